@@ -1,0 +1,1 @@
+"""Exact and fast byte-pair encoding: trainer and encoder."""
