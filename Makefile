@@ -1,0 +1,63 @@
+# Every target sets up what it needs. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+# uv from PATH, else one of our own in a folder that `make clean` removes.
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+RUN := $(UV) run --no-sync
+SOURCES := gptpy triton_kernels bpe-rs/python bpe-rs/tests tests benches
+# Texts and vocabularies that are not part of the repository; tests that need them skip without.
+GPTPY_SHARED ?= $(abspath ../shared)
+export GPTPY_SHARED
+GPTPY_DATA_DIR ?= $(GPTPY_SHARED)/data
+export GPTPY_DATA_DIR
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+.PHONY: toolchain
+toolchain:
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.10 or newer"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.10 or newer is needed (make PYTHON=python3.11 ...)"; exit 1; }
+	@command -v cargo >/dev/null || { echo "error: no Rust toolchain (cargo not found on PATH)."; \
+	  echo "       The tokenizer is written in Rust: install it from https://rustup.rs and try again."; exit 1; }
+
+.uv/bin/uv:
+	@echo "uv not found: installing it into .uv/"
+	@$(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet "uv>=0.8"
+
+.PHONY: setup
+setup: toolchain $(filter .uv/bin/uv,$(UV)) ## install everything into .venv (editable; Rust is rebuilt when it changed)
+	@$(UV) sync --quiet --python $(PYTHON)
+
+.PHONY: demo
+demo: setup ## train a tokenizer and a GPT on a small text, draw, generate (three minutes)
+	$(RUN) gptpy quickstart
+
+.PHONY: test
+test: setup ## run all tests: Rust, Python, doctests, the README's examples
+	cargo test --quiet --workspace
+	$(RUN) pytest $(PYTEST_ARGS)
+	$(RUN) python -m doctest -o ELLIPSIS -o NORMALIZE_WHITESPACE README.md && echo "README examples: ok"
+
+.PHONY: lint
+lint: setup ## formatting, lints and types of Python and Rust
+	$(RUN) ruff format --check $(SOURCES)
+	$(RUN) ruff check $(SOURCES)
+	$(RUN) pyright
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	PYO3_PYTHON=$(abspath .venv/bin/python) cargo clippy --quiet --workspace --features python -- -D warnings
+
+.PHONY: format
+format: setup ## reformat Python and Rust
+	$(RUN) ruff format $(SOURCES)
+	$(RUN) ruff check --fix $(SOURCES)
+	cargo fmt --all
+
+.PHONY: clean
+clean: ## remove what the other targets made (not runs/)
+	rm -rf .venv .uv target dist wheels .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,23 @@
+"""What every test may ask for: the shared texts and vocabularies, when a checkout has them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def find_shared() -> Path | None:
+    """The folder of texts and vocabularies that are not in the repository, or None."""
+    folder = Path(os.environ.get("GPTPY_SHARED", REPOSITORY.parent / "shared"))
+    return folder if (folder / "data").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """`$GPTPY_SHARED` or `../shared`; the test is skipped where there is none."""
+    folder = find_shared()
+    if folder is None:
+        pytest.skip("no shared texts: set GPTPY_SHARED to a folder with data/ and vocab/")
+    return folder
