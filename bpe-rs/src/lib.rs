@@ -1,4 +1,10 @@
 //! Exact and fast byte-pair encoding: trainer and encoder.
 
+pub mod decode;
+pub mod encode;
+pub mod error;
+pub mod pretokenize;
+pub mod vocab;
+
 #[cfg(feature = "python")]
 mod python;

@@ -1,6 +1,17 @@
 //! The Python extension module `bpe_rs._core`: conversions only, no algorithms.
 
+mod encoding;
+mod errors;
+
 use pyo3::prelude::*;
 
 #[pymodule]
-mod _core {}
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::encoding::register(m)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Vocabularies from rank files and from merge lists.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Merger, MissingByte, PairTable, TokenBytes, Vocab, NONE};
+use crate::error::{Error, Result};
+
+/// One line of a merge list: the ids of the two parts.
+pub type MergeRule = (u32, u32);
+
+/// A token on its way into the pair table.
+struct Candidate<'a> {
+    bytes: &'a [u8],
+    id: u32,
+    /// The two parts that a merge list names; a rank file names none, any two will do.
+    parts: Option<(u32, u32)>,
+}
+
+impl Vocab {
+    /// A tiktoken-style vocabulary: the rank of a token is its id and its priority. A piece that
+    /// is a token becomes that token; otherwise the neighbours whose concatenation has the lowest
+    /// rank merge first.
+    ///
+    /// Errors: `Invalid` for an empty token, a token or rank given twice, too many tokens.
+    pub fn from_ranks<B: AsRef<[u8]>>(ranks: impl IntoIterator<Item = (B, u32)>) -> Result<Self> {
+        let ranks: Vec<(B, u32)> = ranks.into_iter().collect();
+        let tokens = sorted(ranks.iter().map(|(bytes, rank)| (*rank, bytes.as_ref())))?;
+        let merged = tokens.iter().filter(|t| t.1.len() > 1);
+        let candidates: Vec<_> = merged
+            .map(|&(id, bytes)| Candidate {
+                bytes,
+                id,
+                parts: None,
+            })
+            .collect();
+        build(&tokens, candidates, true)
+    }
+
+    /// A Hugging Face-style vocabulary: tokens with ids, and merges in order of priority as pairs
+    /// of ids whose concatenation must be a token. `whole_pieces`: HF's `ignore_merges`, a piece
+    /// that is a token becomes that token.
+    ///
+    /// Errors: as [`Self::from_ranks`], and `Invalid` for a merge whose parts or result are no
+    /// tokens.
+    pub fn from_merges<B: AsRef<[u8]>>(
+        tokens: impl IntoIterator<Item = (B, u32)>,
+        merges: &[MergeRule],
+        whole_pieces: bool,
+    ) -> Result<Self> {
+        let given: Vec<(B, u32)> = tokens.into_iter().collect();
+        let tokens = sorted(given.iter().map(|(bytes, id)| (*id, bytes.as_ref())))?;
+        let by_bytes: HashMap<&[u8], u32> = tokens.iter().map(|&(id, bytes)| (bytes, id)).collect();
+        let by_id: HashMap<u32, &[u8]> = tokens.iter().copied().collect();
+        let find = |line: usize, id: u32| {
+            by_id.get(&id).copied().ok_or_else(|| {
+                Error::invalid(format!("merge {line}: expected ids of tokens, got {id}"))
+            })
+        };
+        // Of a pair listed twice the later line counts, as in HF's map of merges.
+        let last: HashMap<MergeRule, usize> = merges
+            .iter()
+            .enumerate()
+            .map(|(line, &pair)| (pair, line))
+            .collect();
+        let mut candidates = Vec::with_capacity(merges.len());
+        for (line, &(left, right)) in merges.iter().enumerate() {
+            if last[&(left, right)] != line {
+                continue;
+            }
+            let joined = [find(line, left)?, find(line, right)?].concat();
+            let (&bytes, &id) = by_bytes.get_key_value(joined.as_slice()).ok_or_else(|| {
+                Error::invalid(format!(
+                    "merge {line} ({left}, {right}): expected its result {:?} among the tokens",
+                    String::from_utf8_lossy(&joined)
+                ))
+            })?;
+            candidates.push(Candidate {
+                bytes,
+                id,
+                parts: Some((left, right)),
+            });
+        }
+        build(&tokens, candidates, whole_pieces)
+    }
+}
+
+/// Sort by id and refuse what no tokenizer can mean.
+fn sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<Vec<(u32, &'a [u8])>> {
+    let mut tokens: Vec<_> = tokens.collect();
+    tokens.sort_unstable_by_key(|&(id, _)| id);
+    let mut seen = HashSet::with_capacity(tokens.len());
+    for (at, &(id, bytes)) in tokens.iter().enumerate() {
+        let shown = String::from_utf8_lossy(bytes);
+        if bytes.is_empty() {
+            return Err(Error::invalid(format!(
+                "expected non-empty tokens, got an empty one with id {id}"
+            )));
+        }
+        if at > 0 && tokens[at - 1].0 == id {
+            return Err(Error::invalid(format!(
+                "expected distinct ids, got id {id} twice (again for {shown:?})"
+            )));
+        }
+        if !seen.insert(bytes) {
+            return Err(Error::invalid(format!(
+                "expected distinct tokens, got {shown:?} twice (again as id {id})"
+            )));
+        }
+    }
+    Ok(tokens)
+}
+
+/// Number the candidates in the order given (their priority), keep those that merging reaches.
+fn build(
+    tokens: &[(u32, &[u8])],
+    candidates: Vec<Candidate<'_>>,
+    whole_pieces: bool,
+) -> Result<Vocab> {
+    if candidates.len() + 256 >= NONE as usize {
+        return Err(Error::invalid(format!(
+            "expected at most {} merged tokens, got {}",
+            NONE - 256,
+            candidates.len()
+        )));
+    }
+    let mut ids = vec![None; 256 + candidates.len()];
+    let mut number_of: HashMap<u32, u32> = HashMap::with_capacity(tokens.len());
+    for &(id, bytes) in tokens.iter().filter(|t| t.1.len() == 1) {
+        ids[bytes[0] as usize] = Some(id);
+        number_of.insert(id, u32::from(bytes[0]));
+    }
+    let mut vocab = Vocab {
+        tokens: TokenBytes::from_sorted(tokens.iter().copied()),
+        ids,
+        pairs: PairTable::with_capacity(candidates.len()),
+        byte_pairs: Default::default(),
+        unreachable: HashMap::new(),
+        whole_pieces,
+        missing: MissingByte::Error,
+        by_bytes: Default::default(),
+    };
+    // Short tokens first: whether a token can be reached depends on shorter ones only.
+    let mut by_length: Vec<u32> = (0..candidates.len() as u32).collect();
+    by_length.sort_by_key(|&at| candidates[at as usize].bytes.len());
+    let (mut merger, mut parts) = (Merger::default(), Vec::new());
+    for at in by_length {
+        let Candidate {
+            bytes,
+            id,
+            parts: named,
+        } = candidates[at as usize];
+        parts.clear();
+        merger.merge_without_byte_pairs(&vocab.pairs, bytes, &mut parts);
+        let &[left, right] = parts.as_slice() else {
+            continue;
+        };
+        let named = named.map(|(l, r)| (number_of.get(&l).copied(), number_of.get(&r).copied()));
+        if named.is_some_and(|named| named != (Some(left), Some(right))) {
+            continue;
+        }
+        let number = 256 + at;
+        vocab.pairs.insert(left, right, number);
+        vocab.ids[number as usize] = Some(id);
+        number_of.insert(id, number);
+    }
+    vocab.unreachable = tokens
+        .iter()
+        .filter(|(id, _)| !number_of.contains_key(id))
+        .map(|&(id, bytes)| (bytes.into(), id))
+        .collect();
+    Ok(vocab)
+}
