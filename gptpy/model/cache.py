@@ -1,0 +1,40 @@
+"""Keys and values of tokens already seen, so that generation computes each token once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class KVCache:
+    """One buffer of `(B, capacity, H_kv, D)` keys and values a layer, filled from the left."""
+
+    def __init__(
+        self,
+        n_layer: int,
+        batch: int,
+        capacity: int,
+        kv_heads: int,
+        head_dim: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        shape = (n_layer, batch, capacity, kv_heads, head_dim)
+        self.keys = torch.empty(shape, device=device, dtype=dtype)
+        self.values = torch.empty(shape, device=device, dtype=dtype)
+        self.capacity = capacity
+        self.length = 0
+        """Tokens stored in every layer; the model moves it after its last layer."""
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Stores `(B, T, H_kv, D)` after what is there; all of it back, `(B, length + T, ...)`."""
+        end = self.length + k.shape[1]
+        if end > self.capacity:
+            raise ValueError(
+                f"cache of {self.capacity} tokens cannot take {k.shape[1]} more after "
+                f"{self.length}: make a larger one, or start again from the last tokens"
+            )
+        self.keys[layer, :, self.length : end] = k
+        self.values[layer, :, self.length : end] = v
+        return self.keys[layer, :, :end], self.values[layer, :, :end]

@@ -1,0 +1,50 @@
+"""What all layers of one forward pass share, worked out once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from gptpy.attention import attention_bias
+from gptpy.model.cache import KVCache
+
+
+@dataclass
+class Context:
+    """Masks, rotations and cache of one forward pass; made by the model, read by its layers."""
+
+    backend: str
+    causal: bool = True
+    rotation: tuple[Tensor, Tensor] | None = None
+    """Cosines and sines of the tokens at hand, `(T, D / 2)` or `(B, T, D / 2)`."""
+    alibi_slopes: Tensor | None = None
+    key_padding_mask: Tensor | None = None
+    cu_seqlens: Tensor | None = None
+    cache: KVCache | None = None
+    _biases: dict[int | None, Tensor | None] = field(default_factory=dict)
+
+    def bias(self, queries: int, keys: int, window: int | None, like: Tensor) -> Tensor | None:
+        """The mask for a layer's window, or None where `causal` alone says it all."""
+        if self.backend == "triton":
+            return None
+        if window is not None and window >= keys:
+            window = None
+        masks = (self.alibi_slopes, self.key_padding_mask, self.cu_seqlens, window)
+        offset = queries not in (1, keys)  # one query at the end sees every key
+        if masks == (None,) * 4 and not (self.causal and offset):
+            return None
+        if window not in self._biases:
+            self._biases[window] = attention_bias(
+                queries,
+                keys,
+                batch=like.shape[0],
+                causal=self.causal,
+                window=window,
+                alibi_slopes=self.alibi_slopes,
+                key_padding_mask=self.key_padding_mask,
+                cu_seqlens=self.cu_seqlens,
+                device=like.device,
+                dtype=like.dtype,
+            )
+        return self._biases[window]

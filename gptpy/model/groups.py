@@ -1,0 +1,62 @@
+"""Parameters in groups that optimizers treat differently."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from gptpy.model.base import LanguageModel
+
+GROUPS = ("matrices", "embeddings", "head", "scalars")
+
+
+def parameter_groups(model: LanguageModel) -> list[dict[str, Any]]:
+    """Every trainable parameter once, in the groups of `GROUPS` that are not empty.
+
+    "matrices": weights of linear layers inside blocks (Muon's share; weight decay belongs here).
+    "embeddings": tables of ids and positions. "head": the untied output layer. "scalars": all
+    vectors (norms, biases). Each group is `{"name", "params", "param_names", "row_splits"}`, where
+    `row_splits[i]` lists the rows of the separate matrices that `params[i]` stacks (query, key and
+    value; gate and up), or is None where it is one matrix: Muon orthogonalises each by itself.
+    """
+    tables = {
+        f"{name}.{child}"
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Embedding)
+        for child, _ in module.named_parameters(recurse=False)
+    }
+    groups: dict[str, list[tuple[str, nn.Parameter]]] = {name: [] for name in GROUPS}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if name in tables:
+            group = "embeddings"
+        elif parameter.dim() < 2:
+            group = "scalars"
+        else:
+            group = "head" if name == "head.weight" else "matrices"
+        groups[group].append((name, parameter))
+    return [
+        {
+            "name": group,
+            "params": [parameter for _, parameter in members],
+            "param_names": [name for name, _ in members],
+            "row_splits": [_row_splits(model, name) for name, _ in members],
+        }
+        for group, members in groups.items()
+        if members
+    ]
+
+
+def _row_splits(model: LanguageModel, name: str) -> list[int] | None:
+    c = model.config
+    kv = c.kv_heads * c.head_size
+    if name.endswith("attention.qkv.weight"):
+        return [c.n_head * c.head_size, kv, kv]
+    if name.endswith("attention.kv.weight"):
+        return [kv, kv]
+    if name.endswith("mlp.up.weight") and c.gated:
+        return [c.hidden_size, c.hidden_size]
+    return None

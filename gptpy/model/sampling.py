@@ -1,0 +1,171 @@
+"""The next token, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from gptpy.model.base import LanguageModel
+
+
+def sample(
+    logits: Tensor,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """One id a row, `(B,)`, from `logits: (B, vocab)`.
+
+    `temperature` 0 takes the largest. `top_k` keeps the k most likely, `top_p` the fewest that
+    hold that much probability, `min_p` those at least that fraction of the most likely; they
+    apply in this order, after the temperature, and always leave at least one.
+    """
+    _check_sampling(temperature, top_k, top_p, min_p)
+    logits = logits.float()
+    if temperature == 0:
+        return logits.argmax(-1)
+    logits = logits / temperature
+    if top_k is not None and top_k < logits.shape[-1]:
+        smallest = logits.topk(top_k, dim=-1).values[:, -1:]
+        logits = logits.masked_fill(logits < smallest, -torch.inf)
+    probabilities = logits.softmax(-1)
+    if top_p is not None and top_p < 1:
+        ordered, order = probabilities.sort(dim=-1, descending=True)
+        before = ordered.cumsum(-1) - ordered  # what the more likely ones hold together
+        dropped = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= top_p)
+        probabilities = probabilities.masked_fill(dropped, 0.0)
+    if min_p:
+        floor = min_p * probabilities.amax(-1, keepdim=True)
+        probabilities = probabilities.masked_fill(probabilities < floor, 0.0)
+    return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+
+
+def _check_sampling(
+    temperature: float, top_k: int | None, top_p: float | None, min_p: float | None
+) -> None:
+    if not temperature >= 0:
+        raise ValueError(f"temperature: expected a number >= 0 (0 is greedy), got {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k: expected an integer >= 1, or None for all, got {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p: expected a number in (0, 1], or None for all, got {top_p}")
+    if min_p is not None and not 0 <= min_p <= 1:
+        raise ValueError(f"min_p: expected a number in [0, 1], or None for all, got {min_p}")
+
+
+@torch.inference_mode()
+def stream(
+    model: LanguageModel,
+    ids: Tensor,
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    use_cache: bool = True,
+) -> Iterator[Tensor]:
+    """The next ids, `(B,)` at a time, after `ids: (B, T)`; at most `max_new_tokens` of them.
+
+    The model sees the last `block_size` tokens. With `use_cache`, keys and values are kept until
+    that many have been seen; from then on every token moves to another position and the whole
+    context is computed anew, as without a cache. The ids are the same either way.
+    """
+    _check_sampling(temperature, top_k, top_p, min_p)
+    _check_prompt(model, ids, max_new_tokens)
+    if generator is None and seed is not None:
+        generator = torch.Generator(device=ids.device).manual_seed(seed)
+    block_size = model.config.block_size
+    cache = None
+    if use_cache:
+        cache = model.make_cache(ids.shape[0], min(block_size, ids.shape[1] + max_new_tokens))
+    fresh = ids  # what the cache has not seen
+    for _ in range(max_new_tokens):
+        if cache is not None and ids.shape[1] <= block_size:
+            logits, _loss = model(fresh, cache=cache, last_only=True)
+        else:
+            logits, _loss = model(ids[:, -block_size:], last_only=True)
+        token = sample(
+            logits[:, -1],
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            generator=generator,
+        )
+        yield token
+        fresh = token[:, None]
+        ids = torch.cat((ids, fresh), dim=1)
+
+
+def _check_prompt(model: LanguageModel, ids: Tensor, max_new_tokens: int) -> None:
+    if ids.dim() != 2 or ids.shape[1] < 1 or ids.is_floating_point():
+        raise ValueError(
+            f"ids: expected a (B, T) tensor of integers with T >= 1, got shape "
+            f"{tuple(ids.shape)}, {ids.dtype}: an empty prompt needs a first token, "
+            "for example the end-of-text token"
+        )
+    if max_new_tokens < 0:
+        raise ValueError(f"max_new_tokens: expected an integer >= 0, got {max_new_tokens}")
+    lowest, highest = int(ids.min()), int(ids.max())
+    if lowest < 0 or highest >= model.config.vocab_size:
+        raise ValueError(
+            f"ids: expected 0 to {model.config.vocab_size - 1} (vocab_size), got {lowest} to "
+            f"{highest}: were they made by another tokenizer?"
+        )
+
+
+def generate(
+    model: LanguageModel,
+    ids: Tensor,
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
+    eos_id: int | None = None,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+    use_cache: bool = True,
+) -> Tensor:
+    """`ids: (B, T)` with up to `max_new_tokens` more, `(B, T + new)`.
+
+    A row that has produced `eos_id` is filled with it; when all have, generation stops, so that
+    `new` can be less. The model is set to evaluation for the while.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        done = torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
+        columns = [ids]
+        for token in stream(
+            model,
+            ids,
+            max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            seed=seed,
+            generator=generator,
+            use_cache=use_cache,
+        ):
+            if eos_id is not None:
+                token = torch.where(done, eos_id, token)
+                done |= token == eos_id
+            columns.append(token[:, None])
+            if eos_id is not None and bool(done.all()):
+                break
+        return torch.cat(columns, dim=1)
+    finally:
+        model.train(was_training)

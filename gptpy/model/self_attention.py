@@ -1,0 +1,61 @@
+"""Multi-head self-attention with grouped keys and values."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from gptpy.attention import attention
+from gptpy.config.model import GPTConfig
+from gptpy.model.context import Context
+from gptpy.model.norm import RMSNorm
+from gptpy.model.position import rotate
+
+
+class SelfAttention(nn.Module):
+    """`(B, T, n_embd)` to `(B, T, n_embd)`.
+
+    Queries, keys and values are one matrix, `qkv.weight: ((H + 2 H_kv) D, n_embd)`, rows in that
+    order; its output is used as views, no copy.
+    """
+
+    def __init__(self, config: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads, self.kv_heads, self.head_dim = config.n_head, config.kv_heads, config.head_size
+        self.window = config.window_of_layer(layer)
+        self.softcap = config.attention_softcap
+        self.dropout = config.attention_dropout_rate
+        rows = (self.heads + 2 * self.kv_heads) * self.head_dim
+        self.qkv = nn.Linear(config.n_embd, rows, bias=config.has_qkv_bias)
+        self.out = nn.Linear(self.heads * self.head_dim, config.n_embd, bias=config.bias)
+        self.q_norm = self.k_norm = None
+        if config.qk_norm:
+            self.q_norm = RMSNorm(self.head_dim, config.norm_eps, config.norm_affine)
+            self.k_norm = RMSNorm(self.head_dim, config.norm_eps, config.norm_affine)
+
+    def forward(self, x: Tensor, context: Context) -> Tensor:
+        B, T, _ = x.shape
+        heads = self.qkv(x).view(B, T, self.heads + 2 * self.kv_heads, self.head_dim)
+        q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if context.rotation is not None:
+            q, k = rotate(q, *context.rotation), rotate(k, *context.rotation)
+        if context.cache is not None:
+            k, v = context.cache.append(self.layer, k, v)
+        triton = context.backend == "triton"
+        bias = context.bias(T, k.shape[1], self.window, q)
+        out = attention(
+            q,
+            k,
+            v,
+            causal=context.causal,
+            window=self.window if triton else None,
+            softcap=self.softcap,
+            key_padding_mask=context.key_padding_mask if triton else None,
+            cu_seqlens=context.cu_seqlens if triton else None,
+            dropout_p=self.dropout if self.training else 0.0,
+            bias=bias,
+            backend=context.backend,
+        )
+        return self.out(out.reshape(B, T, -1))
