@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gptpy.config import ConfigError as ConfigError
     from gptpy.config import GPTConfig as GPTConfig
-    from gptpy.generation import generate as generate
     from gptpy.model import GPT as GPT
     from gptpy.model import build_model as build_model
+    from gptpy.model.sampling import generate as generate
 
 _HOMES = {
     "ConfigError": "gptpy.config",
     "GPTConfig": "gptpy.config",
     "GPT": "gptpy.model",
     "build_model": "gptpy.model",
-    "generate": "gptpy.generation",
+    "generate": "gptpy.model.sampling",
 }
 
 

@@ -19,7 +19,7 @@ GPTPY_LEVELS = [
     {"attention", "tokenizer", "precision", "schedule", "progress"},
     {"model", "data", "optim"},
     {"checkpoint"},
-    {"generate", "evaluate", "plot", "export"},
+    {"generation", "evaluate", "plot", "export"},
     {"train"},
     {"quickstart", "finetune", "report", "compare"},
     {"cli"},

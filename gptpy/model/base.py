@@ -79,7 +79,7 @@ class LanguageModel(nn.Module):
         return None
 
     def generate(self, ids: Tensor, max_new_tokens: int, **settings: Any) -> Tensor:
-        """`(B, T)` ids to `(B, T + new)`; the settings are those of `gptpy.model.sampling.generate`."""
+        """`(B, T)` ids to `(B, T + new)`, with the settings of `sampling.generate`."""
         return generate(self, ids, max_new_tokens, **settings)
 
 
