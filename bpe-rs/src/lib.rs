@@ -5,6 +5,7 @@ pub mod encode;
 pub mod error;
 pub mod pretokenize;
 pub mod vocab;
+pub mod words;
 
 #[cfg(feature = "python")]
 mod python;

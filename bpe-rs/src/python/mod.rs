@@ -2,6 +2,7 @@
 
 mod encoding;
 mod errors;
+mod words;
 
 use pyo3::prelude::*;
 
@@ -12,6 +13,7 @@ mod _core {
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         super::encoding::register(m)?;
+        super::words::register(m)?;
         Ok(())
     }
 }

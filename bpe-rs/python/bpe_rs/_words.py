@@ -1,0 +1,227 @@
+"""Word-level BPE with an end-of-word mark, and one id per character.
+
+Both are for learning and for small recipes: they see characters, not bytes, and know nothing
+outside the text they were trained on. For everything else there is `bpe_rs.train`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from bpe_rs import _core
+
+_FORMAT = "bpe_rs.{}"
+_VERSION = 1
+
+
+class WordTokenizer(_core.WordTokenizer):
+    """BPE inside words: split on white space, `</w>` at the end of a word.
+
+    `</u>` (id 0) stands for a character that no token covers, `</p>` (id 1) fills rows up to
+    `max_length`. White space itself is not kept: decoding joins words by one space.
+
+    `form="notebook"`: `</w>` is a symbol of its own while merging, the vocabulary is what the
+    words consist of after the last merge, sorted by length (`</w>` counts as one) and then by
+    frequency, both descending; encoding takes the longest token anywhere in a word first, then
+    goes on left and right of it, so that a rare word can need a character that no token is
+    (`</u>`), even one of the training text. `form="standard"`: `</w>` is attached to the last character,
+    merges are applied in order (arXiv:1508.07909; Hugging Face's `end_of_word_suffix`).
+
+    >>> tokenizer = WordTokenizer.train("low low lower lowest newest", num_merges=4)
+    >>> tokenizer.tokens("low newest")
+    ['low</w>', 'n', 'e', 'w', 'e', 's', 't', '</w>']
+    >>> tokenizer.decode(tokenizer.encode("newest  low"))
+    'newest low'
+    """
+
+    @classmethod
+    def train(
+        cls,
+        source: str | Iterable[str],
+        num_merges: int = 4000,
+        *,
+        form: Literal["notebook", "standard"] = "notebook",
+    ) -> WordTokenizer:
+        """Learn merges from a text, or from several.
+
+        The most frequent pair is merged first, of equally frequent ones the one that comes first
+        when the distinct words are read in the order in which they were seen.
+
+        Raises ValueError for a text without words or a negative `num_merges`, and warns when
+        every word is one token before `num_merges` merges are made.
+        """
+        if num_merges < 0:
+            raise ValueError(f"num_merges must not be negative, got {num_merges}")
+        tokens, merges = _core.train_words(source, num_merges, form)
+        if len(merges) < num_merges:
+            warnings.warn(
+                f"asked for {num_merges} merges, the text allows {len(merges)}: "
+                "every word is one token by then",
+                stacklevel=2,
+            )
+        return cls(form, tokens, merges)
+
+    def encode_batch(
+        self,
+        texts: Sequence[str],
+        *,
+        max_length: int | None = None,
+        truncation: bool = False,
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """Ids and attention masks of several texts, padded to `max_length` or to the longest.
+
+        >>> tokenizer = WordTokenizer.train("a b", num_merges=2)
+        >>> tokenizer.encode_batch(["a b", "b"])
+        ([[2, 3], [3, 1]], [[1, 1], [1, 0]])
+        """
+        if max_length is None:
+            if truncation:
+                raise ValueError("truncation=True needs a max_length")
+            max_length = max((len(self.encode(text)) for text in texts), default=0)
+        rows = [self.encode(text, max_length=max_length, truncation=truncation) for text in texts]
+        return [ids for ids, _ in rows], [mask for _, mask in rows]
+
+    @cached_property
+    def vocab(self) -> dict[str, int]:
+        """Token to id, specials first."""
+        return {self.id_to_token(i): i for i in range(self.vocab_size)}
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How often each token stands in the training text after the last merge."""
+        return {text + "</w>" * end: count for text, end, count in self._token_parts()}
+
+    @cached_property
+    def merges(self) -> list[tuple[str, str]]:
+        """The merges in the order in which they were learned."""
+        return [(left, right + "</w>" * end) for left, right, end in self._merge_parts()]
+
+    def token_to_id(self, token: str) -> int:
+        """The id of a token; `</u>`'s for one that is not in the vocabulary."""
+        return self.vocab.get(token, 0)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the tokenizer to a JSON file, replacing it whole or not at all."""
+        _save(
+            path,
+            "words",
+            {"form": self.form, "tokens": self._token_parts(), "merges": self._merge_parts()},
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> WordTokenizer:
+        """Read a file that `save` wrote; ValueError when it is something else."""
+        form, tokens, merges = _load(path, "words", ("form", "tokens", "merges"))
+        return _construct(path, cls, form, tokens, merges)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.form, self._token_parts(), self._merge_parts())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, WordTokenizer):
+            return NotImplemented
+        return self.__reduce__() == other.__reduce__()
+
+    def __hash__(self) -> int:
+        return hash((self.form, self.vocab_size))
+
+    def __repr__(self) -> str:
+        return f"<WordTokenizer {self.form!r} with {self.vocab_size} tokens>"
+
+
+class CharTokenizer(_core.CharTokenizer):
+    """One id for each distinct character of a text, ordered by code point.
+
+    A character that the text does not have is a ValueError when encoding; with `unknown="</u>"`
+    it gets the one id after the others, and decodes to that string.
+
+    >>> tokenizer = CharTokenizer.train("hello world")
+    >>> tokenizer.encode("hold")
+    [3, 5, 4, 1]
+    >>> tokenizer.decode([3, 5, 4, 1])
+    'hold'
+    """
+
+    @classmethod
+    def train(cls, source: str | Iterable[str], *, unknown: str | None = None) -> CharTokenizer:
+        """Collect the characters of a text, or of several; ValueError when there are none."""
+        return cls(_core.distinct_characters(source), unknown)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the tokenizer to a JSON file, replacing it whole or not at all."""
+        _save(path, "characters", {"symbols": self.symbols, "unknown": self.unknown})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> CharTokenizer:
+        """Read a file that `save` wrote; ValueError when it is something else."""
+        symbols, unknown = _load(path, "characters", ("symbols", "unknown"))
+        return _construct(path, cls, symbols, unknown)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.symbols, self.unknown)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CharTokenizer):
+            return NotImplemented
+        return self.__reduce__() == other.__reduce__()
+
+    def __hash__(self) -> int:
+        return hash(self.symbols)
+
+    def __repr__(self) -> str:
+        return f"<CharTokenizer with {self.vocab_size} characters>"
+
+
+def _save(path: str | os.PathLike[str], kind: str, content: dict[str, Any]) -> None:
+    """A temporary file beside the target, then a rename: a reader never sees half of it."""
+    target = Path(path)
+    head = {"format": _FORMAT.format(kind), "version": _VERSION}
+    text = json.dumps(head | content, ensure_ascii=False)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _load(path: str | os.PathLike[str], kind: str, keys: tuple[str, ...]) -> list[Any]:
+    expected = _FORMAT.format(kind)
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a {expected} file: {error}") from None
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != expected:
+        raise ValueError(f"{path}: expected a {expected} file, its format says {found!r}")
+    if content.get("version") != _VERSION:
+        raise ValueError(
+            f"{path}: version {content.get('version')!r} is not known, this release reads "
+            f"version {_VERSION}; a newer bpe_rs may read it"
+        )
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise ValueError(f"{path}: {missing[0]!r} is missing")
+    return [content[key] for key in keys]
+
+
+def _construct(path: str | os.PathLike[str], cls: Any, *parts: Any) -> Any:
+    """The tokenizer, with the file named when its parts do not fit together.
+
+    JSON has lists where the constructor wants tuples.
+    """
+    try:
+        return cls(*([tuple(row) for row in p] if isinstance(p, list) else p for p in parts))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None

@@ -1,0 +1,251 @@
+//! `WordTokenizer` and `CharTokenizer` for Python; files and constructors are in `_words.py`.
+
+use numpy::{IntoPyArray, PyArray1};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString, PyTuple};
+
+use crate::words::{self, Form, Piece, WordCounter};
+
+type TokenParts = (String, bool, u64);
+type MergeParts = (String, String, bool);
+
+#[pyclass(frozen, subclass, module = "bpe_rs._core", name = "WordTokenizer")]
+struct PyWordTokenizer {
+    inner: words::WordTokenizer,
+}
+
+#[pymethods]
+impl PyWordTokenizer {
+    #[new]
+    fn new(form: &str, tokens: Vec<TokenParts>, merges: Vec<MergeParts>) -> PyResult<Self> {
+        let tokens = tokens
+            .into_iter()
+            .map(|(text, end, count)| (Piece { text, end }, count))
+            .collect();
+        let merges = merges
+            .into_iter()
+            .map(|(left, right, end)| {
+                (
+                    Piece {
+                        text: left,
+                        end: false,
+                    },
+                    Piece { text: right, end },
+                )
+            })
+            .collect();
+        let inner = words::WordTokenizer::from_parts(Form::from_name(form)?, tokens, merges)?;
+        Ok(PyWordTokenizer { inner })
+    }
+
+    #[pyo3(signature = (text, *, max_length=None, truncation=false))]
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        text: &str,
+        max_length: Option<usize>,
+        truncation: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut ids = py.detach(|| self.inner.encode(text));
+        let Some(max_length) = max_length else {
+            if truncation {
+                return Err(PyValueError::new_err("truncation=True needs a max_length"));
+            }
+            return Ok(PyList::new(py, ids)?.into_any());
+        };
+        if ids.len() > max_length && !truncation {
+            return Err(PyValueError::new_err(format!(
+                "the text has {} tokens, max_length is {max_length}; \
+                 pass truncation=True to cut it, or a larger max_length",
+                ids.len()
+            )));
+        }
+        ids.truncate(max_length);
+        let mut mask = vec![1u32; ids.len()];
+        mask.resize(max_length, 0);
+        ids.resize(max_length, words::PADDING_ID);
+        Ok(PyTuple::new(py, [PyList::new(py, ids)?, PyList::new(py, mask)?])?.into_any())
+    }
+
+    fn encode_to_numpy<'py>(&self, py: Python<'py>, text: &str) -> Bound<'py, PyArray1<u32>> {
+        py.detach(|| self.inner.encode(text)).into_pyarray(py)
+    }
+
+    fn tokens(&self, py: Python<'_>, text: &str) -> PyResult<Vec<String>> {
+        let ids = py.detach(|| self.inner.encode(text));
+        Ok(ids
+            .into_iter()
+            .map(|id| self.inner.token(id))
+            .collect::<Result<_, _>>()?)
+    }
+
+    fn decode(&self, py: Python<'_>, ids: Vec<i64>) -> PyResult<String> {
+        let ids = checked(&ids, self.inner.vocab_size())?;
+        Ok(py.detach(|| self.inner.decode(&ids))?)
+    }
+
+    fn id_to_token(&self, id: i64) -> PyResult<String> {
+        let ids = checked(&[id], self.inner.vocab_size())?;
+        Ok(self.inner.token(ids[0])?)
+    }
+
+    #[getter]
+    fn vocab_size(&self) -> usize {
+        self.inner.vocab_size()
+    }
+
+    #[getter]
+    fn form(&self) -> &'static str {
+        self.inner.form().name()
+    }
+
+    fn _token_parts(&self) -> Vec<TokenParts> {
+        let parts = |(piece, count): (&Piece, u64)| (piece.text.clone(), piece.end, count);
+        self.inner.tokens().map(parts).collect()
+    }
+
+    fn _merge_parts(&self) -> Vec<MergeParts> {
+        let parts =
+            |(left, right): &words::Merge| (left.text.clone(), right.text.clone(), right.end);
+        self.inner.merges().iter().map(parts).collect()
+    }
+}
+
+/// The tokens and merges of a new `WordTokenizer`.
+#[pyfunction]
+fn train_words(
+    py: Python<'_>,
+    source: &Bound<'_, PyAny>,
+    num_merges: usize,
+    form: &str,
+) -> PyResult<(Vec<TokenParts>, Vec<MergeParts>)> {
+    let form = Form::from_name(form)?;
+    let mut counter = WordCounter::default();
+    for_each_text(source, |text| {
+        py.detach(|| counter.add(text));
+        py.check_signals()
+    })?;
+    if counter.is_empty() {
+        return Err(PyValueError::new_err("the text has no words to learn from"));
+    }
+    let mut signal = Ok(());
+    let trained = py.detach(|| {
+        words::WordTokenizer::train_while(&counter, num_merges, form, &mut || {
+            signal = Python::attach(|py| py.check_signals());
+            signal.is_ok()
+        })
+    });
+    signal?;
+    let inner = trained.expect("training stops early only for a signal");
+    let tokenizer = PyWordTokenizer { inner };
+    Ok((tokenizer._token_parts(), tokenizer._merge_parts()))
+}
+
+#[pyclass(frozen, subclass, module = "bpe_rs._core", name = "CharTokenizer")]
+struct PyCharTokenizer {
+    inner: words::CharTokenizer,
+}
+
+#[pymethods]
+impl PyCharTokenizer {
+    #[new]
+    #[pyo3(signature = (symbols, unknown=None))]
+    fn new(symbols: &str, unknown: Option<String>) -> PyResult<Self> {
+        let symbols = symbols.chars().collect();
+        Ok(PyCharTokenizer {
+            inner: words::CharTokenizer::from_symbols(symbols, unknown)?,
+        })
+    }
+
+    fn encode<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, py.detach(|| self.inner.encode(text))?)
+    }
+
+    fn encode_to_numpy<'py>(
+        &self,
+        py: Python<'py>,
+        text: &str,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        Ok(py.detach(|| self.inner.encode(text))?.into_pyarray(py))
+    }
+
+    fn decode(&self, py: Python<'_>, ids: Vec<i64>) -> PyResult<String> {
+        let ids = checked(&ids, self.inner.vocab_size())?;
+        Ok(py.detach(|| self.inner.decode(&ids))?)
+    }
+
+    #[getter]
+    fn vocab_size(&self) -> usize {
+        self.inner.vocab_size()
+    }
+
+    #[getter]
+    fn symbols(&self) -> String {
+        self.inner.symbols().iter().collect()
+    }
+
+    #[getter]
+    fn unknown(&self) -> Option<&str> {
+        self.inner.unknown()
+    }
+}
+
+/// The distinct characters of a text or of several, ordered by code point.
+#[pyfunction]
+fn distinct_characters(source: &Bound<'_, PyAny>) -> PyResult<String> {
+    let mut found = std::collections::BTreeSet::new();
+    for_each_text(source, |text| {
+        found.extend(text.chars());
+        Ok(())
+    })?;
+    Ok(found.into_iter().collect())
+}
+
+/// Calls `visit` with a str, or with each str of an iterable.
+fn for_each_text(
+    source: &Bound<'_, PyAny>,
+    mut visit: impl FnMut(&str) -> PyResult<()>,
+) -> PyResult<()> {
+    if let Ok(text) = source.cast::<PyString>() {
+        return visit(text.to_str()?);
+    }
+    let wrong = |what: &Bound<'_, PyAny>| {
+        let name = what
+            .get_type()
+            .name()
+            .map_or_else(|_| "?".to_owned(), |name| name.to_string());
+        PyTypeError::new_err(format!(
+            "the text must be a str or an iterable of str, got {name}"
+        ))
+    };
+    for item in source.try_iter().map_err(|_| wrong(source))? {
+        let item = item?;
+        visit(
+            item.cast::<PyString>()
+                .map_err(|_| wrong(&item))?
+                .to_str()?,
+        )?;
+    }
+    Ok(())
+}
+
+fn checked(ids: &[i64], size: usize) -> PyResult<Vec<u32>> {
+    ids.iter()
+        .map(|&id| {
+            u32::try_from(id).map_err(|_| {
+                PyValueError::new_err(format!(
+                    "id {id} is outside the vocabulary of {size} ids (0 to {})",
+                    size - 1
+                ))
+            })
+        })
+        .collect()
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PyWordTokenizer>()?;
+    module.add_class::<PyCharTokenizer>()?;
+    module.add_function(wrap_pyfunction!(train_words, module)?)?;
+    module.add_function(wrap_pyfunction!(distinct_characters, module)?)
+}

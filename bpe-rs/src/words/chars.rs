@@ -1,0 +1,135 @@
+//! One id per character.
+
+use std::collections::HashMap;
+
+use super::unknown_id;
+use crate::error::{Error, Result};
+
+/// Every distinct character of a text is an id; ids follow the code points.
+///
+/// ```
+/// let tokenizer = bpe_rs::words::CharTokenizer::train(&["hello"], None).unwrap();
+/// assert_eq!(tokenizer.encode("hole").unwrap(), [1, 3, 2, 0]);
+/// assert!(tokenizer.encode("help").is_err());
+/// ```
+#[derive(Clone, Debug)]
+pub struct CharTokenizer {
+    symbols: Vec<char>,
+    /// What unknown characters decode to; they have the id after the last symbol.
+    unknown: Option<String>,
+    /// The ids of the characters below U+0100, which most texts stay within.
+    low: [u32; 256],
+    high: HashMap<char, u32>,
+}
+
+const ABSENT: u32 = u32::MAX;
+
+impl CharTokenizer {
+    /// A tokenizer of the characters that occur in `texts`. With `unknown`, any other character
+    /// gets one id more, which decodes to that text; without, it is an error.
+    ///
+    /// # Errors
+    /// When no text holds a character.
+    pub fn train<T: AsRef<str>>(texts: &[T], unknown: Option<String>) -> Result<CharTokenizer> {
+        let mut symbols: Vec<char> = Vec::new();
+        for text in texts {
+            symbols.extend(text.as_ref().chars());
+            symbols.sort_unstable();
+            symbols.dedup();
+        }
+        Self::from_symbols(symbols, unknown)
+    }
+
+    /// A tokenizer with these characters as ids 0, 1, 2, ...
+    ///
+    /// # Errors
+    /// When there are none, or one is listed twice.
+    pub fn from_symbols(symbols: Vec<char>, unknown: Option<String>) -> Result<CharTokenizer> {
+        if symbols.is_empty() {
+            return Err(Error::invalid(
+                "no characters: a character tokenizer needs at least one",
+            ));
+        }
+        let mut low = [ABSENT; 256];
+        let mut high = HashMap::new();
+        for (&symbol, id) in symbols.iter().zip(0u32..) {
+            let before = match low.get_mut(symbol as usize) {
+                Some(slot) => std::mem::replace(slot, id),
+                None => high.insert(symbol, id).unwrap_or(ABSENT),
+            };
+            if before != ABSENT {
+                return Err(Error::invalid(format!(
+                    "character {symbol:?} is listed twice, as id {before} and as id {id}"
+                )));
+            }
+        }
+        Ok(CharTokenizer {
+            symbols,
+            unknown,
+            low,
+            high,
+        })
+    }
+
+    /// The id of every character.
+    ///
+    /// # Errors
+    /// When a character is not in the vocabulary and no unknown token was asked for.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let unknown = self.unknown.as_ref().map(|_| self.symbols.len() as u32);
+        let mut ids = Vec::with_capacity(text.len());
+        for (position, c) in text.chars().enumerate() {
+            let id = match self.low.get(c as usize) {
+                Some(&id) => id,
+                None => self.high.get(&c).copied().unwrap_or(ABSENT),
+            };
+            ids.push(match (id, unknown) {
+                (ABSENT, Some(unknown)) => unknown,
+                (ABSENT, None) => {
+                    return Err(Error::invalid(format!(
+                        "character {c:?} (U+{:04X}) at position {position} is not one of the {} \
+                         characters of this tokenizer; train it on a text that has it, or with an \
+                         unknown token",
+                        c as u32,
+                        self.symbols.len()
+                    )));
+                }
+                (id, _) => id,
+            });
+        }
+        Ok(ids)
+    }
+
+    /// The text of `ids`.
+    ///
+    /// # Errors
+    /// When an id is outside the vocabulary.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        let mut text = String::with_capacity(ids.len());
+        for &id in ids {
+            match (self.symbols.get(id as usize), &self.unknown) {
+                (Some(&symbol), _) => text.push(symbol),
+                (None, Some(unknown)) if id as usize == self.symbols.len() => {
+                    text.push_str(unknown);
+                }
+                (None, _) => return Err(unknown_id(id, self.vocab_size())),
+            }
+        }
+        Ok(text)
+    }
+
+    /// Number of ids, the unknown one included.
+    pub fn vocab_size(&self) -> usize {
+        self.symbols.len() + usize::from(self.unknown.is_some())
+    }
+
+    /// The characters in the order of their ids.
+    pub fn symbols(&self) -> &[char] {
+        &self.symbols
+    }
+
+    /// What unknown characters decode to, if they have an id.
+    pub fn unknown(&self) -> Option<&str> {
+        self.unknown.as_deref()
+    }
+}
