@@ -4,6 +4,7 @@ pub mod decode;
 pub mod encode;
 pub mod error;
 pub mod pretokenize;
+pub mod train;
 pub mod vocab;
 pub mod words;
 

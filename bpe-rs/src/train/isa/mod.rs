@@ -1,0 +1,130 @@
+//! The two things that a merge does to a word, once for every kind of processor, and the one
+//! place where the kind is chosen.
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use super::apply::{self, Merge, Neighbourhood};
+use super::records::Layout;
+
+/// Vector instructions that find a pair in a record and close the gap that its merge leaves.
+pub(super) trait Isa<L: Layout> {
+    /// Longest word, in tokens, that [`Isa::find`] and [`Isa::close`] take (at most 32).
+    const WINDOW: usize;
+
+    /// Bit `i` is set if tokens `i` and `i + 1` are `left` and `right`.
+    ///
+    /// # Safety
+    /// `record` is the start of a record of `2 <= len <= WINDOW` tokens with one more unit
+    /// readable behind it; the processor has these instructions.
+    unsafe fn find(record: *const L::Token, len: usize, left: L::Token, right: L::Token) -> u32;
+
+    /// Write `new` over token `i` and move the tokens after `i + 1` one to the left. The header
+    /// is left as it is.
+    ///
+    /// # Safety
+    /// As for [`Isa::find`], and `i + 1` is less than the record's length.
+    unsafe fn close(record: *mut L::Token, i: usize, new: L::Token);
+}
+
+/// The kinds of processor that have their own code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    Portable,
+}
+
+impl Kind {
+    /// Every kind that this processor can run, the fastest first.
+    pub(super) fn available() -> Vec<Self> {
+        let mut kinds = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
+                kinds.push(Self::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") {
+                kinds.push(Self::Avx2);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        kinds.push(Self::Neon);
+        kinds.push(Self::Portable);
+        kinds
+    }
+
+    pub(super) fn fastest() -> Self {
+        Self::available()[0]
+    }
+}
+
+/// A layout that every kind of processor can work on.
+pub(super) trait Vectorized: Layout {
+    /// [`apply::apply`] with the instructions of `kind`.
+    ///
+    /// # Safety
+    /// As for [`apply::apply`]; `kind` is one of [`Kind::available`].
+    unsafe fn apply(
+        kind: Kind,
+        base: *mut Self::Token,
+        places: &[u32],
+        merge: Merge,
+        hood: &mut Neighbourhood,
+    );
+}
+
+macro_rules! vectorized {
+    ($($layout:ty),*) => {$(
+        impl Vectorized for $layout {
+            unsafe fn apply(
+                kind: Kind,
+                base: *mut Self::Token,
+                places: &[u32],
+                merge: Merge,
+                hood: &mut Neighbourhood,
+            ) {
+                // SAFETY: the caller's promises are those of `apply`.
+                unsafe {
+                    match kind {
+                        #[cfg(target_arch = "x86_64")]
+                        Kind::Avx512 => x86::apply_avx512::<Self>(base, places, merge, hood),
+                        #[cfg(target_arch = "x86_64")]
+                        Kind::Avx2 => x86::apply_avx2::<Self>(base, places, merge, hood),
+                        #[cfg(target_arch = "aarch64")]
+                        Kind::Neon => apply::apply::<Self, neon::Neon>(base, places, merge, hood),
+                        Kind::Portable => {
+                            apply::apply::<Self, portable::Portable>(base, places, merge, hood)
+                        }
+                    }
+                }
+            }
+        }
+    )*};
+}
+vectorized!(super::records::Narrow, super::records::Wide);
+
+/// Ask for the cache line at `pointer`.
+#[inline(always)]
+pub(super) fn prefetch<T>(pointer: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing that the program can see and never faults.
+    unsafe {
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        _mm_prefetch::<_MM_HINT_T0>(pointer.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) pointer, options(nostack, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = pointer;
+}

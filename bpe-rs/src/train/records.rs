@@ -1,0 +1,234 @@
+//! The distinct words of the corpus as fixed records: a header (count, length) and the tokens.
+//!
+//! A record starts on a 32-byte boundary and takes whole units of 32 bytes, so that a vector
+//! register loads it and stores it back without ever writing into its neighbour. Two layouts:
+//! [`Narrow`] (16-bit tokens, 12 in the first unit) carries a training run until its ids pass
+//! 65,535, [`Wide`] (32-bit tokens) goes on from there and takes what is too big for `Narrow`.
+
+use crate::error::{Error, Result};
+
+/// A 32-byte aligned block: a record takes one or more of them.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub(super) struct Unit([u64; 4]);
+
+const UNIT_BYTES: usize = size_of::<Unit>();
+
+/// Every layout's header is as wide as this many tokens.
+pub(super) const HEADER: usize = 4;
+
+/// How the tokens and the header of a record lie in memory.
+pub(super) trait Layout: Copy + 'static {
+    type Token: Copy + Eq + Into<u32>;
+    /// The greatest token id that fits.
+    const MAX_ID: u32;
+    /// The greatest count of a word that fits.
+    const MAX_COUNT: u64;
+    /// The greatest number of tokens in a word that fits.
+    const MAX_LEN: usize;
+    /// Tokens in one unit, the header's included.
+    const LANES: usize = UNIT_BYTES / size_of::<Self::Token>();
+
+    fn token(id: u32) -> Self::Token;
+
+    /// (count, length) of the record at `record`.
+    ///
+    /// # Safety
+    /// `record` is the start of a record that [`Layout::set_header`] has written.
+    unsafe fn header(record: *const Self::Token) -> (u64, usize);
+
+    /// # Safety
+    /// `record` is the start of a unit that may be written; `count <= MAX_COUNT` and
+    /// `len <= MAX_LEN`.
+    unsafe fn set_header(record: *mut Self::Token, count: u64, len: usize);
+}
+
+/// 16-bit tokens; the header is one `u64`: 48 bits of count, 16 bits of length.
+#[derive(Clone, Copy)]
+pub(super) struct Narrow;
+
+/// 32-bit tokens; the header is a `u64` of count and a `u64` of length.
+#[derive(Clone, Copy)]
+pub(super) struct Wide;
+
+const COUNT_BITS: u32 = 48;
+
+impl Layout for Narrow {
+    type Token = u16;
+    const MAX_ID: u32 = u16::MAX as u32;
+    const MAX_COUNT: u64 = (1 << COUNT_BITS) - 1;
+    const MAX_LEN: usize = u16::MAX as usize;
+
+    #[inline(always)]
+    fn token(id: u32) -> u16 {
+        debug_assert!(id <= Self::MAX_ID);
+        id as u16
+    }
+
+    #[inline(always)]
+    unsafe fn header(record: *const u16) -> (u64, usize) {
+        // SAFETY: a record starts with its 8-byte header and is 32-byte aligned.
+        let header = unsafe { *record.cast::<u64>() };
+        (header & Self::MAX_COUNT, (header >> COUNT_BITS) as usize)
+    }
+
+    #[inline(always)]
+    unsafe fn set_header(record: *mut u16, count: u64, len: usize) {
+        debug_assert!(count <= Self::MAX_COUNT && len <= Self::MAX_LEN);
+        // SAFETY: as above; the caller may write the unit.
+        unsafe { *record.cast::<u64>() = count | (len as u64) << COUNT_BITS }
+    }
+}
+
+impl Layout for Wide {
+    type Token = u32;
+    const MAX_ID: u32 = u32::MAX - 1;
+    const MAX_COUNT: u64 = u64::MAX;
+    const MAX_LEN: usize = u32::MAX as usize;
+
+    #[inline(always)]
+    fn token(id: u32) -> u32 {
+        id
+    }
+
+    #[inline(always)]
+    unsafe fn header(record: *const u32) -> (u64, usize) {
+        let words = record.cast::<u64>();
+        // SAFETY: a record starts with its 16-byte header and is 32-byte aligned.
+        unsafe { (*words, *words.add(1) as usize) }
+    }
+
+    #[inline(always)]
+    unsafe fn set_header(record: *mut u32, count: u64, len: usize) {
+        let words = record.cast::<u64>();
+        // SAFETY: as above; the caller may write the unit.
+        unsafe {
+            *words = count;
+            *words.add(1) = len as u64;
+        }
+    }
+}
+
+/// All words with at least two tokens, in the order in which they were given.
+pub(super) struct Records<L: Layout> {
+    units: Vec<Unit>,
+    /// First unit of every record, ascending.
+    starts: Vec<u32>,
+    /// Tokens in all records when they were built: what postings can never outnumber by much.
+    tokens: usize,
+    layout: std::marker::PhantomData<L>,
+}
+
+fn units_for<L: Layout>(len: usize) -> usize {
+    (HEADER + len).div_ceil(L::LANES)
+}
+
+impl<L: Layout> Records<L> {
+    /// Room for exactly these words, given as their lengths in tokens.
+    pub(super) fn with_room_for(lens: impl Iterator<Item = usize> + Clone) -> Self {
+        let kept = lens.filter(|&len| len > 1);
+        let units: usize = kept.clone().map(units_for::<L>).sum();
+        // One unit more than the records take: a vector load one token past a record's start
+        // reads into the unit behind it.
+        let mut records = Self {
+            units: Vec::with_capacity(units + 1),
+            starts: Vec::with_capacity(kept.count()),
+            tokens: 0,
+            layout: std::marker::PhantomData,
+        };
+        records.units.push(Unit([0; 4]));
+        records
+    }
+
+    /// Append a word. Words of fewer than two tokens hold no pair and are left out.
+    ///
+    /// # Errors
+    /// When the words hold more than 2^32 tokens.
+    pub(super) fn push(
+        &mut self,
+        tokens: impl ExactSizeIterator<Item = u32>,
+        count: u64,
+    ) -> Result<()> {
+        let len = tokens.len();
+        if len < 2 {
+            return Ok(());
+        }
+        assert!(
+            len <= L::MAX_LEN && count <= L::MAX_COUNT,
+            "the word does not fit its layout"
+        );
+        let start = self.units.len() - 1;
+        self.tokens += len;
+        if self.tokens > u32::MAX as usize {
+            return Err(Error::invalid(format!(
+                "too many distinct words to train on: the first {} hold more than 2^32 tokens; \
+                 drop rare words first (WordCounts.prune)",
+                self.starts.len()
+            )));
+        }
+        // A unit per token is the most that a word takes, so the index fits too.
+        let index = start as u32;
+        self.starts.push(index);
+        self.units
+            .resize(start + units_for::<L>(len) + 1, Unit([0; 4]));
+        let record = self.at_mut(index);
+        // SAFETY: the resize above made the record's units, `len` tokens fit behind the header,
+        // and the assertion covers the header's limits.
+        unsafe {
+            L::set_header(record, count, len);
+            for (i, id) in tokens.enumerate() {
+                *record.add(HEADER + i) = L::token(id);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn starts(&self) -> &[u32] {
+        &self.starts
+    }
+
+    pub(super) fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// Pointer to the first unit; records lie at `start * L::LANES` tokens from it.
+    pub(super) fn base_mut(&mut self) -> *mut L::Token {
+        self.units.as_mut_ptr().cast()
+    }
+
+    fn at_mut(&mut self, start: u32) -> *mut L::Token {
+        let unit: *mut Unit = &mut self.units[start as usize];
+        unit.cast()
+    }
+
+    /// The word at `start` (one of [`Records::starts`]): its count and its tokens now.
+    #[inline(always)]
+    pub(super) fn word(&self, start: u32) -> (u64, &[L::Token]) {
+        let unit: *const Unit = &self.units[start as usize];
+        let record: *const L::Token = unit.cast();
+        // SAFETY: `start` names a record written by `push`, whose length only shrinks, so its
+        // tokens lie inside `units` and are initialised.
+        unsafe {
+            let (count, len) = L::header(record);
+            (count, std::slice::from_raw_parts(record.add(HEADER), len))
+        }
+    }
+
+    /// Forget the words that have become one token: they hold no pair any more.
+    pub(super) fn drop_finished(&mut self) {
+        let mut starts = std::mem::take(&mut self.starts);
+        starts.retain(|&start| self.word(start).1.len() > 1);
+        self.starts = starts;
+    }
+
+    /// The same words with wider tokens.
+    pub(super) fn widen(&self) -> Result<Records<Wide>> {
+        let lens = self.starts.iter().map(|&start| self.word(start).1.len());
+        let mut wide = Records::<Wide>::with_room_for(lens);
+        for &start in &self.starts {
+            let (count, tokens) = self.word(start);
+            wide.push(tokens.iter().map(|&token| token.into()), count)?;
+        }
+        Ok(wide)
+    }
+}

@@ -1,0 +1,196 @@
+//! The trainer against its slow and obvious twin.
+
+mod naive;
+
+use super::*;
+use naive::naive;
+
+/// A small reproducible generator: tests need variety, not quality.
+pub(super) struct Dice(u64);
+
+impl Dice {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (self.0 >> 33) % end
+    }
+
+    fn words(&mut self) -> Vec<(Vec<u8>, u64)> {
+        let letters = 1 + self.below(5) as usize;
+        let longest = [3, 8, 14, 40, 200][self.below(5) as usize];
+        let most = [1, 3, 50, 1 << 40][self.below(4) as usize];
+        let mut seen = HashSet::new();
+        (0..1 + self.below(40))
+            .filter_map(|_| {
+                let len = 1 + self.below(longest);
+                let word: Vec<u8> = (0..len)
+                    .map(|_| b"ab cd"[self.below(letters as u64) as usize])
+                    .collect();
+                let count = 1 + self.below(most);
+                seen.insert(word.clone()).then_some((word, count))
+            })
+            .collect()
+    }
+}
+
+const RULES: [TieBreak; 4] = [
+    TieBreak::HuggingFace,
+    TieBreak::Pair,
+    TieBreak::FirstSeen,
+    TieBreak::Longest,
+];
+
+fn options(vocab_size: u32, tie_break: TieBreak) -> Options {
+    Options {
+        vocab_size,
+        tie_break,
+        min_frequency: 0,
+        max_token_length: None,
+    }
+}
+
+fn quiet() -> impl FnMut(u32) -> Result<()> {
+    |_| Ok(())
+}
+
+#[test]
+fn random_corpora_give_the_naive_merges() {
+    for seed in 0..1000 {
+        let mut dice = Dice(seed);
+        let words = dice.words();
+        let rule = RULES[dice.below(4) as usize];
+        let options = Options {
+            min_frequency: dice.below(3) * dice.below(30),
+            max_token_length: (dice.below(3) == 0).then(|| 1 + dice.below(9) as u32),
+            ..options(256 + dice.below(60) as u32, rule)
+        };
+        let start: Vec<Vec<u8>> = rule.alphabet().iter().map(|&byte| vec![byte]).collect();
+        let expected = naive(&words, &start, &options);
+        for kind in Kind::available() {
+            for max_postings in [None, Some(1), Some(50)] {
+                let corpus = Corpus::from_bytes(words.as_slice(), &rule.alphabet()).unwrap();
+                let got = corpus
+                    .learn_with(&options, kind, max_postings, &mut quiet())
+                    .unwrap();
+                assert_eq!(
+                    got, expected,
+                    "seed {seed}, {kind:?}, {max_postings:?}, {options:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn wide_records_give_the_naive_merges() {
+    for seed in 0..300 {
+        let mut dice = Dice(seed);
+        let mut words = dice.words();
+        // A count past 48 bits is what sends a corpus to the wide layout from the start.
+        words.push((b"zz".to_vec(), 1 << 50));
+        let rule = RULES[dice.below(4) as usize];
+        let options = options(256 + dice.below(60) as u32, rule);
+        let start: Vec<Vec<u8>> = rule.alphabet().iter().map(|&byte| vec![byte]).collect();
+        let expected = naive(&words, &start, &options);
+        for kind in Kind::available() {
+            let corpus = Corpus::from_bytes(words.as_slice(), &rule.alphabet()).unwrap();
+            assert!(matches!(corpus.words, Segmented::Wide(_)));
+            let got = corpus
+                .learn_with(&options, kind, None, &mut quiet())
+                .unwrap();
+            assert_eq!(got, expected, "seed {seed}, {kind:?}, {options:?}");
+        }
+    }
+}
+
+#[test]
+fn ids_past_65535_go_on_in_wide_records() {
+    // Distinct words of three random bytes: almost every pair is new, so merges are plenty.
+    let mut dice = Dice(7);
+    let words: Vec<(Vec<u8>, u64)> = (0..70_000u64)
+        .map(|i| {
+            let word = (0..4).map(|_| dice.below(256) as u8).collect();
+            (word, 1 + i % 3)
+        })
+        .collect();
+    for rule in RULES {
+        let corpus = || Corpus::from_bytes(words.as_slice(), &rule.alphabet()).unwrap();
+        let options = options(70_000, rule);
+        let changing = corpus().learn(&options, &mut quiet()).unwrap();
+        assert_eq!(changing.len(), 70_000 - 256);
+        let mut wide = corpus();
+        let Segmented::Narrow(records) = &wide.words else {
+            panic!("not narrow at the start")
+        };
+        wide.words = Segmented::Wide(records.widen().unwrap());
+        assert_eq!(
+            wide.learn(&options, &mut quiet()).unwrap(),
+            changing,
+            "{rule:?}"
+        );
+    }
+}
+
+#[test]
+fn words_of_any_length() {
+    for len in [
+        2usize, 11, 12, 13, 27, 28, 29, 255, 256, 65_535, 65_536, 70_001,
+    ] {
+        let words = [(vec![b'a'; len], 3), (b"ab".repeat(len / 2), 2)];
+        let options = options(256 + 12, TieBreak::Pair);
+        let start: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+        let expected = naive(&words, &start, &options);
+        let corpus = Corpus::from_bytes(words.as_slice(), &TieBreak::Pair.alphabet()).unwrap();
+        assert_eq!(
+            corpus.learn(&options, &mut quiet()).unwrap(),
+            expected,
+            "length {len}"
+        );
+    }
+}
+
+#[test]
+fn extending_a_vocabulary_never_spells_a_token_twice() {
+    for seed in 0..300 {
+        let mut dice = Dice(seed);
+        let words = dice.words();
+        let rule = RULES[dice.below(4) as usize];
+        let mut start: Vec<Vec<u8>> = rule.alphabet().iter().map(|&byte| vec![byte]).collect();
+        // "abc" and "cab" are there without the tokens that lead to them.
+        start.extend([
+            b"ab".to_vec(),
+            b"abc".to_vec(),
+            b"cab".to_vec(),
+            b"aa".to_vec(),
+        ]);
+        let options = options(260 + dice.below(40) as u32, rule);
+        let segment = |word: &[u8], ids: &mut Vec<u32>| {
+            ids.extend(naive::segment(word, &start));
+            Ok(())
+        };
+        let expected = naive(&words, &start, &options);
+        let corpus = Corpus::from_vocabulary(words.as_slice(), start.clone(), &segment).unwrap();
+        let got = corpus.learn(&options, &mut quiet()).unwrap();
+        assert_eq!(got, expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn errors_say_what_is_wrong() {
+    let words = [(b"ab".to_vec(), 1u64)];
+    let message = |result: Result<Corpus>| result.err().unwrap().to_string();
+    assert!(message(Corpus::from_bytes(&words[..], b"a")).contains("0x62"));
+    assert!(message(Corpus::from_bytes(&words[..], b"aab")).contains("twice"));
+    let counts = [(b"aaaaa".to_vec(), u64::MAX / 2)];
+    assert!(message(Corpus::from_bytes(&counts[..], b"a")).contains("too large"));
+    let corpus = Corpus::from_bytes(&words[..], b"ab").unwrap();
+    let small = corpus.learn(&options(1, TieBreak::Pair), &mut quiet());
+    assert!(small.unwrap_err().to_string().contains("vocab_size 1"));
+    let corpus = Corpus::from_bytes(&words[..], b"ab").unwrap();
+    let stopped = corpus.learn(&options(10, TieBreak::Pair), &mut |_| {
+        Err(Error::interrupted())
+    });
+    assert!(stopped.is_err());
+}
