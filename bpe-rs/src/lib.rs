@@ -2,8 +2,12 @@
 
 pub mod decode;
 pub mod encode;
+pub mod encoding;
 pub mod error;
+pub mod format;
 pub mod pretokenize;
+pub mod registry;
+pub mod special;
 pub mod train;
 pub mod vocab;
 pub mod words;

@@ -4,20 +4,31 @@ use crate::error::{Error, Result};
 use crate::pretokenize::Pretokenizer;
 use crate::vocab::{Merger, MissingByte, Vocab};
 
-/// Encode text without special tokens, one piece after the other: the slow twin of every faster
-/// path.
+/// Buffers of one thread, reusable.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    merger: Merger,
+    numbers: Vec<u32>,
+}
+
+/// Append the ids of `text`, special tokens as plain text.
 ///
 /// Errors: `Pattern` when the regex engine gives up, `Invalid` for a byte without a token.
-pub fn encode_plain(vocab: &Vocab, pattern: &Pretokenizer, text: &str) -> Result<Vec<u32>> {
-    let (mut merger, mut numbers, mut ids) = (Merger::default(), Vec::new(), Vec::new());
+pub fn encode_into(
+    vocab: &Vocab,
+    pattern: &Pretokenizer,
+    text: &str,
+    scratch: &mut Scratch,
+    ids: &mut Vec<u32>,
+) -> Result<()> {
     let mut failed = None;
     pattern.pieces(text, &mut |piece| {
         let bytes = &text.as_bytes()[piece];
         if failed.is_none() {
-            failed = encode_piece(vocab, &mut merger, &mut numbers, bytes, &mut ids).err();
+            failed = encode_piece(vocab, scratch, bytes, ids).err();
         }
     })?;
-    failed.map_or(Ok(ids), Err)
+    failed.map_or(Ok(()), Err)
 }
 
 /// Append the ids of one piece to `ids`.
@@ -25,8 +36,7 @@ pub fn encode_plain(vocab: &Vocab, pattern: &Pretokenizer, text: &str) -> Result
 /// Errors: `Invalid` for a byte without a token.
 pub fn encode_piece(
     vocab: &Vocab,
-    merger: &mut Merger,
-    numbers: &mut Vec<u32>,
+    scratch: &mut Scratch,
     piece: &[u8],
     ids: &mut Vec<u32>,
 ) -> Result<()> {
@@ -34,6 +44,7 @@ pub fn encode_piece(
         ids.push(id);
         return Ok(());
     }
+    let Scratch { merger, numbers } = scratch;
     numbers.clear();
     merger.merge(vocab, piece, numbers);
     for &number in numbers.iter() {

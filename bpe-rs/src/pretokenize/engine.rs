@@ -38,6 +38,11 @@ impl Engine {
         Ok(engine)
     }
 
+    /// The regular expression.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
     fn regex(&self) -> Result<&Regex> {
         if let Some(regex) = self.regex.get() {
             return Ok(regex);

@@ -129,16 +129,7 @@ fn build(
         ids[bytes[0] as usize] = Some(id);
         number_of.insert(id, u32::from(bytes[0]));
     }
-    let mut vocab = Vocab {
-        tokens: TokenBytes::from_sorted(tokens.iter().copied()),
-        ids,
-        pairs: PairTable::with_capacity(candidates.len()),
-        byte_pairs: Default::default(),
-        unreachable: HashMap::new(),
-        whole_pieces,
-        missing: MissingByte::Error,
-        by_bytes: Default::default(),
-    };
+    let mut pairs = PairTable::with_capacity(candidates.len());
     // Short tokens first: whether a token can be reached depends on shorter ones only.
     let mut by_length: Vec<u32> = (0..candidates.len() as u32).collect();
     by_length.sort_by_key(|&at| candidates[at as usize].bytes.len());
@@ -150,7 +141,7 @@ fn build(
             parts: named,
         } = candidates[at as usize];
         parts.clear();
-        merger.merge_without_byte_pairs(&vocab.pairs, bytes, &mut parts);
+        merger.merge_without_byte_pairs(&pairs, bytes, &mut parts);
         let &[left, right] = parts.as_slice() else {
             continue;
         };
@@ -159,14 +150,21 @@ fn build(
             continue;
         }
         let number = 256 + at;
-        vocab.pairs.insert(left, right, number);
-        vocab.ids[number as usize] = Some(id);
+        pairs.insert(left, right, number);
+        ids[number as usize] = Some(id);
         number_of.insert(id, number);
     }
-    vocab.unreachable = tokens
+    let unreachable = tokens
         .iter()
         .filter(|(id, _)| !number_of.contains_key(id))
         .map(|&(id, bytes)| (bytes.into(), id))
         .collect();
-    Ok(vocab)
+    Ok(Vocab {
+        tokens: TokenBytes::from_sorted(tokens.iter().copied()).into(),
+        ids,
+        pairs: pairs.into(),
+        unreachable,
+        whole_pieces,
+        ..Vocab::empty()
+    })
 }

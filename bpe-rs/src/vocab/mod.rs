@@ -14,6 +14,7 @@
 mod build;
 mod merge;
 mod pairs;
+mod published;
 mod tokens;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use std::sync::OnceLock;
 pub use build::MergeRule;
 pub use merge::Merger;
 pub use pairs::{PairTable, NONE};
+use published::{packed, Packed};
 pub use tokens::TokenBytes;
 
 /// What to do with a byte that is no token of its own and part of no merge in a text.
@@ -36,13 +38,17 @@ pub enum MissingByte {
     Id(u32),
 }
 
-/// Tokens and how they merge. Built by [`Vocab::from_ranks`] or [`Vocab::from_merges`].
-#[derive(Clone)]
+/// Tokens and how they merge. Built by [`Vocab::from_ranks`], [`Vocab::from_merges`] or
+/// [`Vocab::published`].
 pub struct Vocab {
-    tokens: TokenBytes,
-    /// Id of each merge number; `None` for a byte without a token.
+    packed: Option<&'static Packed>,
+    /// Built when first decoding, for a published vocabulary.
+    tokens: OnceLock<TokenBytes>,
+    /// Id of each merge number; `None` for a byte without a token. The first 256 only, for a
+    /// published vocabulary, whose other ids follow from the number.
     ids: Vec<Option<u32>>,
-    pairs: PairTable,
+    /// Built when first encoding, for a published vocabulary.
+    pairs: OnceLock<PairTable>,
     /// Merge number of every pair of bytes: most look-ups of a fresh piece are these.
     byte_pairs: OnceLock<Box<[u32]>>,
     /// Tokens that merging never makes. They encode only where they are a whole piece.
@@ -55,41 +61,77 @@ pub struct Vocab {
 
 impl std::fmt::Debug for Vocab {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Vocab({} tokens)", self.tokens.len())
+        write!(f, "Vocab({} tokens)", self.len())
     }
 }
 
 impl Vocab {
+    /// A published vocabulary: "r50k_base", "p50k_base", "cl100k_base" or "o200k_base".
+    pub fn published(name: &str) -> Option<Self> {
+        let packed = packed(name)?;
+        let mut ids = vec![None; 256];
+        for (rank, &byte) in (0..).zip(packed.byte_order()) {
+            ids[usize::from(byte)] = Some(rank);
+        }
+        Some(Self { packed: Some(packed), ids, whole_pieces: true, ..Self::empty() })
+    }
+
+    fn empty() -> Self {
+        Self {
+            packed: None,
+            tokens: OnceLock::new(),
+            ids: Vec::new(),
+            pairs: OnceLock::new(),
+            byte_pairs: OnceLock::new(),
+            unreachable: HashMap::new(),
+            whole_pieces: false,
+            missing: MissingByte::Error,
+            by_bytes: OnceLock::new(),
+        }
+    }
+
+    /// How many tokens there are.
+    pub fn len(&self) -> usize {
+        self.packed.map_or_else(|| self.tokens().len(), |packed| 256 + packed.merges())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The highest id.
+    pub fn max_id(&self) -> Option<u32> {
+        match self.packed {
+            Some(packed) => Some(packed.id(255 + packed.merges() as u32)),
+            None => self.tokens().max_id(),
+        }
+    }
+
     /// Bytes by id.
     pub fn tokens(&self) -> &TokenBytes {
-        &self.tokens
+        self.tokens.get_or_init(|| self.packed.map_or_else(Default::default, Packed::tokens))
     }
 
     /// The id of the token with exactly these bytes.
     pub fn id_of(&self, token: &[u8]) -> Option<u32> {
-        let by_bytes = self.by_bytes.get_or_init(|| {
-            self.tokens
-                .iter()
-                .map(|(id, bytes)| (bytes.into(), id))
-                .collect()
-        });
+        let by_bytes = self
+            .by_bytes
+            .get_or_init(|| self.tokens().iter().map(|(id, bytes)| (bytes.into(), id)).collect());
         by_bytes.get(token).copied()
     }
 
     /// The merges in order, as ids: `(left, right, merged)`. Enough, with the tokens, to write
     /// any file format.
     pub fn merges(&self) -> Vec<(u32, u32, u32)> {
-        let mut merges: Vec<_> = self.pairs.iter().collect();
+        let mut merges: Vec<_> = self.pairs().iter().collect();
         merges.sort_unstable_by_key(|&(_, _, merged)| merged);
-        let id = |number: u32| self.ids[number as usize];
-        merges
-            .iter()
-            .filter_map(|&(l, r, m)| Some((id(l)?, id(r)?, id(m)?)))
-            .collect()
+        let id = |number| self.id(number);
+        merges.iter().filter_map(|&(l, r, m)| Some((id(l)?, id(r)?, id(m)?))).collect()
     }
 
-    /// Whether whole pieces are looked up before merging (tiktoken, Llama 3) and there are tokens
-    /// for which that makes a difference.
+    /// The id of `piece` where a whole piece becomes a token that merging would not make.
+    #[inline]
     pub fn whole_piece(&self, piece: &[u8]) -> Option<u32> {
         if !self.whole_pieces || self.unreachable.is_empty() {
             return None;
@@ -97,15 +139,34 @@ impl Vocab {
         self.unreachable.get(piece).copied()
     }
 
+    /// The ids that only whole pieces become, ascending.
+    pub fn whole_piece_ids(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> =
+            self.unreachable.values().copied().filter(|_| self.whole_pieces).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Whether whole pieces are looked up before merging (tiktoken's rule, HF's `ignore_merges`).
+    pub fn whole_pieces(&self) -> bool {
+        self.whole_pieces
+    }
+
     /// The pair table, on merge numbers.
     pub fn pairs(&self) -> &PairTable {
-        &self.pairs
+        self.pairs.get_or_init(|| match self.packed {
+            Some(packed) => packed.pair_table(),
+            None => PairTable::with_capacity(0),
+        })
     }
 
     /// The id of a merge number; `None` for a byte that has no token.
-    #[inline(always)]
+    #[inline]
     pub fn id(&self, number: u32) -> Option<u32> {
-        self.ids[number as usize]
+        match self.packed {
+            Some(packed) if number >= 256 => Some(packed.id(number)),
+            _ => self.ids[number as usize],
+        }
     }
 
     /// What happens to a byte without a token.
@@ -124,7 +185,7 @@ impl Vocab {
     pub fn byte_pairs(&self) -> &[u32] {
         self.byte_pairs.get_or_init(|| {
             let mut table = vec![NONE; 1 << 16].into_boxed_slice();
-            for (left, right, merged) in self.pairs.iter().filter(|p| p.0 < 256 && p.1 < 256) {
+            for (left, right, merged) in self.pairs().iter().filter(|p| p.0 < 256 && p.1 < 256) {
                 table[(left << 8 | right) as usize] = merged;
             }
             table

@@ -14,6 +14,15 @@ pub struct TokenBytes {
 }
 
 impl TokenBytes {
+    /// Room for `tokens` tokens of `bytes` bytes together.
+    pub(super) fn with_capacity(tokens: usize, bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::with_capacity(tokens),
+            ..Self::default()
+        }
+    }
+
     /// From `(id, bytes)` sorted by id, ids distinct, no token empty.
     pub fn from_sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Self {
         let mut all = Self::default();
@@ -29,6 +38,16 @@ impl TokenBytes {
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(token);
         self.place(id, start);
+    }
+
+    /// Append the token made of tokens `left` and `right`, both present.
+    pub(super) fn push_joined(&mut self, id: u32, left: u32, right: u32) {
+        let start = self.bytes.len();
+        for part in [left, right] {
+            let (from, to) = self.range(part).unwrap_or((0, 0));
+            self.bytes.extend_from_within(from as usize..to as usize);
+        }
+        self.place(id, start as u32);
     }
 
     fn place(&mut self, id: u32, start: u32) {

@@ -1,0 +1,163 @@
+//! An encoding: vocabulary, pattern and special tokens under one name.
+
+use std::sync::OnceLock;
+
+use sha2::{Digest, Sha256};
+
+use crate::decode::decode_into;
+use crate::encode::{encode_into, Scratch};
+use crate::error::{Error, Result};
+use crate::pretokenize::Pretokenizer;
+use crate::special::{Finder, SpecialTokens};
+use crate::vocab::Vocab;
+
+/// Text to ids and back.
+#[derive(Debug)]
+pub struct Encoding {
+    name: String,
+    vocab: Vocab,
+    pattern: Pretokenizer,
+    special: SpecialTokens,
+    fingerprint: OnceLock<[u8; 32]>,
+}
+
+impl Encoding {
+    /// Put the parts together.
+    pub fn new(
+        name: impl Into<String>,
+        vocab: Vocab,
+        pattern: Pretokenizer,
+        special: SpecialTokens,
+    ) -> Self {
+        Self { name: name.into(), vocab, pattern, special, fingerprint: OnceLock::new() }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Tokens and merges.
+    pub fn vocab(&self) -> &Vocab {
+        &self.vocab
+    }
+
+    /// How text is cut before merging.
+    pub fn pattern(&self) -> &Pretokenizer {
+        &self.pattern
+    }
+
+    /// Tokens that text means only where the caller says so.
+    pub fn special(&self) -> &SpecialTokens {
+        &self.special
+    }
+
+    /// The highest id, special or not; `None` when there are no tokens at all.
+    pub fn max_token_value(&self) -> Option<u32> {
+        self.special.iter().map(|(_, id)| id).chain(self.vocab.max_id()).max()
+    }
+
+    /// Append the ids of `text` to `out`, taking special tokens as plain text.
+    ///
+    /// Errors: `Pattern` when the regex engine gives up, `Invalid` for a byte without a token.
+    pub fn encode_ordinary(&self, text: &str, out: &mut Vec<u32>) -> Result<()> {
+        encode_into(&self.vocab, &self.pattern, text, &mut Scratch::default(), out)
+    }
+
+    /// Append the ids of `text` to `out`; what `allowed` finds becomes special tokens.
+    ///
+    /// Errors: as [`Self::encode_ordinary`].
+    pub fn encode(&self, text: &str, allowed: &Finder, out: &mut Vec<u32>) -> Result<()> {
+        let mut from = 0;
+        let mut search = 0;
+        while let Some((start, token)) = allowed.find(text, search) {
+            search = start + token.len();
+            // The caller may allow strings that are no special tokens: they stay text.
+            if let Some(id) = self.special.id_of(token) {
+                self.encode_ordinary(&text[from..start], out)?;
+                out.push(id);
+                from = search;
+            }
+        }
+        self.encode_ordinary(&text[from..], out)
+    }
+
+    /// Append the bytes of `ids`, special ones included, to `out`.
+    ///
+    /// Errors: `NotFound` for an id that is no token.
+    pub fn decode(&self, ids: &[u32], out: &mut Vec<u8>) -> Result<()> {
+        decode_into(&self.vocab, |id| self.special.bytes_of(id), ids, out)
+    }
+
+    /// The bytes of one token, special or not.
+    ///
+    /// Errors: `NotFound` for an id that is no token.
+    pub fn token_bytes(&self, id: u32) -> Result<&[u8]> {
+        let token = self.vocab.tokens().get(id).or_else(|| self.special.bytes_of(id));
+        token.ok_or_else(|| Error::not_found(format!("expected an id of {}, got {id}", self.name)))
+    }
+
+    /// The id of the token, special or not, with exactly these bytes.
+    ///
+    /// Errors: `NotFound` when there is none.
+    pub fn token_id(&self, token: &[u8]) -> Result<u32> {
+        let special = || std::str::from_utf8(token).ok().and_then(|t| self.special.id_of(t));
+        self.vocab.id_of(token).or_else(special).ok_or_else(|| {
+            Error::not_found(format!(
+                "expected a token of {}, got {:?}",
+                self.name,
+                String::from_utf8_lossy(token)
+            ))
+        })
+    }
+
+    /// SHA-256 over everything that decides which ids a text gets: equal for two encodings only
+    /// if they encode alike, whatever files they came from.
+    ///
+    /// The digest covers, numbers as little-endian u32 and strings with their length before them:
+    /// "bpe-rs 1", the pattern's regular expression, the count of tokens and each (id, bytes) by
+    /// id, the count of merges and each (left, right, merged) by priority, the count of tokens
+    /// that only whole pieces become and their ids, the count of special tokens and each
+    /// (id, text) by id and text.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        self.fingerprint.get_or_init(|| {
+            let mut hash = Hash(Sha256::new());
+            hash.bytes(b"bpe-rs 1");
+            hash.bytes(self.pattern.engine().pattern().as_bytes());
+            hash.number(self.vocab.tokens().len() as u32);
+            for (id, token) in self.vocab.tokens().iter() {
+                hash.number(id);
+                hash.bytes(token);
+            }
+            let merges = self.vocab.merges();
+            hash.number(merges.len() as u32);
+            for (left, right, merged) in merges {
+                [left, right, merged].map(|id| hash.number(id));
+            }
+            let whole = self.vocab.whole_piece_ids();
+            hash.number(whole.len() as u32);
+            whole.into_iter().for_each(|id| hash.number(id));
+            let mut special: Vec<_> = self.special.iter().map(|(text, id)| (id, text)).collect();
+            special.sort_unstable();
+            hash.number(special.len() as u32);
+            for (id, text) in special {
+                hash.number(id);
+                hash.bytes(text.as_bytes());
+            }
+            hash.0.finalize().into()
+        })
+    }
+}
+
+struct Hash(Sha256);
+
+impl Hash {
+    fn number(&mut self, number: u32) {
+        self.0.update(number.to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u32);
+        self.0.update(bytes);
+    }
+}

@@ -1,0 +1,94 @@
+//! Special tokens: looked for only where the caller allows or forbids them.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use crate::error::{Error, Result};
+
+/// The special tokens of an encoding, in the order given.
+#[derive(Debug, Default)]
+pub struct SpecialTokens {
+    tokens: Vec<(String, u32)>,
+    by_id: HashMap<u32, usize>,
+    by_text: HashMap<String, u32>,
+    all: OnceLock<Finder>,
+}
+
+impl SpecialTokens {
+    /// Errors: `Invalid` for an empty token.
+    pub fn new(tokens: impl IntoIterator<Item = (String, u32)>) -> Result<Self> {
+        let tokens: Vec<_> = tokens.into_iter().collect();
+        if let Some((_, id)) = tokens.iter().find(|(text, _)| text.is_empty()) {
+            return Err(Error::invalid(format!(
+                "expected non-empty special tokens, got an empty one with id {id}"
+            )));
+        }
+        // Of two special tokens with one id (o200k_harmony has them) the first decodes.
+        let mut by_id = HashMap::new();
+        for (at, (_, id)) in tokens.iter().enumerate() {
+            by_id.entry(*id).or_insert(at);
+        }
+        let by_text = tokens.iter().cloned().collect();
+        Ok(Self { tokens, by_id, by_text, all: OnceLock::new() })
+    }
+
+    /// Text and id of each, in the order given.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.tokens.iter().map(|(text, id)| (text.as_str(), *id))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    /// The id of a special token.
+    pub fn id_of(&self, text: &str) -> Option<u32> {
+        self.by_text.get(text).copied()
+    }
+
+    /// The bytes of a special id.
+    pub fn bytes_of(&self, id: u32) -> Option<&[u8]> {
+        self.by_id.get(&id).map(|&at| self.tokens[at].0.as_bytes())
+    }
+
+    /// The finder of all of them.
+    pub fn finder(&self) -> &Finder {
+        self.all.get_or_init(|| Finder::new(self.iter().map(|(text, _)| text)))
+    }
+}
+
+/// Finds any of a set of strings: the leftmost, the longest of those that start there.
+#[derive(Debug)]
+pub struct Finder {
+    strings: Vec<String>,
+    automaton: Option<AhoCorasick>,
+}
+
+impl Finder {
+    /// A finder of `strings`; empty ones are never found.
+    pub fn new<'a>(strings: impl IntoIterator<Item = &'a str>) -> Self {
+        let strings: Vec<String> =
+            strings.into_iter().filter(|s| !s.is_empty()).map(String::from).collect();
+        let automaton = (!strings.is_empty()).then(|| {
+            AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .build(&strings)
+                .expect("fewer than 2^31 bytes of special tokens")
+        });
+        Self { strings, automaton }
+    }
+
+    /// Start and text of the first occurrence at or after `from`.
+    pub fn find<'a>(&'a self, text: &str, from: usize) -> Option<(usize, &'a str)> {
+        let found = self.automaton.as_ref()?.find(&text[from..])?;
+        Some((from + found.start(), &self.strings[found.pattern()]))
+    }
+}
