@@ -11,7 +11,9 @@ use bpe_rs::vocab::Vocab;
 type Ranks = Vec<(Vec<u8>, u32)>;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args().nth(1).ok_or("expected the folder of the rank files")?;
+    let folder = std::env::args()
+        .nth(1)
+        .ok_or("expected the folder of the rank files")?;
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
     let read = |name: &str| read_ranks(&Path::new(&folder).join(format!("{name}_base.tiktoken")));
     for name in ["r50k", "cl100k", "o200k"] {
@@ -35,7 +37,10 @@ fn base64(text: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (mut bits, mut have, mut out) = (0u32, 0, Vec::new());
     for &digit in text.trim_end_matches('=').as_bytes() {
-        let value = DIGITS.iter().position(|&d| d == digit).ok_or("expected base64")?;
+        let value = DIGITS
+            .iter()
+            .position(|&d| d == digit)
+            .ok_or("expected base64")?;
         bits = bits << 6 | value as u32;
         have += 6;
         if have >= 8 {
@@ -53,7 +58,11 @@ fn pack(ranks: Ranks, from: u32) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut number_of = HashMap::new();
     let mut out = Vec::new();
     for (at, (token, _)) in by_rank.iter().enumerate() {
-        let number = if at < 256 { u32::from(token[0]) } else { at as u32 };
+        let number = if at < 256 {
+            u32::from(token[0])
+        } else {
+            at as u32
+        };
         number_of.insert(by_rank[at].1, number);
         if at < 256 {
             out.extend_from_slice(token);
@@ -64,7 +73,10 @@ fn pack(ranks: Ranks, from: u32) -> Result<Vec<u8>, Box<dyn Error>> {
         return Err("expected every token to come out of merging its own bytes".into());
     }
     let tail = &merges[from as usize - 256..];
-    let sides = [tail.iter().map(|m| m.0).collect(), tail.iter().map(|m| m.1).collect()];
+    let sides = [
+        tail.iter().map(|m| m.0).collect(),
+        tail.iter().map(|m| m.1).collect(),
+    ];
     for side in sides as [Vec<u32>; 2] {
         for shift in [16, 8, 0] {
             out.extend(side.iter().map(|id| (number_of[id] >> shift) as u8));

@@ -29,7 +29,13 @@ impl Encoding {
         pattern: Pretokenizer,
         special: SpecialTokens,
     ) -> Self {
-        Self { name: name.into(), vocab, pattern, special, fingerprint: OnceLock::new() }
+        Self {
+            name: name.into(),
+            vocab,
+            pattern,
+            special,
+            fingerprint: OnceLock::new(),
+        }
     }
 
     /// What it is called.
@@ -54,14 +60,24 @@ impl Encoding {
 
     /// The highest id, special or not; `None` when there are no tokens at all.
     pub fn max_token_value(&self) -> Option<u32> {
-        self.special.iter().map(|(_, id)| id).chain(self.vocab.max_id()).max()
+        self.special
+            .iter()
+            .map(|(_, id)| id)
+            .chain(self.vocab.max_id())
+            .max()
     }
 
     /// Append the ids of `text` to `out`, taking special tokens as plain text.
     ///
     /// Errors: `Pattern` when the regex engine gives up, `Invalid` for a byte without a token.
     pub fn encode_ordinary(&self, text: &str, out: &mut Vec<u32>) -> Result<()> {
-        encode_into(&self.vocab, &self.pattern, text, &mut Scratch::default(), out)
+        encode_into(
+            &self.vocab,
+            &self.pattern,
+            text,
+            &mut Scratch::default(),
+            out,
+        )
     }
 
     /// Append the ids of `text` to `out`; what `allowed` finds becomes special tokens.
@@ -93,7 +109,11 @@ impl Encoding {
     ///
     /// Errors: `NotFound` for an id that is no token.
     pub fn token_bytes(&self, id: u32) -> Result<&[u8]> {
-        let token = self.vocab.tokens().get(id).or_else(|| self.special.bytes_of(id));
+        let token = self
+            .vocab
+            .tokens()
+            .get(id)
+            .or_else(|| self.special.bytes_of(id));
         token.ok_or_else(|| Error::not_found(format!("expected an id of {}, got {id}", self.name)))
     }
 
@@ -101,7 +121,11 @@ impl Encoding {
     ///
     /// Errors: `NotFound` when there is none.
     pub fn token_id(&self, token: &[u8]) -> Result<u32> {
-        let special = || std::str::from_utf8(token).ok().and_then(|t| self.special.id_of(t));
+        let special = || {
+            std::str::from_utf8(token)
+                .ok()
+                .and_then(|t| self.special.id_of(t))
+        };
         self.vocab.id_of(token).or_else(special).ok_or_else(|| {
             Error::not_found(format!(
                 "expected a token of {}, got {:?}",
@@ -132,7 +156,9 @@ impl Encoding {
             let merges = self.vocab.merges();
             hash.number(merges.len() as u32);
             for (left, right, merged) in merges {
-                [left, right, merged].map(|id| hash.number(id));
+                [left, right, merged]
+                    .into_iter()
+                    .for_each(|id| hash.number(id));
             }
             let whole = self.vocab.whole_piece_ids();
             hash.number(whole.len() as u32);

@@ -20,9 +20,24 @@ const END: &str = "<|endoftext|>";
 static GPT2: &[(&str, u32)] = &[(END, 50256)];
 
 static PUBLISHED: [Published; 7] = [
-    Published { name: "gpt2", vocab: "r50k_base", pattern: "gpt2", special: GPT2 },
-    Published { name: "r50k_base", vocab: "r50k_base", pattern: "gpt2", special: GPT2 },
-    Published { name: "p50k_base", vocab: "p50k_base", pattern: "gpt2", special: GPT2 },
+    Published {
+        name: "gpt2",
+        vocab: "r50k_base",
+        pattern: "gpt2",
+        special: GPT2,
+    },
+    Published {
+        name: "r50k_base",
+        vocab: "r50k_base",
+        pattern: "gpt2",
+        special: GPT2,
+    },
+    Published {
+        name: "p50k_base",
+        vocab: "p50k_base",
+        pattern: "gpt2",
+        special: GPT2,
+    },
     Published {
         name: "p50k_edit",
         vocab: "p50k_base",
@@ -91,14 +106,25 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub fn published(name: &str) -> Result<Encoding> {
     let found = PUBLISHED.iter().find(|p| p.name == name).ok_or_else(|| {
         let known: Vec<_> = names().collect();
-        Error::not_found(format!("expected one of {}, got {name:?}", known.join(", ")))
+        Error::not_found(format!(
+            "expected one of {}, got {name:?}",
+            known.join(", ")
+        ))
     })?;
-    let special = found.special.iter().map(|&(text, id)| (text.to_string(), id));
+    let special = found
+        .special
+        .iter()
+        .map(|&(text, id)| (text.to_string(), id));
     let special = if name == "o200k_harmony" {
         SpecialTokens::new(special.chain(reserved_harmony()))
     } else {
         SpecialTokens::new(special)
     };
     let vocab = Vocab::published(found.vocab).expect("every published encoding's table is packed");
-    Ok(Encoding::new(name, vocab, Pretokenizer::new(found.pattern)?, special?))
+    Ok(Encoding::new(
+        name,
+        vocab,
+        Pretokenizer::new(found.pattern)?,
+        special?,
+    ))
 }

@@ -31,7 +31,12 @@ impl SpecialTokens {
             by_id.entry(*id).or_insert(at);
         }
         let by_text = tokens.iter().cloned().collect();
-        Ok(Self { tokens, by_id, by_text, all: OnceLock::new() })
+        Ok(Self {
+            tokens,
+            by_id,
+            by_text,
+            all: OnceLock::new(),
+        })
     }
 
     /// Text and id of each, in the order given.
@@ -61,7 +66,8 @@ impl SpecialTokens {
 
     /// The finder of all of them.
     pub fn finder(&self) -> &Finder {
-        self.all.get_or_init(|| Finder::new(self.iter().map(|(text, _)| text)))
+        self.all
+            .get_or_init(|| Finder::new(self.iter().map(|(text, _)| text)))
     }
 }
 
@@ -75,8 +81,11 @@ pub struct Finder {
 impl Finder {
     /// A finder of `strings`; empty ones are never found.
     pub fn new<'a>(strings: impl IntoIterator<Item = &'a str>) -> Self {
-        let strings: Vec<String> =
-            strings.into_iter().filter(|s| !s.is_empty()).map(String::from).collect();
+        let strings: Vec<String> = strings
+            .into_iter()
+            .filter(|s| !s.is_empty())
+            .map(String::from)
+            .collect();
         let automaton = (!strings.is_empty()).then(|| {
             AhoCorasick::builder()
                 .match_kind(MatchKind::LeftmostLongest)

@@ -1,7 +1,7 @@
 """What the extension module exports; the public names are re-exported by `bpe_rs`."""
 
-from collections.abc import Iterable
-from typing import Literal, TypeAlias, overload
+from collections.abc import Collection, Iterable, Sequence
+from typing import Literal, Self, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -47,3 +47,62 @@ class CharTokenizer:
     def unknown(self) -> str | None: ...
 
 def distinct_characters(source: str | Iterable[str]) -> str: ...
+
+_Special: TypeAlias = Literal["all"] | Collection[str] | None
+_Ids: TypeAlias = Sequence[int] | npt.NDArray[np.integer]
+
+def list_encoding_names() -> list[str]: ...
+
+class Encoding:
+    def __new__(
+        cls,
+        name: str,
+        *,
+        pat_str: str | None = None,
+        mergeable_ranks: dict[bytes, int] | None = None,
+        special_tokens: dict[str, int] | None = None,
+        explicit_n_vocab: int | None = None,
+    ) -> Self: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def pat_str(self) -> str: ...
+    @property
+    def max_token_value(self) -> int: ...
+    @property
+    def special_tokens(self) -> dict[str, int]: ...
+    @property
+    def mergeable_ranks(self) -> dict[bytes, int]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def encode_ordinary(self, text: str) -> list[int]: ...
+    def encode(
+        self, text: str, *, allowed_special: _Special = None, disallowed_special: _Special = None
+    ) -> list[int]: ...
+    def encode_to_numpy(
+        self, text: str, *, allowed_special: _Special = None, disallowed_special: _Special = None
+    ) -> npt.NDArray[np.uint32]: ...
+    def encode_ordinary_batch(
+        self, text: Iterable[str], *, num_threads: int | None = None
+    ) -> list[list[int]]: ...
+    def encode_batch(
+        self,
+        text: Iterable[str],
+        *,
+        num_threads: int | None = None,
+        allowed_special: _Special = None,
+        disallowed_special: _Special = None,
+    ) -> list[list[int]]: ...
+    def encode_batch_to_numpy(
+        self,
+        text: Iterable[str],
+        *,
+        num_threads: int | None = None,
+        allowed_special: _Special = None,
+        disallowed_special: _Special = None,
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]: ...
+    def encode_single_token(self, text_or_bytes: str | bytes) -> int: ...
+    def decode_single_token_bytes(self, token: int) -> bytes: ...
+    def decode_bytes(self, tokens: _Ids) -> bytes: ...
+    def decode(self, tokens: _Ids, errors: str = "replace") -> str: ...
+    def token_byte_values(self) -> list[bytes]: ...

@@ -1,5 +1,7 @@
 //! Pieces to ids.
 
+pub mod threads;
+
 use crate::error::{Error, Result};
 use crate::pretokenize::Pretokenizer;
 use crate::vocab::{Merger, MissingByte, Vocab};

@@ -35,7 +35,11 @@ pub enum Width {
 impl Width {
     /// The narrowest width that holds ids up to `max_id`.
     pub fn for_max_id(max_id: u32) -> Self {
-        if max_id <= u32::from(u16::MAX) { Self::U16 } else { Self::U32 }
+        if max_id <= u32::from(u16::MAX) {
+            Self::U16
+        } else {
+            Self::U32
+        }
     }
 
     /// Bytes per id.
@@ -72,8 +76,10 @@ impl Header {
     ///
     /// Errors: `Invalid` when `bytes` is too short or not such a header.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let bytes: &[u8; HEADER_BYTES] =
-            bytes.get(..HEADER_BYTES).and_then(|b| b.try_into().ok()).ok_or_else(|| {
+        let bytes: &[u8; HEADER_BYTES] = bytes
+            .get(..HEADER_BYTES)
+            .and_then(|b| b.try_into().ok())
+            .ok_or_else(|| {
                 Error::invalid(format!(
                     "expected an id file with a header of {HEADER_BYTES} bytes, got {} bytes",
                     bytes.len()
@@ -81,23 +87,43 @@ impl Header {
             })?;
         let number = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
         let expect = |ok: bool, what: &str, got: String| {
-            if ok { Ok(()) } else { Err(Error::invalid(format!("id file: expected {what}, got {got}"))) }
+            if ok {
+                Ok(())
+            } else {
+                Err(Error::invalid(format!(
+                    "id file: expected {what}, got {got}"
+                )))
+            }
         };
         let magic = String::from_utf8_lossy(&bytes[..8]);
-        expect(bytes[..8] == MAGIC, "the magic \"GPTPYIDS\"", format!("{magic:?}"))?;
+        expect(
+            bytes[..8] == MAGIC,
+            "the magic \"GPTPYIDS\"",
+            format!("{magic:?}"),
+        )?;
         expect(number(8) == VERSION, "version 1", number(8).to_string())?;
         let mark = number(16);
-        expect(mark == BYTE_ORDER_MARK, "little-endian numbers", format!("byte order {mark:#x}"))?;
+        expect(
+            mark == BYTE_ORDER_MARK,
+            "little-endian numbers",
+            format!("byte order {mark:#x}"),
+        )?;
         let width = match number(12) {
             2 => Width::U16,
             4 => Width::U32,
             other => {
-                return Err(Error::invalid(format!("id file: expected 2 or 4 bytes per id, got {other}")))
+                return Err(Error::invalid(format!(
+                    "id file: expected 2 or 4 bytes per id, got {other}"
+                )))
             }
         };
         let count = u64::from_le_bytes(std::array::from_fn(|i| bytes[24 + i]));
         let fingerprint = std::array::from_fn(|i| bytes[32 + i]);
-        Ok(Self { width, count, fingerprint })
+        Ok(Self {
+            width,
+            count,
+            fingerprint,
+        })
     }
 }
 
@@ -108,10 +134,19 @@ mod tests {
     #[test]
     fn headers_round_trip_and_bad_ones_are_refused() {
         for width in [Width::U16, Width::U32] {
-            let header = Header { width, count: 1 << 40, fingerprint: [7; 32] };
+            let header = Header {
+                width,
+                count: 1 << 40,
+                fingerprint: [7; 32],
+            };
             let bytes = header.to_bytes();
             assert_eq!(Header::from_bytes(&bytes).unwrap(), header);
-            for (at, what) in [(0, "magic"), (8, "version"), (12, "bytes per id"), (16, "little-endian")] {
+            for (at, what) in [
+                (0, "magic"),
+                (8, "version"),
+                (12, "bytes per id"),
+                (16, "little-endian"),
+            ] {
                 let mut bad = bytes;
                 bad[at] ^= 0x55;
                 let message = Header::from_bytes(&bad).unwrap_err().to_string();

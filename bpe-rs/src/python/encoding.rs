@@ -1,74 +1,377 @@
-//! `_core.Encoding`: what the Python class `bpe_rs.Encoding` inherits.
+//! `_core.Encoding`: what the Python class `bpe_rs.Encoding` inherits, so that a hot call goes
+//! straight into Rust without a Python frame.
 
-use std::collections::HashMap;
-
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
-use crate::decode::decode_into;
-use crate::encode::encode_plain;
+use super::special::{Finders, Policy};
+use super::text::{text, texts};
+use crate::encode::threads;
+use crate::encoding::Encoding as Core;
+use crate::error::Result;
 use crate::pretokenize::Pretokenizer;
+use crate::special::SpecialTokens;
 use crate::vocab::Vocab;
+
+/// Shorter texts are encoded while holding the GIL: giving it up and taking it back costs more.
+const RELEASE_FROM: usize = 4096;
+
+type BatchArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
 
 /// A vocabulary, a pattern and special tokens.
 #[pyclass(subclass, frozen, module = "bpe_rs._core")]
 pub(super) struct Encoding {
-    name: String,
-    vocab: Vocab,
-    pattern: Pretokenizer,
-    special: HashMap<u32, Vec<u8>>,
+    core: Core,
+    finders: Finders,
+}
+
+impl Encoding {
+    pub(super) fn from_core(core: Core) -> Self {
+        Self {
+            core,
+            finders: Finders::default(),
+        }
+    }
+
+    fn policy(
+        &self,
+        allowed: Option<&Bound<'_, PyAny>>,
+        disallowed: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Policy<'_>> {
+        Policy::new(self.core.special(), &self.finders, allowed, disallowed)
+    }
+
+    /// Ids of one text; without a policy special tokens are plain text.
+    fn ids(
+        &self,
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+        policy: Option<&Policy<'_>>,
+    ) -> PyResult<Vec<u32>> {
+        let string = text(input)?;
+        let string = string.to_str()?;
+        if let Some(policy) = policy {
+            policy.check(string)?;
+        }
+        let run = || self.run(string, policy);
+        Ok(if string.len() < RELEASE_FROM {
+            run()
+        } else {
+            py.detach(run)
+        }?)
+    }
+
+    fn run(&self, text: &str, policy: Option<&Policy<'_>>) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        match policy.and_then(|policy| policy.allowed.finder()) {
+            Some(allowed) => self.core.encode(text, allowed, &mut ids)?,
+            None => self.core.encode_ordinary(text, &mut ids)?,
+        }
+        Ok(ids)
+    }
+
+    /// Ids of a batch.
+    fn batch(
+        &self,
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+        num_threads: Option<usize>,
+        policy: Option<&Policy<'_>>,
+    ) -> PyResult<Vec<Vec<u32>>> {
+        let strings = texts(input)?;
+        let strings: Vec<&str> = strings
+            .iter()
+            .map(|s| s.to_str())
+            .collect::<PyResult<_>>()?;
+        if let Some(policy) = policy {
+            strings.iter().try_for_each(|string| policy.check(string))?;
+        }
+        let threads = num_threads.unwrap_or_else(threads::default_threads);
+        if threads == 0 {
+            return Err(PyValueError::new_err("expected num_threads >= 1, got 0"));
+        }
+        let threads = threads.min(threads::default_threads());
+        let work = |_: &mut (), i: usize| self.run(strings[i], policy);
+        Ok(py.detach(|| threads::map(strings.len(), threads, || (), work))?)
+    }
 }
 
 #[pymethods]
 impl Encoding {
+    /// `Encoding(name, *, pat_str, mergeable_ranks, special_tokens, explicit_n_vocab=None)`, or
+    /// with only a name: a published encoding.
     #[new]
-    #[pyo3(signature = (name, *, pat_str, mergeable_ranks, special_tokens))]
+    #[pyo3(signature = (name, *, pat_str=None, mergeable_ranks=None, special_tokens=None, explicit_n_vocab=None))]
     fn new(
-        name: String,
-        pat_str: &str,
-        mergeable_ranks: &Bound<'_, PyDict>,
-        special_tokens: HashMap<String, u32>,
+        name: &str,
+        pat_str: Option<&str>,
+        mergeable_ranks: Option<&Bound<'_, PyDict>>,
+        special_tokens: Option<&Bound<'_, PyDict>>,
+        explicit_n_vocab: Option<usize>,
     ) -> PyResult<Self> {
-        let mut ranks = Vec::with_capacity(mergeable_ranks.len());
-        for (token, rank) in mergeable_ranks {
-            ranks.push((token.extract::<Vec<u8>>()?, rank.extract::<u32>()?));
+        let (Some(pattern), Some(ranks)) = (pat_str, mergeable_ranks) else {
+            if pat_str.is_some() || mergeable_ranks.is_some() || special_tokens.is_some() {
+                return Err(PyValueError::new_err(
+                    "expected pat_str and mergeable_ranks together, or neither for a published encoding",
+                ));
+            }
+            return Ok(Self::from_core(crate::registry::published(name)?));
+        };
+        let mut tokens = Vec::with_capacity(ranks.len());
+        for (token, rank) in ranks {
+            tokens.push((token.cast_into::<PyBytes>()?, rank.extract::<u32>()?));
         }
-        Ok(Self {
+        let tokens = tokens.iter().map(|(token, rank)| (token.as_bytes(), *rank));
+        let mut special = Vec::new();
+        for (token, id) in special_tokens.into_iter().flatten() {
+            special.push((token.extract::<String>()?, id.extract::<u32>()?));
+        }
+        let special = SpecialTokens::new(special)?;
+        let core = Core::new(
             name,
-            vocab: Vocab::from_ranks(ranks)?,
-            pattern: Pretokenizer::new(pat_str)?,
-            special: special_tokens
-                .into_iter()
-                .map(|(s, id)| (id, s.into_bytes()))
-                .collect(),
-        })
+            Vocab::from_ranks(tokens)?,
+            Pretokenizer::new(pattern)?,
+            special,
+        );
+        if let Some(expected) = explicit_n_vocab {
+            let (tokens, special) = (core.vocab().len(), core.special().len());
+            if tokens + special != expected {
+                return Err(PyValueError::new_err(format!(
+                    "expected explicit_n_vocab={expected} tokens, got {tokens} mergeable and {special} special ones"
+                )));
+            }
+            let highest = core.max_token_value();
+            if highest.map(|id| id as usize + 1) != Some(expected) {
+                return Err(PyValueError::new_err(format!(
+                    "expected ids 0 to {} for explicit_n_vocab={expected}, got {highest:?} as the highest",
+                    expected.saturating_sub(1)
+                )));
+            }
+        }
+        Ok(Self::from_core(core))
     }
 
     #[getter]
     fn name(&self) -> &str {
-        &self.name
+        self.core.name()
     }
 
-    fn __repr__(&self) -> String {
-        format!("<Encoding {:?}>", self.name)
+    #[getter]
+    fn pat_str(&self) -> &str {
+        self.core.pattern().regex()
     }
 
-    fn encode_ordinary(&self, py: Python<'_>, text: &str) -> PyResult<Vec<u32>> {
-        Ok(py.detach(|| encode_plain(&self.vocab, &self.pattern, text))?)
+    #[getter]
+    fn max_token_value(&self) -> u32 {
+        self.core.max_token_value().unwrap_or(0)
+    }
+
+    /// Special tokens and their ids, in the order given.
+    #[getter]
+    fn special_tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let all = PyDict::new(py);
+        for (token, id) in self.core.special().iter() {
+            all.set_item(token, id)?;
+        }
+        Ok(all)
+    }
+
+    /// Every mergeable token and its id.
+    #[getter]
+    fn mergeable_ranks<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let all = PyDict::new(py);
+        for (id, token) in self.core.vocab().tokens().iter() {
+            all.set_item(PyBytes::new(py, token), id)?;
+        }
+        Ok(all)
+    }
+
+    /// SHA-256 of everything that decides which ids a text gets, in hexadecimal.
+    #[getter]
+    fn fingerprint(&self, py: Python<'_>) -> String {
+        let digest = py.detach(|| self.core.fingerprint());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn encode_ordinary(&self, py: Python<'_>, text: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+        self.ids(py, text, None)
+    }
+
+    #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None))]
+    fn encode(
+        &self,
+        py: Python<'_>,
+        text: &Bound<'_, PyAny>,
+        allowed_special: Option<&Bound<'_, PyAny>>,
+        disallowed_special: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<u32>> {
+        self.ids(
+            py,
+            text,
+            Some(&self.policy(allowed_special, disallowed_special)?),
+        )
+    }
+
+    #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None))]
+    fn encode_to_numpy<'py>(
+        &self,
+        py: Python<'py>,
+        text: &Bound<'py, PyAny>,
+        allowed_special: Option<&Bound<'_, PyAny>>,
+        disallowed_special: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let ids = self.ids(
+            py,
+            text,
+            Some(&self.policy(allowed_special, disallowed_special)?),
+        )?;
+        Ok(PyArray1::from_vec(py, ids))
+    }
+
+    #[pyo3(signature = (text, *, num_threads=None))]
+    fn encode_ordinary_batch(
+        &self,
+        py: Python<'_>,
+        text: &Bound<'_, PyAny>,
+        num_threads: Option<usize>,
+    ) -> PyResult<Vec<Vec<u32>>> {
+        self.batch(py, text, num_threads, None)
+    }
+
+    #[pyo3(signature = (text, *, num_threads=None, allowed_special=None, disallowed_special=None))]
+    fn encode_batch(
+        &self,
+        py: Python<'_>,
+        text: &Bound<'_, PyAny>,
+        num_threads: Option<usize>,
+        allowed_special: Option<&Bound<'_, PyAny>>,
+        disallowed_special: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Vec<Vec<u32>>> {
+        let policy = self.policy(allowed_special, disallowed_special)?;
+        self.batch(py, text, num_threads, Some(&policy))
+    }
+
+    #[pyo3(signature = (text, *, num_threads=None, allowed_special=None, disallowed_special=None))]
+    fn encode_batch_to_numpy<'py>(
+        &self,
+        py: Python<'py>,
+        text: &Bound<'py, PyAny>,
+        num_threads: Option<usize>,
+        allowed_special: Option<&Bound<'_, PyAny>>,
+        disallowed_special: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<BatchArrays<'py>> {
+        let policy = self.policy(allowed_special, disallowed_special)?;
+        let rows = self.batch(py, text, num_threads, Some(&policy))?;
+        let mut offsets = vec![0i64];
+        offsets.extend(rows.iter().scan(0, |total, row| {
+            *total += row.len() as i64;
+            Some(*total)
+        }));
+        Ok((
+            PyArray1::from_vec(py, rows.concat()),
+            PyArray1::from_vec(py, offsets),
+        ))
+    }
+
+    fn encode_single_token(&self, text_or_bytes: &Bound<'_, PyAny>) -> PyResult<u32> {
+        if let Ok(bytes) = text_or_bytes.cast::<PyBytes>() {
+            return Ok(self.core.token_id(bytes.as_bytes())?);
+        }
+        Ok(self
+            .core
+            .token_id(text(text_or_bytes)?.to_str()?.as_bytes())?)
+    }
+
+    fn decode_single_token_bytes<'py>(
+        &self,
+        py: Python<'py>,
+        token: u32,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, self.core.token_bytes(token)?))
     }
 
     fn decode_bytes<'py>(
         &self,
         py: Python<'py>,
-        tokens: Vec<u32>,
+        tokens: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyBytes>> {
+        let ids = ids_of(tokens)?;
         let mut out = Vec::new();
-        let special = |id| self.special.get(&id).map(Vec::as_slice);
-        decode_into(&self.vocab, special, &tokens, &mut out)?;
+        let mut run = || self.core.decode(&ids, &mut out);
+        if ids.len() < RELEASE_FROM {
+            run()
+        } else {
+            py.detach(run)
+        }?;
         Ok(PyBytes::new(py, &out))
+    }
+
+    #[pyo3(signature = (tokens, errors="replace"))]
+    fn decode<'py>(
+        &self,
+        py: Python<'py>,
+        tokens: &Bound<'py, PyAny>,
+        errors: &str,
+    ) -> PyResult<Bound<'py, PyString>> {
+        let bytes = self.decode_bytes(py, tokens)?;
+        match std::str::from_utf8(bytes.as_bytes()) {
+            Ok(text) => Ok(PyString::new(py, text)),
+            Err(_) => Ok(bytes
+                .call_method1("decode", ("utf-8", errors))?
+                .cast_into()?),
+        }
+    }
+
+    /// The bytes of every mergeable token, sorted, as tiktoken gives them.
+    fn token_byte_values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let mut tokens: Vec<&[u8]> = self.core.vocab().tokens().iter().map(|(_, t)| t).collect();
+        tokens.sort_unstable();
+        PyList::new(py, tokens.into_iter().map(|token| PyBytes::new(py, token)))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Encoding '{}'>", self.core.name())
     }
 }
 
+/// Ids from a numpy array or any sequence of ints.
+///
+/// Errors: `TypeError` or `OverflowError` for what cannot be an id.
+fn ids_of(tokens: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
+    fn narrow<T: numpy::Element + Copy + TryInto<u32> + std::fmt::Display>(
+        array: &PyReadonlyArray1<'_, T>,
+    ) -> PyResult<Vec<u32>> {
+        let narrow = |&id: &T| {
+            id.try_into().map_err(|_| {
+                PyOverflowError::new_err(format!("expected ids from 0 to 4294967295, got {id}"))
+            })
+        };
+        array.as_array().iter().map(narrow).collect()
+    }
+    if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, u32>>() {
+        return Ok(array.as_array().to_vec());
+    }
+    if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, i64>>() {
+        return narrow(&array);
+    }
+    if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, u16>>() {
+        return narrow(&array);
+    }
+    if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, i32>>() {
+        return narrow(&array);
+    }
+    tokens.extract()
+}
+
+/// Names of the published encodings.
+#[pyfunction]
+fn list_encoding_names() -> Vec<&'static str> {
+    crate::registry::names().collect()
+}
+
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(list_encoding_names, m)?)?;
     m.add_class::<Encoding>()
 }

@@ -2,6 +2,8 @@
 
 mod encoding;
 mod errors;
+mod special;
+mod text;
 mod words;
 
 use pyo3::prelude::*;

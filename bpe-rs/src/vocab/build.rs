@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Merger, MissingByte, PairTable, TokenBytes, Vocab, NONE};
+use super::{Merger, PairTable, TokenBytes, Vocab, NONE};
 use crate::error::{Error, Result};
 
 /// One line of a merge list: the ids of the two parts.

@@ -73,7 +73,12 @@ impl Vocab {
         for (rank, &byte) in (0..).zip(packed.byte_order()) {
             ids[usize::from(byte)] = Some(rank);
         }
-        Some(Self { packed: Some(packed), ids, whole_pieces: true, ..Self::empty() })
+        Some(Self {
+            packed: Some(packed),
+            ids,
+            whole_pieces: true,
+            ..Self::empty()
+        })
     }
 
     fn empty() -> Self {
@@ -92,7 +97,8 @@ impl Vocab {
 
     /// How many tokens there are.
     pub fn len(&self) -> usize {
-        self.packed.map_or_else(|| self.tokens().len(), |packed| 256 + packed.merges())
+        self.packed
+            .map_or_else(|| self.tokens().len(), |packed| 256 + packed.merges())
     }
 
     /// Whether there are none.
@@ -110,14 +116,18 @@ impl Vocab {
 
     /// Bytes by id.
     pub fn tokens(&self) -> &TokenBytes {
-        self.tokens.get_or_init(|| self.packed.map_or_else(Default::default, Packed::tokens))
+        self.tokens
+            .get_or_init(|| self.packed.map_or_else(Default::default, Packed::tokens))
     }
 
     /// The id of the token with exactly these bytes.
     pub fn id_of(&self, token: &[u8]) -> Option<u32> {
-        let by_bytes = self
-            .by_bytes
-            .get_or_init(|| self.tokens().iter().map(|(id, bytes)| (bytes.into(), id)).collect());
+        let by_bytes = self.by_bytes.get_or_init(|| {
+            self.tokens()
+                .iter()
+                .map(|(id, bytes)| (bytes.into(), id))
+                .collect()
+        });
         by_bytes.get(token).copied()
     }
 
@@ -127,7 +137,10 @@ impl Vocab {
         let mut merges: Vec<_> = self.pairs().iter().collect();
         merges.sort_unstable_by_key(|&(_, _, merged)| merged);
         let id = |number| self.id(number);
-        merges.iter().filter_map(|&(l, r, m)| Some((id(l)?, id(r)?, id(m)?))).collect()
+        merges
+            .iter()
+            .filter_map(|&(l, r, m)| Some((id(l)?, id(r)?, id(m)?)))
+            .collect()
     }
 
     /// The id of `piece` where a whole piece becomes a token that merging would not make.
@@ -141,8 +154,12 @@ impl Vocab {
 
     /// The ids that only whole pieces become, ascending.
     pub fn whole_piece_ids(&self) -> Vec<u32> {
-        let mut ids: Vec<u32> =
-            self.unreachable.values().copied().filter(|_| self.whole_pieces).collect();
+        let mut ids: Vec<u32> = self
+            .unreachable
+            .values()
+            .copied()
+            .filter(|_| self.whole_pieces)
+            .collect();
         ids.sort_unstable();
         ids
     }

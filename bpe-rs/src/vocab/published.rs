@@ -10,7 +10,7 @@ use super::{PairTable, TokenBytes};
 
 /// A packed vocabulary. Ranks are ids; merged token number `n` has rank `n`, but for one gap.
 #[derive(Debug)]
-pub struct Packed {
+pub(super) struct Packed {
     parts: &'static [&'static [u8]],
     /// Ranks from here on are one higher (p50k leaves out 50256, the end of text).
     gap_at: u32,
@@ -23,21 +23,51 @@ static CL100K: &[u8] = include_bytes!("../../data/cl100k.merges");
 static O200K: &[u8] = include_bytes!("../../data/o200k.merges");
 
 /// The packed vocabulary `name` ("r50k_base", "p50k_base", "cl100k_base" or "o200k_base").
-pub fn packed(name: &str) -> Option<&'static Packed> {
+pub(super) fn packed(name: &str) -> Option<&'static Packed> {
     static PACKED: [(&str, Packed); 4] = [
-        ("r50k_base", Packed { parts: &[R50K], gap_at: NO_GAP }),
-        ("p50k_base", Packed { parts: &[R50K, P50K_TAIL], gap_at: 50256 }),
-        ("cl100k_base", Packed { parts: &[CL100K], gap_at: NO_GAP }),
-        ("o200k_base", Packed { parts: &[O200K], gap_at: NO_GAP }),
+        (
+            "r50k_base",
+            Packed {
+                parts: &[R50K],
+                gap_at: NO_GAP,
+            },
+        ),
+        (
+            "p50k_base",
+            Packed {
+                parts: &[R50K, P50K_TAIL],
+                gap_at: 50256,
+            },
+        ),
+        (
+            "cl100k_base",
+            Packed {
+                parts: &[CL100K],
+                gap_at: NO_GAP,
+            },
+        ),
+        (
+            "o200k_base",
+            Packed {
+                parts: &[O200K],
+                gap_at: NO_GAP,
+            },
+        ),
     ];
-    PACKED.iter().find(|(known, _)| *known == name).map(|(_, packed)| packed)
+    PACKED
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, packed)| packed)
 }
 
 /// Split a packed file into its byte order and its planes.
 fn planes(part: &[u8]) -> (&[u8], [&[u8]; 6]) {
     let (order, rest) = part.split_at(256);
     let count = rest.len() / 6;
-    (order, std::array::from_fn(|plane| &rest[plane * count..(plane + 1) * count]))
+    (
+        order,
+        std::array::from_fn(|plane| &rest[plane * count..(plane + 1) * count]),
+    )
 }
 
 impl Packed {
@@ -84,7 +114,12 @@ impl Packed {
             tokens.push(rank, &[byte]);
         }
         for ((left, right), number) in self.pairs().zip(256..) {
-            let id = |part: u32| rank_of.get(part as usize).copied().unwrap_or_else(|| self.id(part));
+            let id = |part: u32| {
+                rank_of
+                    .get(part as usize)
+                    .copied()
+                    .unwrap_or_else(|| self.id(part))
+            };
             tokens.push_joined(self.id(number), id(left), id(right));
         }
         tokens

@@ -1,0 +1,246 @@
+"""The published encodings against their rank files and against tiktoken."""
+
+import base64
+import gzip
+import hashlib
+import pickle
+
+import bpe_rs
+import numpy as np
+import pytest
+import tiktoken
+
+# Published by tiktoken (`tiktoken_ext/openai_public.py`).
+SHA256 = {
+    "r50k_base": "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930",
+    "p50k_base": "94b5ca7dff4d00767bc256fdd1b27e5b17361d7b8a5f968547f9f23eb70d2069",
+    "cl100k_base": "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
+    "o200k_base": "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
+}
+
+
+@pytest.mark.parametrize("name", SHA256)
+def test_packed_tables_are_the_published_rank_files(name):
+    ranks = bpe_rs.get_encoding(name).mergeable_ranks
+    lines = [
+        base64.b64encode(token) + b" %d\n" % rank
+        for token, rank in sorted(ranks.items(), key=lambda item: item[1])
+    ]
+    assert hashlib.sha256(b"".join(lines)).hexdigest() == SHA256[name]
+
+
+def tiktoken_twin(ours: bpe_rs.Encoding) -> tiktoken.Encoding:
+    """tiktoken's own encoder on the same table, which the test above ties to the rank file."""
+    return tiktoken.Encoding(
+        ours.name,
+        pat_str=ours.pat_str,
+        mergeable_ranks=ours.mergeable_ranks,
+        special_tokens=ours.special_tokens,
+    )
+
+
+@pytest.fixture(scope="module", params=SHA256)
+def pair(request):
+    """Ours and tiktoken's."""
+    ours = bpe_rs.get_encoding(request.param)
+    return ours, tiktoken_twin(ours)
+
+
+def read(path) -> str:
+    raw = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+    return raw.decode()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "file",
+    [
+        "tinyshakespeare.txt",
+        "wikitext2-valid.txt",
+        "wikitext2-test.txt",
+        "multilingual-22mb.txt.gz",
+        "english-100mb.txt.gz",
+    ],
+)
+def test_same_ids_as_tiktoken_on_the_shared_texts(pair, file, shared_dir):
+    ours, theirs = pair
+    text = read(shared_dir / "data" / file)
+    # Parts, so that a difference is reported near its place and memory stays small.
+    parts = [text[at : at + (1 << 20)] for at in range(0, len(text), 1 << 20)]
+    for ids, part in zip(ours.encode_ordinary_batch(parts), parts, strict=True):
+        assert ids == theirs.encode_ordinary(part)
+        assert ours.decode(ids) == part
+
+
+def test_every_name_loads_and_round_trips():
+    text = "Hello, wörld! 你好 🙂 \u0301 \n\n\t x=1234567; don't"
+    for name in bpe_rs.list_encoding_names():
+        encoding = bpe_rs.get_encoding(name)
+        assert encoding is bpe_rs.get_encoding(name)
+        assert encoding.decode(encoding.encode(text)) == text
+        assert pickle.loads(pickle.dumps(encoding)) is encoding
+    with pytest.raises(ValueError, match="expected one of gpt2"):
+        bpe_rs.get_encoding("gpt3")
+
+
+def test_published_facts():
+    want = {"gpt2": 50257, "r50k_base": 50257, "p50k_base": 50281, "p50k_edit": 50284}
+    want |= {"cl100k_base": 100277, "o200k_base": 200019, "o200k_harmony": 201088}
+    assert {n: bpe_rs.get_encoding(n).n_vocab for n in bpe_rs.list_encoding_names()} == want
+    assert bpe_rs.encoding_for_model("gpt-4o-mini").name == "o200k_base"
+    assert bpe_rs.encoding_for_model("gpt-4-0314").name == "cl100k_base"
+    assert bpe_rs.encoding_for_model("gpt-oss-20b").name == "o200k_harmony"
+    harmony = bpe_rs.get_encoding("o200k_harmony").special_tokens
+    assert len(harmony) == 1091
+    assert harmony["<|reserved_200018|>"] == harmony["<|endofprompt|>"] == 200018
+
+
+def test_models_are_tiktokens():
+    from bpe_rs._models import MODEL_TO_ENCODING, encoding_name_for_model
+    from tiktoken import model
+
+    assert MODEL_TO_ENCODING == model.MODEL_TO_ENCODING
+    for prefix in model.MODEL_PREFIX_TO_ENCODING:
+        assert encoding_name_for_model(prefix + "x") == model.encoding_name_for_model(prefix + "x")
+
+
+SPECIAL_TEXTS = [
+    "<|endoftext|>",
+    "a<|endoftext|>b",
+    " <|endoftext|> \n<|endoftext|><|endoftext|>",
+    "<|endoftext|",
+    "<<|endoftext|>>",
+    "<|fim_prefix|>x<|fim_suffix|>  <|endofprompt|>",
+    "no special",
+    "",
+]
+
+
+@pytest.mark.parametrize("text", SPECIAL_TEXTS)
+@pytest.mark.parametrize("allowed", [set(), "all", {"<|endoftext|>"}, {"<|fim_prefix|>", "no"}])
+@pytest.mark.parametrize("disallowed", ["all", (), {"<|endoftext|>"}, ["no"]])
+def test_special_tokens_as_tiktoken(text, allowed, disallowed):
+    ours = bpe_rs.get_encoding("cl100k_base")
+    theirs = cached_twin()
+    arguments = {"allowed_special": allowed, "disallowed_special": disallowed}
+    try:
+        want = theirs.encode(text, **arguments)
+    except ValueError:
+        for call in (ours.encode, ours.encode_to_numpy):
+            with pytest.raises(ValueError, match="disallowed special token"):
+                call(text, **arguments)
+        with pytest.raises(ValueError, match="disallowed special token"):
+            ours.encode_batch(["fine", text], **arguments)
+        return
+    assert ours.encode(text, **arguments) == want
+    assert ours.encode_to_numpy(text, **arguments).tolist() == want
+    assert ours.encode_batch([text, "", text], **arguments) == [want, [], want]
+    flat, offsets = ours.encode_batch_to_numpy([text, "", text], **arguments)
+    assert flat.dtype == np.uint32 and flat.tolist() == want + want
+    assert offsets.tolist() == [0, len(want), len(want), 2 * len(want)]
+    assert ours.decode(want) == text
+
+
+_twin = []
+
+
+def cached_twin() -> tiktoken.Encoding:
+    if not _twin:
+        _twin.append(tiktoken_twin(bpe_rs.get_encoding("cl100k_base")))
+    return _twin[0]
+
+
+def test_surrogates_as_tiktoken():
+    ours, theirs = bpe_rs.get_encoding("cl100k_base"), cached_twin()
+    for text in ["\ud83d\ude00", "\ud83d", "a\udc00b", "\ude00\ud83d"]:
+        assert ours.encode(text) == theirs.encode(text)
+        assert ours.encode_ordinary_batch([text]) == [theirs.encode(text)]
+
+
+def toy(ranks: list[bytes], **more) -> bpe_rs.Encoding:
+    table = {token: rank for rank, token in enumerate(ranks)}
+    arguments = {"pat_str": r"\S+|\s+", "special_tokens": {}} | more
+    return bpe_rs.Encoding("toy", mergeable_ranks=table, **arguments)
+
+
+def test_vocabularies_of_ones_own():
+    encoding = toy([b"a", b"b", b"ab", b"c", b"abc"])
+    assert encoding.encode("abcab") == [4, 2]
+    # The rank of "bc" comes first, so "abc" is never merged; as a whole piece it is found.
+    encoding = toy([b"a", b"b", b"c", b"bc", b"ab", b"abcd", b"d"])
+    assert encoding.encode("abcd") == [5]
+    assert encoding.encode("abcda") == [0, 3, 6, 0]
+    with pytest.raises(ValueError, match="byte 0x7a has no token"):
+        encoding.encode("az")
+    # What the pattern does not match is left out, as in tiktoken.
+    assert toy([b"a", b"b"], pat_str="a+").encode("aba") == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ranks": [b""]}, "non-empty tokens"),
+        ({"ranks": [b"a"], "pat_str": "("}, "expected a regular expression"),
+        ({"ranks": [b"a"], "special_tokens": {"": 3}}, "non-empty special tokens"),
+        ({"ranks": [b"a"], "explicit_n_vocab": 3}, "explicit_n_vocab=3"),
+    ],
+)
+def test_bad_encodings_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        toy(**arguments)
+    with pytest.raises(ValueError, match="id 1 twice"):
+        bpe_rs.Encoding("x", pat_str="a", mergeable_ranks={b"a": 1, b"b": 1}, special_tokens={})
+
+
+def test_wrong_types_and_ids():
+    encoding = bpe_rs.get_encoding("gpt2")
+    for call in (encoding.encode, encoding.encode_ordinary, encoding.encode_to_numpy):
+        with pytest.raises(TypeError, match="expected a str, got bytes"):
+            call(b"x")
+    with pytest.raises(TypeError, match="put it in a list"):
+        encoding.encode_ordinary_batch("text")
+    with pytest.raises(TypeError, match="allowed_special"):
+        encoding.encode("x", allowed_special="<|endoftext|>")
+    with pytest.raises(KeyError):
+        encoding.decode_bytes([10**7])
+    with pytest.raises(OverflowError):
+        encoding.decode([-1])
+    with pytest.raises(KeyError):
+        encoding.encode_single_token("no such token")
+    with pytest.raises(ValueError, match="num_threads"):
+        encoding.encode_batch(["x"], num_threads=0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.uint32, np.int64])
+def test_decode_takes_arrays(dtype):
+    encoding = bpe_rs.get_encoding("gpt2")
+    ids = encoding.encode("Hello, world")
+    assert encoding.decode(np.array(ids, dtype)) == "Hello, world"
+    assert encoding.decode(np.array([ids, ids], dtype).ravel()[::1][: len(ids)]) == "Hello, world"
+
+
+def test_single_tokens():
+    encoding = bpe_rs.get_encoding("gpt2")
+    assert encoding.encode_single_token("hello") == 31373
+    assert encoding.encode_single_token(b"\xff") == encoding.encode_single_token(bytes([255]))
+    assert encoding.encode_single_token("<|endoftext|>") == 50256 == encoding.eot_token
+    assert encoding.decode_single_token_bytes(50256) == b"<|endoftext|>"
+    values = encoding.token_byte_values()
+    assert values == sorted(values) and len(values) == 50256
+
+
+def test_fingerprint_tells_encodings_apart():
+    digests = {bpe_rs.get_encoding(n).fingerprint for n in bpe_rs.list_encoding_names()}
+    # gpt2 and r50k_base are two names of one tokenizer.
+    assert len(digests) == len(bpe_rs.list_encoding_names()) - 1
+    rebuilt = bpe_rs.get_encoding("r50k_base")
+    rebuilt = bpe_rs.Encoding(
+        "other name",
+        pat_str="gpt2",
+        mergeable_ranks=rebuilt.mergeable_ranks,
+        special_tokens=rebuilt.special_tokens,
+    )
+    assert rebuilt.fingerprint == bpe_rs.get_encoding("gpt2").fingerprint
+    assert len(bytes.fromhex(rebuilt.fingerprint)) == 32
+    copy = pickle.loads(pickle.dumps(rebuilt))
+    assert copy.fingerprint == rebuilt.fingerprint and copy.name == "other name"
