@@ -1,10 +1,11 @@
 """What the extension module exports; the public names are re-exported by `bpe_rs`."""
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Literal, Self, TypeAlias, overload
+from typing import Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Self
 
 _TokenParts: TypeAlias = list[tuple[str, bool, int]]
 _MergeParts: TypeAlias = list[tuple[str, str, bool]]
