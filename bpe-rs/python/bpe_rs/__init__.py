@@ -1,13 +1,18 @@
 """Exact and fast byte-pair encoding: trainer and encoder."""
 
 from bpe_rs._encoding import Encoding, encoding_for_model, get_encoding, list_encoding_names
+from bpe_rs._training import Progress, WordCounts, count_words, train
 from bpe_rs._words import CharTokenizer, WordTokenizer
 
 __all__ = [
     "CharTokenizer",
     "Encoding",
+    "Progress",
+    "WordCounts",
     "WordTokenizer",
+    "count_words",
     "encoding_for_model",
     "get_encoding",
     "list_encoding_names",
+    "train",
 ]

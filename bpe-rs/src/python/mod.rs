@@ -4,6 +4,7 @@ mod encoding;
 mod errors;
 mod special;
 mod text;
+mod training;
 mod words;
 
 use pyo3::prelude::*;
@@ -15,6 +16,7 @@ mod _core {
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         super::encoding::register(m)?;
+        super::training::register(m)?;
         super::words::register(m)?;
         Ok(())
     }

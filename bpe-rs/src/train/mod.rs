@@ -10,6 +10,7 @@
 //! are not watched until they matter (`watch`).
 
 mod apply;
+pub mod count;
 mod isa;
 mod merge;
 mod pairs;

@@ -1,0 +1,102 @@
+"""What a training or encoding source is made of: files by their form, or texts from Python.
+
+Plain, `.gz`, `.zst` and JSONL files are read by Rust; this module sorts them out, and reads
+Parquet (with pyarrow, the extra `bpe-rs[parquet]`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeGuard
+
+Text = str | bytes
+PathLike = str | os.PathLike[str]
+
+# Texts that go to Rust at once: enough to share out among threads, little enough to hold.
+BATCH_BYTES = 8 << 20
+BATCH_TEXTS = 1 << 16
+
+
+def as_paths(source: object) -> list[Path] | None:
+    """The files that `source` names, or None if it is an iterable of texts.
+
+    A `str` or `os.PathLike` names a file; so does a list or tuple of `os.PathLike`, or of `str`
+    that are all names of existing files. Any other iterable holds texts.
+    Raises FileNotFoundError for a named file that is not there, IsADirectoryError for a folder.
+    """
+    if isinstance(source, str | os.PathLike):
+        return [_existing(source)]
+    if isinstance(source, list | tuple) and source:
+        if all(isinstance(item, os.PathLike) for item in source):
+            return [_existing(item) for item in source]
+        if _are_file_names(source):
+            return [Path(item) for item in source]
+    return None
+
+
+def _are_file_names(items: list | tuple) -> TypeGuard[list[str]]:
+    def is_file(item: object) -> bool:
+        # A text is hardly ever as short as a name, and a text with a NUL is no name.
+        short = isinstance(item, str) and 0 < len(item) < 4096
+        return short and "\n" not in item and "\0" not in item and Path(item).is_file()
+
+    return all(is_file(item) for item in items)
+
+
+def _existing(path: PathLike) -> Path:
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"{path} is a folder, expected a file; pass its files, for example "
+            f'sorted(Path("{path}").rglob("*.txt"))'
+        )
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}: no such file; to use a text itself, pass it in a list: [text]"
+        )
+    return path
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is read with pyarrow."""
+    return path.suffix.lower() in {".parquet", ".pq"}
+
+
+def text_batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
+    """`texts` in lists of some megabytes."""
+    batch: list[Text] = []
+    size = 0
+    for text in texts:
+        if not isinstance(text, str | bytes):
+            raise TypeError(f"expected texts of type str or bytes, got {type(text).__name__}")
+        batch.append(text)
+        size += len(text)
+        if size >= BATCH_BYTES or len(batch) >= BATCH_TEXTS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def parquet_texts(path: Path, column: str) -> Iterator[str]:
+    """The strings of one column of a Parquet file; missing values are left out."""
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise ImportError(
+            f"{path}: reading Parquet needs pyarrow; install bpe-rs[parquet]"
+        ) from error
+    try:
+        file = parquet.ParquetFile(path)
+    except Exception as error:
+        raise ValueError(f"{path}: not a readable Parquet file: {error}") from error
+    with file:
+        if column not in file.schema_arrow.names:
+            names = ", ".join(file.schema_arrow.names)
+            raise ValueError(f"{path}: no column {column!r}, only {names}")
+        for batch in file.iter_batches(batch_size=4096, columns=[column]):
+            for text in batch.column(0).to_pylist():
+                if text is not None:
+                    yield text

@@ -1,0 +1,302 @@
+//! Words to counts, made for hundreds of pieces at a time.
+//!
+//! A word of up to 15 bytes is its own key in a slot of 32 bytes; longer ones lie in an arena. A
+//! batch is hashed first, its slots are asked from memory, and only then looked at: the time goes
+//! into cache misses otherwise.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
+
+use super::super::isa::prefetch;
+
+/// Longest word that is its own key.
+const SHORT: usize = 15;
+/// Pieces hashed ahead of the look-ups.
+const BATCH: usize = 64;
+
+/// A short word: zero-padded bytes with the length in the last byte. No word is zero.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(32))]
+struct ShortSlot {
+    key: u128,
+    count: u64,
+    first: u64,
+}
+
+/// A long word; a count of zero marks a vacant slot.
+#[derive(Clone, Copy, Default)]
+struct LongSlot {
+    hash: u64,
+    count: u64,
+    first: u64,
+    offset: u64,
+    len: u64,
+}
+
+/// A set of words with their counts and the place where each was seen first.
+pub(super) struct WordTable {
+    short: Vec<ShortSlot>,
+    shorts: usize,
+    long: Vec<LongSlot>,
+    longs: usize,
+    arena: Vec<u8>,
+}
+
+/// Numbers that make the hash differ from process to process, so that nobody can write a text
+/// whose words all fall on one slot.
+fn seeds() -> &'static [u64; 4] {
+    static SEEDS: OnceLock<[u64; 4]> = OnceLock::new();
+    SEEDS.get_or_init(|| {
+        let random = RandomState::new();
+        std::array::from_fn(|i| random.hash_one(i))
+    })
+}
+
+#[inline(always)]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = a as u128 * b as u128;
+    product as u64 ^ (product >> 64) as u64
+}
+
+#[inline(always)]
+fn hash_short(key: u128, seeds: &[u64; 4]) -> u64 {
+    fold(key as u64 ^ seeds[0], (key >> 64) as u64 ^ seeds[1])
+}
+
+/// `word` is longer than [`SHORT`].
+#[inline(always)]
+fn hash_long(word: &[u8], seeds: &[u64; 4]) -> u64 {
+    let pair = |at: usize| {
+        let half = |at: usize| u64::from_le_bytes(word[at..at + 8].try_into().unwrap_or_default());
+        (half(at), half(at + 8))
+    };
+    let mut hash = seeds[2] ^ word.len() as u64;
+    for at in (0..word.len() - 16).step_by(16) {
+        let (low, high) = pair(at);
+        hash = fold(low ^ hash, high ^ seeds[3]);
+    }
+    let (low, high) = pair(word.len() - 16);
+    fold(low ^ hash, high ^ seeds[1])
+}
+
+/// The key of `text[start..start + len]`, `1 <= len <= SHORT`.
+#[inline(always)]
+fn key_in(text: &[u8], start: usize, len: usize) -> u128 {
+    let bytes = match text.get(start..start + 16) {
+        Some(bytes) => u128::from_le_bytes(bytes.try_into().unwrap_or_default()),
+        None => {
+            let mut padded = [0; 16];
+            padded[..len].copy_from_slice(&text[start..start + len]);
+            u128::from_le_bytes(padded)
+        }
+    };
+    bytes & (!0 >> (128 - 8 * len)) | (len as u128) << 120
+}
+
+impl WordTable {
+    pub(super) fn new() -> Self {
+        Self {
+            short: vec![ShortSlot::default(); 1 << 12],
+            shorts: 0,
+            long: vec![LongSlot::default(); 1 << 10],
+            longs: 0,
+            arena: Vec::new(),
+        }
+    }
+
+    /// Number of distinct words.
+    pub(super) fn len(&self) -> usize {
+        self.shorts + self.longs
+    }
+
+    /// Count the pieces `base + bounds[i] .. base + bounds[i + 1]` of `text`. `origin` is the
+    /// place of `text` in the corpus.
+    pub(super) fn add_pieces(&mut self, text: &[u8], base: usize, bounds: &[u32], origin: u64) {
+        let seeds = seeds();
+        let mut keys = [(0u128, 0u64, 0u32); BATCH];
+        let mut longs = [(0u32, 0u32, 0u64); BATCH];
+        for batch in (0..bounds.len().saturating_sub(1)).step_by(BATCH) {
+            let (mut n_short, mut n_long) = (0, 0);
+            for bound in bounds[batch..bounds.len().min(batch + BATCH + 1)].windows(2) {
+                let (from, len) = (bound[0], (bound[1] - bound[0]) as usize);
+                let start = base + from as usize;
+                if len > SHORT {
+                    let hash = hash_long(&text[start..start + len], seeds);
+                    prefetch(&self.long[hash as usize & (self.long.len() - 1)]);
+                    longs[n_long] = (from, len as u32, hash);
+                    n_long += 1;
+                } else if len > 0 {
+                    let key = key_in(text, start, len);
+                    let hash = hash_short(key, seeds);
+                    prefetch(&self.short[hash as usize & (self.short.len() - 1)]);
+                    keys[n_short] = (key, hash, from);
+                    n_short += 1;
+                }
+            }
+            for &(key, hash, from) in &keys[..n_short] {
+                self.add_short(key, hash, 1, origin + base as u64 + from as u64);
+            }
+            for &(_, _, hash) in &longs[..n_long] {
+                let slot = &self.long[hash as usize & (self.long.len() - 1)];
+                if slot.hash == hash {
+                    prefetch(self.arena.as_ptr().wrapping_add(slot.offset as usize));
+                }
+            }
+            for &(from, len, hash) in &longs[..n_long] {
+                let start = base + from as usize;
+                let word = &text[start..start + len as usize];
+                self.add_long(word, hash, 1, origin + start as u64);
+            }
+        }
+    }
+
+    /// Count `word` `count` times, first seen at `first`.
+    pub(super) fn add(&mut self, word: &[u8], count: u64, first: u64) {
+        let seeds = seeds();
+        match word.len() {
+            0 => {}
+            len if len <= SHORT => {
+                let key = key_in(word, 0, len);
+                self.add_short(key, hash_short(key, seeds), count, first);
+            }
+            _ => self.add_long(word, hash_long(word, seeds), count, first),
+        }
+    }
+
+    #[inline(always)]
+    fn add_short(&mut self, key: u128, hash: u64, count: u64, first: u64) {
+        let mask = self.short.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let slot = &mut self.short[at];
+            if slot.key == key {
+                slot.count = slot.count.saturating_add(count);
+                slot.first = slot.first.min(first);
+                return;
+            }
+            if slot.key == 0 {
+                *slot = ShortSlot { key, count, first };
+                self.shorts += 1;
+                if self.shorts * 8 > self.short.len() * 5 {
+                    self.grow_short();
+                }
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    fn add_long(&mut self, word: &[u8], hash: u64, count: u64, first: u64) {
+        let mask = self.long.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let slot = &mut self.long[at];
+            if slot.count == 0 {
+                let (offset, len) = (self.arena.len() as u64, word.len() as u64);
+                *slot = LongSlot {
+                    hash,
+                    count,
+                    first,
+                    offset,
+                    len,
+                };
+                self.arena.extend_from_slice(word);
+                self.longs += 1;
+                if self.longs * 2 > self.long.len() {
+                    self.grow_long();
+                }
+                return;
+            }
+            if slot.hash == hash && word_of(&self.arena, slot) == word {
+                slot.count = slot.count.saturating_add(count);
+                slot.first = slot.first.min(first);
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    #[cold]
+    fn grow_short(&mut self) {
+        let seeds = seeds();
+        let larger = vec![ShortSlot::default(); self.short.len() * 2];
+        let mask = larger.len() - 1;
+        for slot in std::mem::replace(&mut self.short, larger) {
+            if slot.key != 0 {
+                let mut at = hash_short(slot.key, seeds) as usize & mask;
+                while self.short[at].key != 0 {
+                    at = (at + 1) & mask;
+                }
+                self.short[at] = slot;
+            }
+        }
+    }
+
+    #[cold]
+    fn grow_long(&mut self) {
+        let larger = vec![LongSlot::default(); self.long.len() * 2];
+        let mask = larger.len() - 1;
+        for slot in std::mem::replace(&mut self.long, larger) {
+            if slot.count != 0 {
+                let mut at = slot.hash as usize & mask;
+                while self.long[at].count != 0 {
+                    at = (at + 1) & mask;
+                }
+                self.long[at] = slot;
+            }
+        }
+    }
+
+    /// Call `visit` with every word, its count and its first place, in no order.
+    pub(super) fn each(&self, visit: &mut dyn FnMut(&[u8], u64, u64)) {
+        for slot in self.short.iter().filter(|slot| slot.key != 0) {
+            let bytes = slot.key.to_le_bytes();
+            visit(&bytes[..bytes[SHORT] as usize], slot.count, slot.first);
+        }
+        for slot in self.long.iter().filter(|slot| slot.count != 0) {
+            visit(word_of(&self.arena, slot), slot.count, slot.first);
+        }
+    }
+
+    /// The count of `word`, zero if it is not there.
+    pub(super) fn get(&self, word: &[u8]) -> u64 {
+        let mut found = 0;
+        match word.len() {
+            0 => {}
+            len if len <= SHORT => {
+                let key = key_in(word, 0, len);
+                let mask = self.short.len() - 1;
+                let mut at = hash_short(key, seeds()) as usize & mask;
+                while self.short[at].key != 0 {
+                    if self.short[at].key == key {
+                        found = self.short[at].count;
+                        break;
+                    }
+                    at = (at + 1) & mask;
+                }
+            }
+            _ => {
+                let hash = hash_long(word, seeds());
+                let mask = self.long.len() - 1;
+                let mut at = hash as usize & mask;
+                while self.long[at].count != 0 {
+                    if self.long[at].hash == hash && word_of(&self.arena, &self.long[at]) == word {
+                        found = self.long[at].count;
+                        break;
+                    }
+                    at = (at + 1) & mask;
+                }
+            }
+        }
+        found
+    }
+
+    /// Add all of `other`, whose places come `shift` later.
+    pub(super) fn absorb(&mut self, other: &Self, shift: u64) {
+        other.each(&mut |word, count, first| self.add(word, count, first.saturating_add(shift)));
+    }
+}
+
+fn word_of<'a>(arena: &'a [u8], slot: &LongSlot) -> &'a [u8] {
+    &arena[slot.offset as usize..(slot.offset + slot.len) as usize]
+}
