@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 import regex
 
@@ -41,7 +42,7 @@ def naive_train(
     while len(tokens) < vocab_size:
         pairs: dict[tuple[int, int], int] = {}  # in the order of first occurrence
         for ids, n in segmented:
-            for pair in zip(ids, ids[1:], strict=False):
+            for pair in pairwise(ids):
                 pairs[pair] = pairs.get(pair, 0) + n
         longest = max_token_length or 1 << 30
         pairs = {

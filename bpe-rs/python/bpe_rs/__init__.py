@@ -1,7 +1,9 @@
 """Exact and fast byte-pair encoding: trainer and encoder."""
 
+from bpe_rs._counting import WordCounts, count_words
 from bpe_rs._encoding import Encoding, encoding_for_model, get_encoding, list_encoding_names
-from bpe_rs._training import Progress, WordCounts, count_words, train
+from bpe_rs._progress import Progress
+from bpe_rs._training import train
 from bpe_rs._words import CharTokenizer, WordTokenizer
 
 __all__ = [

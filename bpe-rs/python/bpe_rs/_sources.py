@@ -39,8 +39,9 @@ def as_paths(source: object) -> list[Path] | None:
 def _are_file_names(items: list | tuple) -> TypeGuard[list[str]]:
     def is_file(item: object) -> bool:
         # A text is hardly ever as short as a name, and a text with a NUL is no name.
-        short = isinstance(item, str) and 0 < len(item) < 4096
-        return short and "\n" not in item and "\0" not in item and Path(item).is_file()
+        if not isinstance(item, str) or not 0 < len(item) < 4096 or "\n" in item or "\0" in item:
+            return False
+        return Path(item).is_file()
 
     return all(is_file(item) for item in items)
 

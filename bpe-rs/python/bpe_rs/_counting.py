@@ -1,0 +1,237 @@
+"""Distinct words and their counts: `count_words` and `WordCounts`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from bpe_rs import _core
+from bpe_rs._progress import Progress, Report, reporter_of
+from bpe_rs._sources import Text, as_paths, is_parquet, parquet_texts, text_batches
+
+
+class WordCounts:
+    """Distinct words of a text and how often each occurs: the half of training that adds up.
+
+    Counts of the parts of a corpus, made anywhere, give by `merge` the counts of the whole, and
+    `train` learns the same merges from them as from the text. Made by `count_words`,
+    `WordCounts.load` or `WordCounts.from_mapping`; can be pickled.
+    """
+
+    __slots__ = ("_counts",)
+
+    def __init__(self, counts: _core.WordCounts) -> None:
+        self._counts = counts
+
+    @classmethod
+    def from_mapping(
+        cls,
+        counts: Mapping[str, int] | Mapping[bytes, int],
+        *,
+        pattern: str = "gpt2",
+        special_tokens: Sequence[str] = (),
+    ) -> WordCounts:
+        """Words that were counted elsewhere, in the order of first occurrence.
+
+        `pattern` is what cut the text into these words.
+        Raises ValueError for a count that is negative or does not fit 64 bits.
+        """
+        words = []
+        for word, count in counts.items():
+            if not 0 <= count < 1 << 64:
+                raise ValueError(f"expected counts from 0 to 2^64 - 1, got {count} for {word!r}")
+            if count:
+                words.append((word.encode() if isinstance(word, str) else word, count))
+        counter = _core.WordCounter(pattern, list(special_tokens), 1)
+        counter.add_words(words)
+        return cls(counter.finish())
+
+    @property
+    def pattern(self) -> str:
+        """The regular expression that cut the text into words."""
+        return self._counts.pattern
+
+    @property
+    def special_tokens(self) -> list[str]:
+        """The special tokens that were cut out of the text."""
+        return self._counts.special_tokens
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for counts that may be merged: those of the same pattern and special tokens."""
+        return self._counts.fingerprint
+
+    @property
+    def total(self) -> int:
+        """Number of words, every one as often as it occurs."""
+        return self._counts.total
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of text counted."""
+        return self._counts.bytes
+
+    def __len__(self) -> int:
+        """Number of distinct words."""
+        return len(self._counts)
+
+    def __getitem__(self, word: Text) -> int:
+        """How often `word` occurs; zero if it does not."""
+        return self._counts.get(word.encode() if isinstance(word, str) else word)
+
+    def items(self) -> list[tuple[bytes, int]]:
+        """All words with their counts, in byte order."""
+        return self._counts.sorted()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, WordCounts):
+            return NotImplemented
+        return self.fingerprint == other.fingerprint and self.items() == other.items()
+
+    __hash__ = None  # type: ignore[assignment]  # it can be changed
+
+    def __repr__(self) -> str:
+        pattern = self._counts.pattern_name or self.pattern
+        return f"<WordCounts {len(self)} words, {self.total} in all, pattern {pattern!r}>"
+
+    def __reduce__(self) -> tuple[Callable[[bytes], WordCounts], tuple[bytes]]:
+        return WordCounts.from_bytes, (self.to_bytes(),)
+
+    def merge(self, *others: WordCounts) -> WordCounts:
+        """Add the counts of `others`, as if their texts came after this one's; returns `self`.
+
+        Raises ValueError if they were cut by another pattern or other special tokens.
+        """
+        for other in others:
+            if other is self:
+                other = WordCounts.from_bytes(self.to_bytes())
+            self._counts.merge(other._counts)
+        return self
+
+    def prune(self, min_count: int) -> WordCounts:
+        """A copy without the words that occur less than `min_count` times."""
+        return WordCounts(self._counts.pruned(min_count))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the counts to a file: words sorted, with a checksum, complete or not at all.
+
+        Equal counts make equal files. The order of first occurrence, which only
+        `tie_break="first_seen"` asks for, is not kept.
+        """
+        self._counts.save(os.fspath(path))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> WordCounts:
+        """Read a file that `save` wrote. Raises ValueError if it is damaged or another file."""
+        return cls(_core.WordCounts.load(os.fspath(path)))
+
+    def to_bytes(self) -> bytes:
+        """What `save` writes."""
+        return self._counts.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> WordCounts:
+        """The counts from what `to_bytes` returned."""
+        return cls(_core.WordCounts.from_bytes(data))
+
+
+def count_words(
+    source: str | os.PathLike[str] | Sequence[os.PathLike[str]] | Iterable[Text],
+    *,
+    pattern: str = "gpt2",
+    special_tokens: Sequence[str] = (),
+    text_column: str = "text",
+    progress: bool | Report = False,
+    num_threads: int | None = None,
+) -> WordCounts:
+    """Count the words that `pattern` cuts from a source.
+
+    `source`: the path of a file, or a list of paths (`.txt` or any other name for plain UTF-8,
+    `.jsonl`, `.parquet`; the first two also packed as `.gz` or `.zst`), or an iterable of texts
+    (str, or bytes in UTF-8), of which a few megabytes are held at a time. Every text and every
+    file is cut by itself. `text_column`: where the text is in JSON and Parquet. `special_tokens`
+    separate texts and are not counted. `num_threads`: all cores if None.
+    Raises OSError for a file that cannot be read, ValueError for one that is not what it should
+    be, TypeError for a text that is neither str nor bytes.
+    """
+    counter = _core.WordCounter(pattern, distinct(special_tokens), _threads(num_threads))
+    report = reporter_of(progress)
+    start = time.perf_counter()
+
+    def callback(before: int, total: int | None) -> Callable[[int], None] | None:
+        def tell(done: int) -> None:
+            if report:
+                report(Progress("count", before + done, total, time.perf_counter() - start))
+
+        return tell if report else None
+
+    paths = as_paths(source)
+    if paths is None:
+        if isinstance(source, bytes) or not isinstance(source, Iterable):
+            raise TypeError(
+                f"expected paths, an iterable of texts or WordCounts, got {type(source).__name__}"
+            )
+        done = 0
+        for batch in text_batches(source):  # pyright: ignore[reportArgumentType]
+            counter.add_texts(batch, callback(done, None))
+            done += sum(map(len, batch))
+        total = done
+    else:
+        total = sum(path.stat().st_size for path in paths)
+        done = 0
+        for run, packed in _runs(paths):
+            if packed:
+                for batch in text_batches(parquet_texts(run[0], text_column)):
+                    counter.add_texts(batch)
+            else:
+                counter.add_files(
+                    [os.fspath(path) for path in run], text_column, callback(done, total)
+                )
+            done += sum(path.stat().st_size for path in run)
+    counts = counter.finish()
+    if report:
+        report(Progress("count", done, total, time.perf_counter() - start))
+    return WordCounts(counts)
+
+
+def _runs(paths: list[Path]) -> Iterator[tuple[list[Path], bool]]:
+    """Paths in order: single Parquet files (True) and runs of others (False)."""
+    run: list[Path] = []
+    for path in paths:
+        if is_parquet(path):
+            if run:
+                yield run, False
+                run = []
+            yield [path], True
+        else:
+            run.append(path)
+    if run:
+        yield run, False
+
+
+def distinct(special_tokens: Sequence[str]) -> list[str]:
+    """The special tokens as a list; an error for one that is empty, twice there or no str."""
+    if isinstance(special_tokens, str):
+        raise TypeError(f"expected a list of special tokens, got the str {special_tokens!r}")
+    tokens = list(special_tokens)
+    for i, token in enumerate(tokens):
+        if not isinstance(token, str):
+            raise TypeError(f"expected special tokens of type str, got {type(token).__name__}")
+        if not token:
+            raise ValueError("expected special tokens that are not empty")
+        if token in tokens[:i]:
+            raise ValueError(f"expected distinct special tokens, got {token!r} twice")
+    return tokens
+
+
+def _threads(num_threads: int | None) -> int:
+    if num_threads is None:
+        try:
+            return max(len(os.sched_getaffinity(0)), 1)
+        except AttributeError:  # not on macOS and Windows
+            return max(os.cpu_count() or 1, 1)
+    if num_threads < 1:
+        raise ValueError(f"expected num_threads of at least 1, got {num_threads}")
+    return num_threads
