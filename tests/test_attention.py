@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import gptpy.attention as attention_module
+import gptpy.attention.choice as choice
 from gptpy.attention import attention, attention_bias, choose_backend, document_ids
 
 
@@ -62,12 +62,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("backend", ["reference", "sdpa"])
+@pytest.mark.parametrize("backend", ["reference", "dense", "sdpa"])
 @pytest.mark.parametrize("case", CASES)
 def test_back_ends_equal_the_formula(case, backend):
     settings, visible = CASES[case]
     q, k, v = random_qkv()
-    if case == "softcap" and backend == "sdpa":
+    if case == "softcap" and backend != "reference":
         with pytest.raises(ValueError, match="softcap"):
             attention(q, k, v, backend=backend, **settings)
         return
@@ -78,7 +78,7 @@ def test_back_ends_equal_the_formula(case, backend):
     torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("backend", ["reference", "sdpa"])
+@pytest.mark.parametrize("backend", ["reference", "dense", "sdpa"])
 @pytest.mark.parametrize("queries", [1, 3])
 def test_queries_are_the_last_of_the_keys(backend, queries):
     q, k, v = random_qkv(T=7)
@@ -89,13 +89,12 @@ def test_queries_are_the_last_of_the_keys(backend, queries):
     torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_gradients_agree(case):
+@pytest.mark.parametrize("fast", ["dense", "sdpa"])
+@pytest.mark.parametrize("case", [case for case in CASES if case != "softcap"])
+def test_gradients_agree(case, fast):
     settings, _ = CASES[case]
-    if case == "softcap":
-        return
     gradients = []
-    for backend in ("reference", "sdpa"):
+    for backend in ("reference", fast):
         leaves = [x.requires_grad_() for x in random_qkv()]
         out = attention(*leaves, backend=backend, **settings)
         out.sin().sum().backward()
@@ -108,7 +107,7 @@ def test_bias_in_advance_is_the_same():
     q, k, v = random_qkv()
     settings = {"window": 3, "key_padding_mask": PADDING}
     bias = attention_bias(7, 7, batch=2, **settings)
-    for backend in ("reference", "sdpa"):
+    for backend in ("reference", "dense", "sdpa"):
         ahead = attention(q, k, v, bias=bias, backend=backend)
         torch.testing.assert_close(ahead, attention(q, k, v, backend=backend, **settings))
 
@@ -124,7 +123,7 @@ def test_dropout_drops_weights():
     q, k, _ = random_qkv(T=64)
     ones = torch.ones_like(k)
     torch.manual_seed(0)
-    for backend in ("reference", "sdpa"):
+    for backend in ("reference", "dense", "sdpa"):
         out = attention(q, k, ones, dropout_p=0.5, backend=backend)
         assert out.mean().item() == pytest.approx(1.0, abs=0.1)
         assert out.std() > 0.05
@@ -132,13 +131,17 @@ def test_dropout_drops_weights():
 
 def test_choice_on_cpu():
     assert choose_backend("cpu", torch.float32, 64)[0] == "sdpa"
+    assert choose_backend("cpu", torch.float32, 64, context=128)[0] == "dense"
+    assert choose_backend("cpu", torch.float32, 64, context=4096)[0] == "sdpa"
     name, reason = choose_backend("cpu", torch.float32, 64, features={"softcap"})
     assert name == "reference" and "softcap" in reason
     assert choose_backend("cpu", torch.float32, 64, "reference") == ("reference", "asked for")
 
 
 def test_requests_that_cannot_be_met_are_errors():
-    with pytest.raises(ValueError, match="expected one of reference, sdpa, triton, got 'flash'"):
+    with pytest.raises(
+        ValueError, match="expected one of reference, dense, sdpa, triton, got 'flash'"
+    ):
         choose_backend("cpu", torch.float32, 64, "flash")
     with pytest.raises(ValueError, match="'sdpa' was asked for, but it does not support softcap"):
         choose_backend("cpu", torch.float32, 64, "sdpa", features={"softcap"})
@@ -159,7 +162,7 @@ def test_triton_is_taken_when_its_probe_agrees(monkeypatch, caplog):
     with caplog.at_level("INFO"):
         assert choose_backend("cpu", torch.float32, 64, "triton")[0] == "triton"
     assert "attention back end: triton" in caplog.text
-    problem = attention_module._problem
+    problem = choice._problem
     assert problem("triton", torch.device("cpu"), torch.float32, 64, set()) is None
     assert "alibi" in str(problem("triton", torch.device("cpu"), torch.float32, 64, {"alibi"}))
 
@@ -178,3 +181,14 @@ def test_a_wrong_or_failing_probe_is_a_reason_not_a_crash(monkeypatch):
     fake_kernels(monkeypatch, failing, available=(False, "no such device"))
     with pytest.raises(ValueError, match="but no such device"):
         choose_backend("cpu", torch.float32, 64, "triton")
+
+
+def test_gradient_of_dense_with_dropout():
+    """The same weights are dropped in both passes: the gradient is that of finite differences."""
+
+    def run(q, k, v):
+        torch.manual_seed(1)
+        return attention(q, k, v, dropout_p=0.3, backend="dense")
+
+    leaves = [x.double().requires_grad_() for x in random_qkv(B=1, T=4, D=3)]
+    assert torch.autograd.gradcheck(run, leaves)

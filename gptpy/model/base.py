@@ -57,7 +57,12 @@ class LanguageModel(nn.Module):
         if c.architecture != "decoder":
             features.add("bidirectional")
         name, reason = choose_backend(
-            self.device, dtype or self.dtype, c.head_size, requested, features=features
+            self.device,
+            dtype or self.dtype,
+            c.head_size,
+            requested,
+            features=features,
+            context=c.block_size,
         )
         self.attention_backend = name
         return name, reason

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from gptpy.attention import attention_bias
+from gptpy.attention import as_added, attention_bias
 from gptpy.model.cache import KVCache
 
 
@@ -32,10 +32,15 @@ class Context:
             window = None
         masks = (self.alibi_slopes, self.key_padding_mask, self.cu_seqlens, window)
         offset = queries not in (1, keys)  # one query at the end sees every key
-        if masks == (None,) * 4 and not (self.causal and offset):
+        plain = masks == (None,) * 4
+        if self.backend == "dense":
+            plain = plain and not self.causal
+        elif plain:
+            plain = not (self.causal and offset)
+        if plain:
             return None
         if window not in self._biases:
-            self._biases[window] = attention_bias(
+            bias = attention_bias(
                 queries,
                 keys,
                 batch=like.shape[0],
@@ -47,4 +52,7 @@ class Context:
                 device=like.device,
                 dtype=like.dtype,
             )
+            if self.backend == "dense" and bias is not None:
+                bias = as_added(bias, like.dtype)
+            self._biases[window] = bias
         return self._biases[window]

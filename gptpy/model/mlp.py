@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gptpy.config.model import GPTConfig
+from gptpy.model.lean import lean_pays, swiglu
 
 
 def _relu2(x: Tensor) -> Tensor:
@@ -40,12 +41,15 @@ class MLP(nn.Module):
         super().__init__()
         width, hidden = config.n_embd, config.hidden_size
         self.gated = config.gated
+        self.swiglu = config.activation == "swiglu"
         self.activation = ACTIVATION_FUNCTIONS[config.activation]
         self.up = nn.Linear(width, 2 * hidden if self.gated else hidden, bias=config.bias)
         self.down = nn.Linear(hidden, width, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.up(x)
+        if self.swiglu and lean_pays(x):
+            return self.down(swiglu(x))
         if self.gated:
             gate, x = x.chunk(2, dim=-1)
             return self.down(self.activation(gate) * x)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from gptpy.attention import attention
 from gptpy.config.model import GPTConfig
 from gptpy.model.context import Context
+from gptpy.model.lean import lean_pays, rotated_heads
 from gptpy.model.norm import RMSNorm
 from gptpy.model.position import rotate
 
@@ -36,11 +37,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, context: Context) -> Tensor:
         B, T, _ = x.shape
         heads = self.qkv(x).view(B, T, self.heads + 2 * self.kv_heads, self.head_dim)
-        q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=2)
-        if self.q_norm is not None and self.k_norm is not None:
-            q, k = self.q_norm(q), self.k_norm(k)
-        if context.rotation is not None:
-            q, k = rotate(q, *context.rotation), rotate(k, *context.rotation)
+        q, k, v = self.prepare(heads, context.rotation)
         if context.cache is not None:
             k, v = context.cache.append(self.layer, k, v)
         triton = context.backend == "triton"
@@ -59,3 +56,22 @@ class SelfAttention(nn.Module):
             backend=context.backend,
         )
         return self.out(out.reshape(B, T, -1))
+
+    def prepare(
+        self, heads: Tensor, rotation: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, `(B, T, h, D)`, normalised and rotated where asked for."""
+        split = (self.heads, self.kv_heads)
+        if rotation is not None and rotation[0].dim() == 2 and lean_pays(heads):
+            if self.q_norm is None or self.k_norm is None:
+                return rotated_heads(heads, split, *rotation)
+            weights = None
+            if self.q_norm.weight is not None and self.k_norm.weight is not None:
+                weights = (self.q_norm.weight, self.k_norm.weight)
+            return rotated_heads(heads, split, *rotation, weights, self.q_norm.eps)
+        q, k, v = heads.split((*split, self.kv_heads), dim=2)
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if rotation is not None:
+            q, k = rotate(q, *rotation), rotate(k, *rotation)
+        return q, k, v
