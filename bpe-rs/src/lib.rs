@@ -7,6 +7,7 @@ pub mod error;
 pub mod format;
 pub mod pretokenize;
 pub mod registry;
+pub mod simd;
 pub mod special;
 pub mod train;
 pub mod vocab;

@@ -1,0 +1,193 @@
+//! First pass of the vector scanner: bytes to classes, one bit per byte.
+//!
+//! Every byte of a character has the character's class, so that neighbours in text are neighbours
+//! in the masks.
+
+use super::classes::{class_at, BOTH, LETTER, LOWER, NUMBER, SPACE, UPPER};
+use crate::simd::Bytes64;
+
+/// Bytes of a window: the scanner's tables stay in the first-level cache.
+pub(super) const WINDOW: usize = 8192;
+const BLOCKS: usize = WINDOW / 64;
+
+/// A class of every byte of a window. One block more: what stands after the window.
+pub(super) type Mask = [u64; BLOCKS + 1];
+
+/// The classes of a window's bytes.
+pub(super) struct Masks {
+    pub(super) letter: Mask,
+    pub(super) number: Mask,
+    /// `\s`; all ones after the end of the text, so that no run of white space ends there.
+    pub(super) space: Mask,
+    /// The one character ' '.
+    pub(super) blank: Mask,
+    /// Line feed and carriage return.
+    pub(super) newline: Mask,
+    pub(super) slash: Mask,
+    pub(super) apostrophe: Mask,
+    /// Bytes of a character after its first.
+    pub(super) inner: Mask,
+    /// The classes of o200k's words, left alone by the other patterns.
+    pub(super) upper: Mask,
+    pub(super) lower: Mask,
+    pub(super) both: Mask,
+}
+
+impl Masks {
+    pub(super) fn new() -> Box<Self> {
+        let zero = [0; BLOCKS + 1];
+        Box::new(Self {
+            letter: zero,
+            number: zero,
+            space: zero,
+            blank: zero,
+            newline: zero,
+            slash: zero,
+            apostrophe: zero,
+            inner: zero,
+            upper: zero,
+            lower: zero,
+            both: zero,
+        })
+    }
+
+    /// Classify `text[from..to]`, at most [`WINDOW`] bytes that start with a character; `to` is
+    /// the end of the text or `from + WINDOW`. Returns the number of blocks, and the place of the
+    /// first number that is not ASCII, if there is one.
+    #[inline(always)]
+    pub(super) fn fill<S: Bytes64, const CASES: bool>(
+        &mut self,
+        text: &[u8],
+        from: usize,
+        to: usize,
+    ) -> (usize, Option<usize>) {
+        let blocks = (to - from).div_ceil(64);
+        let mut spill = Classes::default();
+        let mut wide_number = None;
+        for k in 0..blocks {
+            let at = from + 64 * k;
+            let mut padded = [0; 64];
+            let bytes: &[u8; 64] = match text.get(at..at + 64).and_then(|b| b.try_into().ok()) {
+                Some(bytes) => bytes,
+                None => {
+                    padded[..text.len() - at].copy_from_slice(&text[at..]);
+                    &padded
+                }
+            };
+            let v = S::load(bytes);
+            let blank = v.eq(b' ');
+            let mut all = Classes {
+                letter: v.letters(),
+                number: v.range(b'0', b'9'),
+                space: v.range(b'\t', b'\r') | blank,
+                ..Classes::default()
+            };
+            if CASES {
+                all.upper = v.range(b'A', b'Z');
+                all.lower = all.letter & !all.upper;
+                self.slash[k] = v.eq(b'/');
+            }
+            self.blank[k] = blank;
+            self.newline[k] = v.eq(b'\n') | v.eq(b'\r');
+            self.apostrophe[k] = v.eq(b'\'');
+            let high = v.high();
+            self.inner[k] = 0;
+            if high != 0 {
+                self.inner[k] = v.range(0x80, 0xBF);
+                let ascii_numbers = all.number;
+                all.or(std::mem::take(&mut spill));
+                spill = all.wide::<S, CASES>(v, text, at);
+                if wide_number.is_none() && all.number != ascii_numbers {
+                    let first = (all.number & !ascii_numbers).trailing_zeros() as usize;
+                    wide_number = Some(at + first);
+                }
+            }
+            self.letter[k] = all.letter;
+            self.number[k] = all.number;
+            self.space[k] = all.space;
+            if CASES {
+                self.upper[k] = all.upper;
+                self.lower[k] = all.lower;
+                self.both[k] = all.both;
+            }
+        }
+        // The padding has no classes but white space, and so has what stands after the text.
+        let at_end = to == text.len();
+        let tail = (to - from) % 64;
+        if tail != 0 {
+            self.space[blocks - 1] |= u64::MAX << tail;
+        }
+        self.space[blocks] = if at_end { u64::MAX } else { 0 };
+        for mask in [&mut self.upper, &mut self.lower, &mut self.both] {
+            mask[blocks] = 0;
+        }
+        (blocks, wide_number)
+    }
+}
+
+/// The classes of 64 bytes.
+#[derive(Clone, Copy, Default)]
+struct Classes {
+    letter: u64,
+    number: u64,
+    space: u64,
+    upper: u64,
+    lower: u64,
+    both: u64,
+}
+
+impl Classes {
+    #[inline(always)]
+    fn or(&mut self, other: Self) {
+        self.letter |= other.letter;
+        self.number |= other.number;
+        self.space |= other.space;
+        self.upper |= other.upper;
+        self.lower |= other.lower;
+        self.both |= other.both;
+    }
+
+    /// Set `bytes` where `class` says.
+    #[inline(always)]
+    fn set<const CASES: bool>(&mut self, class: u8, bytes: u64) {
+        let when = |bit: u8| 0u64.wrapping_sub(u64::from(class & bit != 0)) & bytes;
+        self.letter |= when(LETTER);
+        self.number |= when(NUMBER);
+        self.space |= when(SPACE);
+        if CASES {
+            self.upper |= when(UPPER);
+            self.lower |= when(LOWER);
+            self.both |= when(BOTH);
+        }
+    }
+
+    /// Add the characters of several bytes that start in the block at `text[at..]`; returns what
+    /// reaches into the next block.
+    #[inline(always)]
+    fn wide<S: Bytes64, const CASES: bool>(&mut self, v: S, text: &[u8], at: usize) -> Self {
+        let mut spill = Self::default();
+        // Whole ranges of lead bytes with one class need no look-up: U+5000..=U+9FFF and
+        // U+B000..=U+CFFF (ideographs, Hangul: letters without case).
+        let uniform = v.range(0xE5, 0xE9) | v.range(0xEB, 0xEC);
+        let bytes = uniform | uniform << 1 | uniform << 2;
+        let rest = uniform >> 63 | uniform >> 62;
+        let over = rest & 1 | uniform >> 63 << 1;
+        self.letter |= bytes;
+        spill.letter |= over;
+        if CASES {
+            self.both |= bytes;
+            spill.both |= over;
+        }
+        let mut leads = v.range(0xC2, 0xF4) & !uniform;
+        while leads != 0 {
+            let i = leads.trailing_zeros();
+            leads &= leads - 1;
+            let (class, len) = class_at(text, at + i as usize);
+            let bytes = (1u64 << len) - 1;
+            self.set::<CASES>(class, bytes << i);
+            // Twice, because a shift by 64 is none.
+            spill.set::<CASES>(class, bytes >> 1 >> (63 - i));
+        }
+        spill
+    }
+}

@@ -1,0 +1,217 @@
+//! One piece at a time, character by character: the readable form of every named pattern, the
+//! fallback of the vector scanners and the portable path's twin.
+//!
+//! None of the patterns looks behind, so where a piece ends depends only on the text from its
+//! start, and any piece's start is a place to begin.
+
+use super::classes::{class_at, LETTER, LOWER, NUMBER, SPACE, UPPER, WORD};
+use super::patterns::Rules;
+
+/// The end of the piece that starts at `at`. `text` is UTF-8, `at < text.len()` a character's
+/// first byte.
+pub(super) fn piece_end(rules: Rules, text: &[u8], at: usize) -> usize {
+    match rules {
+        Rules::Gpt2 => gpt2(text, at),
+        Rules::Words { digits, whole_tail } => words(text, at, digits, whole_tail),
+        Rules::O200k => o200k(text, at),
+    }
+}
+
+/// Bytes of a contraction's letters after an apostrophe at `at`, the apostrophe included; 0 when
+/// there is none. `any_case` is the regex flag `i`, under which `ſ` is an `s`.
+#[inline]
+pub(super) fn contraction(text: &[u8], at: usize, any_case: bool) -> usize {
+    let fold = if any_case { 0x20 } else { 0 };
+    let letter = |i: usize| {
+        text.get(at + i)
+            .map_or(0, |&b| if b.is_ascii_alphabetic() { b | fold } else { b })
+    };
+    match (letter(1), letter(2)) {
+        (b's' | b'd' | b'm' | b't', _) => 2,
+        (b'l', b'l') | (b'v' | b'r', b'e') => 3,
+        (0xC5, 0xBF) if any_case => 3,
+        _ => 0,
+    }
+}
+
+/// The end of the run of characters with any of the bits `of`, from `at`.
+#[inline]
+fn run(text: &[u8], mut at: usize, of: impl Fn(u8) -> bool) -> usize {
+    while at < text.len() {
+        let (class, len) = class_at(text, at);
+        if !of(class) {
+            break;
+        }
+        at += len;
+    }
+    at
+}
+
+/// Neither letter, number nor white space (o200k's marks belong here and to words).
+#[inline]
+fn is_other(class: u8) -> bool {
+    class & (LETTER | NUMBER | SPACE) == 0
+}
+
+fn is_newline(byte: u8) -> bool {
+    byte == b'\n' || byte == b'\r'
+}
+
+fn gpt2(text: &[u8], at: usize) -> usize {
+    if text[at] == b'\'' {
+        let len = contraction(text, at, false);
+        if len > 0 {
+            return at + len;
+        }
+    }
+    let body = if text[at] == b' ' && at + 1 < text.len() {
+        at + 1
+    } else {
+        at
+    };
+    let (first, len) = class_at(text, body);
+    if first & SPACE != 0 {
+        return white_space(text, at, None, true);
+    }
+    let kind = first & (LETTER | NUMBER);
+    run(text, body + len, |class| {
+        class & (LETTER | NUMBER | SPACE) == kind
+    })
+}
+
+/// The piece that starts with the white space at `at`, where a word does not take it.
+///
+/// `newlines`: whether a run is first cut after its last newline; `whole_tail`: whether the rest
+/// of the text is one piece when it is white space.
+fn white_space(text: &[u8], at: usize, newlines: Option<()>, whole_tail: bool) -> usize {
+    let (mut end, mut last, mut after_newline) = (at, at, None);
+    while end < text.len() {
+        let (class, len) = class_at(text, end);
+        if class & SPACE == 0 {
+            break;
+        }
+        last = end;
+        end += len;
+        if is_newline(text[last]) {
+            after_newline = Some(end);
+        }
+    }
+    if end == text.len() && whole_tail {
+        return end;
+    }
+    if let (Some(cut), Some(())) = (after_newline, newlines) {
+        return cut;
+    }
+    // The last character of a run goes with what follows, if it can.
+    if end < text.len() && last > at {
+        last
+    } else {
+        end
+    }
+}
+
+fn words(text: &[u8], at: usize, digits: u8, whole_tail: bool) -> usize {
+    if text[at] == b'\'' {
+        let len = contraction(text, at, true);
+        if len > 0 {
+            return at + len;
+        }
+    }
+    let (first, len) = class_at(text, at);
+    let letters = |from| run(text, from, |class| class & LETTER != 0);
+    if first & LETTER != 0 {
+        return letters(at + len);
+    }
+    if first & NUMBER != 0 {
+        return number(text, at, digits);
+    }
+    if !is_newline(text[at]) {
+        let end = letters(at + len);
+        if end > at + len {
+            return end;
+        }
+    }
+    if let Some(end) = other(text, at, first, is_newline) {
+        return end;
+    }
+    white_space(text, at, Some(()), whole_tail)
+}
+
+/// Up to `digits` characters of `\p{N}`.
+fn number(text: &[u8], at: usize, digits: u8) -> usize {
+    let mut end = at;
+    for _ in 0..digits {
+        match text.get(end).map(|_| class_at(text, end)) {
+            Some((class, len)) if class & NUMBER != 0 => end += len,
+            _ => break,
+        }
+    }
+    end
+}
+
+/// ` ?[^\s\p{L}\p{N}]+` and the bytes of `tail` after it, or `None` where that does not match.
+fn other(text: &[u8], at: usize, first: u8, tail: impl Fn(u8) -> bool) -> Option<usize> {
+    let body = if text[at] == b' ' { at + 1 } else { at };
+    if body == at && !is_other(first) {
+        return None;
+    }
+    let mut end = run(text, body, is_other);
+    if end == body {
+        return None;
+    }
+    while text.get(end).is_some_and(|&b| tail(b)) {
+        end += 1;
+    }
+    Some(end)
+}
+
+fn o200k(text: &[u8], at: usize) -> usize {
+    let (first, len) = class_at(text, at);
+    if first & NUMBER != 0 {
+        return number(text, at, 3);
+    }
+    // A mark may be the prefix or the first of its word: the same word either way.
+    let prefix = first & WORD == 0 && !is_newline(text[at]);
+    if let Some(end) = o200k_word(text, if prefix { at + len } else { at }) {
+        return end;
+    }
+    if let Some(end) = other(text, at, first, |b| is_newline(b) || b == b'/') {
+        return end;
+    }
+    white_space(text, at, Some(()), false)
+}
+
+/// `[U B]*[L B]+` or else `[U B]+[L B]*` with its contraction, where U is upper, L lower and B
+/// both; `None` where no word starts at `at`.
+fn o200k_word(text: &[u8], at: usize) -> Option<usize> {
+    // As far as the first half goes; `both` is the end of its last character that could also be
+    // in the second half.
+    let (mut end, mut both) = (at, None);
+    let mut lower = at;
+    while end < text.len() {
+        let (class, len) = class_at(text, end);
+        if class & WORD == 0 || class & LOWER != 0 {
+            break;
+        }
+        end += len;
+        if class & UPPER == 0 {
+            both = Some(end);
+        }
+    }
+    if end < text.len() {
+        lower = run(text, end, |class| class & (WORD & !UPPER) != 0);
+    }
+    let end = if lower > end {
+        lower
+    } else if let Some(both) = both {
+        both
+    } else if end > at {
+        end
+    } else {
+        return None;
+    };
+    if text.get(end) == Some(&b'\'') {
+        return Some(end + contraction(text, end, true));
+    }
+    Some(end)
+}

@@ -1,0 +1,236 @@
+//! The scanners against the regex engine.
+
+use super::*;
+use crate::simd::Level;
+
+fn by_engine(pattern: &Pretokenizer, text: &str) -> Vec<usize> {
+    let mut ends = vec![0];
+    pattern
+        .engine()
+        .pieces(text, &mut |piece| {
+            assert_eq!(
+                *ends.last().unwrap(),
+                piece.start,
+                "the engine left out text"
+            );
+            ends.push(piece.end);
+        })
+        .unwrap();
+    ends
+}
+
+fn by_scalar(rules: Rules, text: &str) -> Vec<usize> {
+    let mut ends = vec![0];
+    while *ends.last().unwrap() < text.len() {
+        ends.push(scalar::piece_end(
+            rules,
+            text.as_bytes(),
+            *ends.last().unwrap(),
+        ));
+    }
+    ends
+}
+
+fn by_scanner(pattern: &Pretokenizer, text: &str) -> Vec<usize> {
+    let mut ends = vec![0];
+    pattern
+        .pieces(text, &mut |piece| ends.push(piece.end))
+        .unwrap();
+    ends
+}
+
+/// Panic with the neighbourhood of the first difference.
+fn same(what: &str, pattern: &Pretokenizer, text: &str, got: &[usize], want: &[usize]) {
+    if got == want {
+        return;
+    }
+    let at = got.iter().zip(want).position(|(a, b)| a != b).unwrap_or(0);
+    let from = want[at.saturating_sub(2)];
+    let near: String = text[from..].chars().take(30).collect();
+    let (got, want) = (got.get(at), want.get(at));
+    let name = pattern.name();
+    panic!("{what} {name:?}: near byte {from} {near:?}: the piece ends at {got:?}, want {want:?}");
+}
+
+fn check(pattern: &Pretokenizer, text: &str) {
+    let want = by_engine(pattern, text);
+    same(
+        "scalar",
+        pattern,
+        text,
+        &by_scalar(pattern.rules().unwrap(), text),
+        &want,
+    );
+    for level in Level::available() {
+        level.force();
+        same(
+            level.name(),
+            pattern,
+            text,
+            &by_scanner(pattern, text),
+            &want,
+        );
+    }
+}
+
+fn named() -> impl Iterator<Item = Pretokenizer> {
+    NAMED.iter().map(|n| Pretokenizer::new(n.name).unwrap())
+}
+
+/// One of each kind of character that a rule tells apart.
+const KINDS: [&str; 27] = [
+    "a", "s", "L", "l", "é", "É", "你", "\u{301}", "ʰ", "ǅ", "1", "٣", " ", "\t", "\n", "\r",
+    "\u{a0}", "\u{3000}", "!", "/", "'", "’", "🙂", "ſ", "\0", "e", "R",
+];
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % bound
+    }
+
+    fn text(&mut self, kinds: &[&str], len: usize) -> String {
+        (0..len).map(|_| kinds[self.below(kinds.len())]).collect()
+    }
+}
+
+#[test]
+fn all_short_texts() {
+    for pattern in named() {
+        for a in KINDS {
+            for b in KINDS {
+                for c in KINDS {
+                    check(&pattern, &[a, b, c].concat());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn random_texts_of_all_kinds() {
+    let mut random = Random(1);
+    for pattern in named() {
+        for round in 0..3000 {
+            // Few kinds at a time make long runs; many make every neighbourhood.
+            let kinds: Vec<&str> = (0..1 + round % 7)
+                .map(|_| KINDS[random.below(KINDS.len())])
+                .collect();
+            let len = random.below(if round % 50 == 0 { 6000 } else { 150 });
+            let text = random.text(if round % 3 == 0 { &KINDS } else { &kinds }, len);
+            check(&pattern, &text);
+        }
+    }
+}
+
+#[test]
+fn words_around_block_and_window_borders() {
+    let mut random = Random(2);
+    let parts = [
+        "don't ",
+        "x'll",
+        "  \n\n ",
+        "12345",
+        "ABCdef",
+        "你好A。",
+        "!!\n/",
+        " 'S",
+        "🙂\u{fe0f}",
+        "\u{3000}",
+    ];
+    for pattern in named() {
+        for shift in (0..70).chain(8180..8200).chain(16370..16400) {
+            let text = "a".repeat(shift % 61)
+                + &" b".repeat((shift - shift % 61) / 2)
+                + &random.text(&parts, 40);
+            check(&pattern, &text);
+        }
+    }
+}
+
+#[test]
+fn every_scalar_in_ten_contexts() {
+    // One text per context: the engine sees long texts, the scanner many windows.
+    let contexts = [
+        "{}",
+        "a{}",
+        "{}a",
+        " {}b",
+        "!{}c ",
+        "1{}2",
+        "\n{} ",
+        "'{}s",
+        "A{}B{} ",
+        "{}'s {}\n\n",
+    ];
+    for pattern in named() {
+        for context in contexts {
+            let mut text = String::new();
+            for c in ('\0'..=char::MAX).filter(|c| sampled(*c)) {
+                text += &context.replace("{}", c.encode_utf8(&mut [0; 4]));
+                text += "xy z";
+                if text.len() > 60_000 {
+                    check(&pattern, &text);
+                    text.clear();
+                }
+            }
+            check(&pattern, &text);
+        }
+    }
+}
+
+/// All assigned planes; of the planes 3 to 16, which have one class for tens of thousands of code
+/// points, every 61st in tests without optimisation.
+fn sampled(c: char) -> bool {
+    (c as u32) < 0x3_0000 || !cfg!(debug_assertions) || (c as u32).is_multiple_of(61)
+}
+
+#[test]
+fn safe_cuts_change_no_piece() {
+    let mut random = Random(3);
+    let kinds = [
+        "a", "B", " ", " ", "\n", "!", "/", "1", "你", "'s", "\u{3000}", "\u{301}",
+    ];
+    for pattern in named() {
+        let mut cuts = 0;
+        for _ in 0..2000 {
+            let text = random.text(&kinds, 30);
+            if let Some(cut) = pattern.safe_cut(text.as_bytes(), 0, text.len() - 5) {
+                cuts += 1;
+                let mut joined = by_engine(&pattern, &text[..cut]);
+                joined.extend(
+                    by_engine(&pattern, &text[cut..])
+                        .iter()
+                        .skip(1)
+                        .map(|e| e + cut),
+                );
+                assert_eq!(
+                    joined,
+                    by_engine(&pattern, &text),
+                    "{:?} {text:?} {cut}",
+                    pattern.name()
+                );
+            }
+        }
+        assert!(cuts > 500);
+    }
+}
+
+#[test]
+fn any_other_pattern_runs_on_the_engine() {
+    let pattern = Pretokenizer::new(r"\d+").unwrap();
+    let mut found = Vec::new();
+    pattern
+        .pieces("a12b345", &mut |piece| found.push(piece))
+        .unwrap();
+    assert_eq!(found, [1..3, 4..7]);
+    assert!(Pretokenizer::new("(")
+        .unwrap_err()
+        .to_string()
+        .contains("expected a regular expression"));
+}

@@ -1,0 +1,237 @@
+//! 64 bytes at a time, on whatever the processor has: the one place where that is decided.
+
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
+pub(crate) use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+/// An instruction set that hot loops are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Level {
+    /// Plain Rust.
+    Portable = 1,
+    /// x86-64 with AVX2, BMI2 and LZCNT.
+    Avx2 = 2,
+    /// x86-64 with AVX-512 F, BW, VL, VBMI, VBMI2.
+    Avx512 = 3,
+    /// AArch64.
+    Neon = 4,
+}
+
+/// What tests and benches chose instead of the best; 0 for nothing.
+static FORCED: AtomicU8 = AtomicU8::new(0);
+
+impl Level {
+    /// Every level that this processor can run, slowest first.
+    pub fn available() -> Vec<Self> {
+        let mut levels = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::is_x86_feature_detected!("avx2")
+                && std::is_x86_feature_detected!("bmi1")
+                && std::is_x86_feature_detected!("bmi2")
+                && std::is_x86_feature_detected!("lzcnt")
+                && std::is_x86_feature_detected!("popcnt")
+            {
+                levels.push(Self::Avx2);
+                if std::is_x86_feature_detected!("avx512f")
+                    && std::is_x86_feature_detected!("avx512bw")
+                    && std::is_x86_feature_detected!("avx512vl")
+                    && std::is_x86_feature_detected!("avx512vbmi")
+                    && std::is_x86_feature_detected!("avx512vbmi2")
+                {
+                    levels.push(Self::Avx512);
+                }
+            }
+        }
+        // NEON is part of AArch64.
+        #[cfg(target_arch = "aarch64")]
+        levels.push(Self::Neon);
+        levels
+    }
+
+    /// The level in use: the best available, unless [`Self::force`] or the environment variable
+    /// `BPE_RS_SIMD` (portable, avx2, avx512, neon) asks for another that is available.
+    #[inline]
+    pub fn current() -> Self {
+        match FORCED.load(Ordering::Relaxed) {
+            1 => Self::Portable,
+            2 => Self::Avx2,
+            3 => Self::Avx512,
+            4 => Self::Neon,
+            _ => Self::choose(),
+        }
+    }
+
+    #[cold]
+    fn choose() -> Self {
+        let available = Self::available();
+        let asked = std::env::var("BPE_RS_SIMD").ok();
+        let named = available
+            .iter()
+            .find(|level| Some(level.name()) == asked.as_deref());
+        let best = named
+            .or(available.last())
+            .copied()
+            .unwrap_or(Self::Portable);
+        best.force();
+        best
+    }
+
+    /// Use this level from now on, in the whole process. For tests: all levels give the same
+    /// results. A level that is not available is left alone.
+    pub fn force(self) {
+        if Self::available().contains(&self) {
+            FORCED.store(self as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// Its name in `BPE_RS_SIMD`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Neon => "neon",
+        }
+    }
+}
+
+/// Run `$body` with the type alias `$isa` for the current level, in a function compiled for it.
+///
+/// `$body` must be a call of `#[inline(always)]` functions: what is not inlined is not compiled
+/// for the level.
+macro_rules! dispatch {
+    ($isa:ident => $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name($($arg: $type),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512($($arg: $type),*) $(-> $ret)? {
+                type $isa = $crate::simd::Avx512;
+                $body
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx2($($arg: $type),*) $(-> $ret)? {
+                type $isa = $crate::simd::Avx2;
+                $body
+            }
+            #[cfg(target_arch = "aarch64")]
+            fn neon($($arg: $type),*) $(-> $ret)? {
+                type $isa = $crate::simd::Neon;
+                $body
+            }
+            fn portable($($arg: $type),*) $(-> $ret)? {
+                type $isa = $crate::simd::Portable;
+                $body
+            }
+            match $crate::simd::Level::current() {
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: `Level::current` only gives levels whose features were detected.
+                $crate::simd::Level::Avx512 => unsafe { avx512($($arg),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: as above.
+                $crate::simd::Level::Avx2 => unsafe { avx2($($arg),*) },
+                #[cfg(target_arch = "aarch64")]
+                $crate::simd::Level::Neon => neon($($arg),*),
+                _ => portable($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use dispatch;
+
+/// 64 bytes; every question is answered with one bit per byte, the first byte in the lowest bit.
+///
+/// The methods may use instructions of their level: call them only inside [`dispatch!`].
+pub(crate) trait Bytes64: Copy {
+    /// Load 64 bytes.
+    fn load(bytes: &[u8; 64]) -> Self;
+    /// Bytes equal to `byte`.
+    fn eq(self, byte: u8) -> u64;
+    /// Bytes from `low` to `high`, both included.
+    fn range(self, low: u8, high: u8) -> u64;
+    /// Bytes of 0x80 and more.
+    fn high(self) -> u64;
+    /// ASCII letters.
+    fn letters(self) -> u64;
+
+    /// Write `base` plus the number of each set bit of `mask` to `out`, in order; returns how
+    /// many. Up to 64 words of `out` may be overwritten whatever the mask.
+    fn positions(mask: u64, base: u32, out: &mut [u32; 64]) -> usize {
+        let (mut rest, mut count) = (mask, 0);
+        while rest != 0 {
+            out[count & 63] = base + rest.trailing_zeros();
+            rest &= rest - 1;
+            count += 1;
+        }
+        count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers<S: Bytes64>(bytes: &[u8; 64], mask: u64) -> (Vec<u64>, Vec<u32>) {
+        let v = S::load(bytes);
+        let mut found = vec![v.high(), v.letters()];
+        for byte in [0, b' ', b'\'', 0x7F, 0x80, 0xC3, 0xFF] {
+            found.push(v.eq(byte));
+        }
+        for (low, high) in [
+            (9, 13),
+            (b'0', b'9'),
+            (b'A', b'Z'),
+            (0xE5, 0xE9),
+            (0xB8, 0xFF),
+            (0, 0),
+        ] {
+            found.push(v.range(low, high));
+        }
+        let mut out = [0; 64];
+        let count = S::positions(mask, 1000, &mut out);
+        (found, out[..count].to_vec())
+    }
+
+    dispatch! { S => fn current(bytes: &[u8; 64], mask: u64) -> (Vec<u64>, Vec<u32>) {
+        answers::<S>(bytes, mask)
+    } }
+
+    #[test]
+    fn levels_agree() {
+        let mut state = 7u64;
+        for round in 0..500 {
+            let bytes: [u8; 64] = std::array::from_fn(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let byte = (state >> 40) as u8;
+                if round % 2 == 0 {
+                    byte & 0x7F
+                } else {
+                    byte
+                }
+            });
+            let mask = [0, u64::MAX, state, state & state.rotate_left(9)][round % 4];
+            let want = answers::<Portable>(&bytes, mask);
+            for level in Level::available() {
+                level.force();
+                assert_eq!(current(&bytes, mask), want, "{level:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! AVX2 and AVX-512.
+//!
+//! Every `unsafe` block here calls intrinsics of the level that the type stands for; the types are
+//! only used inside `dispatch!`, which runs a level's code after detecting its features.
+
+use std::arch::x86_64::*;
+
+use super::Bytes64;
+
+/// Two registers of 32 bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2(__m256i, __m256i);
+
+impl Avx2 {
+    /// SAFETY: needs AVX2.
+    #[inline(always)]
+    unsafe fn mask(low: __m256i, high: __m256i) -> u64 {
+        // SAFETY: the caller's.
+        let (low, high) = unsafe { (_mm256_movemask_epi8(low), _mm256_movemask_epi8(high)) };
+        u64::from(low as u32) | u64::from(high as u32) << 32
+    }
+}
+
+impl Bytes64 for Avx2 {
+    #[inline(always)]
+    fn load(bytes: &[u8; 64]) -> Self {
+        let at: *const __m256i = bytes.as_ptr().cast();
+        // SAFETY: both unaligned loads lie in the 64 bytes; AVX2 as above.
+        unsafe { Self(_mm256_loadu_si256(at), _mm256_loadu_si256(at.add(1))) }
+    }
+
+    #[inline(always)]
+    fn eq(self, byte: u8) -> u64 {
+        // SAFETY: AVX2 as above.
+        unsafe {
+            let byte = _mm256_set1_epi8(byte as i8);
+            Self::mask(
+                _mm256_cmpeq_epi8(self.0, byte),
+                _mm256_cmpeq_epi8(self.1, byte),
+            )
+        }
+    }
+
+    #[inline(always)]
+    fn range(self, low: u8, high: u8) -> u64 {
+        // SAFETY: AVX2 as above.
+        unsafe {
+            // x - low <= high - low without signs: the minimum of both is the left one.
+            let (start, width) = (
+                _mm256_set1_epi8(low as i8),
+                _mm256_set1_epi8(high.wrapping_sub(low) as i8),
+            );
+            let within = |v| {
+                let offset = _mm256_sub_epi8(v, start);
+                _mm256_cmpeq_epi8(_mm256_min_epu8(offset, width), offset)
+            };
+            Self::mask(within(self.0), within(self.1))
+        }
+    }
+
+    #[inline(always)]
+    fn high(self) -> u64 {
+        // SAFETY: AVX2 as above.
+        unsafe { Self::mask(self.0, self.1) }
+    }
+
+    #[inline(always)]
+    fn letters(self) -> u64 {
+        // SAFETY: AVX2 as above.
+        let folded = unsafe {
+            let fold = _mm256_set1_epi8(0x20);
+            Self(_mm256_or_si256(self.0, fold), _mm256_or_si256(self.1, fold))
+        };
+        folded.range(b'a', b'z')
+    }
+}
+
+/// One register of 64 bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(__m512i);
+
+impl Bytes64 for Avx512 {
+    #[inline(always)]
+    fn load(bytes: &[u8; 64]) -> Self {
+        // SAFETY: an unaligned load of exactly these 64 bytes; AVX-512 as above.
+        unsafe { Self(_mm512_loadu_si512(bytes.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn eq(self, byte: u8) -> u64 {
+        // SAFETY: AVX-512 as above.
+        unsafe { _mm512_cmpeq_epi8_mask(self.0, _mm512_set1_epi8(byte as i8)) }
+    }
+
+    #[inline(always)]
+    fn range(self, low: u8, high: u8) -> u64 {
+        // SAFETY: AVX-512 as above.
+        unsafe {
+            let offset = _mm512_sub_epi8(self.0, _mm512_set1_epi8(low as i8));
+            let width = _mm512_set1_epi8(high.wrapping_sub(low) as i8);
+            _mm512_cmple_epu8_mask(offset, width)
+        }
+    }
+
+    #[inline(always)]
+    fn high(self) -> u64 {
+        // SAFETY: AVX-512 as above.
+        unsafe { _mm512_movepi8_mask(self.0) }
+    }
+
+    #[inline(always)]
+    fn letters(self) -> u64 {
+        // SAFETY: AVX-512 as above.
+        let folded = unsafe { Self(_mm512_or_si512(self.0, _mm512_set1_epi8(0x20))) };
+        folded.range(b'a', b'z')
+    }
+
+    #[inline(always)]
+    fn positions(mask: u64, base: u32, out: &mut [u32; 64]) -> usize {
+        const NUMBERS: [u8; 64] = {
+            let mut numbers = [0; 64];
+            let mut i = 0;
+            while i < 64 {
+                numbers[i] = i as u8;
+                i += 1;
+            }
+            numbers
+        };
+        let count = mask.count_ones() as usize;
+        let at: *mut __m512i = out.as_mut_ptr().cast();
+        // SAFETY: AVX-512 as above; quarter q writes words 16 q .. 16 q + 16 of the 64 in `out`.
+        unsafe {
+            let all = _mm512_loadu_si512(NUMBERS.as_ptr().cast());
+            let set = _mm512_maskz_compress_epi8(mask, all);
+            let base = _mm512_set1_epi32(base as i32);
+            let widen = |bytes| _mm512_add_epi32(base, _mm512_cvtepu8_epi32(bytes));
+            _mm512_storeu_si512(at, widen(_mm512_castsi512_si128(set)));
+            if count > 16 {
+                _mm512_storeu_si512(at.add(1), widen(_mm512_extracti32x4_epi32::<1>(set)));
+                if count > 32 {
+                    _mm512_storeu_si512(at.add(2), widen(_mm512_extracti32x4_epi32::<2>(set)));
+                    _mm512_storeu_si512(at.add(3), widen(_mm512_extracti32x4_epi32::<3>(set)));
+                }
+            }
+        }
+        count
+    }
+}
