@@ -61,3 +61,11 @@ format: setup ## reformat Python and Rust
 .PHONY: clean
 clean: ## remove what the other targets made (not runs/)
 	rm -rf .venv .uv target dist wheels .pytest_cache .ruff_cache .hypothesis
+
+# The GPU machine's own Python, when it has torch and a GPU; else the one of this checkout.
+GPU_PYTHON ?= $(shell $(PYTHON) -c 'import torch; torch.cuda.is_available() or exit(1)' 2>/dev/null \
+  && echo $(PYTHON) || echo $(RUN) python)
+
+.PHONY: gpu-check
+gpu-check: ## run the kernel tests on a GPU, or say why that cannot be done
+	$(GPU_PYTHON) benches/gpu_check.py

@@ -1,0 +1,46 @@
+"""Kernel tests run in Triton's interpreter on CPU tensors, or on a GPU (`make gpu-check`).
+
+Triton decides when it is imported whether its kernels are interpreted, so that is settled here,
+before any test module is.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+# The oracle and the interpreter's repairs lie beside the tests; importlib mode adds no path.
+sys.path.insert(0, str(Path(__file__).parent))
+
+DEVICE = os.environ.get("GPTPY_KERNEL_DEVICE", "cpu")
+os.environ["TRITON_INTERPRET"] = "1" if DEVICE == "cpu" else "0"
+
+
+def _interpreter_ready() -> str | None:
+    """Why kernels cannot be interpreted in this process, or None."""
+    if "triton" in sys.modules:
+        from triton.runtime.interpreter import InterpretedFunction
+
+        if not isinstance(sys.modules["triton"].language.sum, InterpretedFunction):
+            return "triton was imported without TRITON_INTERPRET=1; run pytest tests/kernels"
+        return None
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return "triton is not installed"
+    return None
+
+
+@pytest.fixture(scope="session")
+def kernel_device() -> torch.device:
+    """Where kernels run: the CPU through the interpreter, or the GPU that was asked for."""
+    if DEVICE == "cpu":
+        reason = _interpreter_ready()
+        if reason is not None:
+            pytest.skip(reason)
+        from interpreter_repair import repair
+
+        repair()
+    return torch.device(DEVICE)

@@ -1,0 +1,125 @@
+"""Tile shapes of the attention kernels: one static table, pruned by the compile gates.
+
+Every entry compiles without spills and within the shared memory of its class on every architecture
+that the class names (tests/kernels/test_compile_gates.py). `autotune.py` may replace an entry at
+run time.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+
+class TileConfig(NamedTuple):
+    """One way to launch a kernel: tile rows of queries and keys, warps, pipeline stages, TMA."""
+
+    block_m: int
+    block_n: int
+    num_warps: int
+    num_stages: int
+    tma: bool = False
+
+
+# Classes of devices: "hopper" sm_90, "blackwell" sm_100, "large" sm_80 (164 KB of shared memory a
+# program), "small" every other (100 KB: sm_86, sm_89, sm_120), "interpreter" none at all.
+SHARED_MEMORY_LIMIT = {
+    "hopper": 232_448,
+    "blackwell": 232_448,
+    "large": 166_912,
+    "small": 101_376,
+}
+CLASS_ARCHITECTURES = {"hopper": (90,), "blackwell": (100,), "large": (80,), "small": (89, 120)}
+
+# How much a call asks of the registers: "causal" order or none; "ranges" adds windows, documents
+# and sinks; "everything" adds masks, soft cap, ALiBi and dropout.
+LEVELS = ("causal", "ranges", "everything")
+KERNELS = ("forward", "key_gradient", "query_gradient")
+
+
+def device_class(device: torch.device) -> str:
+    """Which column of the table a device reads."""
+    if device.type != "cuda":
+        return "interpreter"
+    capability = torch.cuda.get_device_capability(device)
+    if capability == (9, 0):
+        return "hopper"
+    if capability[0] == 10:
+        return "blackwell"
+    return "large" if capability == (8, 0) else "small"
+
+
+_overrides: dict[tuple[str, int, int], TileConfig] = {}
+
+
+def override(kernel: str, block_d: int, itemsize: int, config: TileConfig | None) -> None:
+    """Replace the table's entry (None restores it): for the tuner and for tests."""
+    if config is None:
+        _overrides.pop((kernel, block_d, itemsize), None)
+    else:
+        _overrides[kernel, block_d, itemsize] = config
+
+
+def choose(kernel: str, kind: str, block_d: int, itemsize: int, level: str) -> TileConfig:
+    """The entry for a kernel, a device class, a padded head dim, an element size in bytes, a level.
+
+    A missing level falls back to the next one, which compiles to more registers.
+    """
+    known = _overrides.get((kernel, block_d, itemsize))
+    if known is not None:
+        return known
+    if kind == "interpreter":
+        return TileConfig(32, 32, 4, 1)
+    for name in LEVELS[LEVELS.index(level) :]:
+        entry = TABLE.get((kind, itemsize, kernel, name), {}).get(block_d)
+        if entry is not None:
+            return entry
+    return TileConfig(32, 32, 4, 1)
+
+
+TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
+    ("hopper", 2, "forward", "causal"): {
+        64: TileConfig(128, 128, 8, 3, tma=True),
+        128: TileConfig(128, 128, 8, 3, tma=True),
+    },
+    ("hopper", 2, "forward", "ranges"): {
+        16: TileConfig(128, 128, 8, 3, tma=True),
+        32: TileConfig(128, 128, 8, 3, tma=True),
+        64: TileConfig(128, 128, 8, 3, tma=True),
+        128: TileConfig(128, 128, 8, 3, tma=True),
+        256: TileConfig(128, 64, 8, 2, tma=True),
+    },
+    ("hopper", 2, "key_gradient", "causal"): {
+        64: TileConfig(64, 128, 8, 2, tma=True),
+        128: TileConfig(64, 64, 8, 2, tma=True),
+    },
+    ("hopper", 2, "key_gradient", "ranges"): {
+        16: TileConfig(64, 128, 8, 2, tma=True),
+        32: TileConfig(64, 128, 8, 2, tma=True),
+        64: TileConfig(64, 128, 8, 2, tma=True),
+        128: TileConfig(32, 64, 8, 2, tma=True),
+    },
+    ("hopper", 2, "query_gradient", "causal"): {
+        64: TileConfig(128, 128, 8, 2, tma=True),
+    },
+    ("hopper", 2, "query_gradient", "ranges"): {
+        16: TileConfig(128, 128, 8, 2, tma=True),
+        32: TileConfig(128, 128, 8, 2, tma=True),
+        64: TileConfig(128, 128, 8, 2, tma=True),
+        128: TileConfig(128, 128, 8, 2, tma=True),
+        256: TileConfig(64, 64, 4, 2, tma=True),
+    },
+    ("large", 2, "forward", "causal"): {
+        64: TileConfig(128, 64, 4, 3),
+        128: TileConfig(128, 64, 8, 2),
+    },
+    ("large", 2, "key_gradient", "causal"): {
+        64: TileConfig(32, 64, 4, 2),
+        128: TileConfig(32, 64, 8, 2),
+    },
+    ("large", 2, "query_gradient", "causal"): {
+        64: TileConfig(128, 64, 8, 3),
+        128: TileConfig(64, 64, 8, 2),
+    },
+}

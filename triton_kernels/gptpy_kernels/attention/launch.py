@@ -1,0 +1,217 @@
+"""From tensors to launches: tile shapes, strides, descriptors. Imports triton when called."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import configs
+from .configs import TileConfig
+from .options import AttentionOptions, document_bounds, dropout_threshold
+
+# Row statistics of the backward kernels are padded to this: no tile of queries is larger.
+MAX_BLOCK_M = 128
+
+
+def padded_head_dim(D: int) -> int:
+    """The power of two, at least 16, that a tile of D columns takes."""
+    return max(16, 1 << (D - 1).bit_length())
+
+
+def matmul_precision(dtype: torch.dtype, device: torch.device) -> str:
+    """How tl.dot multiplies: full float32 unless torch was told that TF32 is good enough.
+
+    "tf32x3" splits every float32 in three TF32 products: float32's accuracy on the matrix units.
+    """
+    if dtype != torch.float32:
+        return "tf32"  # ignored for 16-bit inputs
+    if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] < 8:
+        return "ieee"
+    return "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+
+
+def _descriptor_fits(tensor: Tensor) -> bool:
+    """Whether the bulk copy engine can address a tensor: 16-byte aligned base and strides."""
+    size = tensor.element_size()
+    return (
+        tensor.stride(-1) == 1
+        and tensor.data_ptr() % 16 == 0
+        and all(
+            stride > 0 and stride * size % 16 == 0
+            for stride, extent in zip(tensor.stride()[:-1], tensor.shape[:-1], strict=True)
+            if extent > 1
+        )
+        and tensor.numel() > 0
+    )
+
+
+def _descriptor(tensor: Tensor, rows: int, block_d: int) -> Any:
+    """A tensor descriptor over (B, H, L, D) whose block is `rows` rows of one head.
+
+    Heads stand before time here: the compiler folds away leading dimensions of one, not inner ones.
+    """
+    from triton.tools.tensor_descriptor import TensorDescriptor
+
+    turned = tensor.transpose(1, 2)
+    # The stride of a dimension of one element is free, but must still be a multiple of 16 bytes.
+    unit = 16 // tensor.element_size()
+    strides = [
+        stride if extent > 1 else max(unit, stride // unit * unit)
+        for stride, extent in zip(turned.stride()[:-1], turned.shape[:-1], strict=True)
+    ]
+    return TensorDescriptor(turned, list(turned.shape), [*strides, 1], [1, 1, rows, block_d])
+
+
+class _Call:
+    """What the three launches of one call have in common."""
+
+    def __init__(self, q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions):
+        self.q, self.k, self.v, self.options = q, k, v, options
+        self.B, self.T, self.H, self.D = q.shape
+        self.S, self.H_kv = k.shape[1], k.shape[2]
+        self.block_d = padded_head_dim(self.D)
+        self.kind = configs.device_class(q.device)
+        self.level = "causal"
+        if options.window or options.cu_seqlens is not None or options.sinks is not None:
+            self.level = "ranges"
+        if (
+            options.softcap
+            or options.dropout_p
+            or options.alibi_slopes is not None
+            or options.key_padding_mask is not None
+        ):
+            self.level = "everything"
+        mask = options.key_padding_mask
+        self.key_mask = None if mask is None else mask.view(torch.uint8)
+        self.mask_strides = (0, 0) if mask is None else mask.stride()
+        self.documents: tuple[Tensor | None, Tensor | None] = (None, None)
+        if options.cu_seqlens is not None:
+            self.documents = document_bounds(options.cu_seqlens, self.B, self.T)
+        self.slopes = None if options.alibi_slopes is None else options.alibi_slopes.float()
+        self.sinks = None if options.sinks is None else options.sinks.float()
+        self.seed = options.seed if options.dropout_p else None
+
+    def config(self, kernel: str) -> TileConfig:
+        return configs.choose(kernel, self.kind, self.block_d, self.q.element_size(), self.level)
+
+    def sizes(self) -> tuple[int, ...]:
+        return self.H, self.H // self.H_kv, self.T, self.S
+
+    def numbers(self) -> tuple[int | float, ...]:
+        """scale, window, softcap, threshold, keep_scale, as every kernel takes them."""
+        o = self.options
+        return (
+            o.scale, o.window, o.softcap or 1.0,
+            dropout_threshold(o.dropout_p), 1.0 / (1.0 - o.dropout_p),
+        )  # fmt: skip
+
+    def constants(self, config: TileConfig, tma: bool) -> dict[str, Any]:
+        o = self.options
+        return {
+            "D": self.D,
+            "BLOCK_D": self.block_d,
+            "BLOCK_M": config.block_m,
+            "BLOCK_N": config.block_n,
+            "CAUSAL": o.causal,
+            "HAS_WINDOW": o.window > 0,
+            "HAS_DOCUMENTS": o.cu_seqlens is not None,
+            "HAS_KEY_MASK": o.key_padding_mask is not None,
+            "HAS_SOFTCAP": o.softcap > 0,
+            "HAS_ALIBI": o.alibi_slopes is not None,
+            "HAS_DROPOUT": o.dropout_p > 0,
+            "TMA": tma,
+            "PRECISION": matmul_precision(self.q.dtype, self.q.device),
+            "num_warps": config.num_warps,
+            "num_stages": config.num_stages,
+        }
+
+
+def attention_forward(
+    q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions
+) -> tuple[Tensor, Tensor]:
+    """As `reference.attention_forward`, by the kernel; log-sum-exp in float32."""
+    from .forward import attention_forward_kernel
+
+    kernel: Any = attention_forward_kernel
+    call = _Call(q, k, v, options)
+    out = torch.empty_like(q, memory_format=torch.contiguous_format)
+    lse = torch.empty(call.B, call.H, call.T, device=q.device, dtype=torch.float32)
+    if out.numel() == 0:
+        return out, lse
+    config = call.config("forward")
+    tma = config.tma and all(_descriptor_fits(x) for x in (q, k, v))
+    arguments: list[Any] = [q, k, v]
+    if tma:
+        rows = (config.block_m, config.block_n, config.block_n)
+        arguments = [_descriptor(x, r, call.block_d) for x, r in zip((q, k, v), rows, strict=True)]
+    grid = (-(-call.T // config.block_m) * call.B * call.H,)
+    kernel[grid](
+        *arguments, out, lse, call.key_mask, *call.documents, call.slopes, call.sinks, call.seed,
+        *q.stride(), *k.stride(), *v.stride(), *out.stride(), *call.mask_strides,
+        *call.sizes(), *call.numbers(), HAS_SINKS=options.sinks is not None,
+        **call.constants(config, tma),
+    )  # fmt: skip
+    return out, lse
+
+
+def attention_backward(
+    grad_out: Tensor,
+    grad_lse: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    options: AttentionOptions,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """As `reference.attention_backward`, by the kernels; bitwise the same on every run."""
+    from .backward import key_gradient_kernel, query_gradient_kernel, row_sums_kernel
+
+    call = _Call(q, k, v, options)
+    dq, dk, dv = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
+    if q.numel() == 0:
+        return dq, dk.zero_(), dv.zero_(), None if options.sinks is None else options.sinks * 0
+    t_padded = -(-call.T // MAX_BLOCK_M) * MAX_BLOCK_M
+    delta = torch.empty(call.B, call.H, t_padded, device=q.device, dtype=torch.float32)
+    log2_lse = torch.empty_like(delta)
+    rows = 32
+    lse_strides = (0, 0, 0) if grad_lse is None else grad_lse.stride()
+    row_sums: Any = row_sums_kernel
+    row_sums[(t_padded // rows * call.B * call.H,)](
+        out, grad_out, grad_lse, lse, log2_lse, delta, *out.stride(), *grad_out.stride(),
+        *lse_strides, call.H, call.T, t_padded, call.D, call.block_d, rows, grad_lse is not None,
+        num_warps=4,
+    )  # fmt: skip
+
+    def launch(kernel: Any, name: str, programs: int, tile: str, outputs: list[Tensor]) -> None:
+        config = call.config(name)
+        inputs = (q, k, v, grad_out)
+        tma = config.tma and all(_descriptor_fits(x) for x in inputs)
+        arguments: list[Any] = list(inputs)
+        if tma:
+            block_rows = (config.block_m, config.block_n, config.block_n, config.block_m)
+            arguments = [
+                _descriptor(x, r, call.block_d) for x, r in zip(inputs, block_rows, strict=True)
+            ]
+        length, block = (call.S, config.block_n) if tile == "key" else (call.T, config.block_m)
+        strides = [s for x in (*inputs, *outputs) for s in x.stride()]
+        kernel[(-(-length // block) * programs,)](
+            *arguments, log2_lse, delta, *outputs, call.key_mask, *call.documents, call.slopes,
+            call.seed, *strides, *call.mask_strides, *call.sizes(), t_padded, *call.numbers(),
+            **call.constants(config, tma),
+        )  # fmt: skip
+
+    if dk.numel():
+        launch(key_gradient_kernel, "key_gradient", call.B * call.H_kv, "key", [dk, dv])
+    launch(query_gradient_kernel, "query_gradient", call.B * call.H, "query", [dq])
+    return dq, dk, dv, _sink_gradient(options.sinks, lse, delta[:, :, : call.T])
+
+
+def _sink_gradient(sinks: Tensor | None, lse: Tensor, delta: Tensor) -> Tensor | None:
+    """The sink's own probability times minus delta, summed over batch and time: (H,)."""
+    if sinks is None:
+        return None
+    p_sink = torch.exp(sinks.float().view(1, -1, 1) - lse)
+    return -(p_sink * delta).sum((0, 2)).to(sinks.dtype)

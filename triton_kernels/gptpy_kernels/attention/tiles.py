@@ -1,0 +1,203 @@
+"""What the forward and the backward kernels share: which keys a query sees, scores, dropout, loads.
+
+A query row `m` sees one interval of keys, whatever the combination of causal order, sliding window
+and packed documents; both ends of the interval grow with `m`. So a tile of rows needs one look at
+its first and its last row to know which blocks of keys are empty, which are full (no mask at all)
+and which need a mask. The backward kernel asks the same question with keys and queries exchanged.
+"""
+
+# The body of a kernel is Triton's dialect, not Python: arguments become constexpr or tensors.
+# pyright: reportArgumentType=false, reportGeneralTypeIssues=false, reportCallIssue=false
+# pyright: reportAttributeAccessIssue=false, reportOperatorIssue=false, reportIndexIssue=false
+
+import triton
+import triton.language as tl
+
+LOG2E = tl.constexpr(1.4426950408889634)
+LN2 = tl.constexpr(0.6931471805599453)
+
+
+@triton.jit
+def key_interval(
+    m,
+    T,
+    S,
+    DocumentStart,
+    DocumentStop,
+    window,
+    CAUSAL: tl.constexpr,
+    HAS_WINDOW: tl.constexpr,
+    HAS_DOCUMENTS: tl.constexpr,
+):
+    """Keys [low, high) that query row `m` (scalar or block of rows) may see.
+
+    Queries sit at the end of the keys: row m has position m + S - T.
+    """
+    position = m + (S - T)
+    if HAS_DOCUMENTS:
+        inside = tl.minimum(m, T - 1)  # rows past the end of an odd-sized tile
+        low = tl.load(DocumentStart + inside)
+        high = tl.load(DocumentStop + inside)
+    else:
+        low = m * 0
+        high = low + S
+    if CAUSAL:
+        high = tl.minimum(high, position + 1)
+    elif HAS_WINDOW:
+        high = tl.minimum(high, position + window)
+    if HAS_WINDOW:
+        low = tl.maximum(low, position - window + 1)
+    return low, high
+
+
+@triton.jit
+def query_interval(
+    n,
+    T,
+    S,
+    DocumentStart,
+    DocumentStop,
+    window,
+    CAUSAL: tl.constexpr,
+    HAS_WINDOW: tl.constexpr,
+    HAS_DOCUMENTS: tl.constexpr,
+):
+    """Query rows [low, high) that may see key `n` (scalar or block): `key_interval` inverted."""
+    diagonal = n - (S - T)
+    if HAS_DOCUMENTS:
+        inside = tl.minimum(n, S - 1)
+        low = tl.load(DocumentStart + inside)
+        high = tl.load(DocumentStop + inside)
+    else:
+        low = n * 0
+        high = low + T
+    if CAUSAL:
+        low = tl.maximum(low, diagonal)
+    elif HAS_WINDOW:
+        low = tl.maximum(low, diagonal - window + 1)
+    if HAS_WINDOW:
+        high = tl.minimum(high, diagonal + window)
+    return low, high
+
+
+@triton.jit
+def split_range(low, full_low, full_high, high, BLOCK: tl.constexpr):
+    """Cut [low, high) into masked [a, b), unmasked [b, c) and masked [c, high) runs of blocks."""
+    a = tl.maximum(low, 0) // BLOCK * BLOCK
+    high = tl.maximum(high, a)
+    b = tl.minimum(tl.cdiv(tl.maximum(full_low, a), BLOCK) * BLOCK, high)
+    c = tl.maximum(tl.maximum(full_high, 0) // BLOCK * BLOCK, b)
+    return a, b, c, high
+
+
+@triton.jit
+def load_rows(
+    X,
+    batch,
+    row,
+    head,
+    stride_t,
+    stride_d,
+    limit,
+    D: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+    CHECK_T: tl.constexpr,
+    TMA: tl.constexpr,
+):
+    """Rows [row, row + BLOCK_T) of one head as a (BLOCK_T, BLOCK_D) tile, zeros past the end.
+
+    X: a tensor descriptor over (B, H, T, D), or a pointer that already stands at (batch, head).
+    The row offset is taken in 64 bits: T * stride passes 2**31 for long packed rows.
+    """
+    if TMA:
+        return X.load([batch, head, row, 0]).reshape(BLOCK_T, BLOCK_D)
+    else:
+        o_t = tl.arange(0, BLOCK_T)
+        o_d = tl.arange(0, BLOCK_D)
+        p_x = (
+            X
+            + tl.cast(row, tl.int64) * stride_t
+            + (o_t[:, None] * stride_t + o_d[None, :] * stride_d)
+        )
+        if CHECK_T:
+            inside = (row + o_t)[:, None] < limit
+            if D != BLOCK_D:
+                inside = inside & (o_d < D)[None, :]
+            return tl.load(p_x, mask=inside, other=0.0)
+        elif D != BLOCK_D:
+            return tl.load(p_x, mask=(o_d < D)[None, :], other=0.0)
+        else:
+            return tl.load(p_x)
+
+
+@triton.jit
+def store_rows(
+    X,
+    tile,
+    row,
+    stride_t,
+    stride_d,
+    limit,
+    D: tl.constexpr,
+    BLOCK_T: tl.constexpr,
+    BLOCK_D: tl.constexpr,
+):
+    """Store a (BLOCK_T, BLOCK_D) tile at rows [row, ...) of the head that X points to."""
+    o_t = tl.arange(0, BLOCK_T)
+    o_d = tl.arange(0, BLOCK_D)
+    p_x = (
+        X + tl.cast(row, tl.int64) * stride_t + (o_t[:, None] * stride_t + o_d[None, :] * stride_d)
+    )
+    inside = (row + o_t)[:, None] < limit
+    if D != BLOCK_D:
+        inside = inside & (o_d < D)[None, :]
+    tl.store(p_x, tile.to(X.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def capped_tanh(qk, scale, softcap):
+    """tanh(qk * scale / softcap), written with exp2: no libdevice, so it runs interpreted too.
+
+    For large |x| exp2 gives inf or 0 and the quotient the right limit.
+    """
+    x = qk * (scale / softcap)
+    return 1.0 - 2.0 / (1.0 + tl.exp2(x * (2.0 * LOG2E)))
+
+
+@triton.jit
+def log2_scores(
+    qk,
+    position,
+    key,
+    scale,
+    softcap,
+    slope,
+    HAS_SOFTCAP: tl.constexpr,
+    HAS_ALIBI: tl.constexpr,
+):
+    """Attention scores in units of log 2 (softmax by exp2), from raw products.
+
+    position, key: broadcastable against qk. Returns (scores, tanh) where tanh is qk without cap.
+    """
+    t = qk
+    if HAS_SOFTCAP:
+        t = capped_tanh(qk, scale, softcap)
+        s = t * (softcap * LOG2E)
+    else:
+        s = qk * (scale * LOG2E)
+    if HAS_ALIBI:
+        s -= tl.abs(position - key).to(tl.float32) * (slope * LOG2E)
+    return s, t
+
+
+@triton.jit
+def dropout_kept(seed, batch_head, query, key, threshold):
+    """Which probabilities survive: one Philox-4x32-7 draw for every (batch*head, query, key).
+
+    The counter is the element's place, so that the backward kernel and the reference replay it.
+    threshold: uint32, an element is dropped when its draw lies below.
+    """
+    plane = batch_head.to(tl.int32)
+    draw, _, _, _ = tl.philox(seed, query, key, plane, plane * 0, n_rounds=7)
+    return draw >= threshold
