@@ -1,0 +1,138 @@
+"""Windows of ids in a random order that any process can compute for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gptpy.data.ids import DataError
+from gptpy.data.permutation import draw, permute
+
+IGNORE = -100
+
+
+@dataclass
+class Batch:
+    """`inputs`, `targets`: (B, T) int64; a target of -100 is not scored."""
+
+    inputs: torch.Tensor
+    targets: torch.Tensor
+    documents: torch.Tensor | None = None
+    """(B, T) int64: number of the document in its row, when attention must stay inside."""
+
+    @property
+    def tokens(self) -> int:
+        """How many targets are scored."""
+        return int((self.targets != IGNORE).sum())
+
+    def masks(self) -> dict[str, torch.Tensor]:
+        """What the model must be told beside ids: offsets of the documents in all rows together."""
+        if self.documents is None:
+            return {}
+        begins = torch.ones_like(self.documents, dtype=torch.bool)
+        begins[:, 1:] = self.documents[:, 1:] != self.documents[:, :-1]
+        offsets = begins.flatten().nonzero()[:, 0]
+        end = torch.tensor([begins.numel()], device=offsets.device)
+        return {"cu_seqlens": torch.cat((offsets, end)).to(torch.int32)}
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on `device`."""
+        documents = None if self.documents is None else self.documents.to(device)
+        return Batch(self.inputs.to(device), self.targets.to(device), documents)
+
+
+class Dataset:
+    """Token ids as one long row of shards, cut into windows of `block_size` ids plus one.
+
+    Sample number `i` of a run is window `permute(i mod n)` of epoch `i div n`: without replacement
+    inside an epoch, other window borders in every epoch, and no state but the number `i`. `shards`
+    are one-dimensional integer arrays (memory maps stay maps). With `end_of_text` and
+    `document_mask`, batches number the documents in each window.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[np.ndarray],
+        block_size: int,
+        *,
+        seed: int = 0,
+        end_of_text: int | None = None,
+        document_mask: bool = False,
+        min_length: int | None = None,
+    ) -> None:
+        self.shards = [shard for shard in shards if len(shard)]
+        self.starts = np.cumsum([0, *(len(shard) for shard in self.shards)])
+        self.block_size = block_size
+        self.seed = seed
+        self.end_of_text = end_of_text
+        self.document_mask = document_mask
+        self.min_length = min_length
+        # block_size - 1 ids are set aside so that every border offset has the same window count
+        self.n_windows = max(0, (len(self) - block_size) // block_size)
+        if self.n_windows == 0:
+            raise DataError(
+                f"{len(self)} ids are too few for a context of {block_size}: at least "
+                f"{2 * block_size} are needed; use more text or a smaller model.block_size"
+            )
+        if document_mask and end_of_text is None:
+            raise DataError("document_mask needs a tokenizer with an end-of-text token")
+        if min_length is not None and not 1 <= min_length <= block_size:
+            raise DataError(
+                f"min_length must lie in 1..{block_size} (block_size), got {min_length}"
+            )
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def window_start(self, sample: int) -> int:
+        """Where sample number `sample` begins in the whole row of ids."""
+        return int(self.window_starts(np.array([sample]))[0])
+
+    def window_starts(self, samples: np.ndarray) -> np.ndarray:
+        """`window_start` for an int64 array of sample numbers."""
+        epochs, places = np.divmod(np.asarray(samples, dtype=np.int64), self.n_windows)
+        starts = np.empty_like(places)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            windows = permute(places[here], self.n_windows, self.seed, int(epoch))
+            offset = draw(self.seed, int(epoch), 1 << 32) % self.block_size
+            starts[here] = windows * self.block_size + offset
+        return starts
+
+    def read(self, start: int, count: int) -> np.ndarray:
+        """`count` ids from `start` on as int64, across shard borders."""
+        if not 0 <= start <= start + count <= len(self):
+            raise IndexError(f"ids {start}..{start + count} of {len(self)}")
+        parts = []
+        shard = int(np.searchsorted(self.starts, start, side="right")) - 1
+        while count:
+            local = start - int(self.starts[shard])
+            part = self.shards[shard][local : local + count]
+            parts.append(np.asarray(part, dtype=np.int64))
+            start, count, shard = start + len(part), count - len(part), shard + 1
+        return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.int64)])
+
+    def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
+        """The windows of these sample numbers as one batch.
+
+        `length_key` (the step) draws the batch's length when `min_length` is set; all ranks and
+        accumulation steps of one step pass the same.
+        """
+        length, shift = self.block_size, 0
+        if self.min_length is not None and length_key is not None:
+            length = self.min_length + draw(self.seed, length_key, 2 << 32) % (
+                self.block_size - self.min_length + 1
+            )
+            shift = draw(self.seed, length_key, 3 << 32) % (self.block_size - length + 1)
+        rows = np.stack([self.read(int(s) + shift, length + 1) for s in self.window_starts(samples)])
+        ids = torch.from_numpy(rows)
+        inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
+        if not self.document_mask:
+            return Batch(inputs, targets)
+        # End-of-text ends one document and opens the next: seen from the new document it stands
+        # first, so that generation from a lone end-of-text is what training has shown.
+        documents = torch.cumsum(inputs == self.end_of_text, dim=1)
+        return Batch(inputs, targets, documents)

@@ -1,0 +1,75 @@
+"""One process or many: who am I, and the few things processes tell each other."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+from gptpy.config.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those of the run; alone unless `torchrun` started several."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def sum(self, value: float, device: torch.device) -> float:
+        """The sum of every process's `value`."""
+        if self.size == 1:
+            return value
+        total = torch.tensor(value, dtype=torch.float64, device=device)
+        dist.all_reduce(total)
+        return float(total)
+
+    def from_main(self, value: float, device: torch.device) -> float:
+        """The main process's `value`, on every process."""
+        if self.size == 1:
+            return value
+        told = torch.tensor(value, dtype=torch.float64, device=device)
+        dist.broadcast(told, 0)
+        return float(told)
+
+    def any(self, value: bool, device: torch.device) -> bool:
+        """Whether `value` holds on any process."""
+        return self.sum(float(value), device) > 0
+
+    def barrier(self) -> None:
+        """Wait for every process."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def join_world(device: str = "auto") -> World:
+    """Join the processes that `torchrun` started (RANK, WORLD_SIZE, LOCAL_RANK), or stay alone."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return World()
+    try:
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+    except ValueError:
+        raise ConfigError(
+            "RANK, WORLD_SIZE and LOCAL_RANK must be integers, as torchrun sets them"
+        ) from None
+    if not dist.is_initialized():
+        on_gpu = device != "cpu" and torch.cuda.is_available()
+        if on_gpu:
+            torch.cuda.set_device(local)
+        dist.init_process_group("nccl" if on_gpu else "gloo", rank=rank, world_size=size)
+    return World(rank, size, local)
+
+
+def leave_world() -> None:
+    """Close what `join_world` opened."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,33 @@
+"""What long jobs tell whoever watches them: library code never prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class Reporter(Protocol):
+    """Receives news of a run; the command line shows them, a notebook may collect them."""
+
+    def on_message(self, text: str) -> None:
+        """One line for the user: a choice that was made, a fall-back, a warning."""
+
+    def on_step(self, metrics: Mapping[str, Any]) -> None:
+        """A training step: `step`, `progress` in 0..1, `loss`, `tokens_per_second`, `eta`, ..."""
+
+    def on_eval(self, metrics: Mapping[str, Any]) -> None:
+        """An evaluation: `step`, `val_loss`, `perplexity` and, where bytes are known,
+        `bits_per_byte`."""
+
+
+class Silent:
+    """A reporter for those who do not listen."""
+
+    def on_message(self, text: str) -> None:
+        """Ignored."""
+
+    def on_step(self, metrics: Mapping[str, Any]) -> None:
+        """Ignored."""
+
+    def on_eval(self, metrics: Mapping[str, Any]) -> None:
+        """Ignored."""
