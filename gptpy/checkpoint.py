@@ -157,9 +157,16 @@ def restore(
     checkpoint: str | Path,
     model: torch.nn.Module,
     optimizers: Sequence[torch.optim.Optimizer] = (),
+    *,
+    averaged: bool = False,
 ) -> None:
-    """Load a checkpoint folder into a model and its optimisers, in place, wherever they lie."""
+    """Load a checkpoint folder into a model and its optimisers, in place, wherever they lie.
+
+    `averaged` takes the moving average of the weights where the run kept one.
+    """
     tensors = read_tensors(checkpoint, "model")
+    if averaged and (Path(checkpoint) / "ema.safetensors").is_file():
+        tensors.update(read_tensors(checkpoint, "ema"))
     own = model.state_dict()
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     if missing or extra:

@@ -1,9 +1,9 @@
 """How well a model predicts a text: every token scored once, with as much context as asked.
 
 Windows of `context` tokens advance by `stride`: each scores the targets that no window before it
-has scored, so that with a stride of a quarter every target but the first has at least three quarters of
-the context before it. The very first token has nothing before it and is charged the uniform
-code, log(vocab_size); the sum is then the exact length of the text under the model.
+has scored, so that with a stride of a quarter every target but the first ones has at least three
+quarters of the context before it. The very first token has nothing before it and is charged the
+uniform code, log(vocab_size); the sum is then the exact length of the text under the model.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def evaluate(
     """
     begin = time.perf_counter()
     block_size = model.config.block_size
-    context = block_size if context is None else context
-    stride = context if stride is None else stride
+    context = int(block_size if context is None else context)
+    stride = int(context if stride is None else stride)
     if not 1 <= stride <= context <= block_size:
         raise DataError(
             f"need 1 <= stride <= context <= block_size, got stride {stride}, context {context}, "
@@ -119,9 +119,7 @@ def _batches(
         yield _stack(row, group)
 
 
-def _stack(
-    row: np.ndarray, group: list[tuple[int, int, int]]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _stack(row: np.ndarray, group: list[tuple[int, int, int]]) -> tuple[torch.Tensor, torch.Tensor]:
     cut = np.stack([np.asarray(row[start:end], dtype=np.int64) for start, _, end in group])
     ids = torch.from_numpy(cut)
     targets = ids[:, 1:].clone()

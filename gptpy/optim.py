@@ -1,4 +1,4 @@
-"""Optimisers: fused AdamW, and Muon for the matrices with its products batched over equal shapes."""
+"""Optimisers: fused AdamW; Muon for the matrices, its products batched over equal shapes."""
 
 from __future__ import annotations
 
@@ -81,19 +81,14 @@ class Muon(torch.optim.Optimizer):
         moved = [(p, s) for p, s in zip(group["params"], splits, strict=True) if p.grad is not None]
         if not moved:
             return
-        gradients: list[Tensor] = []
-        buffers: list[Tensor] = []
-        for parameter, _ in moved:
+        momentum = group["momentum"]
+        same_shape: dict[tuple[int, ...], list[tuple[Tensor, Tensor, float]]] = {}
+        for parameter, split in moved:
             state = self.state[parameter]
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
-            gradients.append(parameter.grad)
-            buffers.append(state["momentum_buffer"])
-        momentum = group["momentum"]
-        torch._foreach_lerp_(buffers, gradients, 1 - momentum)
-        updates = torch._foreach_lerp(gradients, buffers, momentum)  # Nesterov's look ahead
-        same_shape: dict[tuple[int, ...], list[tuple[Tensor, Tensor, float]]] = {}
-        for (parameter, split), update in zip(moved, updates, strict=True):
+            buffer = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
+            update = parameter.grad.lerp(buffer, momentum)  # Nesterov's look ahead
             rows = list(split) if split else [parameter.shape[0]]
             for target, part in zip(parameter.split(rows), update.split(rows), strict=True):
                 # A tall matrix joins the batch of its transpose's shape. Its update is made
@@ -151,7 +146,9 @@ def build_optimizers(model: Any, config: OptimConfig) -> list[torch.optim.Optimi
         )
     if adamw:
         betas = (config.beta1, config.beta2)
-        built.append(torch.optim.AdamW(adamw, lr=config.lr, betas=betas, eps=config.eps, fused=True))
+        built.append(
+            torch.optim.AdamW(adamw, lr=config.lr, betas=betas, eps=config.eps, fused=True)
+        )
     return built
 
 

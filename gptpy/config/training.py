@@ -113,7 +113,6 @@ class TrainConfig:
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
-    activation_checkpointing: bool = False
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"
     deterministic: bool = False
     log_every: int = 10

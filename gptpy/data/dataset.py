@@ -127,7 +127,9 @@ class Dataset:
                 self.block_size - self.min_length + 1
             )
             shift = draw(self.seed, length_key, 3 << 32) % (self.block_size - length + 1)
-        rows = np.stack([self.read(int(s) + shift, length + 1) for s in self.window_starts(samples)])
+        rows = np.stack(
+            [self.read(int(s) + shift, length + 1) for s in self.window_starts(samples)]
+        )
         ids = torch.from_numpy(rows)
         inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
         if not self.document_mask:

@@ -23,7 +23,7 @@ DTYPES = {2: np.dtype("<u2"), 4: np.dtype("<u4")}
 
 
 class DataError(ValueError):
-    """Data that cannot be used as asked: the message names the file, what was expected and found."""
+    """Data that cannot be used: the message names the file, what was expected and what found."""
 
 
 @dataclass(frozen=True)

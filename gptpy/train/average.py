@@ -28,8 +28,8 @@ class Average:
     def update(self, step: int) -> None:
         """Take in the weights after `step` updates."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        averages = list(self.tensors.values())
-        torch._foreach_lerp_(averages, [w.detach() for w in self._weights.values()], 1 - decay)
+        for name, weight in self._weights.items():
+            self.tensors[name].lerp_(weight.detach(), 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

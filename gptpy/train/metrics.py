@@ -15,7 +15,8 @@ from gptpy.config.errors import ConfigError
 class MetricsLog:
     """Appends to `metrics.jsonl`, and to TensorBoard and wandb where asked.
 
-    Without a folder it writes nowhere. On resume, lines of steps after `resumed_at` are dropped: the run is about to write them again.
+    Without a folder it writes nowhere. On resume, lines of steps after `resumed_at` are dropped:
+    the run is about to write them again.
     """
 
     def __init__(
@@ -69,6 +70,13 @@ class MetricsLog:
             self._board.close()
         if self._wandb is not None:
             self._wandb.finish()
+
+
+def append_metrics(run_dir: Path, kind: str, row: Mapping[str, Any]) -> None:
+    """Add one row to `metrics.jsonl` of a run that has ended."""
+    plain = {"kind": kind, **{key: _jsonable(value) for key, value in row.items()}}
+    with (run_dir / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(plain) + "\n")
 
 
 def read_metrics(path: str | Path) -> Iterator[dict[str, Any]]:

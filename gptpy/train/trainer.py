@@ -228,6 +228,13 @@ class Trainer:
         else:
             state.evals_without_gain += 1
 
+    def final_evaluation(self) -> Evaluation | None:
+        """The validation score of the weights as they are (averaged, where an average is kept)."""
+        if self.evaluate is None:
+            return None
+        with self.average.applied() if self.average else nullcontext():
+            return self.evaluate(self.model)
+
     def _sample(self) -> None:
         assert self.sample is not None
         text = self.sample(self.model)

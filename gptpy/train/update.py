@@ -15,6 +15,7 @@ from gptpy.data.dataset import Batch
 from gptpy.data.permutation import draw
 from gptpy.distributed import World
 from gptpy.optim import build_optimizers, set_momentum, set_rates
+from gptpy.parallel import spread, whole_value, without_exchange
 from gptpy.precision import choose_compile, choose_dtype
 from gptpy.schedule import multiplier
 
@@ -25,7 +26,7 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Update:
-    """What one step did: mean loss over its scored tokens, gradient norm, share of the peak rate."""
+    """What a step did: mean loss over scored tokens, gradient norm, share of the peak rate."""
 
     loss: float
     grad_norm: float
@@ -48,7 +49,8 @@ class Updater:
         say(f"{self.device.type}, {str(self.dtype)[6:]}: {reason}")
         compiled, reason = choose_compile(self.device, config.compile)
         say(f"torch.compile {'on' if compiled else 'off'}: {reason}")
-        self.forward: Callable[..., Any] = torch.compile(model) if compiled else model
+        self._plain = spread(model, world, config.parallel)
+        self.forward: Callable[..., Any] = torch.compile(self._plain) if compiled else self._plain
         # Until a first backward has run, a broken compiler is survived by going on without it
         self._may_fall_back = compiled
         self.optimizers = build_optimizers(model, config.optim)
@@ -86,13 +88,15 @@ class Updater:
         torch.manual_seed(draw(self.config.seed, step, self.world.rank) >> 1)
         total = 0.0
         try:
-            for batch in batches:
-                total += self._forward_backward(batch.to(self.device), scored)
+            for number, batch in enumerate(batches):
+                last = number == len(batches) - 1
+                with without_exchange(self._plain, self.model, last):
+                    total += self._forward_backward(batch.to(self.device), scored)
         except Exception as error:
             if not (self._may_fall_back and _from_compiler(error)):
                 raise
             self._may_fall_back = False
-            self.forward = self.model
+            self.forward = self._plain
             reason = str(error).strip().splitlines()[0]
             self.say(f"torch.compile does not work here, going on without it: {reason}")
             for optimizer in self.optimizers:
@@ -105,8 +109,10 @@ class Updater:
         with self.casting():
             _, loss = self.forward(batch.inputs, batch.targets, reduction="sum", **batch.masks())
         loss = loss / scored
-        (self.scaler.scale(loss) if self.scaler else loss).backward()
-        return float(loss)
+        # Processes exchange the mean of their gradients; what is wanted is the sum
+        whole = loss * self.world.size
+        (self.scaler.scale(whole) if self.scaler else whole).backward()
+        return float(loss.detach())
 
     def casting(self) -> AbstractContextManager[Any]:
         """Autocast to the chosen type; nothing for float32."""
@@ -121,7 +127,7 @@ class Updater:
                 self.scaler.unscale_(optimizer)
         limit = self.config.optim.grad_clip or math.inf
         parameters = [p for p in self.model.parameters() if p.grad is not None]
-        return float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        return whole_value(torch.nn.utils.clip_grad_norm_(parameters, limit))
 
     def _apply(self) -> None:
         for optimizer in self.optimizers:

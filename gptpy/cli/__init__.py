@@ -1,0 +1,38 @@
+"""The `gptpy` command: parse, call the library, show; the only place that prints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+STARTED = time.perf_counter()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code: 0, 1 (the job failed), 2 (a user's mistake)."""
+    arguments = _parser().parse_args(argv)
+    from gptpy.cli.errors import reported
+
+    try:
+        return reported(lambda: arguments.run(arguments))
+    except BrokenPipeError:
+        # Whoever read our output has gone (`| head`); say no more, also not at exit
+        sys.stdout = None  # type: ignore[assignment]
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    from gptpy.cli import evaluate, generate, info, plot, prepare, quickstart, tokenizer, train
+    from gptpy.cli.options import Verb
+
+    parser = argparse.ArgumentParser(
+        prog="gptpy",
+        description="Train a GPT from a text and generate with it.",
+        epilog="gptpy VERB --help shows a verb's options and an example.",
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Verb)
+    for room in (quickstart, tokenizer, prepare, train, generate, evaluate, plot, info):
+        room.add(verbs)
+    return parser

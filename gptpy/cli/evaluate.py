@@ -1,0 +1,86 @@
+"""`gptpy eval`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from gptpy.cli.options import add_verb
+from gptpy.config.errors import ConfigError
+
+EXAMPLE = """\
+  gptpy eval runs/quickstart                    the run's own validation text
+  gptpy eval runs/quickstart --data other.txt --stride 32"""
+
+
+def add(verbs: Any) -> None:
+    """Announce the verb."""
+    parser = add_verb(verbs, "eval", run, "score a text, every token of it", EXAMPLE)
+    parser.add_argument("run_dir", metavar="RUN", help="a run directory or a checkpoint folder")
+    parser.add_argument(
+        "--data", metavar="F", help="a UTF-8 text or a prepared folder (default: the run's own)"
+    )
+    parser.add_argument("--context", type=int, metavar="N", help="tokens before (default: all)")
+    parser.add_argument(
+        "--stride",
+        type=int,
+        metavar="N",
+        help="how far windows move; small: more context for each token (default: a quarter)",
+    )
+    parser.add_argument("--step", type=int, metavar="N", help="checkpoint to use (default: last)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate and show."""
+    from gptpy.cli.show import table
+    from gptpy.evaluate import evaluate
+    from gptpy.loading import open_run
+
+    loaded = open_run(arguments.run_dir, step=arguments.step, device=arguments.device)
+    ids, n_bytes, name = _data(arguments.data, loaded)
+    context = arguments.context or loaded.config.model.block_size
+    stride = arguments.stride or max(1, context // 4)
+    result = evaluate(
+        loaded.model, ids, n_bytes=n_bytes, context=context, stride=stride, dtype=loaded.dtype
+    )
+    if arguments.json:
+        print(json.dumps({"step": loaded.step, **result.metrics()}))
+        return 0
+    rows = [
+        ("loss", f"{result.loss:.4f} nats per token"),
+        ("perplexity", f"{result.perplexity:.3f} per token"),
+        ("bits per byte", f"{result.bits_per_byte:.4f}"),
+        ("scored", f"{result.tokens:,} tokens, {n_bytes:,} bytes, each once"),
+        ("context", f"{result.context} tokens, moved on by {result.stride}"),
+        ("checkpoint", f"step {loaded.step}"),
+    ]
+    table(f"{arguments.run_dir} on {name}", rows)
+    return 0
+
+
+def _data(given: str | None, loaded: Any) -> tuple[Any, int, str]:
+    """Ids, bytes and a name: of a text, of a prepared folder, or of the run's own data."""
+    from gptpy.data.prepared import open_prepared
+    from gptpy.data.text import read_text
+    from gptpy.tokenizer import encode_array
+
+    if given is not None and not Path(given).is_dir():
+        data = read_text(given)
+        return encode_array(loaded.tokenizer, data.decode("utf-8")), len(data), given
+    own = Path(loaded.config.data.train)
+    folder = Path(given) if given else loaded.folder / own
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: the run's data is not there: give --data")
+    prepared = open_prepared(folder)
+    if prepared.fingerprint != loaded.tokenizer.fingerprint:
+        raise ConfigError(
+            f"{folder} was written with tokenizer {prepared.fingerprint[:12]}, the run uses "
+            f"{loaded.tokenizer.fingerprint[:12]}"
+        )
+    if prepared.validation.n_ids == 0:
+        raise ConfigError(f"{folder}: holds no validation documents: give --data")
+    return prepared.validation.joined(), prepared.validation.bytes, f"{folder} (validation)"

@@ -1,0 +1,79 @@
+"""`gptpy generate`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from gptpy.cli.options import add_verb
+from gptpy.config.errors import ConfigError
+
+EXAMPLE = """\
+  gptpy generate runs/quickstart -p "ROMEO:" --tokens 200
+  gptpy generate runs/quickstart -p "Once" --temperature 0 --stop "\\n\\n" --stream"""
+
+
+def add(verbs: Any) -> None:
+    """Announce the verb."""
+    parser = add_verb(verbs, "generate", run, "continue a text", EXAMPLE)
+    parser.add_argument("run_dir", metavar="RUN", help="a run directory or a checkpoint folder")
+    parser.add_argument(
+        "-p", "--prompt", default="", help="the beginning (default: a new document)"
+    )
+    parser.add_argument("--tokens", type=int, default=200, metavar="N", help="most new tokens")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (default: 0.8)")
+    parser.add_argument("--top-k", type=int, metavar="K", help="only the K likeliest tokens")
+    parser.add_argument("--top-p", type=float, metavar="P", help="the fewest with probability P")
+    parser.add_argument("--min-p", type=float, metavar="P", help="at least P of the likeliest's")
+    parser.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="end before TEXT (repeatable)"
+    )
+    parser.add_argument("--seed", type=int, help="the same seed gives the same text")
+    parser.add_argument("-n", "--samples", type=int, default=1, metavar="N", help="how many texts")
+    parser.add_argument("--stream", action="store_true", help="print as it comes")
+    parser.add_argument("--step", type=int, metavar="N", help="checkpoint to use (default: last)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print prompt and continuation, as often as asked."""
+    if arguments.tokens < 1 or arguments.samples < 1:
+        raise ConfigError("--tokens and --samples must be at least 1")
+    from gptpy.generation import stream_text
+    from gptpy.loading import open_run
+
+    loaded = open_run(arguments.run_dir, step=arguments.step, device=arguments.device)
+    prompt: Any = arguments.prompt
+    if not prompt and loaded.end_of_text is None:
+        raise ConfigError("this tokenizer has no end-of-text token to start from: give -p TEXT")
+    for number in range(arguments.samples):
+        if number:
+            print("\n---")
+        try:
+            pieces = stream_text(
+                loaded.model,
+                loaded.tokenizer,
+                prompt,
+                arguments.tokens,
+                stop=[text.replace("\\n", "\n") for text in arguments.stop],
+                eos_id=loaded.end_of_text,
+                temperature=arguments.temperature,
+                top_k=arguments.top_k,
+                top_p=arguments.top_p,
+                min_p=arguments.min_p,
+                seed=None if arguments.seed is None else arguments.seed + number,
+            )
+            sys.stdout.write(prompt)
+            kept = []
+            for piece in pieces:
+                kept.append(piece)
+                if arguments.stream:
+                    sys.stdout.write(piece)
+                    sys.stdout.flush()
+        except ValueError as error:  # a sampling option out of range
+            raise ConfigError(str(error)) from None
+        if not arguments.stream:
+            sys.stdout.write("".join(kept))
+        print()
+    return 0

@@ -1,0 +1,107 @@
+"""`gptpy info`."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from gptpy.cli.options import add_verb
+from gptpy.config.errors import ConfigError
+
+EXAMPLE = """\
+  gptpy info                    versions, devices, extras
+  gptpy info runs/quickstart    what a run, a checkpoint or a data folder holds"""
+
+EXTRAS = {
+    "plot": "matplotlib",
+    "hf": "transformers",
+    "parquet": "pyarrow",
+    "tracking": "tensorboard",
+    "gguf": "gguf",
+    "onnx": "onnx",
+}
+
+
+def add(verbs: Any) -> None:
+    """Announce the verb."""
+    parser = add_verb(verbs, "info", run, "what is installed, or what a folder holds", EXAMPLE)
+    parser.add_argument("path", nargs="?", metavar="PATH", help="a run, checkpoint or data folder")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show facts about the installation or a folder."""
+    from gptpy.cli.show import table
+
+    if arguments.path is None:
+        table("gptpy", _installation())
+        return 0
+    path = Path(arguments.path)
+    if (path / "manifest.json").is_file():
+        table(str(path), _data(path))
+    elif (path / "config.toml").is_file() or (path / "state.json").is_file():
+        table(str(path), _run(path))
+    else:
+        raise ConfigError(f"{path}: neither a run, a checkpoint nor a prepared data set")
+    return 0
+
+
+def _installation() -> list[tuple[str, str]]:
+    import torch
+
+    from gptpy.precision import choose_compile, choose_device, choose_dtype
+
+    device = choose_device()
+    dtype, reason = choose_dtype(device)
+    compiled, compile_reason = choose_compile(device)
+    extras = [f"{name} {'yes' if util.find_spec(m) else 'no'}" for name, m in EXTRAS.items()]
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return [
+        ("gptpy", metadata.version("gptpy")),
+        ("bpe-rs", metadata.version("bpe-rs")),
+        ("torch", torch.__version__),
+        ("Python", platform.python_version()),
+        ("device", f"{device.type} ({name}), {torch.get_num_threads()} threads"),
+        ("number type", f"{str(dtype)[6:]}: {reason}"),
+        ("torch.compile", f"{'on' if compiled else 'off'}: {compile_reason}"),
+        ("extras", ", ".join(extras)),
+    ]
+
+
+def _data(path: Path) -> list[tuple[str, str]]:
+    from gptpy.data.prepared import open_prepared
+
+    data = open_prepared(path)
+    rows = [("vocabulary", f"{data.vocab_size} tokens"), ("tokenizer", data.fingerprint)]
+    for name, split in (("training", data.train), ("validation", data.validation)):
+        rows.append(
+            (
+                name,
+                f"{split.n_ids:,} ids, {split.bytes:,} bytes, {split.documents:,} documents, "
+                f"{len(split.shards)} shards",
+            )
+        )
+    return rows
+
+
+def _run(path: Path) -> list[tuple[str, str]]:
+    from gptpy import checkpoint
+    from gptpy.model import build_model
+
+    config = checkpoint.read_config(path)
+    model = build_model(config.model)
+    c = config.model
+    rows = [
+        ("model", f"{c.architecture}, {c.n_layer} layers, {c.n_head} heads, {c.n_embd} wide"),
+        ("parameters", f"{model.num_parameters():,}"),
+        ("context", f"{c.block_size} tokens"),
+        ("vocabulary", f"{c.vocab_size} tokens"),
+    ]
+    if (path / "state.json").is_file():
+        state = checkpoint.read_state(path)
+        rows.append(("step", f"{state['step']:,} ({state.get('tokens', 0):,} tokens)"))
+    else:
+        rows.append(("checkpoints", ", ".join(map(str, checkpoint.steps(path))) or "none"))
+    return rows

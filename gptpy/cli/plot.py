@@ -1,0 +1,36 @@
+"""`gptpy plot`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from gptpy.cli.options import add_verb
+from gptpy.config.errors import ConfigError
+
+EXAMPLE = """\
+  gptpy plot runs/quickstart
+  gptpy plot runs/quickstart --text "To be, or not to be" """
+
+
+def add(verbs: Any) -> None:
+    """Announce the verb."""
+    parser = add_verb(verbs, "plot", run, "draw a run into its plots/ folder", EXAMPLE)
+    parser.add_argument("run_dir", metavar="RUN", help="a run directory")
+    parser.add_argument("--text", help="what to show attention on (default: validation text)")
+    parser.add_argument("--step", type=int, metavar="N", help="checkpoint to use (default: last)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Draw everything that the run has."""
+    run_dir = Path(arguments.run_dir)
+    if not (run_dir / "metrics.jsonl").is_file():
+        raise ConfigError(f"{run_dir}: is not a run directory (no metrics.jsonl)")
+    from gptpy.loading import open_run
+    from gptpy.report import draw_run
+
+    loaded = open_run(run_dir, step=arguments.step, device="cpu")
+    for path in draw_run(run_dir, loaded, text=arguments.text):
+        print(path)
+    return 0

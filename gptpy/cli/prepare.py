@@ -1,0 +1,86 @@
+"""`gptpy prepare`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from gptpy.cli.options import add_verb
+from gptpy.cli.tokenizer import TOKENIZER_HELP
+
+EXAMPLE = """\
+  gptpy prepare book.txt --tokenizer gpt2 -o data/book
+  gptpy prepare corpus/ more.jsonl.gz --tokenizer tok.json -o data/mix --separator '<|endoftext|>'
+  torchrun --nproc-per-node 8 -m gptpy prepare corpus/ --tokenizer gpt2 -o data/corpus"""
+
+
+def add(verbs: Any) -> None:
+    """Announce the verb."""
+    parser = add_verb(verbs, "prepare", run, "texts to id shards for training", EXAMPLE)
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="txt, jsonl, parquet (each also .gz, .zst), folders of them, hf:NAME[:SPLIT]",
+    )
+    parser.add_argument("--tokenizer", required=True, metavar="T", help=TOKENIZER_HELP)
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--field", default="text", help="key of the text in jsonl and parquet (default: text)"
+    )
+    parser.add_argument(
+        "--separator", metavar="TEXT", help="what parts documents in text files (default: none)"
+    )
+    parser.add_argument(
+        "--validation",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="share of documents that validate; of one single document, its end (default: 0.1)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of documents")
+    parser.add_argument(
+        "--slice-mb",
+        type=float,
+        default=256,
+        metavar="MB",
+        help="size of a unit of work, and so of a shard (default: 256)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Encode this process's share; the process that finds all done writes the manifest."""
+    from gptpy.data.prepare import PrepareOptions, prepare
+    from gptpy.data.prepared import open_prepared
+    from gptpy.tokenizer import open_tokenizer
+
+    options = PrepareOptions(
+        field=arguments.field,
+        separator=arguments.separator,
+        validation=arguments.validation,
+        seed=arguments.seed,
+        slice_bytes=max(1, int(arguments.slice_mb * 1e6)),
+    )
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    prefix = f"[{rank}] " if world > 1 else ""
+    folder = Path(arguments.output)
+    complete = prepare(
+        arguments.sources,
+        open_tokenizer(arguments.tokenizer),
+        folder,
+        options,
+        rank=rank,
+        world_size=world,
+        say=lambda text: print(prefix + text, flush=True),
+    )
+    if not complete:
+        print(f"{prefix}done with its share; other processes are still at work")
+        return 0
+    data = open_prepared(folder)
+    print(
+        f"{prefix}{folder}: {data.train.n_ids:,} ids of {data.train.documents:,} documents to "
+        f"train on, {data.validation.n_ids:,} of {data.validation.documents:,} to validate"
+    )
+    return 0

@@ -1,0 +1,120 @@
+"""`gptpy quickstart`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from gptpy.cli.options import add_verb
+from gptpy.config.errors import ConfigError
+
+EXAMPLE = """\
+  gptpy quickstart                         Tiny Shakespeare, three minutes on two cores
+  gptpy quickstart my.txt -o runs/mine     any UTF-8 text
+  gptpy quickstart --resume -o runs/mine   go on after Ctrl-C"""
+
+
+def add(verbs: Any) -> None:
+    """Announce the verb."""
+    parser = add_verb(
+        verbs,
+        "quickstart",
+        run,
+        "everything on one text: tokenizer, data, model, evaluation, plots, sample",
+        EXAMPLE,
+        dotted=True,
+    )
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="a UTF-8 text file")
+    parser.add_argument(
+        "-o", "--output", metavar="RUN", help="run directory (default: runs/quickstart, numbered)"
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=165.0,
+        metavar="S",
+        help="time for everything (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--section.key", dest="_", metavar="VALUE", help="any key of config.toml, as --train.seed 1"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train on the text and show what came out."""
+    from gptpy.cli import STARTED
+
+    if arguments.seconds <= 0:
+        raise ConfigError(f"--seconds must be greater than 0, got {arguments.seconds:g}")
+    run_dir = _run_dir(arguments)
+    text = None
+    if not arguments.resume:
+        # Read before torch loads, so that a mistake is told at once
+        text = _text(arguments.text)
+    elif arguments.text:
+        raise ConfigError("--resume goes on with the run's own text: leave TEXT out")
+    from gptpy.cli.show import Live
+    from gptpy.config.run import with_overrides
+    from gptpy.quickstart import quickstart, resume
+
+    with Live() as live:
+        if text is None:
+            done = resume(run_dir, live, started=STARTED)
+        else:
+            overrides = with_overrides({}, arguments.overrides)
+            done = quickstart(
+                text,
+                run_dir,
+                live,
+                seconds=arguments.seconds,
+                started=STARTED,
+                overrides=overrides,
+            )
+    if done.interrupted:
+        print(f"stopped at step {done.summary['step']} and saved; to go on:")
+        print(f"  gptpy quickstart --resume -o {run_dir}")
+        return 130
+    _show(run_dir, done.summary)
+    print(f"\n{done.sample}")
+    return 0
+
+
+def _text(path: str | None) -> Any:
+    from gptpy.data.text import Text, default_text, read_text
+
+    return Text(read_text(path), Path(path).name) if path else default_text()
+
+
+def _run_dir(arguments: argparse.Namespace) -> Path:
+    """The folder asked for, or the first free `runs/quickstart[-N]`."""
+    if arguments.output:
+        path = Path(arguments.output)
+        if not arguments.resume and path.exists() and (path.is_file() or any(path.iterdir())):
+            raise ConfigError(
+                f"{path} exists and is not empty: take another -o, or --resume to go on with it"
+            )
+        return path
+    number, path = 1, Path("runs/quickstart")
+    last = path
+    while path.exists():
+        last, number = path, number + 1
+        path = Path(f"runs/quickstart-{number}")
+    return last if arguments.resume else path
+
+
+def _show(run_dir: Path, summary: dict[str, Any]) -> None:
+    from gptpy.cli.show import table
+
+    rows = [
+        ("vocabulary", f"{summary['vocab_size']} tokens"),
+        ("bytes per token", f"{summary['bytes_per_token']:.2f}"),
+        ("parameters", f"{summary['n_params']:,}"),
+        ("seconds", f"{summary['seconds']:.0f}, {summary['train_seconds']:.0f} of them training"),
+        ("bits per byte", f"{summary['bits_per_byte']:.4f} on {summary['val_bytes']:,} bytes"),
+        ("perplexity", f"{summary['perplexity']:.2f} per token"),
+        ("context", f"{summary['context']} tokens, moved on by {summary['stride']}"),
+        ("everything", f"{run_dir}/ (plots/loss.png, plots/attention.png, summary.json, ...)"),
+    ]
+    table("quickstart", rows)

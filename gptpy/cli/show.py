@@ -1,0 +1,106 @@
+"""How runs look on a terminal, and as plain lines where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+PLAIN_SECONDS = 5.0
+
+
+class Live:
+    """A reporter: a progress bar on a terminal, a line every few seconds elsewhere."""
+
+    def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
+        self.console = console or Console(highlight=False)
+        self.quiet = quiet
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._last = 0.0
+
+    def __enter__(self) -> Live:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the bar as it is and write below it from now on."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def on_message(self, text: str) -> None:
+        """One line above the bar."""
+        if not self.quiet:
+            self.console.print(text, markup=False, soft_wrap=True)
+
+    def on_step(self, metrics: Mapping[str, Any]) -> None:
+        """Move the bar, or write a line if the last is old enough."""
+        if self.quiet:
+            return
+        text = (
+            f"loss {metrics['loss']:.3f}  {metrics['tokens_per_second']:,.0f} tokens/s  "
+            f"ETA {duration(metrics['eta'])}"
+        )
+        done = metrics["progress"]
+        if self.console.is_terminal:
+            self._moved(done, f"step {metrics['step']}  {text}")
+            if done >= 1:
+                self.close()
+            return
+        now = time.monotonic()
+        if now - self._last >= PLAIN_SECONDS or done >= 1 or metrics["step"] == 1:
+            self._last = now
+            line = f"step {metrics['step']:>6}  {done:4.0%}  {text}"
+            self.console.print(line, markup=False, soft_wrap=True)
+
+    def _moved(self, done: float, text: str) -> None:
+        if self._bar is None:
+            columns = (
+                TextColumn("training"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TextColumn("{task.description}"),
+            )
+            self._bar = Progress(*columns, console=self.console, refresh_per_second=4)
+            self._task = self._bar.add_task(text, total=1.0)
+            self._bar.start()
+        self._bar.update(self._task, completed=done, description=text)
+
+    def on_eval(self, metrics: Mapping[str, Any]) -> None:
+        """One line for each evaluation."""
+        bits = metrics.get("bits_per_byte")
+        tail = "" if bits is None else f", {bits:.4f} bits/byte"
+        text = f"step {metrics['step']}: validation loss {metrics['val_loss']:.4f}"
+        self.on_message(f"{text}, perplexity {metrics['perplexity']:.2f}{tail}")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `m:ss` or `h:mm:ss`."""
+    if seconds != seconds:
+        return "?"
+    whole = round(seconds)
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
+
+
+def table(title: str, rows: Sequence[tuple[str, str]], console: Console | None = None) -> None:
+    """A table of two columns."""
+    grid = Table(title=title, show_header=False, title_justify="left")
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(name, value)
+    (console or Console(highlight=False)).print(grid)

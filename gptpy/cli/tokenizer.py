@@ -1,0 +1,174 @@
+"""`gptpy tokenizer train|encode|decode|info`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from gptpy.cli.options import add_verb
+from gptpy.config.errors import ConfigError
+
+TOKENIZER_HELP = "a tokenizer file or folder, a run directory, or a published name (gpt2, ...)"
+
+
+def add(verbs: Any) -> None:
+    """Announce the verb and its own verbs."""
+    parser = add_verb(
+        verbs,
+        "tokenizer",
+        None,
+        "train a tokenizer, encode, decode, look inside",
+        "  gptpy tokenizer train corpus.txt --vocab-size 8192 -o tok.json",
+    )
+    inner = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+    train = add_verb(
+        inner,
+        "train",
+        run_train,
+        "train a byte-level BPE on text files",
+        "  gptpy tokenizer train a.txt b.txt --vocab-size 8192 -o tok.json",
+    )
+    train.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text files")
+    train.add_argument("--vocab-size", type=int, required=True, metavar="N")
+    train.add_argument("-o", "--output", required=True, metavar="FILE", help="tokenizer.json")
+    train.add_argument(
+        "--pattern",
+        default="gpt2",
+        help="how text is cut before merging: gpt2, cl100k, o200k, ... or a regular expression "
+        "(default: %(default)s)",
+    )
+    train.add_argument(
+        "--special",
+        action="append",
+        metavar="TOKEN",
+        help="a special token, may be given several times (default: <|endoftext|>)",
+    )
+    train.add_argument("--min-frequency", type=int, default=0, metavar="N")
+
+    encode = add_verb(
+        inner,
+        "encode",
+        run_encode,
+        "print the ids of a text",
+        "  gptpy tokenizer encode gpt2 'Hello world'\n"
+        "  gptpy tokenizer encode tok.json --file book.txt -o book.ids",
+    )
+    encode.add_argument("tokenizer", metavar="TOKENIZER", help=TOKENIZER_HELP)
+    encode.add_argument("text", nargs="?", help="the text (default: standard input)")
+    encode.add_argument("--file", metavar="FILE", help="encode a file instead")
+    encode.add_argument("-o", "--output", metavar="FILE", help="write an id file instead")
+
+    decode = add_verb(
+        inner,
+        "decode",
+        run_decode,
+        "print the text of ids",
+        "  gptpy tokenizer decode gpt2 15496 995",
+    )
+    decode.add_argument("tokenizer", metavar="TOKENIZER", help=TOKENIZER_HELP)
+    decode.add_argument("ids", nargs="*", metavar="ID", help="ids (default: standard input)")
+    decode.add_argument("--file", metavar="FILE", help="decode an id file instead")
+
+    info = add_verb(
+        inner,
+        "info",
+        run_info,
+        "what a tokenizer is",
+        "  gptpy tokenizer info runs/quickstart",
+    )
+    info.add_argument("tokenizer", metavar="TOKENIZER", help=TOKENIZER_HELP)
+    info.add_argument("--file", metavar="FILE", help="also measure bytes per token on a text")
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """Train and save."""
+    from gptpy import tokenizer
+    from gptpy.data.text import read_text
+
+    output = Path(arguments.output)
+    if output.is_dir():
+        output = output / tokenizer.FILE_NAME
+    if not output.parent.is_dir():
+        raise ConfigError(f"{output.parent}: no such folder to write {output.name} into")
+    for file in arguments.files:
+        read_text(file)  # one clear line for a file that is no text
+    trained = tokenizer.train_tokenizer(
+        arguments.files,
+        arguments.vocab_size,
+        pattern=arguments.pattern,
+        special_tokens=arguments.special or [tokenizer.END_OF_TEXT],
+        min_frequency=arguments.min_frequency,
+    )
+    tokenizer.save_file(trained, output)
+    print(f"{output}: {trained.n_vocab} tokens")
+    if trained.n_vocab < arguments.vocab_size:
+        print(f"fewer than the {arguments.vocab_size} asked for: the text has no more pairs")
+    return 0
+
+
+def run_encode(arguments: argparse.Namespace) -> int:
+    """Print or write ids."""
+    from gptpy import tokenizer
+    from gptpy.data.ids import IdWriter, dtype_for
+    from gptpy.data.text import read_text
+
+    if arguments.file and arguments.text is not None:
+        raise ConfigError("give a text or --file, not both")
+    opened = tokenizer.open_tokenizer(arguments.tokenizer)
+    if arguments.file:
+        text = read_text(arguments.file).decode("utf-8")
+    else:
+        text = sys.stdin.read() if arguments.text is None else arguments.text
+    ids = tokenizer.encode_array(opened, text)
+    if arguments.output:
+        dtype = dtype_for(opened.n_vocab)
+        with IdWriter(arguments.output, dtype, opened.fingerprint) as out:
+            out.write(ids)
+        print(f"{arguments.output}: {len(ids)} ids")
+    else:
+        print(" ".join(map(str, ids.tolist())))
+    return 0
+
+
+def run_decode(arguments: argparse.Namespace) -> int:
+    """Print text."""
+    from gptpy import tokenizer
+    from gptpy.data.ids import open_ids
+
+    opened = tokenizer.open_tokenizer(arguments.tokenizer)
+    if arguments.file:
+        ids = open_ids(arguments.file, fingerprint=opened.fingerprint).ids.tolist()
+    else:
+        words = arguments.ids or sys.stdin.read().split()
+        if not all(word.isdecimal() for word in words):
+            wrong = next(word for word in words if not word.isdecimal())
+            raise ConfigError(f"ids are whole numbers from 0, got {wrong!r}")
+        ids = [int(word) for word in words]
+    sys.stdout.write(tokenizer.decode_ids(opened, ids))
+    if sys.stdout.isatty():
+        print()
+    return 0
+
+
+def run_info(arguments: argparse.Namespace) -> int:
+    """Show the tokenizer's facts."""
+    from gptpy import tokenizer
+    from gptpy.cli.show import table
+    from gptpy.data.text import read_text
+
+    opened = tokenizer.open_tokenizer(arguments.tokenizer)
+    rows = [
+        ("name", str(opened.name)),
+        ("vocabulary", f"{opened.n_vocab} tokens"),
+        ("special tokens", ", ".join(sorted(opened.special_tokens_set)) or "none"),
+        ("fingerprint", opened.fingerprint),
+    ]
+    if arguments.file:
+        data = read_text(arguments.file)
+        ids = tokenizer.encode_array(opened, data.decode("utf-8"))
+        rows.append(("bytes per token", f"{len(data) / len(ids):.3f} on {arguments.file}"))
+    table(str(arguments.tokenizer), rows)
+    return 0

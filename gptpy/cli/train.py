@@ -1,0 +1,95 @@
+"""`gptpy train`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from gptpy.cli.options import add_verb
+from gptpy.config.errors import ConfigError
+
+EXAMPLE = """\
+  gptpy train data/book --preset modern-10m -o runs/book --train.steps 2000
+  gptpy train data/book --config recipe.toml -o runs/book --model.n_layer 8
+  gptpy train --resume -o runs/book
+  torchrun --nproc-per-node 8 -m gptpy train data/book --preset gpt2 -o runs/book"""
+
+
+def add(verbs: Any) -> None:
+    """Announce the verb."""
+    parser = add_verb(
+        verbs, "train", run, "train a model on a prepared data set", EXAMPLE, dotted=True
+    )
+    parser.add_argument("data", nargs="?", metavar="DIR", help="what `gptpy prepare` wrote")
+    parser.add_argument("--preset", metavar="P", help="the model's shape: gpt2, modern-10m, ...")
+    parser.add_argument("-o", "--output", required=True, metavar="RUN", help="run directory")
+    parser.add_argument("--config", metavar="F.toml", help="a configuration file")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument(
+        "--section.key",
+        dest="_",
+        metavar="VALUE",
+        help="any key of config.toml, as --train.steps 500 --train.optim.lr 1e-3 --model.n_layer 6",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Configure, train, say what came out."""
+    run_dir = Path(arguments.output)
+    exists = (run_dir / "config.toml").is_file()
+    if arguments.resume and not exists:
+        raise ConfigError(f"{run_dir}: there is no run to resume (no config.toml)")
+    if exists and not arguments.resume:
+        raise ConfigError(f"{run_dir} holds a run: --resume goes on with it, or take another -o")
+    if arguments.resume and (arguments.preset or arguments.config):
+        raise ConfigError(
+            "--resume takes the run's own configuration: leave out --preset, --config"
+        )
+    from gptpy.cli.show import Live, table
+    from gptpy.train.run import run_training
+
+    mapping = _mapping(arguments, run_dir)
+    with Live() as live:
+        result, evaluation = run_training(mapping, run_dir, live, resume=arguments.resume)
+    if result is None:
+        return 0  # another process of the run tells
+    if result.stopped == "interrupted":
+        print(f"stopped at step {result.step} and saved; to go on:")
+        print(f"  gptpy train --resume -o {run_dir}")
+        return 130
+    rows = [
+        ("steps", f"{result.step:,}" + (", stopped early" if result.stopped == "early" else "")),
+        ("tokens", f"{result.tokens:,}"),
+        ("tokens per second", f"{result.tokens_per_second:,.0f}"),
+        ("last training loss", f"{result.loss:.4f}"),
+    ]
+    if evaluation is not None:
+        rows.append(("validation loss", f"{evaluation.loss:.4f}"))
+        rows.append(("perplexity", f"{evaluation.perplexity:.2f}"))
+        if evaluation.bits_per_byte is not None:
+            rows.append(("bits per byte", f"{evaluation.bits_per_byte:.4f}"))
+    rows.append(("everything", f"{run_dir}/"))
+    table("train", rows)
+    return 0
+
+
+def _mapping(arguments: argparse.Namespace, run_dir: Path) -> dict[str, Any]:
+    """Configuration file, preset, data folder and overrides, in this order."""
+    from gptpy.config.files import merged, read_toml
+    from gptpy.config.run import with_overrides
+
+    if arguments.resume:
+        mapping = read_toml(run_dir / "config.toml")
+    else:
+        mapping = read_toml(arguments.config) if arguments.config else {}
+    if arguments.preset:
+        mapping = merged(mapping, {"model": {"preset": arguments.preset}})
+    if arguments.data:
+        mapping = merged(mapping, {"data": {"train": str(Path(arguments.data).resolve())}})
+    mapping = with_overrides(mapping, arguments.overrides)
+    if not mapping.get("data", {}).get("train"):
+        raise ConfigError(
+            "no data: give DIR (what `gptpy prepare` wrote), or data.train in --config"
+        )
+    return mapping

@@ -1,0 +1,120 @@
+"""A prepared data set: a folder of id shards, `manifest.json` and `tokenizer.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gptpy import atomic
+from gptpy.data.ids import DataError, open_ids
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+SPLITS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One id file of a data set: its name, and how many ids, text bytes and documents it holds."""
+
+    file: str
+    ids: int
+    bytes: int
+    documents: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """An opened part of a data set; `shards` are read-only memory maps."""
+
+    shards: list[np.ndarray]
+    bytes: int
+    documents: int
+
+    @property
+    def n_ids(self) -> int:
+        """How many ids all shards hold."""
+        return sum(len(shard) for shard in self.shards)
+
+    def joined(self) -> np.ndarray:
+        """All ids in one array; a single shard stays a map."""
+        if len(self.shards) == 1:
+            return self.shards[0]
+        return np.concatenate(self.shards) if self.shards else np.empty(0, np.uint16)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set as `open_prepared` finds it."""
+
+    folder: Path
+    fingerprint: str
+    vocab_size: int
+    end_of_text: int | None
+    train: Split
+    validation: Split
+
+
+def write_manifest(
+    folder: Path,
+    splits: Mapping[str, Sequence[Shard]],
+    *,
+    fingerprint: str,
+    vocab_size: int,
+    end_of_text: int | None,
+) -> None:
+    """Write `manifest.json`, the last file of a data set: what has none is not finished."""
+    manifest = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "vocab_size": vocab_size,
+        "end_of_text": end_of_text,
+        **{name: [asdict(shard) for shard in shards] for name, shards in splits.items()},
+    }
+    atomic.write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+
+
+def open_prepared(folder: str | Path) -> Prepared:
+    """Open a data set, checking every shard against the manifest.
+
+    Raises `DataError` when the folder is no finished data set, or a shard is missing, was cut, or
+    was written by another tokenizer.
+    """
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        found = "no such folder" if not folder.is_dir() else f"no {MANIFEST} in it"
+        raise DataError(
+            f"{folder}: is not a prepared data set ({found}); write one with "
+            f"`gptpy prepare SOURCE... --tokenizer T -o {folder}`"
+        )
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise DataError(f"{path}: format {manifest['format']}, this gptpy reads {FORMAT}")
+        listed = {name: [Shard(**row) for row in manifest[name]] for name in SPLITS}
+        fingerprint, vocab_size = manifest["fingerprint"], manifest["vocab_size"]
+        end_of_text = manifest["end_of_text"]
+    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: is damaged ({error}); prepare the data again") from None
+    opened = {name: _open_split(folder, rows, fingerprint) for name, rows in listed.items()}
+    return Prepared(
+        folder, fingerprint, vocab_size, end_of_text, opened["train"], opened["validation"]
+    )
+
+
+def _open_split(folder: Path, rows: Sequence[Shard], fingerprint: str) -> Split:
+    shards = []
+    for row in rows:
+        ids = open_ids(folder / row.file, fingerprint=fingerprint).ids
+        if len(ids) != row.ids:
+            raise DataError(
+                f"{folder / row.file}: holds {len(ids)} ids, the manifest says {row.ids}; "
+                "prepare the data again"
+            )
+        shards.append(ids)
+    return Split(shards, sum(row.bytes for row in rows), sum(row.documents for row in rows))

@@ -1,0 +1,217 @@
+"""Documents from txt, jsonl and parquet files, plain or packed, folders, Hugging Face data sets.
+
+A source is cut into slices that can be read, and prepared, independently of each other.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from gptpy.data.ids import DataError
+
+SUFFIXES = {
+    ".txt": "text",
+    ".md": "text",
+    ".text": "text",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+PACKED = (".gz", ".zst")
+READ_BYTES = 1 << 22
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The documents of `path` that begin in the bytes `start..end` (all of a packed file).
+
+    `kind`: "text", "jsonl", "parquet" or "hf". `size`: the file's, to notice that it changed.
+    """
+
+    path: str
+    kind: str
+    start: int
+    end: int
+    size: int
+
+
+def list_slices(sources: Sequence[str], slice_bytes: int = 1 << 28) -> list[Slice]:
+    """All slices of files, folders (searched recursively) and `hf:NAME[:SPLIT]`, in a fixed order.
+
+    Raises `DataError` for a source that does not exist or that nothing here can read.
+    """
+    slices: list[Slice] = []
+    for source in sources:
+        if source.startswith("hf:"):
+            slices.append(Slice(source, "hf", 0, 0, 0))
+            continue
+        path = Path(source)
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.is_file() and _kind(p))
+            if not found:
+                raise DataError(f"{path}: no {', '.join(SUFFIXES)} file (or .gz, .zst) inside")
+        elif path.is_file():
+            found = [path]
+        else:
+            raise DataError(f"{path}: no such file or folder")
+        for file in found:
+            slices.extend(_cut(file, slice_bytes))
+    return slices
+
+
+def _kind(path: Path) -> str | None:
+    name = path.with_suffix("") if path.suffix in PACKED else path
+    return SUFFIXES.get(name.suffix.lower())
+
+
+def _cut(path: Path, slice_bytes: int) -> list[Slice]:
+    kind, size = _kind(path), path.stat().st_size
+    if kind is None:
+        raise DataError(
+            f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}, each also as .gz, .zst"
+        )
+    whole = kind == "parquet" or path.suffix in PACKED or size <= slice_bytes
+    step = max(size, 1) if whole else slice_bytes
+    return [
+        Slice(str(path), kind, start, min(start + step, size), size)
+        for start in range(0, max(size, 1), step)
+    ]
+
+
+def documents(piece: Slice, *, field: str = "text", separator: str | None = None) -> Iterator[str]:
+    """The texts of a slice, empty ones left out.
+
+    jsonl and parquet give `field` of each row. A text file is one document, or several parted by
+    `separator`. Raises `DataError` naming file and line for what is not UTF-8, not JSON or lacks
+    the field.
+    """
+    if piece.kind == "hf":
+        found = _hugging_face(piece.path, field)
+    elif piece.kind == "parquet":
+        found = _parquet(Path(piece.path), field)
+    elif piece.kind == "jsonl":
+        found = _jsonl(piece, field)
+    else:
+        found = _text(piece, separator)
+    return (text for text in found if text)
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    if path.suffix == ".zst":
+        try:
+            import zstandard  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise DataError(
+                f"{path}: reading .zst needs zstandard: pip install zstandard"
+            ) from None
+        return cast(BinaryIO, io.BufferedReader(zstandard.open(path, "rb")))
+    return path.open("rb")
+
+
+def _pieces(piece: Slice, mark: bytes) -> Iterator[tuple[int, bytes]]:
+    """`(offset, bytes)` of what lies between marks, for those that begin inside the slice."""
+    with _open(Path(piece.path)) as file:
+        packed = piece.path.endswith(PACKED)
+        offset = piece.start
+        carry = b""
+        if offset:
+            # Something begins here exactly if a mark ends here; otherwise go to the next mark
+            offset -= len(mark)
+            file.seek(offset)
+            while (at := carry.find(mark)) < 0:
+                more = file.read(READ_BYTES)
+                if not more:
+                    return
+                drop = max(0, len(carry) - len(mark) + 1)
+                offset, carry = offset + drop, carry[drop:] + more
+            offset, carry = offset + at + len(mark), carry[at + len(mark) :]
+        searched = 0
+        while packed or offset < piece.end:
+            at = carry.find(mark, searched)
+            if at >= 0:
+                yield offset, carry[:at]
+                offset, carry, searched = offset + at + len(mark), carry[at + len(mark) :], 0
+                continue
+            searched = max(0, len(carry) - len(mark) + 1)
+            more = file.read(READ_BYTES)
+            if not more:
+                if carry:
+                    yield offset, carry
+                return
+            carry += more
+
+
+def _decoded(data: bytes, path: str, offset: int) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: is not UTF-8: byte {offset + error.start} is {data[error.start]:#04x}"
+        ) from None
+
+
+def _text(piece: Slice, separator: str | None) -> Iterator[str]:
+    if separator:
+        mark = separator.encode("utf-8")
+        for offset, data in _pieces(piece, mark):
+            yield _decoded(data, piece.path, offset)
+    elif piece.start == 0:
+        with _open(Path(piece.path)) as file:
+            yield _decoded(file.read(), piece.path, 0)
+
+
+def _jsonl(piece: Slice, field: str) -> Iterator[str]:
+    for offset, line in _pieces(piece, b"\n"):
+        if not line.strip():
+            continue
+        where = f"{piece.path}, byte {offset}"
+        try:
+            row = json.loads(line)
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise DataError(f"{where}: not a line of JSON: {error}") from None
+        yield _field(row, field, where)
+
+
+def _field(row: Any, field: str, where: str) -> str:
+    if not isinstance(row, dict) or not isinstance(row.get(field), str):
+        keys = f"keys {sorted(row)}" if isinstance(row, dict) else type(row).__name__
+        raise DataError(f"{where}: expected a text under {field!r}, found {keys}; see --field")
+    return row[field]
+
+
+def _parquet(path: Path, field: str) -> Iterator[str]:
+    try:
+        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise DataError(f"{path}: parquet needs pyarrow: pip install 'gptpy[parquet]'") from None
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+    except Exception as error:
+        raise DataError(f"{path}: cannot be read as parquet: {error}") from None
+    if field not in file.schema_arrow.names:
+        raise DataError(
+            f"{path}: no column {field!r}, found {file.schema_arrow.names}; see --field"
+        )
+    for batch in file.iter_batches(columns=[field]):
+        for number, value in enumerate(batch.column(0).to_pylist()):
+            if not isinstance(value, str):
+                raise DataError(f"{path}: column {field!r}, row {number} is no text: {value!r}")
+            yield value
+
+
+def _hugging_face(spec: str, field: str) -> Iterator[str]:
+    try:
+        from datasets import load_dataset  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise DataError(f"{spec}: needs the datasets package: pip install 'gptpy[hf]'") from None
+    name, _, split = spec[3:].partition(":")
+    for row in load_dataset(name, split=split or "train", streaming=True):
+        yield _field(row, field, spec)

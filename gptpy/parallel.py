@@ -1,0 +1,47 @@
+"""Spreading a model over processes: DDP copies it, FSDP2 shares out its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from gptpy.distributed import World
+
+
+def spread(model: Any, world: World, kind: str) -> Callable[..., Any]:
+    """What to call instead of `model`; must come before its optimiser is built.
+
+    "fsdp" shards the weights of `model` itself, block by block; "ddp" (and "auto") wraps it and
+    averages gradients. Alone, the model stays as it is.
+    """
+    if world.size == 1:
+        return model
+    if kind == "fsdp":
+        for block in getattr(model, "blocks", ()):
+            fully_shard(block)
+        fully_shard(model)
+        return model
+    on_gpu = next(model.parameters()).is_cuda
+    devices = [world.local_rank] if on_gpu else None
+    return DistributedDataParallel(model, device_ids=devices)
+
+
+def without_exchange(forward: Any, model: Any, last: bool) -> AbstractContextManager[Any]:
+    """Gradients are exchanged in the last micro-batch of a step only."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(last)
+        return nullcontext()
+    if isinstance(forward, DistributedDataParallel) and not last:
+        return forward.no_sync()
+    return nullcontext()
+
+
+def whole_value(tensor: torch.Tensor) -> float:
+    """A scalar that may be spread over processes."""
+    full = getattr(tensor, "full_tensor", None)
+    return float(full() if full is not None else tensor)

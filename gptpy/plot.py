@@ -1,0 +1,223 @@
+"""Pictures of a run: what training did, where attention looks, what positions look like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gptpy.attention import attention_bias
+from gptpy.config.errors import ConfigError
+from gptpy.model.context import Context
+from gptpy.model.self_attention import SelfAttention
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A matplotlib figure that needs no display; `ConfigError` without the `plot` extra."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ConfigError("plots need matplotlib: pip install 'gptpy[plot]'") from None
+    return Figure(figsize=(width, height), dpi=110, layout="constrained")
+
+
+def plot_loss(rows: Sequence[dict[str, Any]], path: Path, *, title: str = "") -> Path:
+    """Training and validation loss over steps, from the rows of `metrics.jsonl`."""
+    steps = [row for row in rows if row.get("kind") == "step"]
+    evals = [row for row in rows if row.get("kind") == "eval"]
+    if not steps and not evals:
+        raise ConfigError("there is nothing to plot: metrics.jsonl holds no step")
+    figure = new_figure(7, 4.2)
+    axes = figure.subplots()
+    x = [row["step"] for row in steps]
+    y = [float(row["loss"]) for row in steps]
+    axes.plot(x, y, color="0.75", linewidth=0.8, label="training, each step logged")
+    axes.plot(x, smoothed(y), color="C0", label="training, smoothed")
+    if evals:
+        at = [row["step"] for row in evals]
+        axes.plot(at, [row["val_loss"] for row in evals], "o-", color="C3", label="validation")
+        bits = evals[-1].get("bits_per_byte")
+        if bits is not None:
+            axes.annotate(
+                f"{bits:.3f} bits/byte",
+                (at[-1], evals[-1]["val_loss"]),
+                textcoords="offset points",
+                xytext=(-4, 10),
+                ha="right",
+            )
+    axes.set(xlabel="step", ylabel="loss (nats per token)", title=title)
+    low = min([*smoothed(y), *(row["val_loss"] for row in evals)])
+    axes.set_ylim(low - 0.15, max([*y[:1], low + 1]) * 1.02)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return _save(figure, path)
+
+
+def plot_schedule(rows: Sequence[dict[str, Any]], path: Path) -> Path:
+    """Learning rate and tokens per second over steps."""
+    steps = [row for row in rows if row.get("kind") == "step"]
+    if not steps:
+        raise ConfigError("there is nothing to plot: metrics.jsonl holds no step")
+    figure = new_figure(7, 4.2)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    x = [row["step"] for row in steps]
+    upper.plot(x, [row["lr_factor"] for row in steps])
+    upper.set(ylabel="share of peak learning rate", ylim=(0, 1.05))
+    lower.plot(x, [row["tokens_per_second"] for row in steps], color="C1")
+    lower.set(xlabel="step", ylabel="tokens per second")
+    lower.set_ylim(bottom=0)
+    for axes in (upper, lower):
+        axes.grid(alpha=0.3)
+    return _save(figure, path)
+
+
+def smoothed(values: Sequence[float], weight: float = 0.9) -> list[float]:
+    """Exponential moving average without the start's bias (divided by the weights so far)."""
+    result, mean, mass = [], 0.0, 0.0
+    for value in values:
+        if math.isfinite(value):
+            mean = weight * mean + (1 - weight) * value
+            mass = weight * mass + (1 - weight)
+        result.append(mean / mass if mass else value)
+    return result
+
+
+@torch.inference_mode()
+def attention_maps(model: torch.nn.Module, ids: torch.Tensor) -> list[torch.Tensor]:
+    """Attention weights of every self-attention layer for `ids: (1, T)`: `(H, T, T)` fp32 each.
+
+    Computed in the open from the queries and keys that the layers see, since the fast back ends
+    never hold the weights.
+    """
+    maps: list[torch.Tensor] = []
+
+    def keep(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+        assert isinstance(module, SelfAttention)
+        x, context = inputs
+        maps.append(_weights(module, x, context))
+
+    layers = [m for m in model.modules() if isinstance(m, SelfAttention)]
+    handles = [layer.register_forward_pre_hook(keep) for layer in layers]
+    was_training = model.training
+    model.eval()
+    try:
+        model(ids)
+    finally:
+        model.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return maps
+
+
+def _weights(layer: SelfAttention, x: torch.Tensor, context: Context) -> torch.Tensor:
+    rows = layer.heads + 2 * layer.kv_heads
+    heads = layer.qkv(x).view(*x.shape[:2], rows, layer.head_dim)
+    q, k, _ = layer.prepare(heads, context.rotation)
+    k = k.repeat_interleave(q.shape[2] // k.shape[2], dim=2)
+    scores = torch.einsum("qhd,khd->hqk", q[0].float(), k[0].float()) / math.sqrt(q.shape[-1])
+    if layer.softcap is not None:
+        scores = layer.softcap * torch.tanh(scores / layer.softcap)
+    bias = attention_bias(
+        q.shape[1],
+        k.shape[1],
+        causal=context.causal,
+        window=layer.window,
+        alibi_slopes=context.alibi_slopes,
+        device=q.device,
+    )
+    if bias is not None:
+        masked = bias.dtype == torch.bool
+        scores = scores.masked_fill(~bias, -math.inf) if masked else scores + bias[0]
+    return scores.softmax(-1).cpu()
+
+
+def plot_attention(
+    model: Any, ids: Sequence[int], labels: Sequence[str], path: Path, *, layers: int = 4
+) -> Path:
+    """One heat map a head (columns) and layer (rows) for a short text of `ids`."""
+    tensor = torch.tensor([list(ids)], device=next(model.parameters()).device)
+    maps = attention_maps(model, tensor)
+    if not maps:
+        raise ConfigError("this model has no attention layer to plot")
+    chosen = sorted({round(i * (len(maps) - 1) / max(layers - 1, 1)) for i in range(layers)})
+    heads = min(4, maps[0].shape[0])
+    figure = new_figure(3.1 * heads + 0.6, 3.1 * len(chosen) + 0.4)
+    grid = figure.subplots(len(chosen), heads, squeeze=False)
+    shown = [repr(label)[1:-1] for label in labels]
+    for row, layer in enumerate(chosen):
+        for head in range(heads):
+            axes = grid[row][head]
+            axes.imshow(maps[layer][head].numpy(), cmap="viridis", vmin=0, vmax=1)
+            axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=9)
+            axes.set_xticks(range(len(shown)), shown, rotation=90, fontsize=5)
+            axes.set_yticks(range(len(shown)), shown if head == 0 else [], fontsize=5)
+    figure.supxlabel("looked at", fontsize=9)
+    figure.supylabel("looking", fontsize=9)
+    return _save(figure, path)
+
+
+def plot_positions(model: Any, path: Path) -> Path | None:
+    """The position encoding as a heat map: positions down, dimensions across. None without any."""
+    kind = model.config.position
+    if kind == "learned" and getattr(model, "position_embedding", None) is not None:
+        values = model.position_embedding.weight.detach().float().cpu()
+        label = "learned position embedding"
+    elif kind == "sinusoidal":
+        values, label = model.tables["sinusoids"].cpu(), "sinusoidal position encoding"
+    elif kind == "rope":
+        values, label = model.tables["cos"].cpu(), "cosines of the rotation by pair (RoPE)"
+    else:
+        return None
+    figure = new_figure(7, 4.2)
+    axes = figure.subplots()
+    image = axes.imshow(values.numpy(), aspect="auto", cmap="RdBu", interpolation="nearest")
+    axes.set(xlabel="dimension", ylabel="position", title=label)
+    figure.colorbar(image)
+    return _save(figure, path)
+
+
+def nearest_tokens(model: Any, ids: Sequence[int], count: int = 5) -> list[list[tuple[int, float]]]:
+    """For each of `ids` the `count` tokens whose embeddings point most nearly its way.
+
+    Each as (id, cosine), the token itself left out.
+    """
+    table = model.token_embedding.weight.detach().float()
+    table = table / table.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    cosines = table[list(ids)] @ table.T
+    best = cosines.topk(min(count + 1, table.shape[0]), dim=1)
+    rows = []
+    for own, near, values in zip(ids, best.indices.tolist(), best.values.tolist(), strict=True):
+        pairs = [(i, v) for i, v in zip(near, values, strict=True) if i != own]
+        rows.append(pairs[:count])
+    return rows
+
+
+def plot_neighbours(model: Any, tokenizer: Any, ids: Sequence[int], path: Path) -> Path | None:
+    """A table of tokens and their nearest ones in the embedding. None without an embedding."""
+    if getattr(model, "token_embedding", None) is None:
+        return None
+    chosen = list(dict.fromkeys(ids))[:16]
+    cells = [
+        [f"{tokenizer.decode([i])!r} {cosine:.2f}" for i, cosine in row]
+        for row in nearest_tokens(model, chosen)
+    ]
+    figure = new_figure(8, 0.32 * len(chosen) + 0.6)
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.set_title("nearest tokens in the embedding (cosine)", fontsize=10)
+    labels = [repr(tokenizer.decode([i])) for i in chosen]
+    grid = axes.table(cellText=cells, rowLabels=labels, loc="center", cellLoc="left")
+    grid.auto_set_font_size(False)
+    grid.set_fontsize(8)
+    return _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format=path.suffix[1:])
+    temporary.replace(path)
+    return path

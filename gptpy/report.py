@@ -1,0 +1,93 @@
+"""Everything there is to see of a run: the pictures, and one HTML page that holds them all."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+from gptpy import atomic
+from gptpy.config.errors import ConfigError
+from gptpy.data.prepared import open_prepared
+from gptpy.loading import Loaded
+from gptpy.plot import plot_attention, plot_loss, plot_neighbours, plot_positions, plot_schedule
+from gptpy.train.metrics import read_metrics
+
+SHOWN_TOKENS = 32
+
+
+def draw_run(run_dir: Path, loaded: Loaded, *, text: str | None = None) -> list[Path]:
+    """Write every picture that this run has something for into `plots/`, and `report.html`.
+
+    Attention is shown on `text`, or on the beginning of the validation text.
+    """
+    rows = list(read_metrics(run_dir / "metrics.jsonl"))
+    plots = run_dir / "plots"
+    drawn = []
+    if any(row.get("kind") == "step" for row in rows):
+        drawn.append(plot_loss(rows, plots / "loss.png", title=run_dir.name))
+        drawn.append(plot_schedule(rows, plots / "schedule.png"))
+    ids = _shown_ids(loaded, text)
+    labels = [loaded.tokenizer.decode([i]) for i in ids]
+    if loaded.config.model.architecture == "decoder":
+        drawn.append(plot_attention(loaded.model, ids, labels, plots / "attention.png"))
+    positions = plot_positions(loaded.model, plots / "positions.png")
+    if positions is not None:
+        drawn.append(positions)
+    neighbours = plot_neighbours(loaded.model, loaded.tokenizer, ids, plots / "neighbours.png")
+    if neighbours is not None:
+        drawn.append(neighbours)
+    drawn.append(write_report(run_dir, drawn))
+    return drawn
+
+
+def _shown_ids(loaded: Loaded, text: str | None) -> list[int]:
+    limit = min(SHOWN_TOKENS, loaded.config.model.block_size)
+    if text is not None:
+        ids = loaded.tokenizer.encode_ordinary(text)[:limit]
+        if not ids:
+            raise ConfigError("--text is empty: there is no token to show attention on")
+        return ids
+    folder = loaded.folder / loaded.config.data.train
+    if (folder / "manifest.json").is_file():
+        ids = open_prepared(folder).validation.joined()[:limit]
+        if len(ids):
+            return [int(i) for i in ids]
+    return loaded.tokenizer.encode_ordinary("The quick brown fox jumps over the lazy dog.")[:limit]
+
+
+def write_report(run_dir: Path, pictures: list[Path]) -> Path:
+    """`report.html`: summary, pictures (inside the file), samples and configuration."""
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8>",
+        f"<title>{html.escape(run_dir.name)}</title>",
+        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;"
+        "padding:0 1rem}table{border-collapse:collapse}td{padding:.2rem 1rem .2rem 0;"
+        "border-bottom:1px solid #ddd}img{max-width:100%}pre{background:#f6f6f6;padding:1rem;"
+        "white-space:pre-wrap}</style>",
+        f"<h1>{html.escape(run_dir.name)}</h1>",
+    ]
+    summary = run_dir / "summary.json"
+    if summary.is_file():
+        rows = json.loads(summary.read_text(encoding="utf-8")).items()
+        cells = "".join(f"<tr><td>{html.escape(str(k))}<td>{_shown(v)}" for k, v in rows)
+        parts.append(f"<table>{cells}</table>")
+    for picture in pictures:
+        data = base64.b64encode(picture.read_bytes()).decode("ascii")
+        name = html.escape(picture.stem)
+        parts.append(f'<h2>{name}</h2><img alt="{name}" src="data:image/png;base64,{data}">')
+    for name in ("samples.txt", "config.toml"):
+        if (run_dir / name).is_file():
+            text = (run_dir / name).read_text(encoding="utf-8", errors="replace")
+            parts.append(f"<h2>{name}</h2><pre>{html.escape(text)}</pre>")
+    path = run_dir / "report.html"
+    atomic.write_text(path, "\n".join(parts) + "\n")
+    return path
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else html.escape(str(value))
