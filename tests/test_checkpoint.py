@@ -1,0 +1,74 @@
+"""Checkpoints: whole or absent, found by what a user gives, never unpickled."""
+
+import pytest
+import torch
+
+from gptpy import atomic, checkpoint
+from gptpy.checkpoint import CheckpointError
+
+TENSORS = {"model": {"w": torch.arange(6.0).reshape(2, 3).t()}, "optimizer": {"w|m": torch.ones(2)}}
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    folder = checkpoint.save(tmp_path, 7, tensors=TENSORS, state={"tokens": 5})
+    assert checkpoint.find(tmp_path) == folder == checkpoint.find(folder)
+    assert checkpoint.run_of(folder) == tmp_path.resolve()
+    assert checkpoint.read_state(folder)["tokens"] == 5
+    assert torch.equal(checkpoint.read_tensors(folder, "model")["w"], TENSORS["model"]["w"])
+
+
+def test_steps_are_numbers_not_words(tmp_path):
+    for step in (2, 10, 9):
+        checkpoint.save(tmp_path, step, tensors=TENSORS, state={})
+    assert checkpoint.steps(tmp_path) == [2, 9, 10]
+    assert checkpoint.find(tmp_path).name == "step-10"
+    assert checkpoint.find(tmp_path, 2).name == "step-2"
+    checkpoint.prune(tmp_path, 1, keep=[2])
+    assert checkpoint.steps(tmp_path) == [2, 10]
+
+
+def test_a_half_written_checkpoint_is_not_found(tmp_path):
+    checkpoint.save(tmp_path, 1, tensors=TENSORS, state={})
+    cut = tmp_path / "checkpoints" / "step-2"
+    cut.mkdir()
+    (cut / "model.safetensors").write_bytes(b"")
+    assert checkpoint.steps(tmp_path) == [1]
+
+
+def test_errors_name_what_is_missing(tmp_path):
+    with pytest.raises(CheckpointError, match="no such run directory"):
+        checkpoint.find(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        checkpoint.find(tmp_path)
+    folder = checkpoint.save(tmp_path, 1, tensors=TENSORS, state={})
+    with pytest.raises(CheckpointError, match=r"no checkpoint of step 5; there are \[1\]"):
+        checkpoint.find(tmp_path, 5)
+    (folder / "model.safetensors").write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match="model.safetensors: cannot be read"):
+        checkpoint.read_tensors(folder, "model")
+    (folder / "state.json").write_text('{"format": 99}')
+    with pytest.raises(CheckpointError, match="format 99"):
+        checkpoint.read_state(folder)
+
+
+def test_folders_replace_or_vanish(tmp_path):
+    target = tmp_path / "a"
+    with atomic.folder(target) as inside:
+        (inside / "one").write_text("1")
+    with pytest.raises(RuntimeError), atomic.folder(target) as inside:
+        (inside / "two").write_text("2")
+        raise RuntimeError
+    assert [p.name for p in target.iterdir()] == ["one"]
+    with atomic.folder(target) as inside:
+        (inside / "three").write_text("3")
+    assert [p.name for p in target.iterdir()] == ["three"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_files_replace_or_stay(tmp_path, monkeypatch):
+    path = tmp_path / "f"
+    atomic.write_text(path, "old")
+    monkeypatch.setattr(atomic.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        atomic.write_text(path, "new")
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1

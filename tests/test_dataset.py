@@ -1,0 +1,99 @@
+"""Windows: each once an epoch, the same for any world, across shards."""
+
+import numpy as np
+import pytest
+
+from gptpy.data import DataError, Dataset
+from gptpy.data.permutation import draw, permute
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 16, 17, 63, 64, 65, 1000, 4097])
+def test_a_permutation_visits_everything_once(n: int):
+    order = permute(np.arange(n), n, seed=3, epoch=1)
+    assert sorted(order.tolist()) == list(range(n))
+
+
+def test_permutations_differ_and_need_no_history():
+    n = 10_000
+    first = permute(np.arange(n), n, seed=0, epoch=0)
+    assert (first != permute(np.arange(n), n, seed=0, epoch=1)).mean() > 0.99
+    assert (first != permute(np.arange(n), n, seed=1, epoch=0)).mean() > 0.99
+    at = np.array([17, 9999, 5000])
+    assert permute(at, n, seed=0, epoch=0).tolist() == first[at].tolist()
+    # neighbours do not stay together, and nothing is drawn to one side
+    assert (np.abs(np.diff(first)) == 1).mean() < 0.01
+    assert abs(first[: n // 2].mean() - n / 2) < n / 50
+
+
+def test_permute_refuses_places_outside():
+    with pytest.raises(ValueError, match=r"0\.\.4"):
+        permute(np.array([5]), 5, 0, 0)
+    with pytest.raises(ValueError, match="n >= 1"):
+        permute(np.array([0]), 0, 0, 0)
+
+
+def test_draw_depends_on_every_part():
+    keys = [(0, 0), (0, 1), (1, 0), (0,), (0, 0, 0), (-1, 0)]
+    assert len({draw(*key) for key in keys}) == len(keys)
+
+
+def make(n: int = 1000, block: int = 16, **options) -> Dataset:
+    ids = np.arange(n, dtype=np.uint16)
+    return Dataset([ids[:300], ids[300:301], ids[301:]], block, **options)
+
+
+def test_an_epoch_takes_every_window_once():
+    data = make()
+    for epoch in range(3):
+        numbers = np.arange(data.n_windows) + epoch * data.n_windows
+        starts = data.window_starts(numbers)
+        assert len(set(starts.tolist())) == data.n_windows
+        assert len({int(s) % 16 for s in starts}) == 1, "one border offset an epoch"
+        assert starts.min() >= 0 and starts.max() + 17 <= len(data)
+    offsets = {int(data.window_starts(np.array([e * data.n_windows]))[0]) % 16 for e in range(8)}
+    assert len(offsets) > 1, "borders move from epoch to epoch"
+
+
+def test_targets_follow_inputs_across_shards():
+    data = make()
+    batch = data.batch(np.arange(data.n_windows))
+    assert (batch.inputs[:, 1:] == batch.targets[:, :-1]).all()
+    assert (batch.targets == batch.inputs + 1).all()
+    assert batch.tokens == data.n_windows * 16
+
+
+def test_a_sample_depends_on_its_number_only():
+    data = make()
+    together = data.batch(np.arange(40, 48)).inputs
+    apart = [data.batch(np.arange(40 + r, 48, 2)).inputs for r in range(2)]
+    assert (together[0::2] == apart[0]).all() and (together[1::2] == apart[1]).all()
+    assert (make(seed=1).batch(np.arange(40, 48)).inputs != together).any()
+
+
+def test_lengths_are_drawn_per_step():
+    data = make(min_length=4)
+    lengths = {data.batch(np.arange(4), length_key=step).inputs.shape[1] for step in range(300)}
+    assert lengths == set(range(4, 17))
+    one, other = (data.batch(np.arange(4), length_key=9).inputs for _ in range(2))
+    assert (one == other).all()
+
+
+def test_documents_begin_at_end_of_text():
+    ids = np.array([0, 5, 6, 0, 7, 8, 9, 0, 1, 2, 3, 4] * 10, np.uint16)
+    data = Dataset([ids], 12, end_of_text=0, document_mask=True)
+    batch = data.batch(np.arange(3))
+    assert batch.documents is not None
+    offsets = batch.masks()["cu_seqlens"].tolist()
+    flat = batch.inputs.flatten().tolist()
+    expected = sorted({0, 12, 24, *(i for i, token in enumerate(flat) if token == 0)}) + [36]
+    assert offsets == expected
+    assert make().batch(np.arange(2)).masks() == {}
+
+
+def test_what_cannot_work_is_told():
+    with pytest.raises(DataError, match="20 ids are too few for a context of 16: at least 32"):
+        Dataset([np.arange(20)], 16)
+    with pytest.raises(DataError, match="end-of-text"):
+        make(document_mask=True)
+    with pytest.raises(DataError, match=r"min_length must lie in 1\.\.16"):
+        make(min_length=17)
