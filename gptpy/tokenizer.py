@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -80,7 +81,7 @@ def _from_file(path: Path) -> Tokenizer:
     import bpe_rs
 
     try:
-        return cast(Tokenizer, bpe_rs.Encoding.from_file(path))
+        return cast(Tokenizer, cast(Any, bpe_rs.Encoding).from_file(path))
     except (OSError, ValueError) as error:
         text = str(error)
         raise ConfigError(text if str(path) in text else f"{path}: {text}") from None
@@ -98,13 +99,16 @@ def train_tokenizer(
     import bpe_rs
 
     try:
-        trained = bpe_rs.train(
-            source,
-            vocab_size=vocab_size,
-            pattern=pattern,
-            special_tokens=list(special_tokens),
-            **options,
-        )
+        with warnings.catch_warnings():
+            # A small text has fewer merges than asked for: the caller sees it in `n_vocab`
+            warnings.simplefilter("ignore", UserWarning)
+            trained = bpe_rs.train(
+                source,
+                vocab_size=vocab_size,
+                pattern=pattern,
+                special_tokens=list(special_tokens),
+                **options,
+            )
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return cast(Tokenizer, trained)

@@ -16,10 +16,10 @@ PYTHON_ROOTS = {
 # Lower rooms know nothing of higher ones: a module may import only from rooms below its own.
 GPTPY_LEVELS = [
     {"config"},
-    {"attention", "tokenizer", "precision", "schedule", "progress"},
-    {"model", "data", "optim"},
-    {"checkpoint"},
-    {"generation", "evaluate", "plot", "export"},
+    {"attention", "tokenizer", "precision", "schedule", "progress", "atomic", "distributed"},
+    {"model", "data", "optim", "parallel"},
+    {"checkpoint", "plot"},
+    {"generation", "evaluate", "loading", "export"},
     {"train"},
     {"quickstart", "finetune", "report", "compare"},
     {"cli"},

@@ -44,7 +44,7 @@ def test_errors_name_what_is_missing(tmp_path):
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 5; there are \[1\]"):
         checkpoint.find(tmp_path, 5)
     (folder / "model.safetensors").write_bytes(b"garbage")
-    with pytest.raises(CheckpointError, match="model.safetensors: cannot be read"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: cannot be read"):
         checkpoint.read_tensors(folder, "model")
     (folder / "state.json").write_text('{"format": 99}')
     with pytest.raises(CheckpointError, match="format 99"):

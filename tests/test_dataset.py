@@ -85,7 +85,8 @@ def test_documents_begin_at_end_of_text():
     assert batch.documents is not None
     offsets = batch.masks()["cu_seqlens"].tolist()
     flat = batch.inputs.flatten().tolist()
-    expected = sorted({0, 12, 24, *(i for i, token in enumerate(flat) if token == 0)}) + [36]
+    begins = (i for i, token in enumerate(flat) if token == 0)
+    expected = [*sorted({0, 12, 24, *begins}), 36]
     assert offsets == expected
     assert make().batch(np.arange(2)).masks() == {}
 

@@ -26,17 +26,25 @@ else:
 T = TypeVar("T")
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """The nested tables of a TOML text; raises `ConfigError` when it is malformed."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}") from None
+
+
 def read_toml(path: str | Path) -> dict[str, Any]:
     """Parse a TOML file; raises `ConfigError` naming the file when it is missing or malformed."""
     path = Path(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(path.read_text(encoding="utf-8"))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as text: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
 
 def write_toml(data: Mapping[str, Any]) -> str:
