@@ -14,9 +14,9 @@ pub fn decode_into<'a>(
 ) -> Result<()> {
     for &id in ids {
         let token = vocab.tokens().get(id).or_else(|| special(id));
-        out.extend_from_slice(token.ok_or_else(|| {
-            Error::not_found(format!("expected ids of this vocabulary, got {id}"))
-        })?);
+        out.extend_from_slice(
+            token.ok_or_else(|| Error::not_found(format!("Invalid token for decoding: {id}")))?,
+        );
     }
     Ok(())
 }

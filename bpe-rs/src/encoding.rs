@@ -19,6 +19,7 @@ pub struct Encoding {
     pattern: Pretokenizer,
     special: SpecialTokens,
     fingerprint: OnceLock<[u8; 32]>,
+    by_bytes: OnceLock<Vec<u32>>,
 }
 
 impl Encoding {
@@ -35,6 +36,7 @@ impl Encoding {
             pattern,
             special,
             fingerprint: OnceLock::new(),
+            by_bytes: OnceLock::new(),
         }
     }
 
@@ -132,6 +134,16 @@ impl Encoding {
                 self.name,
                 String::from_utf8_lossy(token)
             ))
+        })
+    }
+
+    /// The ids of all mergeable tokens, ordered by the tokens' bytes.
+    pub fn ids_by_bytes(&self) -> &[u32] {
+        self.by_bytes.get_or_init(|| {
+            let tokens = self.vocab.tokens();
+            let mut ids: Vec<u32> = tokens.iter().map(|(id, _)| id).collect();
+            ids.sort_unstable_by_key(|&id| tokens.get(id));
+            ids
         })
     }
 

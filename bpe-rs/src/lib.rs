@@ -10,6 +10,7 @@ pub mod registry;
 pub mod simd;
 pub mod special;
 pub mod train;
+mod unstable;
 pub mod vocab;
 pub mod words;
 

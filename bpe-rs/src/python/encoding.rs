@@ -35,7 +35,11 @@ impl Encoding {
         }
     }
 
-    fn policy(
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
+    pub(super) fn policy(
         &self,
         allowed: Option<&Bound<'_, PyAny>>,
         disallowed: Option<&Bound<'_, PyAny>>,
@@ -326,9 +330,12 @@ impl Encoding {
 
     /// The bytes of every mergeable token, sorted, as tiktoken gives them.
     fn token_byte_values<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let mut tokens: Vec<&[u8]> = self.core.vocab().tokens().iter().map(|(_, t)| t).collect();
-        tokens.sort_unstable();
-        PyList::new(py, tokens.into_iter().map(|token| PyBytes::new(py, token)))
+        let tokens = self.core.vocab().tokens();
+        let sorted = self.core.ids_by_bytes().iter();
+        PyList::new(
+            py,
+            sorted.map(|&id| PyBytes::new(py, tokens.get(id).unwrap_or_default())),
+        )
     }
 
     fn __repr__(&self) -> String {

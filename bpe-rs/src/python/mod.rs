@@ -5,6 +5,7 @@ mod errors;
 mod special;
 mod text;
 mod training;
+mod unstable;
 mod words;
 
 use pyo3::prelude::*;
@@ -17,6 +18,7 @@ mod _core {
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         super::encoding::register(m)?;
         super::training::register(m)?;
+        super::unstable::register(m)?;
         super::words::register(m)?;
         Ok(())
     }

@@ -109,13 +109,23 @@ impl<'a> Policy<'a> {
         else {
             return Ok(());
         };
-        Err(PyValueError::new_err(format!(
-            "Encountered text corresponding to disallowed special token {token:?}.\n\
-             To encode it as that special token, pass `allowed_special={{{token:?}, ...}}`.\n\
-             To encode it as plain text, pass \
-             `disallowed_special=(enc.special_tokens_set - {{{token:?}}})`.\n\
-             To encode all special tokens as plain text, pass `disallowed_special=()`.\n"
-        )))
+        Err(refusal(token))
+    }
+}
+
+/// tiktoken's message, word for word: programs match on it.
+fn refusal(token: &str) -> PyErr {
+    let quoted = Python::attach(|py| Ok(PyString::new(py, token).repr()?.to_string()));
+    match quoted {
+        Ok(token) => PyValueError::new_err(format!(
+            "Encountered text corresponding to disallowed special token {token}.\n\
+             If you want this text to be encoded as a special token, \
+             pass it to `allowed_special`, e.g. `allowed_special={{{token}, ...}}`.\n\
+             If you want this text to be encoded as normal text, disable the check for this token \
+             by passing `disallowed_special=(enc.special_tokens_set - {{{token}}})`.\n\
+             To disable this check for all special tokens, pass `disallowed_special=()`.\n"
+        )),
+        Err(error) => error,
     }
 }
 

@@ -1,0 +1,206 @@
+//! Tokens of text that may still go on, and of bytes that are not text.
+//!
+//! The last tokens of a text can change when more text follows: "hello fan" ends in " fan" now,
+//! but "hello fantastic" does not. [`Encoding::encode_with_unstable`] gives the tokens that stay,
+//! and every way in which tokens can cover the rest. The rules are tiktoken's, as its results
+//! show them; two things are done differently to keep long runs of white space linear: pieces
+//! that repeat from one candidate to the next are merged once, and candidates are found by
+//! bisection among the sorted tokens.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+
+use crate::encode::{encode_piece, Scratch};
+use crate::encoding::Encoding;
+use crate::error::Result;
+use crate::special::Finder;
+
+/// Pieces of at least this many bytes are worth remembering between candidates.
+const MEMO_FROM: usize = 32;
+
+impl Encoding {
+    /// Append the ids of one piece: its own if it is a token, else those of merging its bytes.
+    /// The pattern does not apply.
+    ///
+    /// Errors: `Invalid` for a byte without a token.
+    pub fn encode_single_piece(&self, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        encode_piece(self.vocab(), &mut Scratch::default(), piece, ids)
+    }
+
+    /// Append the ids of `bytes`, which need not be UTF-8. The pattern cuts the valid part; its
+    /// last piece (and white space before it) is merged together with what follows.
+    ///
+    /// Errors: as [`Encoding::encode_ordinary`].
+    pub fn encode_bytes(&self, bytes: &[u8], ids: &mut Vec<u32>) -> Result<()> {
+        let valid = match std::str::from_utf8(bytes) {
+            Ok(text) => return self.encode_ordinary(text, ids),
+            Err(error) => error.valid_up_to(),
+        };
+        let text = std::str::from_utf8(&bytes[..valid]).unwrap_or_default();
+        let (mut head, last) = self.encode_tracking(text, None)?;
+        let mut tail = self.bytes_of_tail(&mut head, last)?;
+        tail.extend_from_slice(&bytes[valid..]);
+        ids.append(&mut head);
+        self.encode_single_piece(&tail, ids)
+    }
+
+    /// The ids that stay whatever follows `text`, and every sequence of ids that may follow them
+    /// and covers the rest of `text`.
+    ///
+    /// Errors: as [`Encoding::encode_ordinary`].
+    pub fn encode_with_unstable(
+        &self,
+        text: &str,
+        allowed: Option<&Finder>,
+    ) -> Result<(Vec<u32>, Vec<Vec<u32>>)> {
+        let (mut stable, last) = self.encode_tracking(text, allowed)?;
+        let rest = self.bytes_of_tail(&mut stable, last)?;
+        if rest.is_empty() {
+            return Ok((stable, Vec::new()));
+        }
+        Ok((stable, self.completions(&rest)?.into_iter().collect()))
+    }
+
+    /// The ids of `text`, and how many of them belong to its last piece; none after a special
+    /// token.
+    fn encode_tracking(&self, text: &str, allowed: Option<&Finder>) -> Result<(Vec<u32>, usize)> {
+        let mut ids = Vec::new();
+        let mut last = 0;
+        let mut scratch = Scratch::default();
+        let mut segment = |range: Range<usize>, ids: &mut Vec<u32>, last: &mut usize| {
+            let part = &text[range];
+            let mut failed = Ok(());
+            self.pattern().pieces(part, &mut |piece| {
+                let before = ids.len();
+                if failed.is_ok() && !piece.is_empty() {
+                    let bytes = &part.as_bytes()[piece];
+                    failed = encode_piece(self.vocab(), &mut scratch, bytes, ids);
+                    *last = ids.len() - before;
+                }
+            })?;
+            failed
+        };
+        let (mut from, mut search) = (0, 0);
+        while let Some((start, token)) = allowed.and_then(|finder| finder.find(text, search)) {
+            search = start + token.len();
+            if let Some(id) = self.special().id_of(token) {
+                segment(from..start, &mut ids, &mut last)?;
+                ids.push(id);
+                (from, last) = (search, 0);
+            }
+        }
+        segment(from..text.len(), &mut ids, &mut last)?;
+        Ok((ids, last))
+    }
+
+    /// Takes the `last` ids off `ids`, and all ids of white space before them if they begin with
+    /// white space, and gives their bytes.
+    ///
+    /// White space must go together because of patterns like `\s*[\r\n]+`: a line feed and a
+    /// space are two pieces, until another line feed makes them one.
+    fn bytes_of_tail(&self, ids: &mut Vec<u32>, mut last: usize) -> Result<Vec<u8>> {
+        let is_space = |id: u32| {
+            let token = self.vocab().tokens().get(id);
+            token.is_some_and(|bytes| bytes.iter().all(|byte| b" \n\t".contains(byte)))
+        };
+        if last > 0 && is_space(ids[ids.len() - last]) {
+            while last < ids.len() && is_space(ids[ids.len() - last - 1]) {
+                last += 1;
+            }
+        }
+        let tail = ids.split_off(ids.len() - last);
+        let mut bytes = Vec::new();
+        self.decode(&tail, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Every sequence of tokens that covers `rest` when something follows it.
+    fn completions(&self, rest: &[u8]) -> Result<BTreeSet<Vec<u32>>> {
+        let tokens = self.vocab().tokens();
+        let sorted = self.ids_by_bytes();
+        let starting_with = |start: &[u8]| {
+            let from = sorted.partition_point(|&id| tokens.get(id) < Some(start));
+            let start = start.to_vec();
+            sorted[from..]
+                .iter()
+                .filter_map(|&id| tokens.get(id).map(|bytes| (id, bytes)))
+                .take_while(move |(_, bytes)| bytes.starts_with(&start))
+        };
+        let mut found: BTreeSet<Vec<u32>> = BTreeSet::new();
+        found.extend(starting_with(rest).map(|(id, _)| vec![id]));
+
+        // A token that begins inside `rest` at `cut` and goes beyond its end; merging may then
+        // make something else of the bytes before it.
+        let mut memo = HashMap::new();
+        for cut in 1..rest.len() {
+            for (_, straddling) in starting_with(&rest[cut..]) {
+                let bytes = [&rest[..cut], straddling].concat();
+                let mut covered = 0;
+                let mut sequence = self.encode_candidate(&bytes, &mut memo)?;
+                let needed = sequence.iter().position(|&id| {
+                    covered += tokens.get(id).map_or(0, <[u8]>::len);
+                    covered >= rest.len()
+                });
+                if let Some(at) = needed {
+                    sequence.truncate(at + 1);
+                }
+                found.insert(sequence);
+            }
+        }
+
+        // `\s+(?!\S)` leaves the last white space to what follows, which may split it off.
+        if let Some((at, c)) = last_char(rest) {
+            if at > 0 && c.is_whitespace() {
+                let mut sequence = Vec::new();
+                self.encode_single_piece(&rest[..at], &mut sequence)?;
+                self.encode_single_piece(&rest[at..], &mut sequence)?;
+                found.insert(sequence);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The ids of bytes that are text, cut by the pattern, or of any others as one piece.
+    fn encode_candidate(
+        &self,
+        bytes: &[u8],
+        memo: &mut HashMap<Vec<u8>, Vec<u32>>,
+    ) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            self.encode_single_piece(bytes, &mut ids)?;
+            return Ok(ids);
+        };
+        let mut failed = Ok(());
+        self.pattern().pieces(text, &mut |range| {
+            let piece = &bytes[range];
+            if piece.len() < MEMO_FROM {
+                if failed.is_ok() {
+                    failed = self.encode_single_piece(piece, &mut ids);
+                }
+            } else if let Some(known) = memo.get(piece) {
+                ids.extend_from_slice(known);
+            } else if failed.is_ok() {
+                let mut fresh = Vec::new();
+                failed = self.encode_single_piece(piece, &mut fresh);
+                ids.extend_from_slice(&fresh);
+                memo.insert(piece.to_vec(), fresh);
+            }
+        })?;
+        failed.map(|()| ids)
+    }
+}
+
+/// The last character of `bytes` and where it starts, if they end in a whole one.
+fn last_char(bytes: &[u8]) -> Option<(usize, char)> {
+    let from = bytes.len().saturating_sub(4);
+    (from..bytes.len()).rev().find_map(|at| {
+        let text = std::str::from_utf8(&bytes[at..]).ok()?;
+        let mut chars = text.chars();
+        let only = chars.next()?;
+        chars.next().is_none().then_some((at, only))
+    })
+}
