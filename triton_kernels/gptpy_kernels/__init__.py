@@ -6,5 +6,11 @@ references work on every platform.
 
 from .attention import attention_reference, causal_attention
 from .availability import available
+from .decoding import attention_with_kv_cache
 
-__all__ = ["attention_reference", "available", "causal_attention"]
+__all__ = [
+    "attention_reference",
+    "attention_with_kv_cache",
+    "available",
+    "causal_attention",
+]

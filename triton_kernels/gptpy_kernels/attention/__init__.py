@@ -16,6 +16,15 @@ __all__ = ["AttentionOptions", "attention_reference", "causal_attention"]
 Backend = Literal["triton", "reference"]
 
 
+def _autocast(x: Tensor) -> Tensor:
+    """x in the dtype of an enclosing torch.autocast, as torch casts for its own attention."""
+    if not isinstance(x, Tensor) or x.device.type not in ("cuda", "cpu", "mps", "xpu"):
+        return x
+    if not torch.is_autocast_enabled(x.device.type) or x.dtype not in REFERENCE_DTYPES:
+        return x
+    return x.to(torch.get_autocast_dtype(x.device.type))
+
+
 def _prepare(
     q: Tensor,
     k: Tensor,
@@ -31,9 +40,7 @@ def _prepare(
     dropout_p: float,
     seed: int | Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, AttentionOptions]:
-    if isinstance(q, Tensor) and torch.is_autocast_enabled(q.device.type):
-        dtype = torch.get_autocast_dtype(q.device.type)
-        q, k, v = (x.to(dtype) if x.dtype in REFERENCE_DTYPES else x for x in (q, k, v))
+    q, k, v = (_autocast(x) for x in (q, k, v))
     check_qkv(q, k, v)
     if window is not None and window < 1:
         raise ValueError(f"window: expected a number of keys >= 1 or None, got {window}")

@@ -93,11 +93,12 @@ def check_options(q: Tensor, k: Tensor, options: AttentionOptions) -> None:
     """
     B, T, H, _D = q.shape
     S = k.shape[1]
-    if not (math.isfinite(options.scale) and options.scale > 0):
+    # Comparisons, not math.isfinite: under torch.compile the scale may be symbolic.
+    if not 0 < options.scale < math.inf:
         raise ValueError(f"scale: expected a positive finite number, got {options.scale}")
     if options.window < 0:
         raise ValueError(f"window: expected a number of keys >= 1 or None, got {options.window}")
-    if not (math.isfinite(options.softcap) and options.softcap >= 0):
+    if not 0 <= options.softcap < math.inf:
         raise ValueError(
             f"softcap: expected a positive finite number or None, got {options.softcap}"
         )

@@ -5,6 +5,8 @@ Materialises the (B, H, T, S) scores in float32 (float64 for float64 inputs): sl
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -98,6 +100,11 @@ def _kept_scale(q: Tensor, k: Tensor, options: AttentionOptions) -> Tensor | flo
     return kept.to(q.device, _working_dtype(q)) / (1 - options.dropout_p)
 
 
+def _plain_precision(x: Tensor) -> Any:
+    """An enclosing torch.autocast would turn the float32 products below into half precision."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
 def attention_forward(
     q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions
 ) -> tuple[Tensor, Tensor]:
@@ -106,17 +113,18 @@ def attention_forward(
     The log-sum-exp counts the sink. A row that sees no key gives zeros (and -inf without a sink).
     Source: Vaswani et al., arXiv:1706.03762.
     """
-    s, _ = _scores(q, k, options)
-    if options.sinks is not None:
-        sinks = options.sinks.to(s.dtype).view(1, -1, 1, 1).expand(*s.shape[:3], 1)
-        lse = torch.logsumexp(torch.cat([s, sinks], dim=-1), dim=-1)
-    elif s.shape[-1] == 0:
-        lse = s.new_full(s.shape[:3], float("-inf"))
-    else:
-        lse = torch.logsumexp(s, dim=-1)
-    p = torch.exp(s - lse.masked_fill(lse == float("-inf"), 0.0).unsqueeze(-1))
-    out = (p * _kept_scale(q, k, options)) @ _heads_first(v, q.shape[2])
-    return out.transpose(1, 2).to(q.dtype).contiguous(), lse
+    with _plain_precision(q):
+        s, _ = _scores(q, k, options)
+        if options.sinks is not None:
+            sinks = options.sinks.to(s.dtype).view(1, -1, 1, 1).expand(*s.shape[:3], 1)
+            lse = torch.logsumexp(torch.cat([s, sinks], dim=-1), dim=-1)
+        elif s.shape[-1] == 0:
+            lse = s.new_full(s.shape[:3], float("-inf"))
+        else:
+            lse = torch.logsumexp(s, dim=-1)
+        p = torch.exp(s - lse.masked_fill(lse == float("-inf"), 0.0).unsqueeze(-1))
+        out = (p * _kept_scale(q, k, options)) @ _heads_first(v, q.shape[2])
+        return out.transpose(1, 2).to(q.dtype).contiguous(), lse
 
 
 def attention_backward(
@@ -130,6 +138,20 @@ def attention_backward(
     options: AttentionOptions,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Gradients of q, k, v and the sinks (None without), from `attention_forward`'s outputs."""
+    with _plain_precision(q):
+        return _attention_backward(grad_out, grad_lse, q, k, v, out, lse, options)
+
+
+def _attention_backward(
+    grad_out: Tensor,
+    grad_lse: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    options: AttentionOptions,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     B, _T, H, D = q.shape
     s, slope = _scores(q, k, options)
     p = torch.exp(s - lse.masked_fill(lse == float("-inf"), 0.0).unsqueeze(-1))
