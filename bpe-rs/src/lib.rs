@@ -5,6 +5,7 @@ pub mod encode;
 pub mod encoding;
 pub mod error;
 pub mod format;
+pub mod hf;
 pub mod pretokenize;
 pub mod registry;
 pub mod simd;

@@ -5,10 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from bpe_rs import _core
+from bpe_rs import _core, _files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    import os
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from typing_extensions import Self
 
 _loaded: dict[str, Encoding] = {}
 _lock = threading.Lock()
@@ -87,9 +91,48 @@ class Encoding(_core.Encoding):
         """`decode_bytes` of each row."""
         return [self.decode_bytes(row) for row in batch]
 
+    @classmethod
+    def from_file(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        format: _files.Format | None = None,
+        name: str | None = None,
+        pattern: str | None = None,
+        special_tokens: Mapping[str, int] | None = None,
+    ) -> Self:
+        """Read a `tokenizer.json`, a `.tiktoken` file or a `vocab.json` with its `merges.txt`.
+
+        `path` may be a folder that holds one. `format` ("tiktoken", "tokenizer.json",
+        "vocab.json") is by the file's name. `pattern` and `special_tokens` are for what the file
+        does not say: a `.tiktoken` file has a side file `NAME.tiktoken.json` for both (the
+        published ones need none), `vocab.json` is GPT-2's pattern and special tokens are what no
+        merge makes.
+
+        Raises `ValueError` for a file that is not of its format or that holds what an `Encoding`
+        does not reproduce exactly (`bpe_rs.hf.Tokenizer` knows more), and `OSError`.
+        """
+        return _files.load(
+            cls, path, format=format, name=name, pattern=pattern, special_tokens=special_tokens
+        )
+
+    def save(
+        self, path: str | os.PathLike[str], *, format: _files.Format | None = None
+    ) -> list[Path]:
+        """Write the encoding; returns the files written, each replaced whole or not at all.
+
+        The format is by the file's name: `NAME.tiktoken` (with a side file for pattern and
+        special tokens), `vocab.json` (with `merges.txt`), other `.json` for `tokenizer.json`.
+
+        Raises `ValueError` where the format cannot hold the encoding exactly, and `OSError`.
+        """
+        return _files.save(self, path, format=format)
+
     def __reduce__(self) -> tuple[Any, ...]:
         if self is _loaded.get(self.name):
             return get_encoding, (self.name,)
+        if not self._is_ranked:
+            return _files.reduce(self)
         parts = (self.name, self.pat_str, self.mergeable_ranks, self.special_tokens)
         return _rebuild, (type(self), *parts)
 

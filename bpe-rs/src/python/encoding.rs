@@ -1,6 +1,8 @@
 //! `_core.Encoding`: what the Python class `bpe_rs.Encoding` inherits, so that a hot call goes
 //! straight into Rust without a Python frame.
 
+use std::sync::Arc;
+
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
@@ -23,12 +25,16 @@ type BatchArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
 /// A vocabulary, a pattern and special tokens.
 #[pyclass(subclass, frozen, module = "bpe_rs._core")]
 pub(super) struct Encoding {
-    core: Core,
+    core: Arc<Core>,
     finders: Finders,
 }
 
 impl Encoding {
     pub(super) fn from_core(core: Core) -> Self {
+        Self::sharing(Arc::new(core))
+    }
+
+    fn sharing(core: Arc<Core>) -> Self {
         Self {
             core,
             finders: Finders::default(),
@@ -105,16 +111,20 @@ impl Encoding {
 #[pymethods]
 impl Encoding {
     /// `Encoding(name, *, pat_str, mergeable_ranks, special_tokens, explicit_n_vocab=None)`, or
-    /// with only a name: a published encoding.
+    /// with only a name: a published encoding, or with only an encoding: one that shares all of it.
     #[new]
     #[pyo3(signature = (name, *, pat_str=None, mergeable_ranks=None, special_tokens=None, explicit_n_vocab=None))]
     fn new(
-        name: &str,
+        name: &Bound<'_, PyAny>,
         pat_str: Option<&str>,
         mergeable_ranks: Option<&Bound<'_, PyDict>>,
         special_tokens: Option<&Bound<'_, PyDict>>,
         explicit_n_vocab: Option<usize>,
     ) -> PyResult<Self> {
+        if let Ok(other) = name.cast::<Encoding>() {
+            return Ok(Self::sharing(other.get().core.clone()));
+        }
+        let name: &str = name.extract()?;
         let (Some(pattern), Some(ranks)) = (pat_str, mergeable_ranks) else {
             if pat_str.is_some() || mergeable_ranks.is_some() || special_tokens.is_some() {
                 return Err(PyValueError::new_err(
@@ -190,6 +200,12 @@ impl Encoding {
             all.set_item(PyBytes::new(py, token), id)?;
         }
         Ok(all)
+    }
+
+    /// Whether merges happen in the order of ids: then `mergeable_ranks` says all about them.
+    #[getter]
+    fn _is_ranked(&self) -> bool {
+        self.core.vocab().is_ranked()
     }
 
     /// SHA-256 of everything that decides which ids a text gets, in hexadecimal.

@@ -2,6 +2,9 @@
 
 mod encoding;
 mod errors;
+mod files;
+mod hf;
+mod hf_encoding;
 mod special;
 mod text;
 mod training;
@@ -19,6 +22,8 @@ mod _core {
         super::encoding::register(m)?;
         super::training::register(m)?;
         super::unstable::register(m)?;
+        super::files::register(m)?;
+        super::hf::register(m)?;
         super::words::register(m)?;
         Ok(())
     }

@@ -164,6 +164,15 @@ impl Vocab {
         ids
     }
 
+    /// Whether this is what [`Vocab::from_ranks`] makes of the tokens: merges in the order of ids,
+    /// all that can be made are made, and whole pieces are looked up where that matters.
+    pub fn is_ranked(&self) -> bool {
+        let ranked = Self::from_ranks(self.tokens().iter().map(|(id, bytes)| (bytes, id)));
+        ranked.is_ok_and(|ranked| {
+            ranked.merges() == self.merges() && ranked.whole_piece_ids() == self.whole_piece_ids()
+        })
+    }
+
     /// Whether whole pieces are looked up before merging (tiktoken's rule, HF's `ignore_merges`).
     pub fn whole_pieces(&self) -> bool {
         self.whole_pieces

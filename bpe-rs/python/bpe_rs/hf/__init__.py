@@ -1,0 +1,25 @@
+"""Hugging Face's tokenizer object on our core.
+
+`Tokenizer` has the methods of `tokenizers.Tokenizer` and is what
+`transformers.PreTrainedTokenizerFast(tokenizer_object=...)` takes; `from_pretrained_fast(tok)`
+puts an existing tokenizer of `transformers` on it.
+"""
+
+from bpe_rs._core import HfEncoding as Encoding
+from bpe_rs.hf._added_token import AddedToken
+from bpe_rs.hf._components import BPE, Decoder, Normalizer, PostProcessor, PreTokenizer, Token
+from bpe_rs.hf._tokenizer import Tokenizer
+from bpe_rs.hf._transformers import from_pretrained_fast
+
+__all__ = [
+    "BPE",
+    "AddedToken",
+    "Decoder",
+    "Encoding",
+    "Normalizer",
+    "PostProcessor",
+    "PreTokenizer",
+    "Token",
+    "Tokenizer",
+    "from_pretrained_fast",
+]

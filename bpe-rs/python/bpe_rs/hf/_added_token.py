@@ -1,0 +1,115 @@
+"""Added tokens: ours, and the ones of the package `tokenizers` where that is installed."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from typing import Any
+
+TokenArgs = tuple[str, bool, bool, bool, bool, bool]
+"""`(content, single_word, lstrip, rstrip, normalized, special)`."""
+
+
+class AddedToken:
+    """A token that is found in the text before the model sees it.
+
+    `single_word`: only between word boundaries. `lstrip`, `rstrip`: with the white space beside
+    it. `normalized`: in the normalised text (default: unless `special`). `special`: left out by
+    `decode(skip_special_tokens=True)`.
+
+    >>> AddedToken("<sep>", special=True).normalized
+    False
+    """
+
+    def __init__(
+        self,
+        content: str,
+        single_word: bool = False,
+        lstrip: bool = False,
+        rstrip: bool = False,
+        normalized: bool | None = None,
+        special: bool = False,
+    ) -> None:
+        if not isinstance(content, str):
+            raise TypeError(f"expected the token's text as a str, got {content!r}")
+        self.content = content
+        self.single_word = single_word
+        self.lstrip = lstrip
+        self.rstrip = rstrip
+        self._normalized = normalized
+        self.special = special
+
+    @property
+    def normalized(self) -> bool:
+        """Whether it matches in the normalised text."""
+        return not self.special if self._normalized is None else self._normalized
+
+    def _args(self) -> TokenArgs:
+        flags = (self.single_word, self.lstrip, self.rstrip, self.normalized, self.special)
+        return (self.content, *flags)
+
+    def __eq__(self, other: object) -> bool:
+        return self._args() == other._args() if isinstance(other, AddedToken) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._args())
+
+    def __str__(self) -> str:
+        return self.content
+
+    def __repr__(self) -> str:
+        _, single_word, lstrip, rstrip, normalized, special = self._args()
+        return (
+            f"AddedToken({self.content!r}, {single_word=}, {lstrip=}, {rstrip=}, "
+            f"{normalized=}, {special=})"
+        )
+
+
+def token_args(token: Any, *, special: bool) -> TokenArgs:
+    """What Rust wants to know of a string, an `AddedToken` of ours or of `tokenizers`.
+
+    `special` (`add_special_tokens`) makes any of them a control token: an object is changed, as
+    `tokenizers` does, since only the object knows whether its `normalized` follows from that.
+    Raises TypeError for anything else.
+    """
+    if isinstance(token, str):
+        return (token, False, False, False, not special, special)
+    try:
+        if special and not token.special:
+            token.special = True
+        return (
+            token.content,
+            token.single_word,
+            token.lstrip,
+            token.rstrip,
+            token.normalized,
+            token.special,
+        )
+    except AttributeError:
+        raise TypeError(
+            "Input must be a List[Union[str, AddedToken]]: "
+            f"expected a str or an AddedToken, got {type(token).__name__}"
+        ) from None
+
+
+def added_token_class() -> type:
+    """`tokenizers.AddedToken` where that package is installed (transformers tests for it with
+    isinstance), else ours."""
+    if "tokenizers" in sys.modules or find_spec("tokenizers") is not None:
+        import tokenizers
+
+        return tokenizers.AddedToken
+    return AddedToken
+
+
+def as_added_token(args: TokenArgs, cls: type) -> Any:
+    """The arguments that Rust gives back as an object of `cls`."""
+    content, single_word, lstrip, rstrip, normalized, special = args
+    return cls(
+        content,
+        single_word=single_word,
+        lstrip=lstrip,
+        rstrip=rstrip,
+        normalized=normalized,
+        special=special,
+    )

@@ -1,0 +1,227 @@
+"""Views of a tokenizer's components, with the names and methods that `tokenizers` gives them.
+
+A view that came from a tokenizer writes through: `tok.pre_tokenizer.add_prefix_space = True`
+changes `tok`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from bpe_rs import _core
+
+
+class Token:
+    """One token of a piece: `id`, `value` (its string) and `offsets` in the piece."""
+
+    __slots__ = ("id", "offsets", "value")
+
+    def __init__(self, id: int, value: str, offsets: tuple[int, int]) -> None:
+        self.id = id
+        self.value = value
+        self.offsets = offsets
+
+    def as_tuple(self) -> tuple[int, str, tuple[int, int]]:
+        """`(id, value, offsets)`."""
+        return (self.id, self.value, self.offsets)
+
+    def __repr__(self) -> str:
+        return f"Token(id={self.id}, value={self.value!r}, offsets={self.offsets})"
+
+
+class Component:
+    """A component: its settings are attributes, `__getstate__` is its JSON."""
+
+    _kind = ""
+
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        core: _core.HfTokenizer,
+        write: Callable[[dict[str, Any]], _core.HfTokenizer] | None = None,
+    ) -> None:
+        object.__setattr__(self, "_settings", settings)
+        object.__setattr__(self, "_core", core)
+        object.__setattr__(self, "_write", write)
+
+    def __getattr__(self, name: str) -> Any:
+        settings = self.__dict__.get("_settings", {})
+        if name in settings and name != "type":
+            return settings[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self._settings or name == "type":
+            raise AttributeError(f"{type(self).__name__} has no setting {name!r}")
+        if self._write is None:
+            raise AttributeError(
+                f"expected a component of a tokenizer to set {name!r}, got a copy of one; "
+                "set the tokenizer's component instead"
+            )
+        changed = {**self._settings, name: value}
+        object.__setattr__(self, "_core", self._write(changed))
+        object.__setattr__(self, "_settings", changed)
+
+    def __getstate__(self) -> bytes:
+        return json.dumps(self._settings, ensure_ascii=False).encode()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revive, (self._kind, json.dumps(self._settings))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Component:
+        return type(self)(json.loads(json.dumps(self._settings)), self._core)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Component):
+            return NotImplemented
+        return self._settings == other._settings
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self._settings, sort_keys=True))
+
+    def __repr__(self) -> str:
+        settings = {key: value for key, value in self._settings.items() if key != "type"}
+        inside = ", ".join(f"{key}={value!r}" for key, value in settings.items())
+        return f"{type(self).__name__}({inside})"
+
+
+class Normalizer(Component):
+    """Text to text."""
+
+    _kind = "normalizer"
+
+    def normalize_str(self, sequence: str) -> str:
+        """The normalised text."""
+        return self._core.normalize_str(sequence)
+
+
+class PreTokenizer(Component):
+    """Text to pieces."""
+
+    _kind = "pre_tokenizer"
+
+    def pre_tokenize_str(self, s: str) -> list[tuple[str, tuple[int, int]]]:
+        """Pieces in the byte-level alphabet, with the characters they stand for."""
+        return self._core.pre_tokenize_str(s)
+
+
+class PostProcessor(Component):
+    """Encodings to one encoding."""
+
+    _kind = "post_processor"
+
+    def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        """How many special tokens it puts around one sequence or a pair."""
+        return self._core.num_special_tokens_to_add(is_pair)
+
+    def process(self, encoding: Any, pair: Any = None, add_special_tokens: bool = True) -> Any:
+        """Puts special tokens around encodings."""
+        return self._core.post_process(encoding, pair, add_special_tokens, None, None)
+
+
+class Decoder(Component):
+    """Token strings to text."""
+
+    _kind = "decoder"
+
+    def decode(self, tokens: Sequence[str]) -> str:
+        """The text of token strings."""
+        return self._core.decode_tokens(list(tokens))
+
+
+class BPE:
+    """The model: vocabulary and merges. To be read; `Tokenizer.from_str` makes another one."""
+
+    dropout = None
+    byte_fallback = False
+
+    def __init__(self, core: _core.HfTokenizer) -> None:
+        self._core = core
+
+    def tokenize(self, sequence: str) -> list[Token]:
+        """The tokens of one piece, given in the byte-level alphabet."""
+        return [Token(*token) for token in self._core.tokenize_piece(sequence)]
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token string."""
+        return self._core.get_vocab(False).get(token)
+
+    def id_to_token(self, id: int) -> str | None:
+        """The token string of an id."""
+        return self._core.id_to_token(id)
+
+    def __getattr__(self, name: str) -> Any:
+        state = self.__dict__.get("_state")
+        if state is None:
+            state = self.__dict__["_state"] = json.loads(self._core.to_str(False, None, None))
+        model = state["model"]
+        if name in model and name not in ("vocab", "merges", "type"):
+            return model[name]
+        raise AttributeError(f"BPE has no attribute {name!r}")
+
+    def __getstate__(self) -> bytes:
+        model = json.loads(self._core.to_str(False, None, None))["model"]
+        return json.dumps(model, ensure_ascii=False).encode()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revive_model, (self._core.to_str(False, None, None),)
+
+    def __repr__(self) -> str:
+        return f"BPE({self._core.get_vocab_size(False)} tokens)"
+
+
+_BASES = {base._kind: base for base in (Normalizer, PreTokenizer, PostProcessor, Decoder)}
+_classes: dict[tuple[str, str], type[Component]] = {}
+
+
+def component(
+    kind: str,
+    settings: dict[str, Any],
+    core: _core.HfTokenizer,
+    write: Callable[[dict[str, Any]], _core.HfTokenizer] | None,
+) -> Component:
+    """The view of a component; its class has the component's own name (`ByteLevel`, `Split`)."""
+    key = (kind, settings["type"])
+    if key not in _classes:
+        _classes[key] = type(settings["type"], (_BASES[kind],), {"__module__": __name__})
+    return _classes[key](settings, core, write)
+
+
+def component_json(value: Any, kind: str) -> str:
+    """The JSON of a component: ours, one of `tokenizers`, a dict, or JSON itself.
+
+    Raises TypeError for anything else.
+    """
+    if isinstance(value, dict):
+        return json.dumps(value)
+    if isinstance(value, str | bytes):
+        return value if isinstance(value, str) else value.decode()
+    state = getattr(value, "__getstate__", lambda: None)()
+    if isinstance(state, bytes):
+        return state.decode()
+    raise TypeError(f"expected a {kind.replace('_', '-')}, got {type(value).__name__}")
+
+
+def _empty() -> _core.HfTokenizer:
+    """A tokenizer with no vocabulary, for a component on its own."""
+    model = {"type": "BPE", "vocab": {}, "merges": []}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False}
+    file = {"model": model, "pre_tokenizer": byte_level}
+    return _core.HfTokenizer.from_str(json.dumps(file))[0]
+
+
+def _revive(kind: str, text: str) -> Component:
+    return component(kind, json.loads(text), _empty().with_component(kind, text), None)
+
+
+def _revive_model(text: str) -> BPE:
+    return BPE(_core.HfTokenizer.from_str(text)[0])
+
+
+def check_tokens(tokens: Iterable[Any]) -> list[Any]:
+    """A list of tokens to add; TypeError for a single string."""
+    if isinstance(tokens, str):
+        raise TypeError("expected a list of tokens, got one str: put it in a list")
+    return list(tokens)

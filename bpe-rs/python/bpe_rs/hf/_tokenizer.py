@@ -1,0 +1,365 @@
+"""`Tokenizer`: what users of `tokenizers.Tokenizer` and `transformers` call."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bpe_rs import _core
+from bpe_rs._core import HfEncoding
+from bpe_rs.hf import _added_token, _components, _settings
+
+
+class Tokenizer:
+    """A `tokenizer.json` with byte-level BPE, with the methods of `tokenizers.Tokenizer`.
+
+    What a file asks for and this class would not reproduce exactly (WordPiece, Unigram, byte
+    fallback, dropout, unknown components) is a ValueError at load that names it.
+
+    Threads: truncation, padding and `encode_special_tokens` belong to the thread that set them; a
+    thread that has set none begins with those of the thread that made the tokenizer. Everything
+    else (`add_tokens`, components) is one for all; a call sees it either before or after a change.
+
+    >>> from transformers import PreTrainedTokenizerFast  # doctest: +SKIP
+    >>> backend = Tokenizer.from_file("tokenizer.json")  # doctest: +SKIP
+    >>> tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)  # doctest: +SKIP
+    """
+
+    def __init__(self, model: Any) -> None:
+        """From a BPE model of `tokenizers` or of ours; with no pre-tokenizer but `ByteLevel`."""
+        if isinstance(model, _core.HfTokenizer):
+            self._start(model, _settings.Settings())
+            return
+        text = _components.component_json(model, "model")
+        pre_tokenizer = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
+        file = f'{{"model": {text}, "pre_tokenizer": {json.dumps(pre_tokenizer)}}}'
+        self._start(_core.HfTokenizer.from_str(file)[0], _settings.Settings())
+
+    def _start(self, core: _core.HfTokenizer, settings: _settings.Settings) -> None:
+        self._core = core
+        self._settings = _settings.ThreadSettings(settings)
+        # Only for changes of `_core`; readers take whichever is there.
+        self._changing = threading.Lock()
+
+    # Files
+
+    @staticmethod
+    def from_str(json: str) -> Tokenizer:
+        """From the text of a `tokenizer.json`; ValueError names what is not reproduced exactly."""
+        core, truncation, padding = _core.HfTokenizer.from_str(json)
+        tokenizer = Tokenizer.__new__(Tokenizer)
+        tokenizer._start(core, _settings.Settings(truncation, padding))
+        return tokenizer
+
+    @staticmethod
+    def from_buffer(buffer: bytes) -> Tokenizer:
+        """From the bytes of a `tokenizer.json`."""
+        return Tokenizer.from_str(bytes(buffer).decode("utf-8"))
+
+    @staticmethod
+    def from_file(path: str | os.PathLike[str]) -> Tokenizer:
+        """From a `tokenizer.json`; ValueError names what is not reproduced exactly."""
+        try:
+            return Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+    def to_str(self, pretty: bool = False) -> str:
+        """The text of the `tokenizer.json`, with this thread's truncation and padding."""
+        settings = self._settings.get()
+        return self._core.to_str(pretty, settings.truncation, settings.padding)
+
+    def save(self, path: str | os.PathLike[str], pretty: bool = True) -> None:
+        """Writes a `tokenizer.json`, whole or not at all."""
+        _core.write_atomic(os.fspath(path), self.to_str(pretty).encode())
+
+    def __getstate__(self) -> bytes:
+        return self.to_str().encode()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        plain = self._settings.get().encode_special_tokens
+        return _unpickled, (self.to_str(), plain)
+
+    def __copy__(self) -> Tokenizer:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tokenizer:
+        # The core never changes, so the copy may share it.
+        tokenizer = Tokenizer.__new__(Tokenizer)
+        tokenizer._start(self._core, self._settings.get())
+        return tokenizer
+
+    def __repr__(self) -> str:
+        added = len(self._core.added_tokens())
+        return f"<bpe_rs.hf.Tokenizer with {self.get_vocab_size()} tokens, {added} of them added>"
+
+    # Settings of the calling thread
+
+    @property
+    def truncation(self) -> dict[str, Any] | None:
+        """This thread's truncation: max_length, stride, strategy, direction."""
+        args = self._settings.get().truncation
+        return None if args is None else _settings.truncation_dict(args)
+
+    def enable_truncation(
+        self,
+        max_length: int,
+        stride: int = 0,
+        strategy: str = "longest_first",
+        direction: str = "right",
+    ) -> None:
+        """Cuts this thread's results to `max_length` tokens, special ones included.
+
+        `stride`: tokens that an overflowing part repeats of the one before. `strategy`:
+        "longest_first", "only_first" or "only_second". `direction`: the end that is cut.
+        """
+        args = _settings.truncation_args(max_length, stride, strategy, direction)
+        self._settings.set(truncation=args)
+
+    def no_truncation(self) -> None:
+        """Stops truncating in this thread."""
+        self._settings.set(truncation=None)
+
+    @property
+    def padding(self) -> dict[str, Any] | None:
+        """This thread's padding: length, pad_to_multiple_of, pad_id, pad_token, ..."""
+        args = self._settings.get().padding
+        return None if args is None else _settings.padding_dict(args)
+
+    def enable_padding(
+        self,
+        direction: str = "right",
+        pad_id: int = 0,
+        pad_type_id: int = 0,
+        pad_token: str = "[PAD]",
+        length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+    ) -> None:
+        """Fills this thread's results to `length`, or to the longest of each batch."""
+        args = _settings.padding_args(
+            direction, pad_id, pad_type_id, pad_token, length, pad_to_multiple_of
+        )
+        self._settings.set(padding=args)
+
+    def no_padding(self) -> None:
+        """Stops padding in this thread."""
+        self._settings.set(padding=None)
+
+    @property
+    def encode_special_tokens(self) -> bool:
+        """Whether this thread encodes special tokens in a text as ordinary text."""
+        return self._settings.get().encode_special_tokens
+
+    @encode_special_tokens.setter
+    def encode_special_tokens(self, value: bool) -> None:
+        self._settings.set(encode_special_tokens=bool(value))
+
+    # Encoding
+
+    def _for_call(self, settings: _settings.Settings) -> _core.HfTokenizer:
+        return self._core.with_plain_special(True) if settings.encode_special_tokens else self._core
+
+    def encode(
+        self,
+        sequence: Any,
+        pair: Any = None,
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+    ) -> HfEncoding:
+        """Encodes a text, or the words of one, or a pair of either.
+
+        Raises TypeError for other input, ValueError where truncation cannot be met.
+        """
+        settings = self._settings.get()
+        return self._for_call(settings).encode(
+            sequence,
+            pair,
+            is_pretokenized,
+            add_special_tokens,
+            settings.truncation,
+            settings.padding,
+        )
+
+    def encode_batch(
+        self,
+        input: Sequence[Any],
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+    ) -> list[HfEncoding]:
+        """Encodes a list of texts (or words) and pairs, in one call of the core."""
+        settings = self._settings.get()
+        return self._for_call(settings).encode_batch(
+            input, is_pretokenized, add_special_tokens, settings.truncation, settings.padding
+        )
+
+    def encode_batch_fast(
+        self,
+        input: Sequence[Any],
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+    ) -> list[HfEncoding]:
+        """The same as `encode_batch`: offsets cost nothing until somebody asks for them."""
+        return self.encode_batch(input, is_pretokenized, add_special_tokens)
+
+    async def async_encode(
+        self,
+        sequence: Any,
+        pair: Any = None,
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+    ) -> Any:
+        """`encode` in a worker thread, with this thread's settings."""
+        call = partial(self.__copy__().encode, sequence, pair, is_pretokenized, add_special_tokens)
+        return await asyncio.to_thread(call)
+
+    async def async_encode_batch(
+        self,
+        input: Sequence[Any],
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+    ) -> list[HfEncoding]:
+        """`encode_batch` in a worker thread, with this thread's settings."""
+        call = partial(self.__copy__().encode_batch, input, is_pretokenized, add_special_tokens)
+        return await asyncio.to_thread(call)
+
+    async_encode_batch_fast = async_encode_batch
+
+    def post_process(self, encoding: Any, pair: Any = None, add_special_tokens: bool = True) -> Any:
+        """Truncates, puts special tokens around, pads."""
+        settings = self._settings.get()
+        return self._core.post_process(
+            encoding, pair, add_special_tokens, settings.truncation, settings.padding
+        )
+
+    def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        """How many special tokens the post-processor puts around one sequence or a pair."""
+        return self._core.num_special_tokens_to_add(is_pair)
+
+    # Decoding
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
+        """The text of ids; unknown ids are left out, invalid UTF-8 becomes U+FFFD."""
+        return self._core.decode(list(ids), skip_special_tokens)
+
+    def decode_batch(
+        self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = True
+    ) -> list[str]:
+        """The texts of many lists of ids."""
+        return self._core.decode_batch([list(ids) for ids in sequences], skip_special_tokens)
+
+    async def async_decode_batch(
+        self, sequences: Sequence[Sequence[int]], skip_special_tokens: bool = True
+    ) -> list[str]:
+        """`decode_batch` in a worker thread."""
+        return await asyncio.to_thread(self.decode_batch, sequences, skip_special_tokens)
+
+    # Vocabulary
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token string."""
+        return self._core.token_to_id(token)
+
+    def id_to_token(self, id: int) -> str | None:
+        """The string of an id."""
+        return self._core.id_to_token(id)
+
+    def get_vocab(self, with_added_tokens: bool = True) -> dict[str, int]:
+        """Token strings and ids."""
+        return self._core.get_vocab(with_added_tokens)
+
+    def get_vocab_size(self, with_added_tokens: bool = True) -> int:
+        """Number of tokens."""
+        return self._core.get_vocab_size(with_added_tokens)
+
+    def get_added_tokens_decoder(self) -> dict[int, Any]:
+        """The added tokens by id."""
+        cls = _added_token.added_token_class()
+        return {
+            id: _added_token.as_added_token(args, cls) for id, args in self._core.added_tokens()
+        }
+
+    def add_tokens(self, tokens: Sequence[Any]) -> int:
+        """Adds tokens (`str` or `AddedToken`); returns how many were new."""
+        return self._add(tokens, special=False)
+
+    def add_special_tokens(self, tokens: Sequence[Any]) -> int:
+        """Adds control tokens; returns how many were new."""
+        return self._add(tokens, special=True)
+
+    def _add(self, tokens: Sequence[Any], *, special: bool) -> int:
+        tokens = _components.check_tokens(tokens)
+        args = [_added_token.token_args(token, special=special) for token in tokens]
+        with self._changing:
+            self._core, count = self._core.with_added_tokens(args)
+        return count
+
+    # Components
+
+    @property
+    def model(self) -> _components.BPE:
+        """The model, to be read."""
+        return _components.BPE(self._core)
+
+    def _component(self, kind: str) -> Any:
+        text = self._core.component(kind)
+        if text is None:
+            return None
+
+        def write(settings: dict[str, Any]) -> _core.HfTokenizer:
+            self._set_component(kind, settings)
+            return self._core
+
+        return _components.component(kind, json.loads(text), self._core, write)
+
+    def _set_component(self, kind: str, value: Any) -> None:
+        text = None if value is None else _components.component_json(value, kind)
+        with self._changing:
+            self._core = self._core.with_component(kind, text)
+
+    @property
+    def normalizer(self) -> Any:
+        """The normaliser, or None. Set it to one of `tokenizers`, ours, or None."""
+        return self._component("normalizer")
+
+    @normalizer.setter
+    def normalizer(self, value: Any) -> None:
+        self._set_component("normalizer", value)
+
+    @property
+    def pre_tokenizer(self) -> Any:
+        """The pre-tokenizer. Set it to one of `tokenizers` or ours that ends in `ByteLevel`."""
+        return self._component("pre_tokenizer")
+
+    @pre_tokenizer.setter
+    def pre_tokenizer(self, value: Any) -> None:
+        self._set_component("pre_tokenizer", value)
+
+    @property
+    def post_processor(self) -> Any:
+        """The post-processor, or None. Set it to one of `tokenizers`, ours, or None."""
+        return self._component("post_processor")
+
+    @post_processor.setter
+    def post_processor(self, value: Any) -> None:
+        self._set_component("post_processor", value)
+
+    @property
+    def decoder(self) -> Any:
+        """The decoder, or None. Set it to one of `tokenizers`, ours, or None."""
+        return self._component("decoder")
+
+    @decoder.setter
+    def decoder(self, value: Any) -> None:
+        self._set_component("decoder", value)
+
+
+def _unpickled(text: str, encode_special_tokens: bool) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(text)
+    tokenizer.encode_special_tokens = encode_special_tokens
+    return tokenizer

@@ -1,0 +1,228 @@
+//! The `model` of a `tokenizer.json`: a vocabulary and its merges.
+
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{SerializeMap, Serializer};
+use serde::{Deserialize, Serialize};
+
+use super::fields::refuse;
+use crate::error::{Error, Result};
+
+/// A byte-pair model as files hold it: strings in the byte-level alphabet, no bytes yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BpeModel {
+    /// Every token with its id, in file order.
+    pub vocab: Vec<(String, u32)>,
+    /// Pairs of tokens, the first is merged first.
+    pub merges: Vec<(String, String)>,
+    /// Take a piece that is a token whole, before any merging.
+    pub ignore_merges: bool,
+    /// The token for what the vocabulary cannot spell. It never occurs where all 256 bytes are
+    /// tokens; kept for writing the file again.
+    pub unk_token: Option<String>,
+    /// Written again as found; means nothing without `unk_token`.
+    pub fuse_unk: bool,
+    /// `""` and `null` mean the same, but a file should come back as it was.
+    pub continuing_subword_prefix: Option<String>,
+    /// Likewise.
+    pub end_of_word_suffix: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    merges: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    #[serde(rename = "type")]
+    _kind: Option<String>,
+    dropout: Option<f64>,
+    unk_token: Option<String>,
+    continuing_subword_prefix: Option<String>,
+    end_of_word_suffix: Option<String>,
+    #[serde(default)]
+    fuse_unk: bool,
+    #[serde(default)]
+    byte_fallback: bool,
+    #[serde(default)]
+    ignore_merges: bool,
+    vocab: Vocab,
+    merges: Vec<Merge>,
+}
+
+struct Vocab(Vec<(String, u32)>);
+
+impl<'de> Deserialize<'de> for Vocab {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Vocab;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tokens and their ids")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<Vocab, A::Error> {
+                let mut entries = Vec::with_capacity(map.size_hint().unwrap_or(1 << 16));
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Vocab(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+/// `"a b"` (files before 2024) or `["a", "b"]`.
+struct Merge(String, String);
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Pair;
+        impl<'de> Visitor<'de> for Pair {
+            type Value = Merge;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a merge: \"left right\" or [\"left\", \"right\"]")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Merge, E> {
+                split_merge(text)
+                    .map(|(left, right)| Merge(left.into(), right.into()))
+                    .ok_or_else(|| {
+                        E::custom(format!("expected a merge \"left right\", got {text:?}"))
+                    })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(
+                self,
+                mut seq: A,
+            ) -> std::result::Result<Merge, A::Error> {
+                let short = |count| serde::de::Error::invalid_length(count, &"two tokens");
+                let left = seq.next_element()?.ok_or_else(|| short(0))?;
+                let right = seq.next_element()?.ok_or_else(|| short(1))?;
+                match seq.next_element::<serde::de::IgnoredAny>()? {
+                    None => Ok(Merge(left, right)),
+                    Some(_) => Err(short(3)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Pair)
+    }
+}
+
+/// The two tokens of `left right`; `None` unless there is exactly one space.
+pub(super) fn split_merge(line: &str) -> Option<(&str, &str)> {
+    let (left, right) = line.split_once(' ')?;
+    (!left.is_empty() && !right.is_empty() && !right.contains(' ')).then_some((left, right))
+}
+
+impl BpeModel {
+    /// Reads the `model` value of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// Names the model type or the setting that is not reproduced exactly.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let bad = |error: serde_json::Error| Error::invalid(format!("model: {error}"));
+        let found: Kind = serde_json::from_str(text).map_err(bad)?;
+        match found.kind.as_deref() {
+            Some("BPE") => {}
+            // Files of 2020 have no type; only BPE has merges.
+            None if found.merges.is_some() => {}
+            other => {
+                return Err(refuse(
+                    "model",
+                    "model type",
+                    other.unwrap_or("null"),
+                    "BPE",
+                ))
+            }
+        }
+        let raw: Raw = serde_json::from_str(text).map_err(bad)?;
+        let checks: [(&str, bool, &str); 4] = [
+            (
+                "dropout",
+                raw.dropout.is_some_and(|rate| rate != 0.0),
+                "null",
+            ),
+            ("byte_fallback", raw.byte_fallback, "false"),
+            (
+                "continuing_subword_prefix",
+                raw.continuing_subword_prefix
+                    .as_deref()
+                    .is_some_and(|text| !text.is_empty()),
+                "null",
+            ),
+            (
+                "end_of_word_suffix",
+                raw.end_of_word_suffix
+                    .as_deref()
+                    .is_some_and(|text| !text.is_empty()),
+                "null",
+            ),
+        ];
+        for (setting, is_set, expected) in checks {
+            if is_set {
+                return Err(refuse(
+                    "model",
+                    "setting",
+                    setting,
+                    &format!("it to be {expected}"),
+                ));
+            }
+        }
+        Ok(Self {
+            vocab: raw.vocab.0,
+            merges: raw
+                .merges
+                .into_iter()
+                .map(|Merge(left, right)| (left, right))
+                .collect(),
+            ignore_merges: raw.ignore_merges,
+            unk_token: raw.unk_token,
+            fuse_unk: raw.fuse_unk,
+            continuing_subword_prefix: raw.continuing_subword_prefix,
+            end_of_word_suffix: raw.end_of_word_suffix,
+        })
+    }
+}
+
+struct ById<'a>(Vec<&'a (String, u32)>);
+
+impl Serialize for ById<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (token, id) in &self.0 {
+            map.serialize_entry(token, id)?;
+        }
+        map.end()
+    }
+}
+
+impl Serialize for BpeModel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(10))?;
+        map.serialize_entry("type", "BPE")?;
+        map.serialize_entry("dropout", &None::<f32>)?;
+        map.serialize_entry("unk_token", &self.unk_token)?;
+        map.serialize_entry("continuing_subword_prefix", &self.continuing_subword_prefix)?;
+        map.serialize_entry("end_of_word_suffix", &self.end_of_word_suffix)?;
+        map.serialize_entry("fuse_unk", &self.fuse_unk)?;
+        map.serialize_entry("byte_fallback", &false)?;
+        map.serialize_entry("ignore_merges", &self.ignore_merges)?;
+        let mut by_id: Vec<&(String, u32)> = self.vocab.iter().collect();
+        by_id.sort_by_key(|(_, id)| *id);
+        map.serialize_entry("vocab", &ById(by_id))?;
+        map.serialize_entry("merges", &self.merges)?;
+        map.end()
+    }
+}

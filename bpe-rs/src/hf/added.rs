@@ -1,0 +1,157 @@
+//! Added tokens: found in the text before the model sees it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+
+use super::normalize::Normalizers;
+use crate::error::{Error, Result};
+use crate::format::AddedToken;
+
+/// The added tokens of a tokenizer, ready for searching.
+#[derive(Clone, Debug, Default)]
+pub struct AddedVocab {
+    by_id: HashMap<u32, AddedToken>,
+    by_content: HashMap<String, u32>,
+    /// Matched in the text as it came.
+    raw: Matcher,
+    /// Matched in the normalised text.
+    normalized: Matcher,
+}
+
+/// A stretch of text: an added token's, or what lies between two of them.
+pub(super) type Stretch = (Range<usize>, Option<u32>);
+
+#[derive(Clone, Debug, Default)]
+struct Matcher {
+    automaton: Option<AhoCorasick>,
+    tokens: Vec<AddedToken>,
+}
+
+impl AddedVocab {
+    /// Builds the search of `tokens`, whose `normalized` ones are searched as `normalizers` leave
+    /// them. Of two with one id or content the later counts.
+    ///
+    /// # Errors
+    /// `Invalid` where there are too many of them to build an automaton.
+    pub(super) fn new(
+        tokens: impl IntoIterator<Item = AddedToken>,
+        normalizers: &Normalizers,
+    ) -> Result<Self> {
+        let mut vocab = Self::default();
+        for token in tokens {
+            vocab.by_content.insert(token.content.clone(), token.id);
+            vocab.by_id.insert(token.id, token);
+        }
+        let (normalized, raw): (Vec<_>, Vec<_>) = vocab
+            .sorted()
+            .into_iter()
+            .cloned()
+            .partition(|token| token.normalized);
+        vocab.normalized = Matcher::new(normalized, |content| normalizers.apply(content))?;
+        vocab.raw = Matcher::new(raw, |content| content.to_string())?;
+        Ok(vocab)
+    }
+
+    /// All of them by id.
+    pub fn sorted(&self) -> Vec<&AddedToken> {
+        let mut tokens: Vec<&AddedToken> = self.by_id.values().collect();
+        tokens.sort_by_key(|token| token.id);
+        tokens
+    }
+
+    /// The token with this id.
+    pub fn get(&self, id: u32) -> Option<&AddedToken> {
+        self.by_id.get(&id)
+    }
+
+    /// The id of the token with this content.
+    pub fn id_of(&self, content: &str) -> Option<u32> {
+        self.by_content.get(content).copied()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Cuts text as it came. `plain_special`: control tokens are ordinary text.
+    pub(super) fn cut_raw(&self, text: &str, plain_special: bool, out: &mut Vec<Stretch>) {
+        self.raw.cut(text, plain_special, out);
+    }
+
+    /// Cuts normalised text.
+    pub(super) fn cut_normalized(&self, text: &str, plain_special: bool, out: &mut Vec<Stretch>) {
+        self.normalized.cut(text, plain_special, out);
+    }
+}
+
+/// What a word is made of where `single_word` asks.
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_' || super::normalize::is_mark(character)
+}
+
+impl Matcher {
+    fn new(tokens: Vec<AddedToken>, content: impl Fn(&str) -> String) -> Result<Self> {
+        let tokens: Vec<AddedToken> = tokens
+            .into_iter()
+            .filter(|token| !token.content.is_empty())
+            .collect();
+        if tokens.is_empty() {
+            return Ok(Self::default());
+        }
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(tokens.iter().map(|token| content(&token.content)))
+            .map_err(|error| {
+                Error::invalid(format!("expected fewer or shorter added tokens: {error}"))
+            })?;
+        Ok(Self {
+            automaton: Some(automaton),
+            tokens,
+        })
+    }
+
+    fn cut(&self, text: &str, plain_special: bool, out: &mut Vec<Stretch>) {
+        let mut done = 0;
+        let matches = self
+            .automaton
+            .iter()
+            .flat_map(|automaton| automaton.find_iter(text));
+        for found in matches {
+            let token = &self.tokens[found.pattern().as_usize()];
+            let (mut start, mut end) = (found.start(), found.end());
+            if (plain_special && token.special) || start < done || start == end {
+                continue;
+            }
+            if token.single_word {
+                let before = text[..start].chars().next_back();
+                let after = text[end..].chars().next();
+                if before.is_some_and(is_word) || after.is_some_and(is_word) {
+                    continue;
+                }
+            }
+            if token.lstrip {
+                // Not further than the end of the token before.
+                start = text[..start].trim_end().len().max(done);
+            }
+            if token.rstrip {
+                end = text.len() - text[end..].trim_start().len();
+            }
+            if start > done {
+                out.push((done..start, None));
+            }
+            out.push((start..end, Some(token.id)));
+            done = end;
+        }
+        if done < text.len() {
+            out.push((done..text.len(), None));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! A vocabulary as Hugging Face sees it: strings and ids around the byte-pair core.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use crate::encode::{encode_into, encode_piece, Scratch};
+use crate::error::{Error, Result};
+use crate::format::{byte_level, BpeModel};
+use crate::pretokenize::Pretokenizer;
+use crate::vocab::Vocab;
+
+/// Strings, ids, merges.
+#[derive(Debug)]
+pub(super) struct Model {
+    /// As read: what is written again.
+    pub(super) file: BpeModel,
+    pub(super) vocab: Vocab,
+    by_token: HashMap<String, u32>,
+    /// Index into `file.vocab` by id.
+    by_id: HashMap<u32, u32>,
+    /// Which bytes are tokens; `None` where all are.
+    known_bytes: Option<Box<[bool; 256]>>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Model {
+    pub(super) fn new(file: BpeModel) -> Result<Self> {
+        let mut by_token = HashMap::with_capacity(file.vocab.len());
+        let mut by_id = HashMap::with_capacity(file.vocab.len());
+        let mut tokens = Vec::with_capacity(file.vocab.len());
+        let mut known_bytes = [false; 256];
+        for (index, (token, id)) in file.vocab.iter().enumerate() {
+            if by_token.insert(token.clone(), *id).is_some() {
+                return Err(Error::invalid(format!(
+                    "model.vocab: expected distinct tokens, got {token:?} twice"
+                )));
+            }
+            if by_id.insert(*id, index as u32).is_some() {
+                return Err(Error::invalid(format!(
+                    "model.vocab: expected distinct ids, got {id} twice (again for {token:?})"
+                )));
+            }
+            // A token in plain text is never a result of merging bytes.
+            if let Some(bytes) = byte_level::to_bytes(token).filter(|bytes| !bytes.is_empty()) {
+                if let [byte] = bytes[..] {
+                    known_bytes[byte as usize] = true;
+                }
+                tokens.push((bytes, *id));
+            }
+        }
+        let find = |token: &str| {
+            by_token.get(token).copied().ok_or_else(|| {
+                Error::invalid(format!(
+                    "model.merges: expected tokens of the vocabulary, got {token:?}"
+                ))
+            })
+        };
+        let merges = file
+            .merges
+            .iter()
+            .map(|(left, right)| Ok((find(left)?, find(right)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let vocab = Vocab::from_merges(tokens, &merges, file.ignore_merges)?;
+        let has_all = known_bytes.iter().all(|known| *known);
+        if let (false, Some(unknown)) = (has_all, &file.unk_token) {
+            return Err(Error::invalid(format!(
+                "model: unk_token {unknown:?} with bytes that are no tokens is not reproduced \
+                 exactly (expected a token for each of the 256 bytes, or unk_token null); use the \
+                 original tokenizer for this file"
+            )));
+        }
+        let known_bytes = (!has_all).then(|| Box::new(known_bytes));
+        Ok(Self {
+            file,
+            vocab,
+            by_token,
+            by_id,
+            known_bytes,
+        })
+    }
+
+    /// Number of tokens.
+    pub(super) fn len(&self) -> usize {
+        self.file.vocab.len()
+    }
+
+    pub(super) fn id_of(&self, token: &str) -> Option<u32> {
+        self.by_token.get(token).copied()
+    }
+
+    pub(super) fn token(&self, id: u32) -> Option<&str> {
+        self.by_id
+            .get(&id)
+            .map(|&index| self.file.vocab[index as usize].0.as_str())
+    }
+
+    /// Length in bytes of a token that merging made.
+    pub(super) fn token_len(&self, id: u32) -> usize {
+        self.vocab.tokens().get(id).map_or(0, <[u8]>::len)
+    }
+
+    /// Whether every byte is a token.
+    pub(super) fn has_all_bytes(&self) -> bool {
+        self.known_bytes.is_none()
+    }
+
+    /// Appends the ids of `text`, cut by `pattern`. Only where every byte is a token.
+    pub(super) fn encode_pattern(
+        &self,
+        pattern: &Pretokenizer,
+        text: &str,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        SCRATCH.with_borrow_mut(|scratch| encode_into(&self.vocab, pattern, text, scratch, ids))
+    }
+
+    /// Appends the ids of one piece.
+    pub(super) fn encode_piece(&self, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Some(known) = &self.known_bytes else {
+                return encode_piece(&self.vocab, scratch, piece, ids);
+            };
+            if let Some(id) = self.vocab.whole_piece(piece) {
+                ids.push(id);
+                return Ok(());
+            }
+            // A byte that is no token vanishes, and its neighbours become neighbours.
+            let piece: Vec<u8> = piece
+                .iter()
+                .copied()
+                .filter(|&byte| known[byte as usize])
+                .collect();
+            encode_piece(&self.vocab, scratch, &piece, ids)
+        })
+    }
+}
