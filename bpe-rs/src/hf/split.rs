@@ -107,7 +107,7 @@ impl Splitter {
 
     /// The pieces of `text`.
     pub(super) fn pieces(&self, text: &str) -> Result<Vec<Piece>> {
-        let mut pieces = Vec::from([0..text.len()]);
+        let mut pieces: Vec<Range<usize>> = std::iter::once(0..text.len()).collect();
         let (mut next, mut found) = (Vec::new(), Vec::new());
         for step in &self.steps {
             next.clear();
