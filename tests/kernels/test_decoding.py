@@ -52,7 +52,7 @@ def test_decoding_equals_oracle(name, page_size, backend, kernel_device):
     if page_size:
         caches[0], table = paged(k, lengths, page_size)
         caches[1], _ = paged(v, lengths, page_size)
-    on_device = {
+    on_device: dict[str, Any] = {
         key: value.to(kernel_device) if isinstance(value, torch.Tensor) else value
         for key, value in arguments.items()
     }

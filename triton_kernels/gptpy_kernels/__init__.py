@@ -7,10 +7,16 @@ references work on every platform.
 from .attention import attention_reference, causal_attention
 from .availability import available
 from .decoding import attention_with_kv_cache
+from .fused import apply_rope, cross_entropy, linear_cross_entropy, rms_norm, swiglu
 
 __all__ = [
+    "apply_rope",
     "attention_reference",
     "attention_with_kv_cache",
     "available",
     "causal_attention",
+    "cross_entropy",
+    "linear_cross_entropy",
+    "rms_norm",
+    "swiglu",
 ]

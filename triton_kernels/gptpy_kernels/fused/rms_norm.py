@@ -1,0 +1,207 @@
+"""Fused RMSNorm, with or without a residual add and a weight."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, overload
+
+import torch
+from torch import Tensor
+
+from ..availability import check_backend, choose_backend
+
+MAX_COLUMNS = 65536
+PROGRAMS = 256  # of the backward pass: rows of partial weight gradients
+
+
+def rms_norm_reference(
+    x: Tensor, residual: Tensor | None, weight: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(y, x + residual, 1 / rms) of x (N, C), computed in float32 (float64 for float64)."""
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    h = x.to(wide)
+    if residual is not None:
+        h = (h + residual.to(wide)).to(x.dtype).to(wide)
+    rstd = torch.rsqrt(h.square().mean(-1) + eps)
+    y = h * rstd.unsqueeze(-1)
+    if weight is not None:
+        y = y * weight.to(wide)
+    total = torch.empty(0, dtype=x.dtype, device=x.device) if residual is None else h.to(x.dtype)
+    return y.to(x.dtype), total, rstd
+
+
+def rms_norm_backward_reference(
+    grad_y: Tensor, grad_sum: Tensor | None, h: Tensor, weight: Tensor | None, rstd: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of h (N, C) and of the weight (an empty tensor without)."""
+    wide = torch.float64 if h.dtype == torch.float64 else torch.float32
+    unit = h.to(wide) * rstd.unsqueeze(-1)
+    g = grad_y.to(wide)
+    grad_weight = h.new_empty(0)
+    if weight is not None:
+        grad_weight = (g * unit).sum(0).to(weight.dtype)
+        g = g * weight.to(wide)
+    d = (g - unit * (g * unit).mean(-1, keepdim=True)) * rstd.unsqueeze(-1)
+    if grad_sum is not None:
+        d = d + grad_sum
+    return d.to(h.dtype), grad_weight
+
+
+def _unit_columns(x: Tensor) -> Tensor:
+    return x if x.stride(-1) == 1 else x.contiguous()
+
+
+@torch.library.custom_op("gptpy::rms_norm", mutates_args=())
+def _forward(
+    x: Tensor, residual: Tensor | None, weight: Tensor | None, eps: float, backend: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    if choose_backend(x, backend) != "triton":
+        return rms_norm_reference(x, residual, weight, eps)
+    from . import rms_norm_kernel as kernels
+
+    kernel: Any = kernels.rms_norm_kernel
+    x = _unit_columns(x)
+    residual = None if residual is None else _unit_columns(residual)
+    N, C = x.shape
+    y = torch.empty(N, C, device=x.device, dtype=x.dtype)
+    total = torch.empty_like(y) if residual is not None else y.new_empty(0)
+    rstd = torch.empty(N, device=x.device, dtype=torch.float32)
+    if N:
+        kernel[(N,)](
+            x, residual, weight, y, total, rstd, x.stride(0),
+            0 if residual is None else residual.stride(0), C, eps,
+            BLOCK=1 << (C - 1).bit_length(), HAS_RESIDUAL=residual is not None,
+            HAS_WEIGHT=weight is not None, num_warps=4 if C <= 2048 else 8,
+        )  # fmt: skip
+    return y, total, rstd
+
+
+@_forward.register_fake
+def _(x: Tensor, residual: Tensor | None, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    total = x.new_empty(0 if residual is None else x.shape)
+    return x.new_empty(x.shape), total, x.new_empty(x.shape[:1], dtype=wide)
+
+
+@torch.library.custom_op("gptpy::rms_norm_backward", mutates_args=())
+def _backward(
+    grad_y: Tensor,
+    grad_sum: Tensor | None,
+    h: Tensor,
+    weight: Tensor | None,
+    rstd: Tensor,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    if choose_backend(h, backend) != "triton":
+        return rms_norm_backward_reference(grad_y, grad_sum, h, weight, rstd)
+    from . import rms_norm_kernel as kernels
+
+    kernel: Any = kernels.rms_norm_backward_kernel
+    h = _unit_columns(h)
+    N, C = h.shape
+    grad_x = torch.empty(N, C, device=h.device, dtype=h.dtype)
+    programs = min(PROGRAMS, max(1, N))
+    partial = None
+    if weight is not None:
+        partial = torch.zeros(programs, C, device=h.device, dtype=torch.float32)
+    if N:
+        kernel[(programs,)](
+            grad_y.contiguous(), None if grad_sum is None else grad_sum.contiguous(), h, weight,
+            rstd, grad_x, partial, h.stride(0), N, C, BLOCK=1 << (C - 1).bit_length(),
+            HAS_GRAD_SUM=grad_sum is not None, HAS_WEIGHT=weight is not None,
+            num_warps=4 if C <= 2048 else 8,
+        )  # fmt: skip
+    if partial is None or weight is None:
+        return grad_x, h.new_empty(0)
+    return grad_x, partial.sum(0).to(weight.dtype)
+
+
+@_backward.register_fake
+def _(
+    grad_y: Tensor, grad_sum: Tensor | None, h: Tensor, weight: Tensor | None, *rest: Any
+) -> tuple[Tensor, Tensor]:
+    grad_weight = h.new_empty(0) if weight is None else torch.empty_like(weight)
+    return h.new_empty(h.shape), grad_weight
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    x, residual, weight, _eps, ctx.backend = inputs
+    _y, total, rstd = output
+    ctx.save_for_backward(x if residual is None else total, weight, rstd)
+    ctx.has_residual = residual is not None
+    ctx.mark_non_differentiable(rstd)
+    ctx.set_materialize_grads(False)
+
+
+def _differentiate(ctx: Any, grad_y: Tensor | None, grad_sum: Tensor | None, _: Any) -> Any:
+    h, weight, rstd = ctx.saved_tensors
+    if grad_y is None:
+        grad_y = torch.zeros_like(h)
+    if not ctx.has_residual:
+        grad_sum = None
+    grad_h, grad_weight = torch.ops.gptpy.rms_norm_backward(
+        grad_y, grad_sum, h, weight, rstd, ctx.backend
+    )
+    return (
+        grad_h,
+        grad_h.clone() if ctx.has_residual else None,
+        None if weight is None else grad_weight,
+        None,
+        None,
+    )
+
+
+_forward.register_autograd(_differentiate, setup_context=_save)
+
+
+@overload
+def rms_norm(
+    x: Tensor,
+    weight: Tensor | None = ...,
+    *,
+    residual: None = ...,
+    eps: float = ...,
+    backend: Literal["triton", "reference"] | None = ...,
+) -> Tensor: ...
+
+
+@overload
+def rms_norm(
+    x: Tensor,
+    weight: Tensor | None = ...,
+    *,
+    residual: Tensor,
+    eps: float = ...,
+    backend: Literal["triton", "reference"] | None = ...,
+) -> tuple[Tensor, Tensor]: ...
+
+
+def rms_norm(
+    x: Tensor,
+    weight: Tensor | None = None,
+    *,
+    residual: Tensor | None = None,
+    eps: float = 1e-6,
+    backend: Literal["triton", "reference"] | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """h / sqrt(mean(h**2) + eps) * weight over the last dimension of x (..., C), differentiable.
+
+    With a residual of x's shape h = x + residual, and (normed, h) is returned; else h = x. Computed
+    in float32, returned in x's dtype. Raises TypeError or ValueError naming what was expected.
+    Source: Zhang & Sennrich, arXiv:1910.07467.
+    """
+    C = x.shape[-1]
+    if not x.is_floating_point():
+        raise TypeError(f"x: expected a floating dtype, got {x.dtype}")
+    if not 1 <= C <= MAX_COLUMNS:
+        raise ValueError(f"x: expected 1 to {MAX_COLUMNS} columns, got {C}")
+    if weight is not None and weight.shape != (C,):
+        raise ValueError(f"weight: expected ({C},), got {tuple(weight.shape)}")
+    if residual is not None and (residual.shape != x.shape or residual.dtype != x.dtype):
+        raise ValueError(
+            f"residual: expected {tuple(x.shape)} {x.dtype} as x, "
+            f"got {tuple(residual.shape)} {residual.dtype}"
+        )
+    flat = None if residual is None else residual.reshape(-1, C)
+    y, total, _ = _forward(x.reshape(-1, C), flat, weight, eps, check_backend(backend))
+    y = y.view(x.shape)
+    return y if residual is None else (y, total.view(x.shape))
