@@ -61,7 +61,7 @@ def prepare(
     to another job.
     """
     options = options or PrepareOptions()
-    slices = list_slices(sources, options.slice_bytes)
+    slices = list_slices(sources, options.slice_bytes, separator=options.separator)
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, slices, tokenizer, options)
     save_tokenizer(tokenizer, folder)

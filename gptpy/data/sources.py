@@ -41,9 +41,13 @@ class Slice:
     size: int
 
 
-def list_slices(sources: Sequence[str], slice_bytes: int = 1 << 28) -> list[Slice]:
+def list_slices(
+    sources: Sequence[str], slice_bytes: int = 1 << 28, *, separator: str | None = None
+) -> list[Slice]:
     """All slices of files, folders (searched recursively) and `hf:NAME[:SPLIT]`, in a fixed order.
 
+    A text file is cut only at a `separator` that cannot overlap itself: where a run of newlines is
+    parted by two of them depends on where one begins to read.
     Raises `DataError` for a source that does not exist or that nothing here can read.
     """
     slices: list[Slice] = []
@@ -61,7 +65,7 @@ def list_slices(sources: Sequence[str], slice_bytes: int = 1 << 28) -> list[Slic
         else:
             raise DataError(f"{path}: no such file or folder")
         for file in found:
-            slices.extend(_cut(file, slice_bytes))
+            slices.extend(_cut(file, slice_bytes, separator))
     return slices
 
 
@@ -70,18 +74,24 @@ def _kind(path: Path) -> str | None:
     return SUFFIXES.get(name.suffix.lower())
 
 
-def _cut(path: Path, slice_bytes: int) -> list[Slice]:
+def _cut(path: Path, slice_bytes: int, separator: str | None) -> list[Slice]:
     kind, size = _kind(path), path.stat().st_size
     if kind is None:
         raise DataError(
             f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}, each also as .gz, .zst"
         )
     whole = kind == "parquet" or path.suffix in PACKED or size <= slice_bytes
+    if kind == "text":
+        whole = whole or separator is None or _overlaps_itself(separator)
     step = max(size, 1) if whole else slice_bytes
     return [
         Slice(str(path), kind, start, min(start + step, size), size)
         for start in range(0, max(size, 1), step)
     ]
+
+
+def _overlaps_itself(mark: str) -> bool:
+    return any(mark.startswith(mark[i:]) for i in range(1, len(mark)))
 
 
 def documents(piece: Slice, *, field: str = "text", separator: str | None = None) -> Iterator[str]:
@@ -124,7 +134,7 @@ def _pieces(piece: Slice, mark: bytes) -> Iterator[tuple[int, bytes]]:
         carry = b""
         if offset:
             # Something begins here exactly if a mark ends here; otherwise go to the next mark
-            offset -= len(mark)
+            offset = max(0, offset - len(mark))
             file.seek(offset)
             while (at := carry.find(mark)) < 0:
                 more = file.read(READ_BYTES)

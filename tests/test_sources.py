@@ -1,0 +1,89 @@
+"""Documents from files: every one once, however the files are sliced."""
+
+import gzip
+import json
+
+import pytest
+
+from gptpy.data import DataError
+from gptpy.data.sources import documents, list_slices
+
+TEXTS = [f"document {i} " + "é" * (i * 7 % 50) for i in range(200)]
+
+
+def collect(sources, slice_bytes=1 << 28, **options) -> list[str]:
+    found = []
+    for piece in list_slices(
+        [str(s) for s in sources], slice_bytes, separator=options.get("separator")
+    ):
+        found += documents(piece, **options)
+    return found
+
+
+@pytest.fixture
+def jsonl(tmp_path):
+    path = tmp_path / "a.jsonl"
+    lines = [json.dumps({"text": t, "n": i}, ensure_ascii=False) for i, t in enumerate(TEXTS)]
+    path.write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("slice_bytes", [1, 7, 64, 1000, 10**6])
+def test_slices_of_jsonl_hold_every_line_once(jsonl, slice_bytes):
+    assert collect([jsonl], slice_bytes) == TEXTS
+
+
+@pytest.mark.parametrize("slice_bytes", [3, 20, 333, 10**6])
+@pytest.mark.parametrize("mark", ["<|endoftext|>", "\n\n", "aa"])
+def test_slices_of_text_hold_every_document_once(tmp_path, slice_bytes, mark, monkeypatch):
+    monkeypatch.setattr("gptpy.data.sources.READ_BYTES", 16)  # marks across reads
+    path = tmp_path / "a.txt"
+    path.write_text(mark.join(TEXTS), encoding="utf-8")
+    assert collect([path], slice_bytes, separator=mark) == TEXTS
+
+
+def test_overlapping_marks_are_cut_from_the_left_whatever_the_slices(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("x||||y||z")
+    for slice_bytes in range(1, 10):
+        assert collect([path], slice_bytes, separator="||") == ["x", "y", "z"]
+
+
+def test_a_text_file_is_one_document(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("one\n\ntwo")
+    assert collect([path], 2) == ["one\n\ntwo"]
+
+
+def test_packed_files_and_parquet(tmp_path, jsonl):
+    zstandard = pytest.importorskip("zstandard")
+    arrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    raw = jsonl.read_bytes()
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(raw))
+    (tmp_path / "c.jsonl.zst").write_bytes(zstandard.compress(raw))
+    pyarrow.parquet.write_table(arrow.table({"text": TEXTS}), tmp_path / "d.parquet")
+    for name in ("b.jsonl.gz", "c.jsonl.zst", "d.parquet"):
+        assert collect([tmp_path / name], 100) == TEXTS, name
+    (tmp_path / "notes.pdf").write_bytes(b"left aside in a folder")
+    assert collect([tmp_path]) == TEXTS * 4
+
+
+def test_mistakes_are_named(tmp_path, jsonl):
+    with pytest.raises(DataError, match="no such file or folder"):
+        list_slices([str(tmp_path / "missing")])
+    (tmp_path / "a.pdf").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"a\.pdf: unknown kind of file"):
+        list_slices([str(tmp_path / "a.pdf")])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"no \.txt"):
+        list_slices([str(tmp_path / "empty")])
+    with pytest.raises(DataError, match=r"byte 0: expected a text under 'body', found keys"):
+        collect([jsonl], field="body")
+    (tmp_path / "bad.jsonl").write_text('{"text": "ok"}\n{"text": ')
+    with pytest.raises(DataError, match=r"bad\.jsonl, byte 15: not a line of JSON"):
+        collect([tmp_path / "bad.jsonl"])
+    (tmp_path / "bad.txt").write_bytes(b"ok\n\n\xff")
+    with pytest.raises(DataError, match=r"byte 4 is 0xff"):
+        collect([tmp_path / "bad.txt"], separator="\n\n")
