@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gptpy.config.errors import ConfigError
 from gptpy.config.training import OptimConfig
@@ -82,29 +83,40 @@ class Muon(torch.optim.Optimizer):
         if not moved:
             return
         momentum = group["momentum"]
+        decay = 1 - group["lr"] * group["weight_decay"]
         same_shape: dict[tuple[int, ...], list[tuple[Tensor, Tensor, float]]] = {}
+        spread: list[tuple[DTensor, Tensor]] = []
         for parameter, split in moved:
             state = self.state[parameter]
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
             buffer = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
             update = parameter.grad.lerp(buffer, momentum)  # Nesterov's look ahead
+            if decay != 1:
+                parameter.mul_(decay)
+            change: Tensor = parameter
+            if isinstance(parameter, DTensor):
+                # Only a whole matrix can be made orthogonal: every process does it, and keeps
+                # its own rows
+                update = update.full_tensor()
+                change = torch.zeros_like(update)
+                spread.append((parameter, change))
             rows = list(split) if split else [parameter.shape[0]]
-            for target, part in zip(parameter.split(rows), update.split(rows), strict=True):
+            for target, part in zip(change.split(rows), update.split(rows), strict=True):
                 # A tall matrix joins the batch of its transpose's shape. Its update is made
                 # larger, so that what leaves it changes as much as for a square one.
                 tall = part.shape[0] > part.shape[1]
                 scale = max(1.0, part.shape[0] / part.shape[1]) ** 0.5
                 member = (target.mT, part.mT, scale) if tall else (target, part, scale)
                 same_shape.setdefault(tuple(member[1].shape), []).append(member)
-        decay = 1 - group["lr"] * group["weight_decay"]
         for members in same_shape.values():
             stack = torch.stack([part for _, part, _ in members])
             directions = orthogonalise(stack, group["steps"])
             for (target, _, scale), direction in zip(members, directions, strict=True):
-                if decay != 1:
-                    target.mul_(decay)
                 target.add_(direction, alpha=-group["lr"] * scale)
+        for parameter, change in spread:
+            mesh, placements = parameter.device_mesh, parameter.placements
+            parameter.add_(distribute_tensor(change, mesh, placements, src_data_rank=None))
 
 
 def build_optimizers(model: Any, config: OptimConfig) -> list[torch.optim.Optimizer]:

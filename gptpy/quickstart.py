@@ -65,7 +65,7 @@ TRAIN: dict[str, Any] = {
     },
     "schedule": {"kind": "wsd", "warmup_steps": 20, "decay_fraction": 0.6, "floor": 0.0},
 }
-MAX_STEPS = 1900
+MAX_STEPS = 1800
 MAX_EPOCHS = 12
 
 
