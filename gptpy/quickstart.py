@@ -104,7 +104,7 @@ def quickstart(
         reporter.on_message(text.note)
     train_bytes, _ = split_text(text.data)
     wanted = min(512, 258 + len(train_bytes) // 2000)
-    tokenizer = train_tokenizer([train_bytes.decode("utf-8")], wanted)
+    tokenizer = train_tokenizer(iter([train_bytes]), wanted)
     run_dir.mkdir(parents=True, exist_ok=True)
     save_tokenizer(tokenizer, run_dir)
     prepared = _write_data(text, tokenizer, run_dir / "data")

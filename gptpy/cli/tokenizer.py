@@ -96,7 +96,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     for file in arguments.files:
         read_text(file)  # one clear line for a file that is no text
     trained = tokenizer.train_tokenizer(
-        arguments.files,
+        [Path(file) for file in arguments.files],
         arguments.vocab_size,
         pattern=arguments.pattern,
         special_tokens=arguments.special or [tokenizer.END_OF_TEXT],

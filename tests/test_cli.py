@@ -1,0 +1,197 @@
+"""The command line: every verb has help with an example; a mistake is one line and code 2."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from gptpy.cli import main
+from gptpy.data.ids import open_ids
+from gptpy.data.text import python_prose
+
+VERBS = [
+    ["quickstart"],
+    ["tokenizer"],
+    ["tokenizer", "train"],
+    ["tokenizer", "encode"],
+    ["tokenizer", "decode"],
+    ["tokenizer", "info"],
+    ["prepare"],
+    ["train"],
+    ["generate"],
+    ["eval"],
+    ["plot"],
+    ["info"],
+]
+TINY = {
+    "model.n_layer": 1,
+    "model.n_embd": 32,
+    "model.n_head": 2,
+    "model.n_kv_head": 2,
+    "model.block_size": 16,
+    "train.batch_size": 4,
+    "train.dtype": "float32",
+    "train.compile": "off",
+}
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_help_has_an_example(verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([*verb, "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert "example:" in shown and f"gptpy {' '.join(verb)}" in shown.split("example:")[1]
+
+
+def fails(capsys, *words: str, code: int = 2) -> str:
+    """The one line on stderr of a command that must fail."""
+    try:
+        found = main(list(map(str, words)))
+    except SystemExit as stop:  # argparse's own
+        found = stop.code
+    captured = capsys.readouterr()
+    assert found == code, captured
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def one_line(text: str) -> bool:
+    return text.startswith("gptpy: error: ") and text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (b"too short", "too short"),
+        (b"\0\1\2" * 1000, "is binary"),
+        (b"\xff" * 3000, "is not UTF-8"),
+    ],
+)
+def test_quickstart_refuses_in_one_line_and_writes_nothing(tmp_path, capsys, data, message):
+    source = tmp_path / "t.txt"
+    source.write_bytes(data)
+    error = fails(capsys, "quickstart", source, "-o", tmp_path / "run")
+    assert message in error and one_line(error)
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_quickstart_refuses_what_is_no_file(tmp_path, capsys):
+    assert "is a directory" in fails(capsys, "quickstart", tmp_path, "-o", tmp_path / "r")
+    assert "no such file" in fails(capsys, "quickstart", tmp_path / "x", "-o", tmp_path / "r")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a").write_text("mine")
+    (tmp_path / "t.txt").write_text("x" * 2000)
+    error = fails(capsys, "quickstart", tmp_path / "t.txt", "-o", tmp_path / "full")
+    assert "exists and is not empty" in error and one_line(error)
+    error = fails(capsys, "quickstart", "--resume", "-o", tmp_path / "nowhere")
+    assert "no quickstart to resume" in error
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """tokenizer train, prepare and train, by the command line."""
+    folder = tmp_path_factory.mktemp("cli")
+    text = folder / "prose.txt"
+    text.write_bytes(python_prose()[:40_000])
+    made = [folder / name for name in ("tok.json", "data", "run")]
+    tok, data, out = map(str, made)
+    assert main(["tokenizer", "train", str(text), "--vocab-size", "300", "-o", tok]) == 0
+    assert main(["prepare", str(text), "--tokenizer", tok, "-o", data]) == 0
+    words = ["train", data, "--preset", "modern-1m", "-o", out, "--train.steps", "4"]
+    words += [word for key, value in TINY.items() for word in (f"--{key}", str(value))]
+    assert main([*words, "--train.eval_every", "2", "--train.sample_every=4"]) == 0
+    return folder
+
+
+def test_train_leaves_a_run(run):
+    summary = json.loads((run / "run/summary.json").read_text())
+    assert summary["steps"] == 4 and summary["bits_per_byte"] > 0
+    assert "--- step 4" in (run / "run/samples.txt").read_text()
+
+
+def test_train_resumes_with_more_steps(run, capsys):
+    words = ["train", "--resume", "-o", str(run / "run"), "--train.steps", "6"]
+    assert main(words) == 0
+    assert "resumed" in capsys.readouterr().out
+    assert json.loads((run / "run/summary.json").read_text())["steps"] == 6
+
+
+def test_generate_is_repeatable(run, capsys):
+    words = ["generate", str(run / "run"), "-p", "The", "--tokens", "8", "--seed", "1"]
+    texts = []
+    for extra in ([], ["--stream"]):
+        assert main([*words, *extra]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] and texts[0].startswith("The") and len(texts[0]) > 5
+    assert "temperature" in fails(capsys, *words, "--temperature", "-1")
+
+
+def test_eval_scores_any_text(run, capsys):
+    assert main(["eval", str(run / "run"), "--data", str(run / "prose.txt"), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["bytes"] == 40_000 and 0 < row["bits_per_byte"] < 9
+    assert main(["eval", str(run / "run")]) == 0
+    assert "validation" in capsys.readouterr().out
+
+
+def test_plot_draws_and_reports(run, capsys):
+    assert main(["plot", str(run / "run"), "--text", "To be, or not"]) == 0
+    names = [re.split(r"[/\\]", line)[-1] for line in capsys.readouterr().out.split()]
+    assert {"loss.png", "schedule.png", "attention.png", "positions.png"} <= set(names)
+    page = (run / "run/report.html").read_text()
+    assert page.count("data:image/png;base64,") == len(names) - 1
+    assert "http" not in re.sub(r"base64,[^\"]*", "", page), "the page needs nothing else"
+
+
+def test_info_shows_what_is_there(run, capsys):
+    for path in ([], [str(run / "run")], [str(run / "data")]):
+        assert main(["info", *path]) == 0
+    shown = capsys.readouterr().out
+    assert "torch" in shown and "parameters" in shown and "validation" in shown
+    assert "neither a run" in fails(capsys, "info", run)
+
+
+def test_tokenizer_verbs(run, capsys):
+    tok = str(run / "tok.json")
+    assert main(["tokenizer", "encode", tok, "hello there"]) == 0
+    ids = capsys.readouterr().out.split()
+    assert main(["tokenizer", "decode", tok, *ids]) == 0
+    assert capsys.readouterr().out == "hello there"
+    out = run / "prose.ids"
+    words = ["tokenizer", "encode", tok, "--file", str(run / "prose.txt"), "-o", str(out)]
+    assert main(words) == 0
+    assert len(open_ids(out).ids) > 1000 and np.asarray(open_ids(out).ids).max() < 300
+    assert main(["tokenizer", "info", tok, "--file", str(run / "prose.txt")]) == 0
+    assert "bytes per token" in capsys.readouterr().out
+
+
+def test_mistakes(run, capsys, tmp_path):
+    out, data = str(tmp_path / "r"), str(run / "data")
+    base = ["train", data, "--preset", "modern-1m", "-o", out]
+    for words, message in [
+        ([*base, "--train.stepz", "4"], "did you mean train.steps"),
+        ([*base, "--train.steps", "soon"], "must be an integer"),
+        ([*base], "nothing ends this run"),
+        (["train", data, "--preset", "modern-2m", "-o", out], "no preset 'modern-2m'"),
+        (["train", str(tmp_path), "-o", out, "--train.steps", "1"], "not a prepared data set"),
+        (["train", "-o", out, "--train.steps", "1"], "no data"),
+        (["train", "--resume", "-o", out], "no run to resume"),
+        (["train", data, "-o", str(run / "run")], "holds a run"),
+        ([*base, "--train.steps", "1", "--train.device", "tpu"], "not known"),
+        ([*base, "--train.steps", "1", "--model.vocab_size", "10"], "set model.vocab_size"),
+        (["generate", str(tmp_path)], "holds no checkpoint"),
+        (["generate", str(run / "run"), "--step", "77"], "no checkpoint of step 77"),
+        (["eval", str(run / "run"), "--data", str(tmp_path / "x")], "no such file"),
+        (["plot", str(tmp_path)], "not a run directory"),
+        (["tokenizer", "encode", "gpt-two", "x"], "published tokenizer"),
+        (["tokenizer", "decode", "gpt2", "x"], "whole numbers"),
+        (["tokenizer", "decode", "gpt2", "99999999"], "cannot decode"),
+        (["prepare", str(tmp_path / "no"), "--tokenizer", "gpt2", "-o", out], "no such file"),
+        (["prepare", data, "--tokenizer", "gpt2", "-o", data], "no .txt"),
+    ]:
+        error = fails(capsys, *words)
+        assert message in error and one_line(error), (words, error)
+    assert "usage" in fails(capsys, "trian")

@@ -1,0 +1,118 @@
+"""The whole path on small texts: what it leaves behind, and how it stops and goes on."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from gptpy import checkpoint
+from gptpy.data import DataError, open_ids
+from gptpy.data.text import Text, python_prose
+from gptpy.evaluate import evaluate
+from gptpy.loading import open_run
+from gptpy.quickstart import quickstart, resume
+
+SMALL = {
+    "model": {"n_layer": 1, "n_embd": 32, "n_head": 2, "n_kv_head": 2, "block_size": 16},
+    "train": {"steps": 8, "eval_every": 4, "log_every": 1, "seconds": 1000.0, "dtype": "float32"},
+}
+
+
+class Watch:
+    """Collects what a run reports; `at` may act on a step."""
+
+    def __init__(self, at=lambda metrics: None):
+        self.messages: list[str] = []
+        self.at = at
+
+    def on_message(self, text):
+        self.messages.append(text)
+
+    def on_eval(self, metrics): ...
+
+    def on_step(self, metrics):
+        self.at(metrics)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    text = Text(python_prose()[:30_000], "some prose")
+    return text, quickstart(text, tmp_path_factory.mktemp("qs") / "run", Watch(), overrides=SMALL)
+
+
+def test_the_run_directory_is_complete(done):
+    _, result = done
+    run = result.run_dir
+    for name in ("config.toml", "tokenizer.json", "metrics.jsonl", "summary.json", "samples.txt"):
+        assert (run / name).stat().st_size > 0, name
+    for name in ("loss", "attention"):
+        assert (run / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    folder = checkpoint.find(run)
+    names = {"model.safetensors", "optimizer.safetensors", "state.json"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert len(result.sample) == 400
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary == result.summary
+    wanted = "bits_per_byte perplexity val_loss n_params vocab_size bytes_per_token"
+    assert set(f"{wanted} tokens_per_second seconds".split()) <= summary.keys()
+
+
+def test_the_tokenizer_and_the_model_see_the_training_part_only(done, tmp_path):
+    text, result = done
+    train = text.data[:27_000]
+    assert open_ids(result.run_dir / "data/train.ids").ids.tolist() == (
+        open_run(result.run_dir).tokenizer.encode_ordinary(train.decode())
+    )
+    other = Text(train + text.data[27_000:].upper(), "other end")
+    again = quickstart(other, tmp_path / "run", Watch(), overrides=SMALL)
+    one, two = (
+        checkpoint.read_tensors(checkpoint.find(r.run_dir), "model") for r in (result, again)
+    )
+    assert all(bool((one[name] == two[name]).all()) for name in one)
+    assert again.summary["bits_per_byte"] > result.summary["bits_per_byte"]
+
+
+def test_every_validation_byte_is_scored(done):
+    text, result = done
+    ids = open_ids(result.run_dir / "data/validation.ids").ids
+    loaded = open_run(result.run_dir, dtype="float32")
+    assert loaded.tokenizer.decode_bytes(ids.tolist()) == text.data[27_000:]
+    score = evaluate(loaded.model, np.asarray(ids), n_bytes=3000, stride=4)
+    assert score.tokens == len(ids) == result.summary["val_tokens"]
+    assert result.summary["val_bytes"] == 3000
+    assert score.bits_per_byte == pytest.approx(result.summary["bits_per_byte"], abs=1e-3)
+
+
+def test_ctrl_c_saves_and_resume_ends_where_the_whole_run_does(done, tmp_path):
+    text, whole = done
+
+    def interrupt(metrics):
+        if metrics["step"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    cut = quickstart(text, tmp_path / "run", Watch(interrupt), overrides=SMALL)
+    assert cut.interrupted and checkpoint.steps(cut.run_dir) == [3]
+    ended = resume(cut.run_dir, Watch())
+    assert not ended.interrupted and ended.sample == whole.sample
+    assert ended.summary["val_loss"] == whole.summary["val_loss"]
+
+
+@pytest.mark.parametrize("size", [1000, 3000])
+def test_small_texts_work(tmp_path, size):
+    text = Text(python_prose()[:size], "small")
+    result = quickstart(text, tmp_path / "r", Watch(), overrides={"train": {"steps": 2}})
+    assert 0 < result.summary["bits_per_byte"] < 16
+
+
+def test_text_of_many_bytes_a_character(tmp_path):
+    text = Text(("Пусть кот спит. 猫は眠る。" * 100).encode(), "mixed")
+    result = quickstart(text, tmp_path / "r", Watch(), overrides={"train": {"steps": 2}})
+    assert result.summary["val_bytes"] <= len(text.data) // 10
+
+
+def test_a_short_text_leaves_nothing(tmp_path):
+    with pytest.raises(DataError, match=r"999 bytes are too short .* at least 1000"):
+        quickstart(Text(b"x" * 999, "short"), tmp_path / "run", Watch())
+    assert list(tmp_path.iterdir()) == []
