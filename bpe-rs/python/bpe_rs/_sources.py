@@ -41,7 +41,10 @@ def _are_file_names(items: list | tuple) -> TypeGuard[list[str]]:
         # A text is hardly ever as short as a name, and a text with a NUL is no name.
         if not isinstance(item, str) or not 0 < len(item) < 4096 or "\n" in item or "\0" in item:
             return False
-        return Path(item).is_file()
+        try:
+            return Path(item).is_file()
+        except OSError:  # longer, in bytes, than the system's names
+            return False
 
     return all(is_file(item) for item in items)
 
