@@ -69,3 +69,11 @@ GPU_PYTHON ?= $(shell $(PYTHON) -c 'import torch; torch.cuda.is_available() or e
 .PHONY: gpu-check
 gpu-check: ## run the kernel tests on a GPU, or say why that cannot be done
 	$(GPU_PYTHON) benches/gpu_check.py
+
+.PHONY: kernel-table
+kernel-table: setup ## registers, shared memory, instruction counts of every attention kernel
+	$(RUN) python benches/kernel_table.py --write
+
+.PHONY: test-kernels-full
+test-kernels-full: setup ## every kernel feature in every dtype, every compiled configuration (an hour)
+	GPTPY_KERNEL_TESTS=full $(RUN) pytest tests/kernels --timeout 7200

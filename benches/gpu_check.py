@@ -24,6 +24,7 @@ def gpu_environment() -> dict[str, str]:
         "TRITON_INTERPRET": "0",
         "TRITON_DEFAULT_FP_FUSION": "1",
         "GPTPY_KERNEL_DEVICE": "cuda",
+        "GPTPY_HOPPER_KERNEL": "1",
     }
 
 

@@ -18,6 +18,19 @@ DEVICE = os.environ.get("GPTPY_KERNEL_DEVICE", "cpu")
 os.environ["TRITON_INTERPRET"] = "1" if DEVICE == "cpu" else "0"
 
 
+# Sweeps over every entry and every dtype take an hour: `make test-kernels-full` asks for them.
+FULL = os.environ.get("GPTPY_KERNEL_TESTS") == "full" or DEVICE != "cpu"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if FULL or "slow" in (config.getoption("markexpr") or ""):
+        return
+    here = Path(__file__).parent
+    slow = [i for i in items if here in i.path.parents and i.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in set(slow)]
+
+
 def _interpreter_ready() -> str | None:
     """Why kernels cannot be interpreted in this process, or None."""
     if "triton" in sys.modules:

@@ -7,6 +7,7 @@ run time.
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import torch
@@ -50,6 +51,20 @@ def device_class(device: torch.device) -> str:
     return "large" if capability == (8, 0) else "small"
 
 
+# The warp-specialised Hopper kernel (hopper_forward.py). It compiles clean, but a mistake in its
+# barriers would hang a GPU and it has not met one yet: so it runs only where asked for, which
+# `make gpu-check` and `make gpu-bench` do, in a process with a time limit.
+HOPPER_VARIABLE = "GPTPY_HOPPER_KERNEL"
+HOPPER_HEAD_DIMS = (64, 128)
+HOPPER_BLOCK = 128
+HOPPER_STAGES = 2
+HOPPER_REGISTERS = 168  # at entry; the groups then take 240 and the copying warp 24
+
+
+def hopper_kernel_enabled() -> bool:
+    return os.environ.get(HOPPER_VARIABLE, "0") == "1"
+
+
 _overrides: dict[tuple[str, int, int], TileConfig] = {}
 
 
@@ -64,7 +79,8 @@ def override(kernel: str, block_d: int, itemsize: int, config: TileConfig | None
 def choose(kernel: str, kind: str, block_d: int, itemsize: int, level: str) -> TileConfig:
     """The entry for a kernel, a device class, a padded head dim, an element size in bytes, a level.
 
-    A missing level falls back to the next one, which compiles to more registers.
+    Where an entry is missing: the next level of the class, which compiles to more registers, then a
+    tile so small that it fits everywhere.
     """
     known = _overrides.get((kernel, block_d, itemsize))
     if known is not None:
@@ -75,50 +91,136 @@ def choose(kernel: str, kind: str, block_d: int, itemsize: int, level: str) -> T
         entry = TABLE.get((kind, itemsize, kernel, name), {}).get(block_d)
         if entry is not None:
             return entry
-    return TileConfig(32, 32, 4, 1)
+    return TileConfig(32, 32, 4, 1) if block_d * itemsize <= 128 else TileConfig(16, 16, 8, 1)
 
 
 TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     ("hopper", 2, "forward", "causal"): {
-        64: TileConfig(128, 128, 8, 3, tma=True),
-        128: TileConfig(128, 128, 8, 3, tma=True),
-    },
-    ("hopper", 2, "forward", "ranges"): {
         16: TileConfig(128, 128, 8, 3, tma=True),
         32: TileConfig(128, 128, 8, 3, tma=True),
         64: TileConfig(128, 128, 8, 3, tma=True),
         128: TileConfig(128, 128, 8, 3, tma=True),
         256: TileConfig(128, 64, 8, 2, tma=True),
     },
-    ("hopper", 2, "key_gradient", "causal"): {
-        64: TileConfig(64, 128, 8, 2, tma=True),
-        128: TileConfig(64, 64, 8, 2, tma=True),
+    ("hopper", 2, "forward", "ranges"): {
+        64: TileConfig(128, 128, 8, 3, tma=True),
+        128: TileConfig(128, 128, 8, 3, tma=True),
     },
-    ("hopper", 2, "key_gradient", "ranges"): {
+    ("hopper", 2, "forward", "everything"): {
+        64: TileConfig(128, 64, 8, 2, tma=True),
+        128: TileConfig(128, 64, 8, 3, tma=True),
+    },
+    ("hopper", 2, "key_gradient", "causal"): {
         16: TileConfig(64, 128, 8, 2, tma=True),
         32: TileConfig(64, 128, 8, 2, tma=True),
         64: TileConfig(64, 128, 8, 2, tma=True),
+        128: TileConfig(64, 64, 8, 2, tma=True),
+        256: TileConfig(16, 16, 8, 1, tma=True),
+    },
+    ("hopper", 2, "key_gradient", "ranges"): {
+        64: TileConfig(64, 128, 8, 2, tma=True),
+        128: TileConfig(32, 64, 8, 2, tma=True),
+    },
+    ("hopper", 2, "key_gradient", "everything"): {
+        64: TileConfig(32, 64, 4, 2, tma=True),
         128: TileConfig(32, 64, 8, 2, tma=True),
     },
     ("hopper", 2, "query_gradient", "causal"): {
-        64: TileConfig(128, 128, 8, 2, tma=True),
-    },
-    ("hopper", 2, "query_gradient", "ranges"): {
         16: TileConfig(128, 128, 8, 2, tma=True),
         32: TileConfig(128, 128, 8, 2, tma=True),
         64: TileConfig(128, 128, 8, 2, tma=True),
         128: TileConfig(128, 128, 8, 2, tma=True),
-        256: TileConfig(64, 64, 4, 2, tma=True),
+        256: TileConfig(64, 32, 8, 2, tma=True),
+    },
+    ("hopper", 2, "query_gradient", "ranges"): {
+        64: TileConfig(128, 128, 8, 2, tma=True),
+        128: TileConfig(128, 128, 8, 2, tma=True),
+    },
+    ("hopper", 2, "query_gradient", "everything"): {
+        64: TileConfig(128, 64, 8, 3, tma=True),
+        128: TileConfig(128, 64, 8, 3, tma=True),
+    },
+    ("hopper", 4, "forward", "causal"): {
+        64: TileConfig(64, 32, 8, 2),
+        128: TileConfig(32, 32, 8, 2),
+    },
+    ("hopper", 4, "forward", "everything"): {
+        64: TileConfig(32, 32, 8, 2),
+        128: TileConfig(16, 32, 8, 1),
+    },
+    ("hopper", 4, "key_gradient", "causal"): {
+        64: TileConfig(32, 32, 8, 2),
+        128: TileConfig(16, 16, 8, 1),
+    },
+    ("hopper", 4, "key_gradient", "everything"): {
+        64: TileConfig(16, 16, 4, 1),
+        128: TileConfig(16, 16, 8, 1),
+    },
+    ("hopper", 4, "query_gradient", "causal"): {
+        64: TileConfig(32, 32, 8, 2),
+        128: TileConfig(16, 32, 8, 1),
+    },
+    ("hopper", 4, "query_gradient", "everything"): {
+        64: TileConfig(32, 32, 8, 2),
+        128: TileConfig(16, 32, 8, 1),
+    },
+    ("blackwell", 2, "forward", "causal"): {
+        64: TileConfig(128, 128, 8, 3, tma=True),
+        128: TileConfig(128, 128, 8, 3, tma=True),
+    },
+    ("blackwell", 2, "key_gradient", "causal"): {
+        64: TileConfig(64, 128, 8, 2, tma=True),
+        128: TileConfig(64, 64, 8, 2, tma=True),
+    },
+    ("blackwell", 2, "query_gradient", "causal"): {
+        64: TileConfig(128, 128, 8, 2, tma=True),
+        128: TileConfig(128, 128, 8, 2, tma=True),
     },
     ("large", 2, "forward", "causal"): {
         64: TileConfig(128, 64, 4, 3),
         128: TileConfig(128, 64, 8, 2),
     },
+    ("large", 2, "forward", "everything"): {
+        64: TileConfig(128, 64, 8, 3),
+        128: TileConfig(64, 64, 8, 2),
+    },
     ("large", 2, "key_gradient", "causal"): {
         64: TileConfig(32, 64, 4, 2),
         128: TileConfig(32, 64, 8, 2),
     },
+    ("large", 2, "key_gradient", "everything"): {
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(32, 32, 4, 1),
+    },
     ("large", 2, "query_gradient", "causal"): {
+        64: TileConfig(128, 64, 8, 3),
+        128: TileConfig(64, 64, 8, 2),
+    },
+    ("large", 2, "query_gradient", "everything"): {
+        64: TileConfig(64, 64, 8, 2),
+        128: TileConfig(64, 64, 8, 2),
+    },
+    ("large", 4, "forward", "causal"): {
+        64: TileConfig(32, 32, 8, 2),
+        128: TileConfig(32, 32, 8, 2),
+    },
+    ("large", 4, "key_gradient", "causal"): {
+        64: TileConfig(32, 32, 8, 1),
+        128: TileConfig(16, 16, 8, 1),
+    },
+    ("large", 4, "query_gradient", "causal"): {
+        64: TileConfig(32, 32, 8, 2),
+        128: TileConfig(16, 32, 8, 1),
+    },
+    ("small", 2, "forward", "causal"): {
+        64: TileConfig(128, 64, 8, 3),
+        128: TileConfig(128, 64, 8, 2),
+    },
+    ("small", 2, "key_gradient", "causal"): {
+        64: TileConfig(32, 64, 8, 2),
+        128: TileConfig(32, 64, 8, 2),
+    },
+    ("small", 2, "query_gradient", "causal"): {
         64: TileConfig(128, 64, 8, 3),
         128: TileConfig(64, 64, 8, 2),
     },

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..compilation import KernelReport, compile_kernel, inspect
-from .configs import TileConfig
+from .configs import (
+    CLASS_ARCHITECTURES,
+    HOPPER_BLOCK,
+    HOPPER_HEAD_DIMS,
+    HOPPER_REGISTERS,
+    HOPPER_STAGES,
+    TABLE,
+    TileConfig,
+)
 
 _FLAGS = (
     "HAS_WINDOW", "HAS_DOCUMENTS", "HAS_SINKS", "HAS_KEY_MASK", "HAS_SOFTCAP", "HAS_ALIBI",
@@ -107,10 +121,93 @@ def specification(kernel: Any, case: Case) -> tuple[dict[str, str], dict[str, An
     return types, constants, frozenset(aligned)
 
 
+HOPPER_KERNEL = "hopper_forward"
+
+
+def _hopper_specification(case: Case) -> tuple[dict[str, str], dict[str, Any]]:
+    from triton.experimental.gluon import language as gl
+
+    dtype = {"bf16": gl.bfloat16, "fp16": gl.float16}[case.dtype]
+
+    def tile(rows: int) -> str:
+        shape = [1, 1, rows, case.head_dim]
+        layout = gl.NVMMASharedLayout.get_default_for(shape, dtype)
+        return f"tensordesc<{case.dtype}{shape},{layout!r}>"
+
+    c = case.config
+    half, full = tile(c.block_m // 2), tile(c.block_n)
+    types = {"q_desc": half, "o_desc": half, "k_desc": full, "v_desc": full, "Lse": "*fp32"}
+    types.update(dict.fromkeys(("H", "GROUP", "T", "S"), "i32"), scale="fp32")
+    constants = {
+        "D": case.head_dim,
+        "BLOCK_M": c.block_m,
+        "BLOCK_N": c.block_n,
+        "STAGES": c.num_stages,
+        "CAUSAL": case.features != "full",
+    }
+    return types, constants
+
+
 def compile_case(case: Case) -> KernelReport:
     """Compile one case and read the result; raises what the compiler raises."""
+    if case.kernel == HOPPER_KERNEL:
+        from .hopper_forward import hopper_forward_kernel
+
+        types, constants = _hopper_specification(case)
+        options = {"num_warps": case.config.num_warps, "maxnreg": HOPPER_REGISTERS}
+        compiled, log = compile_kernel(
+            hopper_forward_kernel, types, constants, case.architecture, options
+        )
+        return inspect(compiled, log)
     kernel = kernel_function(case.kernel)
     types, constants, aligned = specification(kernel, case)
     options = {"num_warps": case.config.num_warps, "num_stages": case.config.num_stages}
     compiled, log = compile_kernel(kernel, types, constants, case.architecture, options, aligned)
     return inspect(compiled, log)
+
+
+def hopper_cases() -> list[Case]:
+    """Every form in which `launch` may start the warp-specialised kernel."""
+    config = TileConfig(HOPPER_BLOCK, HOPPER_BLOCK, 4, HOPPER_STAGES, tma=True)
+    return [
+        Case(HOPPER_KERNEL, 90, dtype, dim, features, config)
+        for dtype in ("bf16", "fp16")
+        for dim in HOPPER_HEAD_DIMS
+        for features in ("causal", "full")
+    ]
+
+
+def table_cases(kinds: Sequence[str] = tuple(CLASS_ARCHITECTURES)) -> list[Case]:
+    """Every entry of `configs.TABLE` on every architecture of its class."""
+    dtypes = {2: "bf16", 4: "fp32"}
+    return [
+        Case(kernel, architecture, dtypes[itemsize], head_dim, level, config)
+        for (kind, itemsize, kernel, level), entries in TABLE.items()
+        if kind in kinds
+        for architecture in CLASS_ARCHITECTURES[kind]
+        for head_dim, config in entries.items()
+    ]
+
+
+def compile_all(cases: Sequence[Case], timeout: float = 3600) -> list[KernelReport | str]:
+    """Compile cases, two at a time; a report each, or the compiler's complaint.
+
+    In a process of its own without TRITON_INTERPRET, so it works wherever triton is installed.
+    """
+    folder = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "gptpy_kernels.attention.compile_worker"],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TRITON_INTERPRET": "0", "PYTHONPATH": path},
+        timeout=timeout,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"compile_worker: exit code {done.returncode}: {done.stderr[-2000:]}")
+    return [
+        KernelReport(**result["report"]) if "report" in result else str(result.get("error"))
+        for result in json.loads(done.stdout)
+    ]

@@ -47,13 +47,12 @@ def _descriptor_fits(tensor: Tensor) -> bool:
     )
 
 
-def _descriptor(tensor: Tensor, rows: int, block_d: int) -> Any:
+def _descriptor(tensor: Tensor, rows: int, block_d: int, layout: Any = None) -> Any:
     """A tensor descriptor over (B, H, L, D) whose block is `rows` rows of one head.
 
     Heads stand before time here: the compiler folds away leading dimensions of one, not inner ones.
+    layout: of the block in shared memory, for Gluon kernels.
     """
-    from triton.tools.tensor_descriptor import TensorDescriptor
-
     turned = tensor.transpose(1, 2)
     # The stride of a dimension of one element is free, but must still be a multiple of 16 bytes.
     unit = 16 // tensor.element_size()
@@ -61,7 +60,14 @@ def _descriptor(tensor: Tensor, rows: int, block_d: int) -> Any:
         stride if extent > 1 else max(unit, stride // unit * unit)
         for stride, extent in zip(turned.stride()[:-1], turned.shape[:-1], strict=True)
     ]
-    return TensorDescriptor(turned, list(turned.shape), [*strides, 1], [1, 1, rows, block_d])
+    shape, block = list(turned.shape), [1, 1, rows, block_d]
+    if layout is not None:
+        from triton.experimental.gluon.nvidia import hopper
+
+        return hopper.TensorDescriptor(turned, shape, [*strides, 1], block, layout)
+    from triton.tools.tensor_descriptor import TensorDescriptor
+
+    return TensorDescriptor(turned, shape, [*strides, 1], block)
 
 
 class _Call:
@@ -128,6 +134,42 @@ class _Call:
         }
 
 
+def _hopper_kernel_applies(call: _Call) -> bool:
+    """Whether the warp-specialised kernel covers this call; the portable one covers every call."""
+    o = call.options
+    return (
+        configs.hopper_kernel_enabled()
+        and call.kind == "hopper"
+        and call.level == "causal"
+        and call.q.dtype in (torch.float16, torch.bfloat16)
+        and call.D in configs.HOPPER_HEAD_DIMS
+        and call.S > 0
+        and (not o.causal or (call.S >= call.T and (call.S - call.T) % configs.HOPPER_BLOCK == 0))
+        and all(_descriptor_fits(x) for x in (call.q, call.k, call.v))
+    )
+
+
+def _launch_hopper(call: _Call, out: Tensor, lse: Tensor) -> None:
+    from triton.experimental.gluon import language as gl
+
+    from .hopper_forward import hopper_forward_kernel
+
+    kernel: Any = hopper_forward_kernel
+    block = configs.HOPPER_BLOCK
+    dtype = gl.bfloat16 if call.q.dtype == torch.bfloat16 else gl.float16
+
+    def describe(x: Tensor, rows: int) -> Any:
+        layout = gl.NVMMASharedLayout.get_default_for([1, 1, rows, call.D], dtype)
+        return _descriptor(x, rows, call.D, layout)
+
+    kernel[(-(-call.T // block) * call.B * call.H,)](
+        describe(call.q, block // 2), describe(call.k, block), describe(call.v, block),
+        describe(out, block // 2), lse, *call.sizes(), call.options.scale, D=call.D,
+        BLOCK_M=block, BLOCK_N=block, STAGES=configs.HOPPER_STAGES, CAUSAL=call.options.causal,
+        num_warps=4, maxnreg=configs.HOPPER_REGISTERS,
+    )  # fmt: skip
+
+
 def attention_forward(
     q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions
 ) -> tuple[Tensor, Tensor]:
@@ -139,6 +181,9 @@ def attention_forward(
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
     lse = torch.empty(call.B, call.H, call.T, device=q.device, dtype=torch.float32)
     if out.numel() == 0:
+        return out, lse
+    if _hopper_kernel_applies(call):
+        _launch_hopper(call, out, lse)
         return out, lse
     config = call.config("forward")
     tma = config.tma and all(_descriptor_fits(x) for x in (q, k, v))

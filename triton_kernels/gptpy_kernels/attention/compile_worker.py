@@ -1,7 +1,8 @@
 """Compile cases given as JSON on stdin, each in a process of its own; report as JSON on stdout.
 
-A program of its own because kernels compile only where Triton was imported without its interpreter;
-one process a case because some configurations abort the compiler.
+`python -m gptpy_kernels.attention.compile_worker`, started by `gates.compile_all`. A program of its
+own because kernels compile only where Triton was imported without its interpreter; one process a
+case because some configurations abort the compiler.
 """
 
 import json
