@@ -41,6 +41,7 @@ demo: setup ## train a tokenizer and a GPT on a small text, draw, generate (thre
 test: setup ## run all tests: Rust, Python, doctests, the README's examples
 	cargo test --quiet --workspace
 	$(RUN) pytest $(PYTEST_ARGS)
+	$(RUN) pytest --doctest-modules gptpy triton_kernels/gptpy_kernels bpe-rs/python/bpe_rs
 	$(RUN) python -m doctest -o ELLIPSIS -o NORMALIZE_WHITESPACE README.md && echo "README examples: ok"
 
 .PHONY: lint
