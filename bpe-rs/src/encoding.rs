@@ -1,11 +1,12 @@
 //! An encoding: vocabulary, pattern and special tokens under one name.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use sha2::{Digest, Sha256};
 
 use crate::decode::decode_into;
-use crate::encode::{encode_into, Scratch};
+use crate::encode::{count, encode_into, Scratch, DEFAULT_CACHE_BYTES};
 use crate::error::{Error, Result};
 use crate::pretokenize::Pretokenizer;
 use crate::special::{Finder, SpecialTokens};
@@ -20,6 +21,7 @@ pub struct Encoding {
     special: SpecialTokens,
     fingerprint: OnceLock<[u8; 32]>,
     by_bytes: OnceLock<Vec<u32>>,
+    pool: Pool,
 }
 
 impl Encoding {
@@ -37,6 +39,7 @@ impl Encoding {
             special,
             fingerprint: OnceLock::new(),
             by_bytes: OnceLock::new(),
+            pool: Pool::default(),
         }
     }
 
@@ -73,13 +76,16 @@ impl Encoding {
     ///
     /// Errors: `Pattern` when the regex engine gives up, `Invalid` for a byte without a token.
     pub fn encode_ordinary(&self, text: &str, out: &mut Vec<u32>) -> Result<()> {
-        encode_into(
-            &self.vocab,
-            &self.pattern,
-            text,
-            &mut Scratch::default(),
-            out,
-        )
+        self.pool
+            .with(|scratch| encode_into(&self.vocab, &self.pattern, text, scratch, out))
+    }
+
+    /// How many ids [`Self::encode_ordinary`] would give.
+    ///
+    /// Errors: as there.
+    pub fn count(&self, text: &str) -> Result<usize> {
+        self.pool
+            .with(|scratch| count(&self.vocab, &self.pattern, text, scratch))
     }
 
     /// Append the ids of `text` to `out`; what `allowed` finds becomes special tokens.
@@ -98,6 +104,22 @@ impl Encoding {
             }
         }
         self.encode_ordinary(&text[from..], out)
+    }
+
+    /// Bound the caches of each thread to about `bytes`, and forget what they hold.
+    pub fn set_cache_limit(&self, bytes: usize) {
+        self.pool.cache_limit.store(bytes, Ordering::Relaxed);
+        if let Ok(mut idle) = self.pool.idle.lock() {
+            idle.clear();
+        }
+    }
+
+    /// Bytes that the caches of idle threads hold.
+    pub fn cache_bytes(&self) -> usize {
+        self.pool
+            .idle
+            .lock()
+            .map_or(0, |idle| idle.iter().map(Scratch::cache_bytes).sum())
     }
 
     /// Append the bytes of `ids`, special ones included, to `out`.
@@ -184,6 +206,42 @@ impl Encoding {
             }
             hash.0.finalize().into()
         })
+    }
+}
+
+/// Buffers and caches that no call uses at the moment.
+#[derive(Debug)]
+struct Pool {
+    idle: Mutex<Vec<Scratch>>,
+    cache_limit: AtomicUsize,
+}
+
+/// More idle caches than this are dropped: a burst of threads must not keep memory for ever.
+const IDLE: usize = 64;
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            idle: Mutex::default(),
+            cache_limit: AtomicUsize::new(DEFAULT_CACHE_BYTES),
+        }
+    }
+}
+
+impl Pool {
+    /// Run `work` with buffers of its own.
+    fn with<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
+        // Never wait: after a fork the thread that held the lock may not exist.
+        let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.pop());
+        let mut scratch =
+            idle.unwrap_or_else(|| Scratch::new(self.cache_limit.load(Ordering::Relaxed)));
+        let result = work(&mut scratch);
+        if let Ok(mut idle) = self.idle.try_lock() {
+            if idle.len() < IDLE {
+                idle.push(scratch);
+            }
+        }
+        result
     }
 }
 

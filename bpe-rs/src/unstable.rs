@@ -10,7 +10,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-use crate::encode::{encode_piece, Scratch};
+use crate::encode::PieceEncoder;
 use crate::encoding::Encoding;
 use crate::error::Result;
 use crate::special::Finder;
@@ -27,7 +27,7 @@ impl Encoding {
         if piece.is_empty() {
             return Ok(());
         }
-        encode_piece(self.vocab(), &mut Scratch::default(), piece, ids)
+        PieceEncoder::default().encode(self.vocab(), piece, ids)
     }
 
     /// Append the ids of `bytes`, which need not be UTF-8. The pattern cuts the valid part; its
@@ -69,7 +69,7 @@ impl Encoding {
     fn encode_tracking(&self, text: &str, allowed: Option<&Finder>) -> Result<(Vec<u32>, usize)> {
         let mut ids = Vec::new();
         let mut last = 0;
-        let mut scratch = Scratch::default();
+        let mut pieces = PieceEncoder::default();
         let mut segment = |range: Range<usize>, ids: &mut Vec<u32>, last: &mut usize| {
             let part = &text[range];
             let mut failed = Ok(());
@@ -77,7 +77,7 @@ impl Encoding {
                 let before = ids.len();
                 if failed.is_ok() && !piece.is_empty() {
                     let bytes = &part.as_bytes()[piece];
-                    failed = encode_piece(self.vocab(), &mut scratch, bytes, ids);
+                    failed = pieces.encode(self.vocab(), bytes, ids);
                     *last = ids.len() - before;
                 }
             })?;

@@ -1,21 +1,62 @@
 //! Pieces to ids.
 
+mod batch;
+mod cache;
 pub mod threads;
+mod value;
+
+use batch::{Batch, BATCH};
+use cache::Cache;
+pub use cache::DEFAULT_CACHE_BYTES;
 
 use crate::error::{Error, Result};
-use crate::pretokenize::Pretokenizer;
+use crate::pretokenize::{Pretokenizer, Scanner};
 use crate::vocab::{Merger, MissingByte, Vocab};
 
-/// Buffers of one thread, reusable.
-#[derive(Debug, Default)]
+/// Buffers and caches of one thread and one vocabulary, reusable.
 pub struct Scratch {
-    merger: Merger,
-    numbers: Vec<u32>,
+    scanner: Scanner,
+    words: Words,
+}
+
+/// Everything but the scanner.
+struct Words {
+    batch: Box<Batch>,
+    cache: Cache,
+    pieces: PieceEncoder,
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Scratch({} bytes)", self.cache_bytes())
+    }
+}
+
+impl Scratch {
+    /// Empty caches that may grow to about `cache_limit` bytes.
+    pub fn new(cache_limit: usize) -> Self {
+        let cache = Cache::new(cache_limit);
+        let words = Words {
+            batch: Batch::new(),
+            cache,
+            pieces: PieceEncoder::default(),
+        };
+        Self {
+            scanner: Scanner::new(),
+            words,
+        }
+    }
+
+    /// Bytes that the caches take now.
+    pub fn cache_bytes(&self) -> usize {
+        self.words.cache.size()
+    }
 }
 
 /// Append the ids of `text`, special tokens as plain text.
 ///
-/// Errors: `Pattern` when the regex engine gives up, `Invalid` for a byte without a token.
+/// Errors: `Pattern` when the regex engine gives up, `Invalid` for a byte without a token or a
+/// text of 4 GiB or more.
 pub fn encode_into(
     vocab: &Vocab,
     pattern: &Pretokenizer,
@@ -23,43 +64,134 @@ pub fn encode_into(
     scratch: &mut Scratch,
     ids: &mut Vec<u32>,
 ) -> Result<()> {
-    let mut failed = None;
-    pattern.pieces(text, &mut |piece| {
-        let bytes = &text.as_bytes()[piece];
-        if failed.is_none() {
-            failed = encode_piece(vocab, scratch, bytes, ids).err();
-        }
-    })?;
-    failed.map_or(Ok(()), Err)
+    let Scratch { scanner, words } = scratch;
+    each_stretch(pattern, scanner, text, |base, bounds| {
+        words.each_batch(
+            vocab,
+            &text.as_bytes()[base..],
+            bounds,
+            |batch, cache, count| {
+                batch::write(&batch.values[..count], &cache.arena, ids);
+            },
+        )
+    })
 }
 
-/// Append the ids of one piece to `ids`.
+/// How many ids `text` has.
 ///
-/// Errors: `Invalid` for a byte without a token.
-pub fn encode_piece(
+/// Errors: as [`encode_into`].
+pub fn count(
     vocab: &Vocab,
+    pattern: &Pretokenizer,
+    text: &str,
     scratch: &mut Scratch,
-    piece: &[u8],
-    ids: &mut Vec<u32>,
+) -> Result<usize> {
+    let Scratch { scanner, words } = scratch;
+    let mut total = 0;
+    each_stretch(pattern, scanner, text, |base, bounds| {
+        words.each_batch(
+            vocab,
+            &text.as_bytes()[base..],
+            bounds,
+            |batch, _, count| {
+                total += batch.values[..count]
+                    .iter()
+                    .map(|value| value.count())
+                    .sum::<usize>();
+            },
+        )
+    })?;
+    Ok(total)
+}
+
+/// Call `work(base, bounds)` for every stretch of pieces, until an error.
+fn each_stretch(
+    pattern: &Pretokenizer,
+    scanner: &mut Scanner,
+    text: &str,
+    mut work: impl FnMut(usize, &[u32]) -> Result<()>,
 ) -> Result<()> {
-    if let Some(id) = vocab.whole_piece(piece) {
-        ids.push(id);
-        return Ok(());
-    }
-    let Scratch { merger, numbers } = scratch;
-    numbers.clear();
-    merger.merge(vocab, piece, numbers);
-    for &number in numbers.iter() {
-        match (vocab.id(number), vocab.missing_byte()) {
-            (Some(id), _) | (None, MissingByte::Id(id)) => ids.push(id),
-            (None, MissingByte::Skip) => {}
-            (None, MissingByte::Error) => {
-                return Err(Error::invalid(format!(
-                    "byte 0x{number:02x} has no token in this vocabulary: expected a token for \
-                     each of the 256 bytes, or text that needs none of the missing ones"
-                )))
+    let Some(rules) = pattern.rules().filter(|_| text.len() <= u32::MAX as usize) else {
+        let mut result = Ok(());
+        pattern.stretches(text, &mut |base, bounds| {
+            if result.is_ok() {
+                result = work(base, bounds);
             }
-        }
+        })?;
+        return result;
+    };
+    scanner.reset();
+    let mut at = 0;
+    while at < text.len() {
+        let end = scanner.next(rules, text, at);
+        work(at, scanner.bounds())?;
+        at = end;
     }
     Ok(())
+}
+
+impl Words {
+    /// Look up a stretch's pieces; `done(batch, cache, count)` takes the first `count` values of
+    /// each batch.
+    #[inline(always)]
+    fn each_batch(
+        &mut self,
+        vocab: &Vocab,
+        text: &[u8],
+        bounds: &[u32],
+        mut done: impl FnMut(&Batch, &Cache, usize),
+    ) -> Result<()> {
+        let Self {
+            batch,
+            cache,
+            pieces,
+        } = self;
+        let mut from = 0;
+        while from + 1 < bounds.len() {
+            let to = (from + BATCH).min(bounds.len() - 1);
+            batch::look_up(batch, cache, pieces, vocab, text, &bounds[from..=to])?;
+            done(batch, cache, to - from);
+            cache.keep_bounded();
+            from = to;
+        }
+        Ok(())
+    }
+}
+
+/// Encodes single pieces by merging: the slow twin of the caches.
+#[derive(Debug, Default)]
+pub struct PieceEncoder {
+    merger: Merger,
+    numbers: Vec<u32>,
+    ids: Vec<u32>,
+}
+
+impl PieceEncoder {
+    /// Append the ids of one piece to `ids`.
+    ///
+    /// Errors: `Invalid` for a byte without a token.
+    pub fn encode(&mut self, vocab: &Vocab, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
+        if let Some(id) = vocab.whole_piece(piece) {
+            ids.push(id);
+            return Ok(());
+        }
+        let Self {
+            merger, numbers, ..
+        } = self;
+        numbers.clear();
+        merger.merge(vocab, piece, numbers);
+        for &number in numbers.iter() {
+            match (vocab.id(number), vocab.missing_byte()) {
+                (Some(id), _) | (None, MissingByte::Id(id)) => ids.push(id),
+                (None, MissingByte::Skip) => {}
+                (None, MissingByte::Error) => {
+                    return Err(Error::invalid(format!(
+                        "byte 0x{number:02x} has no token in this vocabulary: expected a token \
+                         for each of the 256 bytes, or text that needs none of the missing ones"
+                    )))
+                }
+            }
+        }
+        Ok(())
+    }
 }

@@ -119,6 +119,7 @@ macro_rules! dispatch {
             #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt")]
             #[allow(clippy::too_many_arguments)]
             fn avx512($($arg: $type),*) $(-> $ret)? {
+                #[allow(dead_code)]
                 type $isa = $crate::simd::Avx512;
                 $body
             }
@@ -126,15 +127,18 @@ macro_rules! dispatch {
             #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
             #[allow(clippy::too_many_arguments)]
             fn avx2($($arg: $type),*) $(-> $ret)? {
+                #[allow(dead_code)]
                 type $isa = $crate::simd::Avx2;
                 $body
             }
             #[cfg(target_arch = "aarch64")]
             fn neon($($arg: $type),*) $(-> $ret)? {
+                #[allow(dead_code)]
                 type $isa = $crate::simd::Neon;
                 $body
             }
             fn portable($($arg: $type),*) $(-> $ret)? {
+                #[allow(dead_code)]
                 type $isa = $crate::simd::Portable;
                 $body
             }
@@ -153,6 +157,24 @@ macro_rules! dispatch {
     };
 }
 pub(crate) use dispatch;
+
+/// Ask for the cache line of `place`; it need not be used.
+#[inline(always)]
+pub(crate) fn prefetch<T>(place: &T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
+        // SAFETY: a hint; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint that changes nothing.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) place, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = place;
+}
 
 /// 64 bytes; every question is answered with one bit per byte, the first byte in the lowest bit.
 ///
