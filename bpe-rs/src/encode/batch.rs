@@ -7,7 +7,7 @@ use super::cache::{Cache, LONGEST, MEDIUM, SHORT};
 use super::value::{Value, FAR_LIMIT};
 use super::PieceEncoder;
 use crate::error::{Error, Result};
-use crate::simd::{dispatch, prefetch};
+use crate::simd::{dispatch, prefetch, Lanes};
 use crate::vocab::Vocab;
 
 /// Pieces in a batch.
@@ -77,7 +77,7 @@ dispatch! { S =>
 ///
 /// Errors: `Invalid` for a byte without a token.
 #[inline(always)]
-fn look_up_with<S>(
+fn look_up_with<S: Lanes>(
     batch: &mut Batch,
     cache: &mut Cache,
     pieces: &mut PieceEncoder,
@@ -133,16 +133,16 @@ fn look_up_with<S>(
             } else if let Some(value) = cache.find_medium(slot, key) {
                 value
             } else {
-                let value = pieces.value(vocab, piece, &mut cache.arena)?;
+                let value = pieces.value::<S>(vocab, piece, &mut cache.arena)?;
                 cache.keep_medium(key, value);
                 value
             }
         } else if len > LONGEST {
-            pieces.value(vocab, piece, &mut cache.arena)?
+            pieces.value::<S>(vocab, piece, &mut cache.arena)?
         } else if let Some(value) = cache.find_long(hash, piece) {
             value
         } else {
-            let value = pieces.value(vocab, piece, &mut cache.arena)?;
+            let value = pieces.value::<S>(vocab, piece, &mut cache.arena)?;
             cache.keep_long(hash, piece, value);
             value
         };
@@ -159,7 +159,8 @@ fn look_up_with<S>(
         batch.values[j] = match cache.find_short(slot, key) {
             Some(value) => value,
             None => {
-                let value = pieces.value(vocab, &text[start..start + len], &mut cache.arena)?;
+                let value =
+                    pieces.value::<S>(vocab, &text[start..start + len], &mut cache.arena)?;
                 cache.keep_short(key, value);
                 value
             }
@@ -172,11 +173,16 @@ impl PieceEncoder {
     /// The ids of `piece`, by merging.
     ///
     /// Errors: `Invalid` for a byte without a token, or a piece of 2^28 tokens.
-    #[inline(never)]
-    fn value(&mut self, vocab: &Vocab, piece: &[u8], arena: &mut Vec<u32>) -> Result<Value> {
+    #[inline(always)]
+    fn value<S: Lanes>(
+        &mut self,
+        vocab: &Vocab,
+        piece: &[u8],
+        arena: &mut Vec<u32>,
+    ) -> Result<Value> {
         let mut ids = std::mem::take(&mut self.ids);
         ids.clear();
-        let encoded = self.encode(vocab, piece, &mut ids);
+        let encoded = self.encode_with::<S>(vocab, piece, &mut ids);
         let fits = ids.len() <= FAR_LIMIT && arena.len() <= u32::MAX as usize - FAR_LIMIT;
         let value = match encoded {
             Ok(()) if fits => Ok(Value::new(&ids, arena)),

@@ -224,13 +224,13 @@ pub(super) struct Cache {
 }
 
 /// Default bound on a thread's tables.
-pub const DEFAULT_CACHE_BYTES: usize = 24 << 20;
+pub const DEFAULT_CACHE_BYTES: usize = 32 << 20;
 
 impl Cache {
     /// Empty tables that may grow to about `limit` bytes together.
     pub(super) fn new(limit: usize) -> Self {
         let entries = |share: usize, size: usize, first: usize| {
-            let most = (limit / 6 * share / size).max(1);
+            let most = (limit / 8 * share / size).max(1);
             (first, 1 << most.ilog2())
         };
         let (short, short_limit) = entries(1, 16, 512);
@@ -256,14 +256,14 @@ impl Cache {
     /// Forget everything once the arenas, which only grow, hold their share. Not while values
     /// into the arena are in use.
     pub(super) fn keep_bounded(&mut self) {
-        if 4 * self.arena.len() <= self.limit / 6 && self.bytes.len() <= self.limit / 6 {
+        if 4 * self.arena.len() <= self.limit / 3 && self.bytes.len() <= self.limit / 3 {
             return;
         }
         self.short.clear();
         self.medium.clear();
         self.long.clear();
         self.arena.clear();
-        self.arena.shrink_to(self.limit / 24);
+        self.arena.shrink_to(self.limit / 12);
         self.bytes.clear();
     }
 

@@ -11,6 +11,7 @@ pub use cache::DEFAULT_CACHE_BYTES;
 
 use crate::error::{Error, Result};
 use crate::pretokenize::{Pretokenizer, Scanner};
+use crate::simd::{Lanes, Portable};
 use crate::vocab::{Merger, MissingByte, Vocab};
 
 /// Buffers and caches of one thread and one vocabulary, reusable.
@@ -171,6 +172,17 @@ impl PieceEncoder {
     ///
     /// Errors: `Invalid` for a byte without a token.
     pub fn encode(&mut self, vocab: &Vocab, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
+        self.encode_with::<Portable>(vocab, piece, ids)
+    }
+
+    /// [`Self::encode`] on the current level.
+    #[inline(always)]
+    fn encode_with<S: Lanes>(
+        &mut self,
+        vocab: &Vocab,
+        piece: &[u8],
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
         if let Some(id) = vocab.whole_piece(piece) {
             ids.push(id);
             return Ok(());
@@ -179,7 +191,7 @@ impl PieceEncoder {
             merger, numbers, ..
         } = self;
         numbers.clear();
-        merger.merge(vocab, piece, numbers);
+        merger.merge::<S>(vocab, piece, numbers);
         for &number in numbers.iter() {
             match (vocab.id(number), vocab.missing_byte()) {
                 (Some(id), _) | (None, MissingByte::Id(id)) => ids.push(id),

@@ -204,9 +204,68 @@ pub(crate) trait Bytes64: Copy {
     }
 }
 
+/// Look-ups in the caches and the pair table. As with [`Bytes64`], only inside [`dispatch!`].
+pub(crate) trait Lanes {
+    /// The first of `slots` that equals `key` in the bits of `mask`, or 8.
+    #[inline(always)]
+    fn find(slots: &[u64; 8], key: u64, mask: u64) -> usize {
+        slots
+            .iter()
+            .position(|slot| slot & mask == key)
+            .unwrap_or(8)
+    }
+
+    /// The smallest of `keys`.
+    #[inline(always)]
+    fn smallest(keys: &[u32; 16]) -> u32 {
+        // Four at a time: one chain of comparisons would be as long as the array.
+        let least = |at: usize| {
+            keys[at]
+                .min(keys[at + 4])
+                .min(keys[at + 8])
+                .min(keys[at + 12])
+        };
+        least(0).min(least(1)).min(least(2).min(least(3)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn look_ups<S: Lanes>(slots: &[u64; 8], keys: &[u32; 16]) -> (Vec<usize>, u32) {
+        let found = (0..8).map(|v| S::find(slots, v, 7)).collect();
+        (found, S::smallest(keys))
+    }
+
+    dispatch! { S => fn current_look_ups(slots: &[u64; 8], keys: &[u32; 16]) -> (Vec<usize>, u32) {
+        look_ups::<S>(slots, keys)
+    } }
+
+    #[test]
+    fn levels_look_up_alike() {
+        let mut state = 3u64;
+        let mut next = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            state >> 20
+        };
+        for _ in 0..500 {
+            let slots = std::array::from_fn(|_| next());
+            let keys = std::array::from_fn(|_| next() as u32);
+            let want = look_ups::<Portable>(&slots, &keys);
+            assert_eq!(
+                want.0[3],
+                slots.iter().position(|s| s % 8 == 3).unwrap_or(8)
+            );
+            assert_eq!(Some(&want.1), keys.iter().min());
+            for level in Level::available() {
+                level.force();
+                assert_eq!(current_look_ups(&slots, &keys), want, "{level:?}");
+            }
+        }
+    }
 
     fn answers<S: Bytes64>(bytes: &[u8; 64], mask: u64) -> (Vec<u64>, Vec<u32>) {
         let v = S::load(bytes);

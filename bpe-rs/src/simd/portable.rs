@@ -1,6 +1,6 @@
 //! Plain Rust: eight bytes in a `u64` at a time.
 
-use super::Bytes64;
+use super::{Bytes64, Lanes};
 
 /// 64 bytes as eight little-endian words.
 #[derive(Clone, Copy)]
@@ -75,3 +75,5 @@ impl Bytes64 for Portable {
         })
     }
 }
+
+impl Lanes for Portable {}

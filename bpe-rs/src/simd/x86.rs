@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::Bytes64;
+use super::{Bytes64, Lanes};
 
 /// Two registers of 32 bytes.
 #[derive(Clone, Copy)]
@@ -144,5 +144,46 @@ impl Bytes64 for Avx512 {
             }
         }
         count
+    }
+}
+
+impl Lanes for Avx2 {
+    #[inline(always)]
+    fn find(slots: &[u64; 8], key: u64, mask: u64) -> usize {
+        let at: *const __m256i = slots.as_ptr().cast();
+        // SAFETY: AVX2 as above; the two loads are the eight words.
+        unsafe {
+            let (key, mask) = (
+                _mm256_set1_epi64x(key as i64),
+                _mm256_set1_epi64x(mask as i64),
+            );
+            let equal = |v| {
+                let equal = _mm256_cmpeq_epi64(_mm256_and_si256(v, mask), key);
+                _mm256_movemask_pd(_mm256_castsi256_pd(equal)) as u32
+            };
+            let found = equal(_mm256_loadu_si256(at)) | equal(_mm256_loadu_si256(at.add(1))) << 4;
+            (found | 1 << 8).trailing_zeros() as usize
+        }
+    }
+}
+
+impl Lanes for Avx512 {
+    #[inline(always)]
+    fn find(slots: &[u64; 8], key: u64, mask: u64) -> usize {
+        // SAFETY: AVX-512 as above; the load is the eight words.
+        unsafe {
+            let slots = _mm512_and_si512(
+                _mm512_loadu_si512(slots.as_ptr().cast()),
+                _mm512_set1_epi64(mask as i64),
+            );
+            let found = _mm512_cmpeq_epi64_mask(slots, _mm512_set1_epi64(key as i64));
+            (u32::from(found) | 1 << 8).trailing_zeros() as usize
+        }
+    }
+
+    #[inline(always)]
+    fn smallest(keys: &[u32; 16]) -> u32 {
+        // SAFETY: AVX-512 as above; the load is the sixteen words.
+        unsafe { _mm512_reduce_min_epu32(_mm512_loadu_si512(keys.as_ptr().cast())) }
     }
 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::{PairTable, Vocab, NONE};
+use crate::simd::{Lanes, Portable};
 
 /// Up to here scanning for the minimum beats keeping a heap.
 const SCAN_LIMIT: usize = 128;
@@ -20,11 +21,15 @@ pub struct Merger {
 
 impl Merger {
     /// Append the merge numbers of `piece` to `out`.
-    pub fn merge(&mut self, vocab: &Vocab, piece: &[u8], out: &mut Vec<u32>) {
+    #[inline(always)]
+    pub(crate) fn merge<S: Lanes>(&mut self, vocab: &Vocab, piece: &[u8], out: &mut Vec<u32>) {
         let byte_pairs = vocab.byte_pairs();
-        self.run(vocab.pairs(), piece, out, |a, b| {
-            byte_pairs[usize::from(a) << 8 | usize::from(b)]
-        });
+        let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
+        if piece.len() <= SMALL {
+            merge_small::<S>(vocab.pairs(), piece, byte_pair, out);
+        } else {
+            self.run::<S>(vocab.pairs(), piece, out, byte_pair);
+        }
     }
 
     /// The same while the vocabulary is being built.
@@ -34,11 +39,16 @@ impl Merger {
         piece: &[u8],
         out: &mut Vec<u32>,
     ) {
-        self.run(pairs, piece, out, |a, b| pairs.get(a.into(), b.into()));
+        let byte_pair = |a: u8, b: u8| pairs.get::<Portable>(a.into(), b.into());
+        if piece.len() <= SMALL {
+            merge_small::<Portable>(pairs, piece, byte_pair, out);
+        } else {
+            self.run::<Portable>(pairs, piece, out, byte_pair);
+        }
     }
 
     #[inline(always)]
-    fn run(
+    fn run<S: Lanes>(
         &mut self,
         pairs: &PairTable,
         piece: &[u8],
@@ -52,15 +62,15 @@ impl Merger {
             .extend(piece.windows(2).map(|w| byte_pair(w[0], w[1])));
         self.ranks.push(NONE);
         if piece.len() <= SCAN_LIMIT {
-            self.scan(pairs);
+            self.scan::<S>(pairs);
             out.extend_from_slice(&self.parts);
         } else {
-            self.with_heap(pairs, out);
+            self.with_heap::<S>(pairs, out);
         }
     }
 
     /// Quadratic, but on a few cache lines.
-    fn scan(&mut self, pairs: &PairTable) {
+    fn scan<S: Lanes>(&mut self, pairs: &PairTable) {
         let (parts, ranks) = (&mut self.parts, &mut self.ranks);
         loop {
             let mut best = NONE;
@@ -77,16 +87,16 @@ impl Merger {
             parts.remove(at + 1);
             ranks.remove(at);
             if at > 0 {
-                ranks[at - 1] = pairs.get(parts[at - 1], best);
+                ranks[at - 1] = pairs.get::<S>(parts[at - 1], best);
             }
             ranks[at] = parts
                 .get(at + 1)
-                .map_or(NONE, |&right| pairs.get(best, right));
+                .map_or(NONE, |&right| pairs.get::<S>(best, right));
         }
     }
 
     /// n log n: a heap of (rank, position) with stale entries, a linked list of live positions.
-    fn with_heap(&mut self, pairs: &PairTable, out: &mut Vec<u32>) {
+    fn with_heap<S: Lanes>(&mut self, pairs: &PairTable, out: &mut Vec<u32>) {
         let Self {
             parts,
             ranks,
@@ -118,14 +128,14 @@ impl Merger {
             ranks[at] = NONE;
             if after < len {
                 previous[after] = at as u32;
-                ranks[at] = pairs.get(rank, parts[after]);
+                ranks[at] = pairs.get::<S>(rank, parts[after]);
                 if ranks[at] != NONE {
                     heap.push(entry(ranks[at], at));
                 }
             }
             let before = previous[at] as usize;
             if before < len {
-                ranks[before] = pairs.get(parts[before], rank);
+                ranks[before] = pairs.get::<S>(parts[before], rank);
                 if ranks[before] != NONE {
                     heap.push(entry(ranks[before], before));
                 }
@@ -136,5 +146,63 @@ impl Merger {
             out.push(parts[at]);
             at = next[at] as usize;
         }
+    }
+}
+
+/// Bytes of a piece that [`merge_small`] takes.
+const SMALL: usize = 16;
+
+/// The same for a piece of up to sixteen bytes, on the stack.
+///
+/// A part stays where its first byte was; a key is the rank of a part with its right neighbour
+/// above the part's place, so that the smallest key is also the leftmost.
+#[inline(always)]
+fn merge_small<S: Lanes>(
+    pairs: &PairTable,
+    piece: &[u8],
+    byte_pair: impl Fn(u8, u8) -> u32,
+    out: &mut Vec<u32>,
+) {
+    let mut parts = [0u32; SMALL];
+    let mut keys = [u32::MAX; SMALL];
+    let key = |rank: u32, at: usize| rank << 4 | at as u32;
+    for (at, &byte) in piece.iter().enumerate().take(SMALL) {
+        parts[at] = u32::from(byte);
+    }
+    for (at, two) in piece.windows(2).enumerate().take(SMALL) {
+        keys[at] = key(byte_pair(two[0], two[1]), at);
+    }
+    let mut live = (1u32 << piece.len()) - 1;
+    loop {
+        let best = S::smallest(&keys);
+        let rank = best >> 4;
+        if rank >= NONE {
+            break;
+        }
+        let at = best as usize & (SMALL - 1);
+        let above = live & (u32::MAX << at << 1);
+        let gone = above.trailing_zeros() as usize & (SMALL - 1);
+        let further = above & above.wrapping_sub(1);
+        live ^= 1 << gone;
+        parts[at] = rank;
+        keys[gone] = u32::MAX;
+        let after = parts[further.trailing_zeros() as usize & (SMALL - 1)];
+        let below = live & !(u32::MAX << at);
+        let before = (31 - (below | 1).leading_zeros()) as usize & (SMALL - 1);
+        // Both look-ups at once, needed or not: the memory works on them side by side.
+        let right = pairs.get::<S>(rank, after);
+        let left = pairs.get::<S>(parts[before], rank);
+        keys[at] = if further == 0 {
+            u32::MAX
+        } else {
+            key(right, at)
+        };
+        if below != 0 {
+            keys[before] = key(left, before);
+        }
+    }
+    while live != 0 {
+        out.push(parts[live.trailing_zeros() as usize & (SMALL - 1)]);
+        live &= live - 1;
     }
 }

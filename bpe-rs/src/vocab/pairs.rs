@@ -1,5 +1,7 @@
 //! The pair table: which two neighbours merge into which token.
 
+use crate::simd::Lanes;
+
 /// "These two do not merge", and the one number that is never a token's.
 pub const NONE: u32 = (1 << ID_BITS) - 1;
 /// Bits of a merge number: two make a key, key and value share one word.
@@ -63,18 +65,18 @@ impl PairTable {
 
     /// The token that `left` and `right` merge into, or [`NONE`].
     #[inline(always)]
-    pub fn get(&self, left: u32, right: u32) -> u32 {
+    pub(crate) fn get<S: Lanes>(&self, left: u32, right: u32) -> u32 {
         let key = Self::key(left, right);
         let mut at = self.home(key);
         loop {
-            let bucket = &self.buckets[at].0;
-            for &slot in bucket {
-                if slot & KEY_MASK == key {
-                    return (slot >> KEY_BITS) as u32;
-                }
-                if slot == EMPTY {
-                    return NONE;
-                }
+            // SAFETY: `home` and the step below both mask with the length, a power of two, less 1.
+            let bucket = unsafe { &self.buckets.get_unchecked(at).0 };
+            let way = S::find(bucket, key, KEY_MASK);
+            if way < WAYS {
+                return (bucket[way] >> KEY_BITS) as u32;
+            }
+            if bucket[WAYS - 1] == EMPTY {
+                return NONE;
             }
             at = (at + 1) & (self.buckets.len() - 1);
         }
@@ -101,6 +103,7 @@ impl PairTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Portable;
     use std::collections::HashMap;
 
     #[test]
@@ -125,7 +128,7 @@ mod tests {
             for left in 0..300 {
                 for right in 0..300 {
                     let want = twin.get(&(left, right)).copied().unwrap_or(NONE);
-                    assert_eq!(table.get(left, right), want);
+                    assert_eq!(table.get::<Portable>(left, right), want);
                 }
             }
             assert_eq!(table.iter().count(), twin.len());
