@@ -8,7 +8,11 @@ use super::value::{Value, FAR_LIMIT};
 use super::PieceEncoder;
 use crate::error::{Error, Result};
 use crate::simd::{dispatch, prefetch, Lanes};
-use crate::vocab::Vocab;
+use crate::vocab::{SmallMerge, Vocab, SMALL};
+
+/// Merges side by side: enough to wait for memory together, few enough for the registers.
+const ABREAST: usize = 4;
+const _: () = assert!(MEDIUM <= SMALL);
 
 /// Pieces in a batch.
 pub(super) const BATCH: usize = 256;
@@ -42,11 +46,11 @@ impl Batch {
 /// The eight bytes at `text[at..]`, which may end before.
 #[inline(always)]
 fn word(text: &[u8], at: usize) -> u64 {
-    match text.get(at..at + 8) {
-        Some(bytes) => u64::from_le_bytes(std::array::from_fn(|i| bytes[i])),
+    let rest = text.get(at..).unwrap_or_default();
+    match rest.first_chunk::<8>() {
+        Some(bytes) => u64::from_le_bytes(*bytes),
         None => {
             let mut bytes = [0; 8];
-            let rest = &text[at.min(text.len())..];
             bytes[..rest.len()].copy_from_slice(rest);
             u64::from_le_bytes(bytes)
         }
@@ -119,52 +123,99 @@ fn look_up_with<S: Lanes>(
         batch.missed[missed] = j as u16;
         missed += usize::from(entry.key != batch.keys[j]);
     }
+    // What no table has, by length: up to sixteen bytes, and more.
+    let mut small = 0;
+    for q in 0..missed {
+        let j = usize::from(batch.missed[q]);
+        if place(j).1 > SHORT {
+            continue;
+        }
+        match cache.find_short(batch.slots[j] as usize, batch.keys[j]) {
+            Some(value) => batch.values[j] = value,
+            None => {
+                batch.missed[small] = j as u16;
+                small += 1;
+            }
+        }
+    }
+    let short = small;
     for q in 0..longer {
         let j = usize::from(batch.longer[q]);
         let (start, len) = place(j);
         let piece = &text[start..start + len];
         let hash = batch.hashes[q];
-        batch.values[j] = if len <= MEDIUM {
-            let key = batch.medium_keys[q];
-            let slot = cache.medium.slot(hash);
-            let entry = cache.medium.at(slot);
-            if entry.key == key {
-                entry.value
-            } else if let Some(value) = cache.find_medium(slot, key) {
-                value
-            } else {
+        let known = if len <= MEDIUM {
+            cache.find_medium(cache.medium.slot(hash), batch.medium_keys[q])
+        } else if len <= LONGEST {
+            cache.find_long(hash, piece)
+        } else {
+            None
+        };
+        batch.values[j] = match known {
+            Some(value) => value,
+            None if len <= MEDIUM => {
+                batch.missed[small] = q as u16;
+                small += 1;
+                continue;
+            }
+            None => {
                 let value = pieces.value::<S>(vocab, piece, &mut cache.arena)?;
-                cache.keep_medium(key, value);
+                if len <= LONGEST {
+                    cache.keep_long(hash, piece, value);
+                }
                 value
             }
-        } else if len > LONGEST {
-            pieces.value::<S>(vocab, piece, &mut cache.arena)?
-        } else if let Some(value) = cache.find_long(hash, piece) {
-            value
-        } else {
-            let value = pieces.value::<S>(vocab, piece, &mut cache.arena)?;
-            cache.keep_long(hash, piece, value);
-            value
         };
     }
-    for q in 0..missed {
-        let j = usize::from(batch.missed[q]);
-        let (start, len) = place(j);
-        if len > SHORT {
-            continue;
-        }
-        let key = batch.keys[j];
-        // Not the slot from above: the table may have grown.
-        let slot = cache.short.slot(cache.seeds.short(key));
-        batch.values[j] = match cache.find_short(slot, key) {
-            Some(value) => value,
-            None => {
-                let value =
-                    pieces.value::<S>(vocab, &text[start..start + len], &mut cache.arena)?;
-                cache.keep_short(key, value);
-                value
+    // Small ones four at a time.
+    let pairs = vocab.pairs();
+    let byte_pairs = vocab.byte_pairs();
+    let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
+    for from in (0..small).step_by(ABREAST) {
+        let group = from..small.min(from + ABREAST);
+        let index = |at: usize, batch: &Batch| {
+            let q = usize::from(batch.missed[at]);
+            if at < short {
+                (q, q)
+            } else {
+                (usize::from(batch.longer[q]), q)
             }
         };
+        let mut merges = [SmallMerge::EMPTY; ABREAST];
+        for at in group.clone() {
+            let (start, len) = place(index(at, batch).0);
+            merges[at - from] = SmallMerge::new(&text[start..start + len], byte_pair);
+        }
+        while merges
+            .iter_mut()
+            .fold(false, |more, merge| merge.step::<S>(pairs) | more)
+        {}
+        for at in group {
+            let (j, q) = index(at, batch);
+            let (start, len) = place(j);
+            let piece = &text[start..start + len];
+            let value = pieces.finish(vocab, piece, &merges[at - from], &mut cache.arena)?;
+            batch.values[j] = value;
+            if at < short {
+                let key = batch.keys[j];
+                // The same word may have been missed twice; and not the slot from above: the
+                // table may have grown.
+                if cache
+                    .find_short(cache.short.slot(cache.seeds.short(key)), key)
+                    .is_none()
+                {
+                    cache.keep_short(key, value);
+                }
+            } else {
+                let key = batch.medium_keys[q];
+                if cache
+                    .find_medium(cache.medium.slot(batch.hashes[q]), key)
+                    .is_none()
+                {
+                    cache.keep_medium(key, value);
+                }
+            }
+        }
     }
     Ok(())
 }
@@ -180,9 +231,45 @@ impl PieceEncoder {
         piece: &[u8],
         arena: &mut Vec<u32>,
     ) -> Result<Value> {
+        self.pack(arena, piece, |this, ids| {
+            this.encode_with::<S>(vocab, piece, ids)
+        })
+    }
+
+    /// The ids of `piece`, merged by `small`.
+    ///
+    /// Errors: `Invalid` for a byte without a token.
+    #[inline(always)]
+    fn finish(
+        &mut self,
+        vocab: &Vocab,
+        piece: &[u8],
+        small: &SmallMerge,
+        arena: &mut Vec<u32>,
+    ) -> Result<Value> {
+        self.pack(arena, piece, |this, ids| match vocab.whole_piece(piece) {
+            Some(id) => {
+                ids.push(id);
+                Ok(())
+            }
+            None => {
+                this.numbers.clear();
+                small.write(&mut this.numbers);
+                this.ids_of_numbers(vocab, ids)
+            }
+        })
+    }
+
+    #[inline(always)]
+    fn pack(
+        &mut self,
+        arena: &mut Vec<u32>,
+        piece: &[u8],
+        encode: impl FnOnce(&mut Self, &mut Vec<u32>) -> Result<()>,
+    ) -> Result<Value> {
         let mut ids = std::mem::take(&mut self.ids);
         ids.clear();
-        let encoded = self.encode_with::<S>(vocab, piece, &mut ids);
+        let encoded = encode(self, &mut ids);
         let fits = ids.len() <= FAR_LIMIT && arena.len() <= u32::MAX as usize - FAR_LIMIT;
         let value = match encoded {
             Ok(()) if fits => Ok(Value::new(&ids, arena)),
@@ -192,7 +279,9 @@ impl PieceEncoder {
             ))),
             Err(error) => Err(error),
         };
-        ids.shrink_to(1 << 16);
+        if ids.capacity() > 1 << 16 {
+            ids = Vec::new();
+        }
         self.ids = ids;
         value
     }

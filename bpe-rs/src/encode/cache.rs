@@ -47,10 +47,9 @@ impl Seeds {
                 u128::from(hash ^ u64::from_le_bytes(word)) * u128::from(self.0 ^ self.1 << 1);
             hash = (product as u64 ^ (product >> 64) as u64).wrapping_add(self.1);
         };
-        for word in piece.chunks_exact(8) {
-            mix(std::array::from_fn(|i| word[i]));
-        }
-        mix(std::array::from_fn(|i| piece[piece.len() - 8 + i]));
+        let (words, _) = piece.as_chunks::<8>();
+        words.iter().for_each(|word| mix(*word));
+        mix(*piece.last_chunk().unwrap_or(&[0; 8]));
         hash.wrapping_mul(self.0)
     }
 }

@@ -187,12 +187,15 @@ impl PieceEncoder {
             ids.push(id);
             return Ok(());
         }
-        let Self {
-            merger, numbers, ..
-        } = self;
-        numbers.clear();
-        merger.merge::<S>(vocab, piece, numbers);
-        for &number in numbers.iter() {
+        self.numbers.clear();
+        self.merger.merge::<S>(vocab, piece, &mut self.numbers);
+        self.ids_of_numbers(vocab, ids)
+    }
+
+    /// Append the ids of `self.numbers` to `ids`.
+    #[inline(always)]
+    fn ids_of_numbers(&self, vocab: &Vocab, ids: &mut Vec<u32>) -> Result<()> {
+        for &number in &self.numbers {
             match (vocab.id(number), vocab.missing_byte()) {
                 (Some(id), _) | (None, MissingByte::Id(id)) => ids.push(id),
                 (None, MissingByte::Skip) => {}

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::small::{SmallMerge, SMALL};
 use super::{PairTable, Vocab, NONE};
 use crate::simd::{Lanes, Portable};
 
@@ -26,10 +27,21 @@ impl Merger {
         let byte_pairs = vocab.byte_pairs();
         let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
         if piece.len() <= SMALL {
-            merge_small::<S>(vocab.pairs(), piece, byte_pair, out);
+            let mut small = SmallMerge::new(piece, byte_pair);
+            while small.step::<S>(vocab.pairs()) {}
+            small.write(out);
         } else {
             self.run::<S>(vocab.pairs(), piece, out, byte_pair);
         }
+    }
+
+    /// The same without the short cut for small pieces.
+    #[cfg(test)]
+    pub(super) fn merge_slowly(&mut self, vocab: &Vocab, piece: &[u8], out: &mut Vec<u32>) {
+        let pairs = vocab.pairs();
+        self.run::<Portable>(pairs, piece, out, |a, b| {
+            pairs.get::<Portable>(a.into(), b.into())
+        });
     }
 
     /// The same while the vocabulary is being built.
@@ -41,7 +53,9 @@ impl Merger {
     ) {
         let byte_pair = |a: u8, b: u8| pairs.get::<Portable>(a.into(), b.into());
         if piece.len() <= SMALL {
-            merge_small::<Portable>(pairs, piece, byte_pair, out);
+            let mut small = SmallMerge::new(piece, byte_pair);
+            while small.step::<Portable>(pairs) {}
+            small.write(out);
         } else {
             self.run::<Portable>(pairs, piece, out, byte_pair);
         }
@@ -70,28 +84,29 @@ impl Merger {
     }
 
     /// Quadratic, but on a few cache lines.
+    #[inline(always)]
     fn scan<S: Lanes>(&mut self, pairs: &PairTable) {
         let (parts, ranks) = (&mut self.parts, &mut self.ranks);
         loop {
-            let mut best = NONE;
-            let mut at = 0;
-            for (i, &rank) in ranks.iter().enumerate() {
-                if rank < best {
-                    (best, at) = (rank, i);
-                }
-            }
-            if best == NONE {
+            // The place below the rank: the smallest is also the leftmost, in one comparison.
+            let keys = ranks
+                .iter()
+                .enumerate()
+                .map(|(at, &rank)| u64::from(rank) << 32 | at as u64);
+            let best = keys.min().unwrap_or(u64::MAX);
+            let (rank, at) = ((best >> 32) as u32, best as u32 as usize);
+            if rank >= NONE {
                 return;
             }
-            parts[at] = best;
+            parts[at] = rank;
             parts.remove(at + 1);
             ranks.remove(at);
             if at > 0 {
-                ranks[at - 1] = pairs.get::<S>(parts[at - 1], best);
+                ranks[at - 1] = pairs.get::<S>(parts[at - 1], rank);
             }
             ranks[at] = parts
                 .get(at + 1)
-                .map_or(NONE, |&right| pairs.get::<S>(best, right));
+                .map_or(NONE, |&right| pairs.get::<S>(rank, right));
         }
     }
 
@@ -146,63 +161,5 @@ impl Merger {
             out.push(parts[at]);
             at = next[at] as usize;
         }
-    }
-}
-
-/// Bytes of a piece that [`merge_small`] takes.
-const SMALL: usize = 16;
-
-/// The same for a piece of up to sixteen bytes, on the stack.
-///
-/// A part stays where its first byte was; a key is the rank of a part with its right neighbour
-/// above the part's place, so that the smallest key is also the leftmost.
-#[inline(always)]
-fn merge_small<S: Lanes>(
-    pairs: &PairTable,
-    piece: &[u8],
-    byte_pair: impl Fn(u8, u8) -> u32,
-    out: &mut Vec<u32>,
-) {
-    let mut parts = [0u32; SMALL];
-    let mut keys = [u32::MAX; SMALL];
-    let key = |rank: u32, at: usize| rank << 4 | at as u32;
-    for (at, &byte) in piece.iter().enumerate().take(SMALL) {
-        parts[at] = u32::from(byte);
-    }
-    for (at, two) in piece.windows(2).enumerate().take(SMALL) {
-        keys[at] = key(byte_pair(two[0], two[1]), at);
-    }
-    let mut live = (1u32 << piece.len()) - 1;
-    loop {
-        let best = S::smallest(&keys);
-        let rank = best >> 4;
-        if rank >= NONE {
-            break;
-        }
-        let at = best as usize & (SMALL - 1);
-        let above = live & (u32::MAX << at << 1);
-        let gone = above.trailing_zeros() as usize & (SMALL - 1);
-        let further = above & above.wrapping_sub(1);
-        live ^= 1 << gone;
-        parts[at] = rank;
-        keys[gone] = u32::MAX;
-        let after = parts[further.trailing_zeros() as usize & (SMALL - 1)];
-        let below = live & !(u32::MAX << at);
-        let before = (31 - (below | 1).leading_zeros()) as usize & (SMALL - 1);
-        // Both look-ups at once, needed or not: the memory works on them side by side.
-        let right = pairs.get::<S>(rank, after);
-        let left = pairs.get::<S>(parts[before], rank);
-        keys[at] = if further == 0 {
-            u32::MAX
-        } else {
-            key(right, at)
-        };
-        if below != 0 {
-            keys[before] = key(left, before);
-        }
-    }
-    while live != 0 {
-        out.push(parts[live.trailing_zeros() as usize & (SMALL - 1)]);
-        live &= live - 1;
     }
 }
