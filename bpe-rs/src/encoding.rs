@@ -1,12 +1,11 @@
 //! An encoding: vocabulary, pattern and special tokens under one name.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
 use crate::decode::decode_into;
-use crate::encode::{count, encode_into, Scratch, DEFAULT_CACHE_BYTES};
+use crate::encode::{count, encode_into, Pool};
 use crate::error::{Error, Result};
 use crate::pretokenize::Pretokenizer;
 use crate::special::{Finder, SpecialTokens};
@@ -108,18 +107,12 @@ impl Encoding {
 
     /// Bound the caches of each thread to about `bytes`, and forget what they hold.
     pub fn set_cache_limit(&self, bytes: usize) {
-        self.pool.cache_limit.store(bytes, Ordering::Relaxed);
-        if let Ok(mut idle) = self.pool.idle.lock() {
-            idle.clear();
-        }
+        self.pool.set_limit(bytes);
     }
 
     /// Bytes that the caches of idle threads hold.
     pub fn cache_bytes(&self) -> usize {
-        self.pool
-            .idle
-            .lock()
-            .map_or(0, |idle| idle.iter().map(Scratch::cache_bytes).sum())
+        self.pool.bytes()
     }
 
     /// Append the bytes of `ids`, special ones included, to `out`.
@@ -206,42 +199,6 @@ impl Encoding {
             }
             hash.0.finalize().into()
         })
-    }
-}
-
-/// Buffers and caches that no call uses at the moment.
-#[derive(Debug)]
-struct Pool {
-    idle: Mutex<Vec<Scratch>>,
-    cache_limit: AtomicUsize,
-}
-
-/// More idle caches than this are dropped: a burst of threads must not keep memory for ever.
-const IDLE: usize = 64;
-
-impl Default for Pool {
-    fn default() -> Self {
-        Self {
-            idle: Mutex::default(),
-            cache_limit: AtomicUsize::new(DEFAULT_CACHE_BYTES),
-        }
-    }
-}
-
-impl Pool {
-    /// Run `work` with buffers of its own.
-    fn with<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
-        // Never wait: after a fork the thread that held the lock may not exist.
-        let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.pop());
-        let mut scratch =
-            idle.unwrap_or_else(|| Scratch::new(self.cache_limit.load(Ordering::Relaxed)));
-        let result = work(&mut scratch);
-        if let Ok(mut idle) = self.idle.try_lock() {
-            if idle.len() < IDLE {
-                idle.push(scratch);
-            }
-        }
-        result
     }
 }
 

@@ -173,13 +173,20 @@ impl<E: Entry, const WAYS: usize> Table<E, WAYS> {
     /// Put `entry` into its line: at `slot` itself, moving what is there aside if that would
     /// rather be elsewhere too.
     fn insert(&mut self, entry: E, seeds: Seeds) {
-        if 2 * self.used >= self.entries.len() && self.entries.len() < self.limit {
+        let find_free = |this: &Self, slot: usize| {
+            (0..WAYS)
+                .map(|way| slot ^ way)
+                .find(|&at| !this.entries[at].used())
+        };
+        let mut slot = self.slot(entry.hash(seeds));
+        let mut free = find_free(self, slot);
+        // A line is full: time to grow, unless only this line is.
+        let load = if free.is_none() { 8 } else { 2 };
+        if self.entries.len() < self.limit && load * self.used >= self.entries.len() {
             self.grow(seeds);
+            slot = self.slot(entry.hash(seeds));
+            free = find_free(self, slot);
         }
-        let slot = self.slot(entry.hash(seeds));
-        let free = (0..WAYS)
-            .map(|way| slot ^ way)
-            .find(|&at| !self.entries[at].used());
         let at = free.unwrap_or_else(|| {
             self.victim = self.victim % (WAYS - 1).max(1) + 1;
             slot ^ (self.victim % WAYS)

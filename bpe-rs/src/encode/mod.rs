@@ -2,12 +2,16 @@
 
 mod batch;
 mod cache;
+#[cfg(test)]
+mod checks;
+mod pool;
 pub mod threads;
 mod value;
 
 use batch::{Batch, BATCH};
 use cache::Cache;
 pub use cache::DEFAULT_CACHE_BYTES;
+pub use pool::Pool;
 
 use crate::error::{Error, Result};
 use crate::pretokenize::{Pretokenizer, Scanner};

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::encode::{encode_into, encode_piece, Scratch};
+use crate::encode::{encode_into, PieceEncoder, Pool};
 use crate::error::{Error, Result};
 use crate::format::{byte_level, BpeModel};
 use crate::pretokenize::Pretokenizer;
@@ -20,10 +20,12 @@ pub(super) struct Model {
     by_id: HashMap<u32, u32>,
     /// Which bytes are tokens; `None` where all are.
     known_bytes: Option<Box<[bool; 256]>>,
+    /// Caches of `vocab`.
+    pool: Pool,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static PIECES: RefCell<PieceEncoder> = RefCell::default();
 }
 
 impl Model {
@@ -79,6 +81,7 @@ impl Model {
             by_token,
             by_id,
             known_bytes,
+            pool: Pool::default(),
         })
     }
 
@@ -114,14 +117,15 @@ impl Model {
         text: &str,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
-        SCRATCH.with_borrow_mut(|scratch| encode_into(&self.vocab, pattern, text, scratch, ids))
+        self.pool
+            .with(|scratch| encode_into(&self.vocab, pattern, text, scratch, ids))
     }
 
     /// Appends the ids of one piece.
     pub(super) fn encode_piece(&self, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
-        SCRATCH.with_borrow_mut(|scratch| {
+        PIECES.with_borrow_mut(|pieces| {
             let Some(known) = &self.known_bytes else {
-                return encode_piece(&self.vocab, scratch, piece, ids);
+                return pieces.encode(&self.vocab, piece, ids);
             };
             if let Some(id) = self.vocab.whole_piece(piece) {
                 ids.push(id);
@@ -133,7 +137,7 @@ impl Model {
                 .copied()
                 .filter(|&byte| known[byte as usize])
                 .collect();
-            encode_piece(&self.vocab, scratch, &piece, ids)
+            pieces.encode(&self.vocab, &piece, ids)
         })
     }
 }

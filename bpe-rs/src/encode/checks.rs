@@ -1,0 +1,107 @@
+//! The caches against merging every piece anew.
+
+use super::*;
+use crate::registry::published;
+use crate::simd::Level;
+
+fn slowly(name: &str, text: &str) -> Vec<u32> {
+    let encoding = published(name).unwrap();
+    let (mut pieces, mut ids) = (PieceEncoder::default(), Vec::new());
+    encoding
+        .pattern()
+        .engine()
+        .pieces(text, &mut |piece| {
+            pieces
+                .encode(encoding.vocab(), &text.as_bytes()[piece], &mut ids)
+                .unwrap();
+        })
+        .unwrap();
+    ids
+}
+
+/// Words of every length and script, new ones and old ones.
+fn sample(words: usize) -> String {
+    let parts = [
+        "the", " in", "ter", "ña", "tion", "你好", "мир", "\n", " ", "1234", "!", "\0", "x", "🙂",
+        "é",
+    ];
+    let mut state = 5u64;
+    let mut text = String::new();
+    for _ in 0..words {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        text += parts[(state >> 33) as usize % parts.len()];
+        if state >> 60 == 0 {
+            text += &"ab".repeat((state >> 40) as usize % 300);
+        }
+    }
+    text
+}
+
+#[test]
+fn caches_change_nothing() {
+    let text = sample(40_000);
+    for name in ["r50k_base", "cl100k_base", "o200k_base"] {
+        let encoding = published(name).unwrap();
+        let want = slowly(name, &text);
+        for level in Level::available() {
+            level.force();
+            // Large, small and hardly any.
+            for limit in [32 << 20, 1 << 16, 0] {
+                let mut scratch = Scratch::new(limit);
+                for _ in 0..2 {
+                    let mut ids = Vec::new();
+                    let (vocab, pattern) = (encoding.vocab(), encoding.pattern());
+                    encode_into(vocab, pattern, &text, &mut scratch, &mut ids).unwrap();
+                    assert!(ids == want, "{name} {level:?} {limit}");
+                    assert_eq!(
+                        count(vocab, pattern, &text, &mut scratch).unwrap(),
+                        want.len()
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn caches_stay_within_their_limit() {
+    let encoding = published("r50k_base").unwrap();
+    let limit = 2 << 20;
+    let mut scratch = Scratch::new(limit);
+    let mut ids = Vec::new();
+    for round in 0..40 {
+        let text: String = (0..20_000)
+            .map(|i| format!(" word{round}x{i} longer-{i}-{round}-é"))
+            .collect();
+        ids.clear();
+        encode_into(
+            encoding.vocab(),
+            encoding.pattern(),
+            &text,
+            &mut scratch,
+            &mut ids,
+        )
+        .unwrap();
+        assert!(
+            scratch.cache_bytes() < 2 * limit,
+            "{}",
+            scratch.cache_bytes()
+        );
+    }
+}
+
+#[test]
+fn long_pieces_take_time_in_proportion() {
+    // Not timed: a quadratic way would take hours on these.
+    let encoding = published("cl100k_base").unwrap();
+    for part in ["a", " ", "0", "ab", "\u{4f60}", "\u{301}", "'s"] {
+        let text = part.repeat(1_000_000 / part.len());
+        let mut ids = Vec::new();
+        encoding.encode_ordinary(&text, &mut ids).unwrap();
+        let mut bytes = Vec::new();
+        encoding.decode(&ids, &mut bytes).unwrap();
+        assert_eq!(bytes, text.as_bytes());
+    }
+}

@@ -1,0 +1,58 @@
+//! Buffers and caches, kept between calls.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Scratch, DEFAULT_CACHE_BYTES};
+
+/// Buffers and caches of one vocabulary that no call uses at the moment. Calls of several threads
+/// each get their own.
+#[derive(Debug)]
+pub struct Pool {
+    idle: Mutex<Vec<Scratch>>,
+    cache_limit: AtomicUsize,
+}
+
+/// More idle caches than this are dropped: a burst of threads must not keep memory for ever.
+const IDLE: usize = 64;
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            idle: Mutex::default(),
+            cache_limit: AtomicUsize::new(DEFAULT_CACHE_BYTES),
+        }
+    }
+}
+
+impl Pool {
+    /// Run `work` with buffers of its own.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
+        // Never wait: after a fork the thread that held the lock may not exist.
+        let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.pop());
+        let mut scratch =
+            idle.unwrap_or_else(|| Scratch::new(self.cache_limit.load(Ordering::Relaxed)));
+        let result = work(&mut scratch);
+        if let Ok(mut idle) = self.idle.try_lock() {
+            if idle.len() < IDLE {
+                idle.push(scratch);
+            }
+        }
+        result
+    }
+
+    /// Bound the caches of each thread to about `bytes`, and forget what idle ones hold.
+    pub fn set_limit(&self, bytes: usize) {
+        self.cache_limit.store(bytes, Ordering::Relaxed);
+        self.lock().clear();
+    }
+
+    /// Bytes that idle caches hold.
+    pub fn bytes(&self) -> usize {
+        self.lock().iter().map(Scratch::cache_bytes).sum()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Scratch>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
