@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bpe_rs import _core, _files
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from typing_extensions import Self
+
+    from bpe_rs.tiktoken._tiktoken import CoreBPE
+
+T = TypeVar("T")
 
 _loaded: dict[str, Encoding] = {}
 _lock = threading.Lock()
@@ -60,36 +66,119 @@ class Encoding(_core.Encoding):
     "llama3", "qwen2"). Published encodings come from `get_encoding`.
     """
 
-    @property
+    @cached_property
     def special_tokens_set(self) -> set[str]:
         """The special tokens' texts."""
-        return set(self.special_tokens)
+        return set(self._special_tokens)
 
     @property
     def n_vocab(self) -> int:
-        """The highest id plus one."""
+        """The highest id plus one; ids in between need not all exist."""
         return self.max_token_value + 1
 
     @property
     def eot_token(self) -> int:
         """The id of `<|endoftext|>`. Raises `KeyError` where there is none."""
-        return self.special_tokens["<|endoftext|>"]
+        return self._special_tokens["<|endoftext|>"]
 
     def is_special_token(self, token: int) -> bool:
         """Whether `token` is the id of a special token."""
-        return token in self.special_tokens.values()
+        return token in self._special_token_values
+
+    def encode_with_unstable(
+        self,
+        text: str,
+        *,
+        allowed_special: Literal["all"] | Collection[str] | None = None,
+        disallowed_special: Literal["all"] | Collection[str] | None = None,
+    ) -> tuple[list[int], list[list[int]]]:
+        """The ids that stay whatever follows `text`, and every way in which ids may cover the
+        rest of it. Errors as `encode`.
+
+        >>> enc = get_encoding("gpt2")
+        >>> stable, ways = enc.encode_with_unstable("hello fanta")
+        >>> stable, " fantastic" in [enc.decode(way) for way in ways]
+        ([31373], True)
+        """
+        return _core.encode_with_unstable(self, text, allowed_special, disallowed_special)
 
     def decode_tokens_bytes(self, tokens: Iterable[int]) -> list[bytes]:
         """The bytes of each token. Raises `KeyError` for an id that is no token."""
         return [self.decode_single_token_bytes(token) for token in tokens]
 
-    def decode_batch(self, batch: Sequence[Sequence[int]], *, errors: str = "replace") -> list[str]:
-        """`decode` of each row."""
-        return [self.decode(row, errors) for row in batch]
+    def decode_with_offsets(self, tokens: Iterable[int]) -> tuple[str, list[int]]:
+        """The text of `tokens`, and where in it each of them starts; one that starts inside a
+        character counts from that character.
 
-    def decode_bytes_batch(self, batch: Sequence[Sequence[int]]) -> list[bytes]:
-        """`decode_bytes` of each row."""
-        return [self.decode_bytes(row) for row in batch]
+        Raises `KeyError` for an id that is no token, `UnicodeDecodeError` for bytes that are no
+        UTF-8.
+
+        >>> get_encoding("gpt2").decode_with_offsets([31373, 995])
+        ('hello world', [0, 5])
+        """
+        return with_offsets(self.decode_tokens_bytes(tokens))
+
+    def decode_batch(
+        self,
+        batch: Iterable[Sequence[int]],
+        *,
+        errors: str = "replace",
+        num_threads: int | None = None,
+    ) -> list[str]:
+        """`decode` of each row, of long ones on up to `num_threads` threads (None: all cores)."""
+        return _map_rows(lambda row: self.decode(row, errors), batch, num_threads)
+
+    def decode_bytes_batch(
+        self, batch: Iterable[Sequence[int]], *, num_threads: int | None = None
+    ) -> list[bytes]:
+        """`decode_bytes` of each row, threads as in `decode_batch`."""
+        return _map_rows(self.decode_bytes, batch, num_threads)
+
+    # What is private in tiktoken, and used by programs all the same.
+
+    @property
+    def _pat_str(self) -> str:
+        return self.pat_str
+
+    @cached_property
+    def _mergeable_ranks(self) -> dict[bytes, int]:
+        return self.mergeable_ranks
+
+    @cached_property
+    def _special_tokens(self) -> dict[str, int]:
+        return self.special_tokens
+
+    @cached_property
+    def _special_token_values(self) -> set[int]:
+        return set(self._special_tokens.values())
+
+    @cached_property
+    def _core_bpe(self) -> CoreBPE:
+        from bpe_rs.tiktoken._tiktoken import CoreBPE
+
+        return CoreBPE._of(self)
+
+    def _encode_single_piece(self, text_or_bytes: str | bytes) -> list[int]:
+        """Ids of a text that the pattern does not cut."""
+        if isinstance(text_or_bytes, str):
+            text_or_bytes = text_or_bytes.encode("utf-8")
+        return _core.encode_single_piece(self, text_or_bytes)
+
+    def _encode_only_native_bpe(self, text: str) -> list[int]:
+        """The same as `encode_ordinary`."""
+        return self.encode_ordinary(text)
+
+    def _encode_bytes(self, text: bytes) -> list[int]:
+        """Ids of bytes that need not be UTF-8."""
+        return _core.encode_bytes(self, text)
+
+    # Nothing of an encoding changes: a copy is the encoding itself.
+
+    def __copy__(self) -> Encoding:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Encoding:
+        return self
 
     @classmethod
     def from_file(
@@ -135,6 +224,33 @@ class Encoding(_core.Encoding):
             return _files.reduce(self)
         parts = (self.name, self.pat_str, self.mergeable_ranks, self.special_tokens)
         return _rebuild, (type(self), *parts)
+
+
+def with_offsets(parts: list[bytes]) -> tuple[str, list[int]]:
+    """The text of tokens, and the character that each of them starts at or in."""
+    offsets = []
+    characters = 0
+    for part in parts:
+        inside = 0x80 <= part[0] < 0xC0
+        offsets.append(max(0, characters - inside))
+        characters += sum(not 0x80 <= byte < 0xC0 for byte in part)
+    return b"".join(parts).decode("utf-8", errors="strict"), offsets
+
+
+# Below so many ids a row, handing it to another thread costs more than decoding it.
+_ROW_FOR_A_THREAD = 1 << 14
+
+
+def _map_rows(
+    decode: Callable[[Sequence[int]], T], batch: Iterable[Sequence[int]], num_threads: int | None
+) -> list[T]:
+    if num_threads is not None and num_threads < 1:
+        raise ValueError(f"expected num_threads >= 1, got {num_threads}")
+    rows = list(batch)
+    if num_threads == 1 or sum(len(row) for row in rows) < _ROW_FOR_A_THREAD * len(rows):
+        return [decode(row) for row in rows]
+    with ThreadPoolExecutor(num_threads) as pool:
+        return list(pool.map(decode, rows))
 
 
 def _rebuild(

@@ -31,8 +31,9 @@ class WordTokenizer(_core.WordTokenizer):
     words consist of after the last merge, sorted by length (`</w>` counts as one) and then by
     frequency, both descending; encoding takes the longest token anywhere in a word first, then
     goes on left and right of it, so that a rare word can need a character that no token is
-    (`</u>`), even one of the training text. `form="standard"`: `</w>` is attached to the last character,
-    merges are applied in order (arXiv:1508.07909; Hugging Face's `end_of_word_suffix`).
+    (`</u>`), even one of the training text. `form="standard"`: `</w>` is attached to the last
+    character, merges are applied in order (arXiv:1508.07909; Hugging Face's
+    `end_of_word_suffix`).
 
     >>> tokenizer = WordTokenizer.train("low low lower lowest newest", num_merges=4)
     >>> tokenizer.tokens("low newest")
