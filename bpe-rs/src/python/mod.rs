@@ -13,7 +13,12 @@ mod words;
 
 use pyo3::prelude::*;
 
-#[pymodule]
+// Free-threaded interpreters may keep the GIL off. Most classes are `frozen`: Python shares
+// references to them, and what changes behind these (caches, tables built when first needed) lies
+// in `OnceLock`, atomics or a mutex. The few others are guarded by PyO3's borrow flags, which are
+// atomic: two threads at once get an exception, not a race. There is no `static mut`.
+// `tests/test_threads.py` makes calls of all kinds at once, on whichever interpreter runs it.
+#[pymodule(gil_used = false)]
 mod _core {
     use pyo3::prelude::*;
 
