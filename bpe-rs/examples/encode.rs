@@ -25,7 +25,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         encoding.decode(&ids, &mut back)?;
         assert_eq!(back, text.as_bytes(), "decoding gives the text back");
         let ratio = text.len() as f64 / ids.len().max(1) as f64;
-        println!("{path}: {} tokens, {} bytes, {ratio:.2} bytes a token", ids.len(), text.len());
+        println!(
+            "{path}: {} tokens, {} bytes, {ratio:.2} bytes a token",
+            ids.len(),
+            text.len()
+        );
     }
     Ok(())
 }

@@ -22,8 +22,9 @@ def test_stubs_are_true(tmp_path: Path) -> None:
     """mypy's stubtest compares `_core.pyi` with the extension module itself."""
     pytest.importorskip("mypy", reason="mypy is in the dev group")
     command = [sys.executable, "-m", "mypy.stubtest", "bpe_rs._core", "--ignore-missing-stub"]
-    allowed = CRATE / "tests" / "stubtest-allowlist.txt"
-    command += ["--allowlist", str(allowed), "--concise"]
+    # A class laid out by Rust cannot share a base with another one: a matter of PEP 800, which
+    # type checkers do not know yet.
+    command += ["--ignore-disjoint-bases", "--concise"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -731,7 +731,6 @@ def test_without_tiktoken_installed(tmp_path: Path) -> None:
 # ---- inputs that break others (see also test_encoding.py)
 
 
-@pytest.mark.xfail(reason="until the hand-written pre-tokenizers land", strict=False)
 def test_a_million_spaces() -> None:
     text = " " * 1_300_000 + "x"
     enc = ours.get_encoding("gpt2")

@@ -3,7 +3,7 @@
 import builtins
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, overload
+from typing import Any, Literal, TypeAlias, TypedDict, final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -112,6 +112,7 @@ class Encoding:
     def decode(self, tokens: _Ids, errors: str = "replace") -> str: ...
     def token_byte_values(self) -> list[bytes]: ...
 
+@final
 class WordCounter:
     def __new__(cls, pattern: str, special_tokens: list[str], threads: int) -> WordCounter: ...
     def add_texts(
@@ -123,6 +124,7 @@ class WordCounter:
     def add_words(self, words: list[tuple[bytes, int]]) -> None: ...
     def finish(self) -> WordCounts: ...
 
+@final
 class WordCounts:
     def __len__(self) -> int: ...
     @property
@@ -184,6 +186,7 @@ _Truncation: TypeAlias = tuple[int, int, str, str] | None
 _Padding: TypeAlias = tuple[int | None, int | None, int, int, str, str] | None
 _TokenArgs: TypeAlias = tuple[str, bool, bool, bool, bool, bool]
 
+@final
 class HfTokenizer:
     @staticmethod
     def from_str(text: str) -> tuple[HfTokenizer, _Truncation, _Padding]: ...
@@ -232,6 +235,7 @@ class HfTokenizer:
     def pre_tokenize_str(self, text: str) -> list[tuple[str, tuple[int, int]]]: ...
     def tokenize_piece(self, piece: str) -> list[tuple[int, str, tuple[int, int]]]: ...
 
+@final
 class HfEncoding:
     def __new__(cls) -> HfEncoding: ...
     def __len__(self) -> int: ...

@@ -18,6 +18,9 @@ class WordCounts:
     Counts of the parts of a corpus, made anywhere, give by `merge` the counts of the whole, and
     `train` learns the same merges from them as from the text. Made by `count_words`,
     `WordCounts.load` or `WordCounts.from_mapping`; can be pickled.
+
+    >>> count_words(["a b"]).merge(count_words(["b c"]))
+    <WordCounts 4 words, 4 in all, pattern 'gpt2'>
     """
 
     __slots__ = ("_counts",)
@@ -155,6 +158,9 @@ def count_words(
     separate texts and are not counted. `num_threads`: all cores if None.
     Raises OSError for a file that cannot be read, ValueError for one that is not what it should
     be, TypeError for a text that is neither str nor bytes.
+
+    >>> len(count_words(["the cat and the hat"]))
+    5
     """
     counter = _core.WordCounter(pattern, distinct(special_tokens), _threads(num_threads))
     report = reporter_of(progress)

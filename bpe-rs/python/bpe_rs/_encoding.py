@@ -25,7 +25,11 @@ _lock = threading.Lock()
 
 
 def list_encoding_names() -> list[str]:
-    """Names that `get_encoding` knows."""
+    """Names that `get_encoding` knows.
+
+    >>> "o200k_base" in list_encoding_names()
+    True
+    """
     return _core.list_encoding_names()
 
 
@@ -33,6 +37,9 @@ def get_encoding(encoding_name: str) -> Encoding:
     """The published encoding of that name, one object a process; its tables are in the wheel.
 
     Raises `ValueError` for a name that is not in `list_encoding_names()`.
+
+    >>> get_encoding("gpt2").encode("hello world")
+    [31373, 995]
     """
     found = _loaded.get(encoding_name)
     if found is not None:
@@ -52,6 +59,9 @@ def encoding_for_model(model_name: str) -> Encoding:
     """The encoding that a published model uses.
 
     Raises `KeyError` for a model that is not known.
+
+    >>> encoding_for_model("gpt-4o").name
+    'o200k_base'
     """
     from bpe_rs._models import encoding_name_for_model
 

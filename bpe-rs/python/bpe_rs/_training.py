@@ -87,6 +87,10 @@ def train(
     special tokens.
     Warns when the text has fewer merges than `vocab_size` asks for. Raises ValueError for a
     vocabulary too small for its bytes and special tokens, and for a source without text.
+
+    >>> encoding = train(["low lower lowest"], vocab_size=258)
+    >>> encoding.decode_tokens_bytes(encoding.encode("slow"))
+    [b's', b'low']
     """
     specials = distinct(special_tokens)
     sizes = [vocab_size] if isinstance(vocab_size, int) else list(vocab_size)
