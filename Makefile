@@ -78,6 +78,7 @@ kernel-table: setup ## registers, shared memory, instruction counts of every att
 .PHONY: test-kernels-full
 test-kernels-full: setup ## every kernel feature in every dtype, every compiled configuration (an hour)
 	GPTPY_KERNEL_TESTS=full $(RUN) pytest tests/kernels --timeout 7200
+
 .PHONY: wheels
 wheels: toolchain $(filter .uv/bin/uv,$(UV)) ## build the wheels, check them, try them on every CPython here (WHEELS_ARGS=--download: torch too)
 	PATH="$(abspath $(dir $(UV))):$$PATH" $(UV) run --no-project python release/wheels.py $(WHEELS_ARGS)
