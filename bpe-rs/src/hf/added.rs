@@ -14,6 +14,8 @@ use crate::format::AddedToken;
 pub struct AddedVocab {
     by_id: HashMap<u32, AddedToken>,
     by_content: HashMap<String, u32>,
+    /// What a token is called that normalisation changes, as Hugging Face's engine has it.
+    normalized_content: HashMap<u32, String>,
     /// Matched in the text as it came.
     raw: Matcher,
     /// Matched in the normalised text.
@@ -44,6 +46,12 @@ impl AddedVocab {
             vocab.by_content.insert(token.content.clone(), token.id);
             vocab.by_id.insert(token.id, token);
         }
+        for token in vocab.by_id.values().filter(|token| token.normalized) {
+            let content = normalizers.apply(&token.content);
+            if content != token.content {
+                vocab.normalized_content.insert(token.id, content);
+            }
+        }
         let (normalized, raw): (Vec<_>, Vec<_>) = vocab
             .sorted()
             .into_iter()
@@ -64,6 +72,14 @@ impl AddedVocab {
     /// The token with this id.
     pub fn get(&self, id: u32) -> Option<&AddedToken> {
         self.by_id.get(&id)
+    }
+
+    /// The string of the token with this id: its content as it is matched.
+    pub fn string(&self, id: u32) -> Option<&str> {
+        let normalized = self.normalized_content.get(&id);
+        normalized
+            .or_else(|| self.by_id.get(&id).map(|token| &token.content))
+            .map(String::as_str)
     }
 
     /// The id of the token with this content.

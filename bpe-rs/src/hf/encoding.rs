@@ -531,8 +531,8 @@ fn trimmed(
     let (mut start, mut end) = offset;
     if leading > 0 {
         // A word of a pre-tokenized input begins at 0 without being the first token.
-        if add_prefix_space && (first || start == 0) {
-            leading -= 1;
+        if add_prefix_space && (first || start == 0) && leading == 1 {
+            leading = 0;
         }
         start = (start + leading).min(end);
     }

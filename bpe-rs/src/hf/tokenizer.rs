@@ -279,8 +279,7 @@ impl Tokenizer {
 
     /// The string of an id.
     pub fn id_to_token(&self, id: u32) -> Option<&str> {
-        let added = self.parts.added.get(id).map(|token| token.content.as_str());
-        added.or_else(|| self.model.token(id))
+        self.parts.added.string(id).or_else(|| self.model.token(id))
     }
 
     /// Encodes one input or a pair: truncation, special tokens; no padding.
