@@ -44,6 +44,13 @@ test: setup ## run all tests: Rust, Python, doctests, the README's examples
 	$(RUN) pytest --doctest-modules gptpy triton_kernels/gptpy_kernels bpe-rs/python/bpe_rs
 	$(RUN) python -m doctest -o ELLIPSIS -o NORMALIZE_WHITESPACE README.md && echo "README examples: ok"
 
+# In an environment of its own: the projects bring some two hundred packages.
+.PHONY: test-clients
+test-clients: export UV_PROJECT_ENVIRONMENT := .venv-clients
+test-clients: toolchain $(filter .uv/bin/uv,$(UV)) ## run other projects (datasets, langchain, llama_index, trl, lm-eval ...) on our tokenizer
+	@$(UV) sync --quiet --python $(PYTHON) --group clients
+	GPTPY_CLIENTS=1 $(RUN) pytest tests/clients $(PYTEST_ARGS)
+
 .PHONY: lint
 lint: setup ## formatting, lints and types of Python and Rust
 	$(RUN) ruff format --check $(SOURCES)

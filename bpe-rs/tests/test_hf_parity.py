@@ -88,7 +88,7 @@ def both_copies(pair: Both) -> Both:
 @pytest.mark.parametrize("strategy", ["longest_first", "only_first", "only_second"])
 def test_truncation_and_padding(pair: Both, strategy: str, direction: str) -> None:
     theirs, ours = both_copies(pair)
-    for max_length, stride in ((0, 0), (3, 0), (5, 1), (8, 2), (21, 5), (1000, 7)):
+    for max_length, stride in ((0, 0), (3, 0), (8, 2), (21, 5)):
         for tokenizer in (theirs, ours):
             tokenizer.enable_truncation(
                 max_length, stride=stride, strategy=strategy, direction=direction
@@ -98,8 +98,9 @@ def test_truncation_and_padding(pair: Both, strategy: str, direction: str) -> No
             )
         assert ours.truncation == theirs.truncation and ours.padding == theirs.padding
         assert ours.to_str() == theirs.to_str()
-        for text in hf_cases.TEXTS:
-            for args in ((text,), (text, hf_cases.TEXTS[7]), (hf_cases.TEXTS[8], text)):
+        # Overflowing parts of a pair are combined each with each: short texts are enough.
+        for text in hf_cases.TEXTS[::3]:
+            for args in ((text,), (text, hf_cases.TEXTS[7]), (hf_cases.TEXTS[8][:12], text)):
                 compare_or_both_refuse(theirs, ours, args)
 
 
@@ -239,7 +240,7 @@ texts = st.lists(
 
 
 @pytest.mark.parametrize("name", hf_cases.FAMILIES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(first=texts, second=texts)
 def test_any_text(name: str, first: str, second: str) -> None:
     theirs, ours = cached(name)
@@ -257,7 +258,7 @@ def cached(name: str) -> Both:
 
 
 @given(texts, texts, st.integers(0, 12), st.integers(0, 4), st.booleans(), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_truncation(
     first: str, second: str, max_length: int, stride: int, left: bool, template: bool
 ) -> None:

@@ -107,6 +107,9 @@ impl Splitter {
 
     /// The pieces of `text`.
     pub(super) fn pieces(&self, text: &str) -> Result<Vec<Piece>> {
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pieces: Vec<Range<usize>> = std::iter::once(0..text.len()).collect();
         let (mut next, mut found) = (Vec::new(), Vec::new());
         for step in &self.steps {

@@ -323,8 +323,10 @@ impl Tokenizer {
                 true => self.added_by_post_processor(second.is_some()),
                 false => 0,
             };
-            let room = truncation.max_length.saturating_sub(added);
-            post::truncate(&mut first, second.as_mut(), room, truncation)?;
+            // Special tokens that do not fit at all: Hugging Face's engine then truncates nothing.
+            if let Some(room) = truncation.max_length.checked_sub(added) {
+                post::truncate(&mut first, second.as_mut(), room, truncation)?;
+            }
         }
         let processor = self.parts.post_processor.as_ref();
         Ok(post::process(processor, first, second, add_special_tokens))
