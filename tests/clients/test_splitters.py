@@ -46,14 +46,13 @@ def test_langchain_on_transformers(transformers_pair: tuple[Any, Any], shakespea
 
 
 def test_llama_index(with_both: Both, shakespeare: str, multilingual: str, tmp_path: Path) -> None:
-    pytest.importorskip("llama_index.core")
-    from llama_index.core.node_parser import SentenceSplitter, TokenTextSplitter
+    parser = pytest.importorskip("llama_index.core.node_parser")
 
     def split(tiktoken: ModuleType) -> list[list[str]]:
         encode = tiktoken.get_encoding("cl100k_base").encode
         parsers = [
-            TokenTextSplitter(chunk_size=90, chunk_overlap=15, tokenizer=encode),
-            SentenceSplitter(
+            parser.TokenTextSplitter(chunk_size=90, chunk_overlap=15, tokenizer=encode),
+            parser.SentenceSplitter(
                 chunk_size=90,
                 chunk_overlap=15,
                 tokenizer=encode,
@@ -61,7 +60,7 @@ def test_llama_index(with_both: Both, shakespeare: str, multilingual: str, tmp_p
             ),
         ]
         texts = (shakespeare[:40_000], multilingual[:10_000])
-        return [parser.split_text(text) for parser in parsers for text in texts]
+        return [one.split_text(text) for one in parsers for text in texts]
 
     theirs, ours = with_both(split)
     assert ours == theirs and sum(map(len, ours)) > 300

@@ -65,20 +65,19 @@ def test_trl_sft(
 
 def test_lm_eval(transformers_pair: tuple[Any, Any], tiny_gpt2: Any, shakespeare: str) -> None:
     """`HFLM` gives the same likelihoods and greedy continuations."""
-    pytest.importorskip("lm_eval")
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
+    instance = pytest.importorskip("lm_eval.api.instance")
+    models = pytest.importorskip("lm_eval.models.huggingface")
 
     lines = [line for line in shakespeare.splitlines() if len(line) > 20][:24]
 
     def requests(kind: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
         return [
-            Instance(request_type=kind, doc={}, arguments=args, idx=index)
+            instance.Instance(request_type=kind, doc={}, arguments=args, idx=index)
             for index, args in enumerate(arguments)
         ]
 
     def evaluate(tokenizer: Any) -> list[Any]:
-        model = HFLM(
+        model = models.HFLM(
             pretrained=tiny_gpt2, tokenizer=tokenizer, backend="causal", device="cpu", batch_size=4
         )
         halves = [(line[: len(line) // 2], line[len(line) // 2 :]) for line in lines]
