@@ -89,3 +89,7 @@ test-kernels-full: setup ## every kernel feature in every dtype, every compiled 
 .PHONY: wheels
 wheels: toolchain $(filter .uv/bin/uv,$(UV)) ## build the wheels, check them, try them on every CPython here (WHEELS_ARGS=--download: torch too)
 	PATH="$(abspath $(dir $(UV))):$$PATH" $(UV) run --no-project python release/wheels.py $(WHEELS_ARGS)
+
+.PHONY: gpu-bench
+gpu-bench: ## measure the kernels on a GPU against SDPA, FlexAttention, FA3, or say why not
+	$(GPU_PYTHON) benches/gpu_bench.py

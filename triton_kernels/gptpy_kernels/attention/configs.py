@@ -168,6 +168,9 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         64: TileConfig(128, 128, 8, 3, tma=True),
         128: TileConfig(128, 128, 8, 3, tma=True),
     },
+    ("blackwell", 2, "forward", "everything"): {
+        64: TileConfig(128, 64, 8, 3, tma=True),
+    },
     ("blackwell", 2, "key_gradient", "causal"): {
         64: TileConfig(64, 128, 8, 2, tma=True),
         128: TileConfig(64, 64, 8, 2, tma=True),
@@ -177,24 +180,30 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         128: TileConfig(128, 128, 8, 2, tma=True),
     },
     ("large", 2, "forward", "causal"): {
+        32: TileConfig(128, 64, 4, 3),
         64: TileConfig(128, 64, 4, 3),
         128: TileConfig(128, 64, 8, 2),
+        256: TileConfig(64, 64, 8, 2),
     },
     ("large", 2, "forward", "everything"): {
         64: TileConfig(128, 64, 8, 3),
         128: TileConfig(64, 64, 8, 2),
     },
     ("large", 2, "key_gradient", "causal"): {
+        32: TileConfig(64, 64, 8, 2),
         64: TileConfig(32, 64, 4, 2),
         128: TileConfig(32, 64, 8, 2),
+        256: TileConfig(32, 32, 8, 1),
     },
     ("large", 2, "key_gradient", "everything"): {
         64: TileConfig(32, 32, 4, 2),
         128: TileConfig(32, 32, 4, 1),
     },
     ("large", 2, "query_gradient", "causal"): {
+        32: TileConfig(128, 64, 8, 3),
         64: TileConfig(128, 64, 8, 3),
         128: TileConfig(64, 64, 8, 2),
+        256: TileConfig(64, 64, 8, 2),
     },
     ("large", 2, "query_gradient", "everything"): {
         64: TileConfig(64, 64, 8, 2),
@@ -204,11 +213,23 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         64: TileConfig(32, 32, 8, 2),
         128: TileConfig(32, 32, 8, 2),
     },
+    ("large", 4, "forward", "everything"): {
+        64: TileConfig(32, 32, 8, 2),
+        128: TileConfig(32, 32, 8, 2),
+    },
     ("large", 4, "key_gradient", "causal"): {
         64: TileConfig(32, 32, 8, 1),
         128: TileConfig(16, 16, 8, 1),
     },
+    ("large", 4, "key_gradient", "everything"): {
+        64: TileConfig(16, 16, 4, 1),
+        128: TileConfig(16, 16, 8, 1),
+    },
     ("large", 4, "query_gradient", "causal"): {
+        64: TileConfig(32, 32, 8, 2),
+        128: TileConfig(16, 32, 8, 1),
+    },
+    ("large", 4, "query_gradient", "everything"): {
         64: TileConfig(32, 32, 8, 2),
         128: TileConfig(16, 32, 8, 1),
     },
@@ -216,12 +237,24 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         64: TileConfig(128, 64, 8, 3),
         128: TileConfig(128, 64, 8, 2),
     },
+    ("small", 2, "forward", "everything"): {
+        64: TileConfig(128, 64, 8, 3),
+        128: TileConfig(64, 32, 8, 2),
+    },
     ("small", 2, "key_gradient", "causal"): {
         64: TileConfig(32, 64, 8, 2),
         128: TileConfig(32, 64, 8, 2),
     },
+    ("small", 2, "key_gradient", "everything"): {
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(32, 64, 8, 1),
+    },
     ("small", 2, "query_gradient", "causal"): {
         64: TileConfig(128, 64, 8, 3),
+        128: TileConfig(64, 64, 8, 2),
+    },
+    ("small", 2, "query_gradient", "everything"): {
+        64: TileConfig(64, 64, 8, 2),
         128: TileConfig(64, 64, 8, 2),
     },
 }

@@ -125,7 +125,9 @@ HOPPER_KERNEL = "hopper_forward"
 
 
 def _hopper_specification(case: Case) -> tuple[dict[str, str], dict[str, Any]]:
-    from triton.experimental.gluon import language as gl
+    from triton.experimental.gluon import language
+
+    gl: Any = language
 
     dtype = {"bf16": gl.bfloat16, "fp16": gl.float16}[case.dtype]
 

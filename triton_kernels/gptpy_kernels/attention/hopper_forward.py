@@ -15,6 +15,7 @@ Gluon has no interpreter: this kernel is compiled in the tests, and compared onl
 # The body of a kernel is Gluon's dialect, not Python: arguments become constexpr or tensors.
 # pyright: reportArgumentType=false, reportGeneralTypeIssues=false, reportCallIssue=false
 # pyright: reportAttributeAccessIssue=false, reportOperatorIssue=false, reportIndexIssue=false
+# pyright: reportAssignmentType=false
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl

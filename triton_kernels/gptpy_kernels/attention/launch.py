@@ -150,7 +150,9 @@ def _hopper_kernel_applies(call: _Call) -> bool:
 
 
 def _launch_hopper(call: _Call, out: Tensor, lse: Tensor) -> None:
-    from triton.experimental.gluon import language as gl
+    from triton.experimental.gluon import language
+
+    gl: Any = language
 
     from .hopper_forward import hopper_forward_kernel
 
