@@ -69,6 +69,7 @@ def attention(
             cu_seqlens=cu_seqlens,
             key_padding_mask=key_padding_mask,
             dropout_p=dropout_p,
+            backend="triton",  # chosen and probed before: a CPU without an interpreter raises
         )
     if bias is None:
         simple = causal and q.shape[1] == k.shape[1]

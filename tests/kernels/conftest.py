@@ -1,7 +1,8 @@
 """Kernel tests run in Triton's interpreter on CPU tensors, or on a GPU (`make gpu-check`).
 
-Triton decides when it is imported whether its kernels are interpreted, so that is settled here,
-before any test module is.
+Triton decides when it is imported, and again when a kernel's module is, whether kernels are
+interpreted: so triton is imported here, before any test module, and every test in this folder runs
+with the variable set. Tests elsewhere do not see it.
 """
 
 import os
@@ -15,7 +16,30 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 
 DEVICE = os.environ.get("GPTPY_KERNEL_DEVICE", "cpu")
-os.environ["TRITON_INTERPRET"] = "1" if DEVICE == "cpu" else "0"
+MODE = "1" if DEVICE == "cpu" else "0"
+
+
+def _import_triton() -> None:
+    before = os.environ.get("TRITON_INTERPRET")
+    os.environ["TRITON_INTERPRET"] = MODE
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        pass  # the fixture below skips
+    finally:
+        if before is None:
+            del os.environ["TRITON_INTERPRET"]
+        else:
+            os.environ["TRITON_INTERPRET"] = before
+
+
+_import_triton()
+
+
+@pytest.fixture(autouse=True)
+def kernel_mode(monkeypatch):
+    """Interpreted or compiled, for every test in this folder."""
+    monkeypatch.setenv("TRITON_INTERPRET", MODE)
 
 
 # Sweeps over every entry and every dtype take an hour: `make test-kernels-full` asks for them.
@@ -33,16 +57,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _interpreter_ready() -> str | None:
     """Why kernels cannot be interpreted in this process, or None."""
-    if "triton" in sys.modules:
-        from triton.runtime.interpreter import InterpretedFunction
-
-        if not isinstance(sys.modules["triton"].language.sum, InterpretedFunction):
-            return "triton was imported without TRITON_INTERPRET=1; run pytest tests/kernels"
-        return None
-    try:
-        import triton  # noqa: F401
-    except ImportError:
+    if "triton" not in sys.modules:
         return "triton is not installed"
+    from triton.runtime.interpreter import InterpretedFunction
+
+    if not isinstance(sys.modules["triton"].language.sum, InterpretedFunction):
+        return "triton was imported without TRITON_INTERPRET=1; run pytest tests/kernels"
     return None
 
 
