@@ -79,12 +79,13 @@ impl Encoding {
             .with(|scratch| encode_into(&self.vocab, &self.pattern, text, scratch, out))
     }
 
-    /// How many ids [`Self::encode_ordinary`] would give.
+    /// How many ids [`Self::encode_ordinary`] would give; `None` as soon as there are more than
+    /// `limit`.
     ///
     /// Errors: as there.
-    pub fn count(&self, text: &str) -> Result<usize> {
+    pub fn count(&self, text: &str, limit: usize) -> Result<Option<usize>> {
         self.pool
-            .with(|scratch| count(&self.vocab, &self.pattern, text, scratch))
+            .with(|scratch| count(&self.vocab, &self.pattern, text, limit, scratch))
     }
 
     /// Append the ids of `text` to `out`; what `allowed` finds becomes special tokens.

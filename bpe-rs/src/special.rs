@@ -95,6 +95,11 @@ impl Finder {
         Self { strings, automaton }
     }
 
+    /// The strings.
+    pub fn strings(&self) -> impl Iterator<Item = &str> {
+        self.strings.iter().map(String::as_str)
+    }
+
     /// Start and text of the first occurrence at or after `from`.
     pub fn find<'a>(&'a self, text: &str, from: usize) -> Option<(usize, &'a str)> {
         let found = self.automaton.as_ref()?.find(&text[from..])?;

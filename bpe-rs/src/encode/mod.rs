@@ -82,18 +82,19 @@ pub fn encode_into(
     })
 }
 
-/// How many ids `text` has.
+/// How many ids `text` has; `None` as soon as there are more than `limit`.
 ///
 /// Errors: as [`encode_into`].
 pub fn count(
     vocab: &Vocab,
     pattern: &Pretokenizer,
     text: &str,
+    limit: usize,
     scratch: &mut Scratch,
-) -> Result<usize> {
+) -> Result<Option<usize>> {
     let Scratch { scanner, words } = scratch;
     let mut total = 0;
-    each_stretch(pattern, scanner, text, |base, bounds| {
+    let counted = each_stretch(pattern, scanner, text, |base, bounds| {
         words.each_batch(
             vocab,
             &text.as_bytes()[base..],
@@ -104,9 +105,19 @@ pub fn count(
                     .map(|value| value.count())
                     .sum::<usize>();
             },
-        )
-    })?;
-    Ok(total)
+        )?;
+        // An error is the way to stop early.
+        if total > limit {
+            Err(Error::interrupted())
+        } else {
+            Ok(())
+        }
+    });
+    if total > limit {
+        Ok(None)
+    } else {
+        counted.map(|()| Some(total))
+    }
 }
 
 /// Call `work(base, bounds)` for every stretch of pieces, until an error.

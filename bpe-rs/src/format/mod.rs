@@ -8,6 +8,7 @@ pub mod convert;
 mod fields;
 pub mod file;
 pub mod idfile;
+pub mod idwriter;
 mod model;
 pub mod params;
 pub(crate) mod regex;

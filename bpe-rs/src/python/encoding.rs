@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
+use super::lists::Ints;
 use super::special::{Finders, Policy};
 use super::text::{text, texts};
 use crate::encode::threads;
@@ -20,6 +21,7 @@ use crate::vocab::Vocab;
 /// Shorter texts are encoded while holding the GIL: giving it up and taking it back costs more.
 const RELEASE_FROM: usize = 4096;
 
+type WithOffsets<'py> = (Bound<'py, PyList>, Vec<(usize, usize)>);
 type BatchArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
 
 /// A vocabulary, a pattern and special tokens.
@@ -27,6 +29,8 @@ type BatchArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
 pub(super) struct Encoding {
     core: Arc<Core>,
     finders: Finders,
+    ints: Ints,
+    max_id: u32,
 }
 
 impl Encoding {
@@ -35,9 +39,12 @@ impl Encoding {
     }
 
     fn sharing(core: Arc<Core>) -> Self {
+        let max_id = core.max_token_value().unwrap_or(0);
         Self {
             core,
             finders: Finders::default(),
+            ints: Ints::default(),
+            max_id,
         }
     }
 
@@ -73,6 +80,18 @@ impl Encoding {
         }?)
     }
 
+    fn list<'py>(&self, py: Python<'py>, ids: &[u32]) -> PyResult<Bound<'py, PyList>> {
+        self.ints.list(py, ids, self.max_id)
+    }
+
+    fn lists<'py>(&self, py: Python<'py>, rows: &[Vec<u32>]) -> PyResult<Bound<'py, PyList>> {
+        let all = PyList::empty(py);
+        for row in rows {
+            all.append(self.list(py, row)?)?;
+        }
+        Ok(all)
+    }
+
     fn run(&self, text: &str, policy: Option<&Policy<'_>>) -> Result<Vec<u32>> {
         let mut ids = Vec::new();
         match policy.and_then(|policy| policy.allowed.finder()) {
@@ -80,6 +99,20 @@ impl Encoding {
             None => self.core.encode_ordinary(text, &mut ids)?,
         }
         Ok(ids)
+    }
+
+    fn count_up_to(
+        &self,
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+        limit: usize,
+        policy: &Policy<'_>,
+    ) -> PyResult<Option<usize>> {
+        let string = text(input)?;
+        let string = string.to_str()?;
+        policy.check(string)?;
+        let allowed = policy.allowed.finder();
+        Ok(py.detach(|| self.core.count_with_special(string, allowed, limit))?)
     }
 
     /// Ids of a batch.
@@ -215,23 +248,88 @@ impl Encoding {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn encode_ordinary(&self, py: Python<'_>, text: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
-        self.ids(py, text, None)
+    fn encode_ordinary<'py>(
+        &self,
+        py: Python<'py>,
+        text: &Bound<'_, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        self.list(py, &self.ids(py, text, None)?)
     }
 
     #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None))]
-    fn encode(
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        text: &Bound<'_, PyAny>,
+        allowed_special: Option<&Bound<'_, PyAny>>,
+        disallowed_special: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let policy = self.policy(allowed_special, disallowed_special)?;
+        self.list(py, &self.ids(py, text, Some(&policy))?)
+    }
+
+    /// How many ids `encode` gives.
+    #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None))]
+    fn count(
         &self,
         py: Python<'_>,
         text: &Bound<'_, PyAny>,
         allowed_special: Option<&Bound<'_, PyAny>>,
         disallowed_special: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Vec<u32>> {
-        self.ids(
+    ) -> PyResult<Option<usize>> {
+        self.count_up_to(
             py,
             text,
-            Some(&self.policy(allowed_special, disallowed_special)?),
+            usize::MAX,
+            &self.policy(allowed_special, disallowed_special)?,
         )
+    }
+
+    /// The same, or None as soon as there are more than `limit`.
+    #[pyo3(signature = (text, limit, *, allowed_special=None, disallowed_special=None))]
+    fn count_till_limit(
+        &self,
+        py: Python<'_>,
+        text: &Bound<'_, PyAny>,
+        limit: usize,
+        allowed_special: Option<&Bound<'_, PyAny>>,
+        disallowed_special: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<usize>> {
+        self.count_up_to(
+            py,
+            text,
+            limit,
+            &self.policy(allowed_special, disallowed_special)?,
+        )
+    }
+
+    /// Ids and the (start, end) of each in characters.
+    #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None))]
+    fn encode_with_offsets<'py>(
+        &self,
+        py: Python<'py>,
+        text: &Bound<'_, PyAny>,
+        allowed_special: Option<&Bound<'_, PyAny>>,
+        disallowed_special: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<WithOffsets<'py>> {
+        let policy = self.policy(allowed_special, disallowed_special)?;
+        let string = super::text::text(text)?;
+        let string = string.to_str()?;
+        policy.check(string)?;
+        let allowed = policy.allowed.finder();
+        let (ids, offsets) = py.detach(|| self.core.encode_with_offsets(string, allowed))?;
+        Ok((self.list(py, &ids)?, offsets))
+    }
+
+    /// Bound each thread's caches to about this many bytes; forgets what they hold.
+    fn set_cache_limit(&self, bytes: usize) {
+        self.core.set_cache_limit(bytes);
+    }
+
+    /// Bytes that the caches hold between calls.
+    #[getter]
+    fn cache_bytes(&self) -> usize {
+        self.core.cache_bytes()
     }
 
     #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None))]
@@ -247,30 +345,34 @@ impl Encoding {
             text,
             Some(&self.policy(allowed_special, disallowed_special)?),
         )?;
+        // A copy of a few ids is cheaper than an owner for their memory.
+        if ids.len() < RELEASE_FROM {
+            return Ok(PyArray1::from_slice(py, &ids));
+        }
         Ok(PyArray1::from_vec(py, ids))
     }
 
     #[pyo3(signature = (text, *, num_threads=None))]
-    fn encode_ordinary_batch(
+    fn encode_ordinary_batch<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         text: &Bound<'_, PyAny>,
         num_threads: Option<usize>,
-    ) -> PyResult<Vec<Vec<u32>>> {
-        self.batch(py, text, num_threads, None)
+    ) -> PyResult<Bound<'py, PyList>> {
+        self.lists(py, &self.batch(py, text, num_threads, None)?)
     }
 
     #[pyo3(signature = (text, *, num_threads=None, allowed_special=None, disallowed_special=None))]
-    fn encode_batch(
+    fn encode_batch<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         text: &Bound<'_, PyAny>,
         num_threads: Option<usize>,
         allowed_special: Option<&Bound<'_, PyAny>>,
         disallowed_special: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Vec<Vec<u32>>> {
+    ) -> PyResult<Bound<'py, PyList>> {
         let policy = self.policy(allowed_special, disallowed_special)?;
-        self.batch(py, text, num_threads, Some(&policy))
+        self.lists(py, &self.batch(py, text, num_threads, Some(&policy))?)
     }
 
     #[pyo3(signature = (text, *, num_threads=None, allowed_special=None, disallowed_special=None))]

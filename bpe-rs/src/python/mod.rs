@@ -5,6 +5,8 @@ mod errors;
 mod files;
 mod hf;
 mod hf_encoding;
+mod idfiles;
+mod lists;
 mod special;
 mod text;
 mod training;
@@ -28,6 +30,7 @@ mod _core {
         super::training::register(m)?;
         super::unstable::register(m)?;
         super::files::register(m)?;
+        super::idfiles::register(m)?;
         super::hf::register(m)?;
         super::words::register(m)?;
         Ok(())

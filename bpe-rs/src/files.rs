@@ -1,0 +1,324 @@
+//! Files to ids: mapped or unpacked, cut into parts, encoded by all threads, written in order.
+//!
+//! Memory stays bounded whatever the size: a round of parts is encoded and written before the
+//! next is looked at.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+use crate::encode::threads;
+use crate::encoding::Encoding;
+use crate::error::{Error, Result};
+use crate::format::idwriter::IdWriter;
+use crate::special::Finder;
+
+/// How files are read.
+#[derive(Debug)]
+pub struct FileOptions {
+    /// A special token's text: ends a document where it stands in plain text, and its id is
+    /// written after every document.
+    pub separator: Option<String>,
+    /// Whether other special tokens in the text become their ids; otherwise they are plain text.
+    pub special_tokens: bool,
+    /// The field of JSON lines that holds the text.
+    pub field: String,
+    /// Threads.
+    pub threads: usize,
+}
+
+/// Told the bytes of text done; an error stops the work.
+pub type Progress<'a> = dyn FnMut(u64) -> Result<()> + Send + 'a;
+
+/// Bytes of a part that one thread takes.
+const PART: usize = 1 << 20;
+/// Parts of a round for each thread: enough to even out, few enough for memory.
+const ROUND: usize = 8;
+
+/// Encode `paths` in order: plain UTF-8 text, or JSON lines (`.jsonl`, `.ndjson`), either packed
+/// (`.gz`, `.zst`) or not.
+///
+/// Errors: `Io`; `Invalid` for bytes that are not UTF-8 or not JSON; and what `progress` returns.
+pub fn encode_files(
+    encoding: &Encoding,
+    paths: &[PathBuf],
+    options: &FileOptions,
+    progress: &mut Progress<'_>,
+    out: &mut IdWriter,
+) -> Result<()> {
+    let rules = Rules::new(encoding, options)?;
+    let mut job = Job {
+        rules,
+        progress,
+        done: 0,
+        out,
+    };
+    for path in paths {
+        job.file(path)?;
+    }
+    Ok(())
+}
+
+/// What all threads share.
+struct Rules<'a> {
+    encoding: &'a Encoding,
+    options: &'a FileOptions,
+    separator: Option<u32>,
+    /// Strings that become special tokens, and the length of the longest.
+    allowed: Finder,
+    longest: usize,
+}
+
+struct Job<'a, 'p> {
+    rules: Rules<'a>,
+    progress: &'a mut Progress<'p>,
+    done: u64,
+    out: &'a mut IdWriter,
+}
+
+fn extension(path: &Path) -> String {
+    path.extension()
+        .and_then(|ext| ext.to_str())
+        .unwrap_or_default()
+        .to_ascii_lowercase()
+}
+
+impl Job<'_, '_> {
+    fn file(&mut self, path: &Path) -> Result<()> {
+        let file = File::open(path).map_err(|error| Error::io(path, error))?;
+        let packed = extension(path);
+        let inner = if packed == "gz" || packed == "zst" {
+            path.with_extension("")
+        } else {
+            path.into()
+        };
+        let json = matches!(extension(&inner).as_str(), "jsonl" | "ndjson");
+        let source: Box<dyn Read> = match packed.as_str() {
+            "gz" => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
+            "zst" => {
+                let decoder = ruzstd::decoding::StreamingDecoder::new(BufReader::new(file));
+                Box::new(decoder.map_err(|error| {
+                    Error::invalid(format!("{}: expected zstd data: {error}", path.display()))
+                })?)
+            }
+            _ if json => Box::new(file),
+            _ => return self.mapped(path, &file),
+        };
+        self.stream(path, source, json)
+    }
+
+    /// A plain file, mapped.
+    fn mapped(&mut self, path: &Path, file: &File) -> Result<()> {
+        let size = file
+            .metadata()
+            .map_err(|error| Error::io(path, error))?
+            .len();
+        if size > 0 {
+            // SAFETY: as with every map, somebody could shorten the file meanwhile, and the
+            // process would be stopped (SIGBUS); bytes that change are at worst encoded as they
+            // were read, every access being checked.
+            let map = unsafe { Mmap::map(file) }.map_err(|error| Error::io(path, error))?;
+            #[cfg(unix)]
+            let _ = map.advise(memmap2::Advice::Sequential);
+            let end = self.text(path, &map, 0, true)?;
+            debug_assert_eq!(end, map.len());
+        }
+        self.end_document()
+    }
+
+    /// A packed file or JSON lines, a block at a time.
+    fn stream(&mut self, path: &Path, mut source: Box<dyn Read>, json: bool) -> Result<()> {
+        let block = (PART * ROUND * self.rules.options.threads) as u64;
+        let (mut buffer, mut offset) = (Vec::new(), 0);
+        loop {
+            let had = buffer.len();
+            let read = source.by_ref().take(block).read_to_end(&mut buffer);
+            read.map_err(|error| Error::io(path, error))?;
+            let last = ((buffer.len() - had) as u64) < block;
+            let used = if json {
+                self.lines(path, &buffer, offset, last)?
+            } else {
+                self.text(path, &buffer, offset, last)?
+            };
+            buffer.drain(..used);
+            offset += used as u64;
+            if last {
+                break;
+            }
+        }
+        if json {
+            Ok(())
+        } else {
+            self.end_document()
+        }
+    }
+
+    /// Encode `bytes`, which stand at `offset` in their file; returns how many were used: all if
+    /// they are the `last`, else up to a place where the text may be cut.
+    fn text(&mut self, path: &Path, bytes: &[u8], offset: u64, last: bool) -> Result<usize> {
+        let mut from = 0;
+        while from < bytes.len() {
+            let mut parts = Vec::new();
+            let mut at = from;
+            while at < bytes.len() && parts.len() < ROUND * self.rules.options.threads {
+                let end = match self.rules.cut(bytes, at) {
+                    Some(end) => end,
+                    None if last => bytes.len(),
+                    None => break,
+                };
+                parts.push((at, end));
+                at = end;
+            }
+            if parts.is_empty() {
+                break;
+            }
+            self.round(&parts, |rules, &(start, end)| {
+                let text = std::str::from_utf8(&bytes[start..end]).map_err(|error| {
+                    let at = start + error.valid_up_to();
+                    Error::invalid(format!(
+                        "{}: expected UTF-8 text, got the byte 0x{:02x} at offset {}: convert the \
+                         file first",
+                        path.display(),
+                        bytes[at],
+                        offset + at as u64
+                    ))
+                })?;
+                rules.encode(text)
+            })?;
+            self.done += (at - from) as u64;
+            from = at;
+            (self.progress)(self.done)?;
+        }
+        Ok(from)
+    }
+
+    /// Encode the lines of `bytes`; returns how many bytes were used.
+    fn lines(&mut self, path: &Path, bytes: &[u8], offset: u64, last: bool) -> Result<usize> {
+        let end = if last {
+            bytes.len()
+        } else {
+            memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1)
+        };
+        let lines: Vec<&[u8]> = bytes[..end].split(|&byte| byte == b'\n').collect();
+        let documents = lines.chunks(64).collect::<Vec<_>>();
+        let separator = self.rules.separator;
+        for round in documents.chunks(ROUND * self.rules.options.threads) {
+            self.round(round, |rules, lines| {
+                let mut ids = Vec::new();
+                for line in lines.iter().filter(|line| !line.trim_ascii().is_empty()) {
+                    let at = offset + (line.as_ptr() as usize - bytes.as_ptr() as usize) as u64;
+                    let text = rules.field(path, line, at)?;
+                    ids.extend(rules.encode(&text)?);
+                    ids.extend(separator);
+                }
+                Ok(ids)
+            })?;
+            (self.progress)(self.done)?;
+        }
+        self.done += end as u64;
+        (self.progress)(self.done)?;
+        Ok(end)
+    }
+
+    /// Encode a round's parts on all threads and write them in order.
+    fn round<P: Sync>(
+        &mut self,
+        parts: &[P],
+        encode: impl Fn(&Rules<'_>, &P) -> Result<Vec<u32>> + Sync,
+    ) -> Result<()> {
+        let rules = &self.rules;
+        let work = |(): &mut (), i: usize| encode(rules, &parts[i]);
+        let ids = threads::map(parts.len(), rules.options.threads, || (), work)?;
+        ids.iter().try_for_each(|ids| self.out.write(ids))
+    }
+
+    /// After a file of plain text, which is a document, or the last of several.
+    fn end_document(&mut self) -> Result<()> {
+        self.rules
+            .separator
+            .map_or(Ok(()), |id| self.out.write(&[id]))
+    }
+}
+
+impl<'a> Rules<'a> {
+    fn new(encoding: &'a Encoding, options: &'a FileOptions) -> Result<Self> {
+        let separator = options.separator.as_deref().map(|text| {
+            encoding.special().id_of(text).ok_or_else(|| {
+                let known: Vec<_> = encoding.special().iter().map(|(text, _)| text).collect();
+                Error::invalid(format!(
+                    "separator: expected a special token of {} ({}), got {text:?}",
+                    encoding.name(),
+                    known[..known.len().min(8)].join(", ")
+                ))
+            })
+        });
+        let specials = encoding.special().iter().map(|(text, _)| text);
+        let allowed: Vec<&str> = if options.special_tokens {
+            specials.collect()
+        } else {
+            options.separator.as_deref().into_iter().collect()
+        };
+        Ok(Self {
+            encoding,
+            options,
+            separator: separator.transpose()?,
+            longest: allowed.iter().map(|text| text.len()).max().unwrap_or(0),
+            allowed: Finder::new(allowed),
+        })
+    }
+
+    fn field(&self, path: &Path, line: &[u8], at: u64) -> Result<String> {
+        let wrong = |what: String| {
+            let path = path.display();
+            let field = &self.options.field;
+            Error::invalid(format!(
+                "{path}: offset {at}: expected a line of JSON with a string under {field:?}, {what}"
+            ))
+        };
+        let mut object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(line).map_err(|error| wrong(format!("got {error}")))?;
+        match object.remove(&self.options.field) {
+            Some(serde_json::Value::String(text)) => Ok(text),
+            Some(_) => Err(wrong("got another type".into())),
+            None => {
+                let keys: Vec<_> = object.keys().take(8).map(String::as_str).collect();
+                Err(wrong(format!("got the fields {}", keys.join(", "))))
+            }
+        }
+    }
+
+    fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = Vec::with_capacity(text.len() / 4 + 16);
+        self.encoding.encode(text, &self.allowed, &mut ids)?;
+        Ok(ids)
+    }
+
+    /// Where the part that starts at `from` ends; `None` when the rest of `bytes` has no place to
+    /// cut.
+    fn cut(&self, bytes: &[u8], from: usize) -> Option<usize> {
+        let (mut searched, mut near) = (from, from + PART);
+        while near < bytes.len() {
+            if let Some(cut) = self.encoding.pattern().safe_cut(bytes, searched, near) {
+                if !self.inside_special(bytes, cut) {
+                    return Some(cut);
+                }
+            }
+            searched = near - 1;
+            near += PART / 16;
+        }
+        None
+    }
+
+    /// Whether a string that is looked for lies across `cut`.
+    fn inside_special(&self, bytes: &[u8], cut: usize) -> bool {
+        let window = &bytes[cut.saturating_sub(self.longest)..bytes.len().min(cut + self.longest)];
+        let before = cut.min(self.longest);
+        self.allowed.strings().any(|special| {
+            window.windows(special.len()).enumerate().any(|(at, part)| {
+                at < before && at + special.len() > before && part == special.as_bytes()
+            })
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! Writing ids: into memory, or into an id file that appears whole or not at all.
+
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::idfile::{Header, Width, HEADER_BYTES};
+use crate::error::{Error, Result};
+
+/// Takes ids in any number of parts.
+#[derive(Debug)]
+pub struct IdWriter {
+    width: Width,
+    count: u64,
+    fingerprint: [u8; 32],
+    target: Target,
+    /// The part being written, as bytes.
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Target {
+    Memory,
+    File {
+        file: BufWriter<File>,
+        temporary: Temporary,
+        path: PathBuf,
+    },
+}
+
+/// A file that is removed unless it was renamed.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // After a rename there is nothing of this name.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl IdWriter {
+    /// Collect in memory.
+    pub fn memory(width: Width) -> Self {
+        let target = Target::Memory;
+        Self {
+            width,
+            count: 0,
+            fingerprint: [0; 32],
+            target,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Write to a new file next to `path`, which takes its name when finished.
+    ///
+    /// Errors: `Io`.
+    pub fn create(path: &Path, width: Width, fingerprint: [u8; 32]) -> Result<Self> {
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".{}.tmp", std::process::id()));
+        let temporary = Temporary(path.with_file_name(name));
+        let file = File::create(&temporary.0).map_err(|error| Error::io(path, error))?;
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        file.write_all(&[0; HEADER_BYTES])
+            .map_err(|error| Error::io(path, error))?;
+        let target = Target::File {
+            file,
+            temporary,
+            path: path.into(),
+        };
+        Ok(Self {
+            width,
+            count: 0,
+            fingerprint,
+            target,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Append ids.
+    ///
+    /// Errors: `Invalid` for an id that does not fit the width, `Io`.
+    pub fn write(&mut self, ids: &[u32]) -> Result<()> {
+        match self.width {
+            Width::U32 => self
+                .buffer
+                .extend(ids.iter().flat_map(|id| id.to_le_bytes())),
+            Width::U16 => {
+                if let Some(id) = ids.iter().find(|&&id| id > u32::from(u16::MAX)) {
+                    return Err(Error::invalid(format!(
+                        "expected ids up to 65535 for two bytes each, got {id}: use four bytes"
+                    )));
+                }
+                self.buffer
+                    .extend(ids.iter().flat_map(|&id| (id as u16).to_le_bytes()));
+            }
+        }
+        self.count += ids.len() as u64;
+        if let Target::File { file, path, .. } = &mut self.target {
+            file.write_all(&self.buffer)
+                .map_err(|error| Error::io(path, error))?;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
+    /// How many ids so far.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Finish: the ids as little-endian bytes if they were collected in memory, nothing if they
+    /// are in their file now.
+    ///
+    /// Errors: `Io`.
+    pub fn finish(self) -> Result<Vec<u8>> {
+        let Target::File {
+            file,
+            temporary,
+            path,
+        } = self.target
+        else {
+            return Ok(self.buffer);
+        };
+        let header = Header {
+            width: self.width,
+            count: self.count,
+            fingerprint: self.fingerprint,
+        };
+        let finish = || {
+            let mut file = file
+                .into_inner()
+                .map_err(std::io::IntoInnerError::into_error)?;
+            file.seek(SeekFrom::Start(0))?;
+            file.write_all(&header.to_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&temporary.0, &path)
+        };
+        finish().map_err(|error| Error::io(&path, error))?;
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,96 @@
+//! Ids as Python lists: every id's `int` object is made once and then only counted.
+
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::OnceLock;
+
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use pyo3::{ffi, PyErr};
+
+/// Beyond this many ids a table would cost more memory than it saves time.
+const MOST: usize = 1 << 21;
+
+/// The `int` objects of an encoding's ids, each made when first needed.
+#[derive(Default)]
+pub(super) struct Ints(OnceLock<Box<[AtomicPtr<ffi::PyObject>]>>);
+
+impl Ints {
+    /// `ids`, all at most `max_id`, as a list.
+    pub(super) fn list<'py>(
+        &self,
+        py: Python<'py>,
+        ids: &[u32],
+        max_id: u32,
+    ) -> PyResult<Bound<'py, PyList>> {
+        if max_id as usize >= MOST {
+            return PyList::new(py, ids);
+        }
+        let table = self.0.get_or_init(|| zeroed(max_id as usize + 1));
+        // SAFETY: the GIL is held, as `py` says. The list is new and nobody else sees it before
+        // every place is set; `PyList_SetItem` takes over the reference made for it. A list whose
+        // making fails half-way has null places, which `list`'s destructor allows.
+        unsafe {
+            let list = ffi::PyList_New(ids.len() as ffi::Py_ssize_t);
+            let list: Bound<'py, PyAny> = Bound::from_owned_ptr_or_err(py, list)?;
+            for (at, &id) in ids.iter().enumerate() {
+                let int = match table.get(id as usize) {
+                    Some(slot) => int(py, slot, id)?,
+                    None => made(py, id)?,
+                };
+                ffi::PyList_SetItem(list.as_ptr(), at as ffi::Py_ssize_t, int);
+            }
+            Ok(list.cast_into_unchecked())
+        }
+    }
+}
+
+/// A new reference to the table's `int` for `id`.
+#[inline(always)]
+fn int(py: Python<'_>, slot: &AtomicPtr<ffi::PyObject>, id: u32) -> PyResult<*mut ffi::PyObject> {
+    let mut int = slot.load(Ordering::Relaxed);
+    if int.is_null() {
+        int = made(py, id)?;
+        slot.store(int, Ordering::Relaxed);
+    }
+    // SAFETY: the table owns one reference, so the object lives; the GIL is held.
+    unsafe { ffi::Py_INCREF(int) };
+    Ok(int)
+}
+
+#[cold]
+fn made(py: Python<'_>, id: u32) -> PyResult<*mut ffi::PyObject> {
+    // SAFETY: the GIL is held; null is told apart.
+    let int = unsafe { ffi::PyLong_FromUnsignedLongLong(id.into()) };
+    if int.is_null() {
+        return Err(PyErr::fetch(py));
+    }
+    Ok(int)
+}
+
+/// A table of nulls that takes memory only where it is written.
+fn zeroed(len: usize) -> Box<[AtomicPtr<ffi::PyObject>]> {
+    let layout = std::alloc::Layout::array::<AtomicPtr<ffi::PyObject>>(len).expect("below MOST");
+    // SAFETY: `len` is at least 1; all zeros are null pointers; the box frees with this layout.
+    unsafe {
+        let start = std::alloc::alloc_zeroed(layout).cast::<AtomicPtr<ffi::PyObject>>();
+        if start.is_null() {
+            std::alloc::handle_alloc_error(layout);
+        }
+        Box::from_raw(std::ptr::slice_from_raw_parts_mut(start, len))
+    }
+}
+
+impl Drop for Ints {
+    fn drop(&mut self) {
+        let Some(table) = self.0.take() else { return };
+        Python::attach(|_| {
+            for slot in &table {
+                let int = slot.load(Ordering::Relaxed);
+                if !int.is_null() {
+                    // SAFETY: this is the table's own reference; the GIL is held.
+                    unsafe { ffi::Py_DECREF(int) };
+                }
+            }
+        });
+    }
+}
