@@ -1,6 +1,7 @@
 """What the extension module exports; the public names are re-exported by `bpe_rs`."""
 
 import builtins
+import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict, final, overload
@@ -87,6 +88,23 @@ class Encoding:
     def encode_to_numpy(
         self, text: str, *, allowed_special: _Special = None, disallowed_special: _Special = None
     ) -> npt.NDArray[np.uint32]: ...
+    def count(
+        self, text: str, *, allowed_special: _Special = None, disallowed_special: _Special = None
+    ) -> int: ...
+    def count_till_limit(
+        self,
+        text: str,
+        limit: int,
+        *,
+        allowed_special: _Special = None,
+        disallowed_special: _Special = None,
+    ) -> int | None: ...
+    def encode_with_offsets(
+        self, text: str, *, allowed_special: _Special = None, disallowed_special: _Special = None
+    ) -> tuple[list[int], list[tuple[int, int]]]: ...
+    def set_cache_limit(self, bytes: int) -> None: ...
+    @property
+    def cache_bytes(self) -> int: ...
     def encode_ordinary_batch(
         self, text: Iterable[str], *, num_threads: int | None = None
     ) -> list[list[int]]: ...
@@ -293,3 +311,23 @@ def encode_with_unstable(
     allowed_special: _Special = None,
     disallowed_special: _Special = None,
 ) -> tuple[list[int], list[list[int]]]: ...
+
+class IdWriter:
+    def __new__(
+        cls, path: os.PathLike[str] | None, itemsize: int, encoding: Encoding
+    ) -> IdWriter: ...
+    def write(self, ids: npt.NDArray[np.uint32]) -> None: ...
+    def encode_files(
+        self,
+        encoding: Encoding,
+        paths: Sequence[os.PathLike[str]],
+        separator: str | None,
+        special_tokens: bool,
+        field: str,
+        num_threads: int | None,
+        progress: Callable[[int], None] | None,
+    ) -> None: ...
+    @property
+    def count(self) -> int: ...
+    def finish(self) -> bytes: ...
+    def discard(self) -> None: ...

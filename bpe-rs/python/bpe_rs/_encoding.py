@@ -7,13 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from bpe_rs import _core, _files
+from bpe_rs import _core, _extras, _files
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    import numpy as np
+    import numpy.typing as npt
     from typing_extensions import Self
 
     from bpe_rs.tiktoken._tiktoken import CoreBPE
@@ -189,6 +191,75 @@ class Encoding(_core.Encoding):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Encoding:
         return self
+
+    def encode_files(
+        self,
+        paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
+        *,
+        separator: str | None = None,
+        special_tokens: bool = False,
+        out: str | os.PathLike[str] | None = None,
+        dtype: npt.DTypeLike | None = None,
+        field: str = "text",
+        num_threads: int | None = None,
+        progress: _extras.Progress | None = None,
+    ) -> npt.NDArray[np.unsignedinteger] | int:
+        """The ids of files, in order: one array, or with `out` their count.
+
+        Plain UTF-8 text (memory-mapped), `.jsonl` lines and `.parquet` rows (needs pyarrow) with
+        the text under `field`; all but Parquet also packed as `.gz` or `.zst`. `separator`: a
+        special token that ends a document where it stands in plain text and is written after
+        every document. `special_tokens`: whether other special tokens in the text are recognised
+        (by default they are plain text). `dtype`: uint16 where the ids allow, else uint32. `out`:
+        an id file, written as it goes with bounded memory, there when whole. `progress` is called
+        with the bytes of text done; what it raises stops the work, and so does Ctrl-C.
+
+        Raises `ValueError` for bytes that are not UTF-8, lines or rows without the field,
+        a separator that is no special token; and `OSError`.
+        """
+        return _extras.encode_files(
+            self,
+            paths,
+            separator=separator,
+            special_tokens=special_tokens,
+            out=out,
+            dtype=dtype,
+            field=field,
+            num_threads=num_threads,
+            progress=progress,
+        )
+
+    def encode_padded(
+        self,
+        texts: Sequence[str],
+        max_length: int | None = None,
+        *,
+        pad_id: int | None = None,
+        side: Literal["left", "right"] = "right",
+        truncate: bool = False,
+        allowed_special: Literal["all"] | AbstractSet[str] = frozenset(),
+        disallowed_special: Literal["all"] | Iterable[str] = "all",
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Ids `(B, max_length)` int64, padded with `pad_id` at `side`, and their mask of ones.
+
+        `max_length`: by default the longest text's. `pad_id`: by default `<|endoftext|>`'s, or 0.
+
+        Raises `ValueError` for a longer text unless `truncate`, which keeps its first ids.
+        """
+        return _extras.encode_padded(
+            self,
+            texts,
+            max_length,
+            pad_id=pad_id,
+            side=side,
+            truncate=truncate,
+            allowed_special=allowed_special,
+            disallowed_special=disallowed_special,
+        )
+
+    def decode_stream(self, errors: str = "replace") -> _extras.DecodeStream:
+        """Text of tokens that arrive one by one: `push(token)` gives what is complete."""
+        return _extras.DecodeStream(self, errors)
 
     @classmethod
     def from_file(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -103,7 +104,7 @@ def encode_padded(
     pad_id: int | None,
     side: Literal["left", "right"],
     truncate: bool,
-    allowed_special: Literal["all"] | set[str],
+    allowed_special: Literal["all"] | AbstractSet[str],
     disallowed_special: Literal["all"] | Iterable[str],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """See `Encoding.encode_padded`."""
@@ -114,9 +115,9 @@ def encode_padded(
     if pad_id is None:
         pad_id = encoding.special_tokens.get("<|endoftext|>", 0)
     flat, offsets = encoding.encode_batch_to_numpy(
-        texts, allowed_special=allowed_special, disallowed_special=tuple(disallowed_special)
-        if disallowed_special != "all"
-        else "all",
+        texts,
+        allowed_special=allowed_special,
+        disallowed_special=tuple(disallowed_special) if disallowed_special != "all" else "all",
     )
     lengths = np.diff(offsets)
     longest = int(lengths.max(initial=0))

@@ -1,0 +1,223 @@
+"""What `Encoding` has beyond tiktoken: files, counting, offsets, padding, streams."""
+
+import gzip
+import json
+import os
+import random
+import struct
+import subprocess
+import sys
+import threading
+
+import bpe_rs
+import numpy as np
+import pytest
+import zstandard
+
+TEXT = "Hello, wörld! 你好 🙂 don't  \n\n x=1234567;<|endoftext|> end\n" * 300
+
+
+@pytest.fixture(scope="module", params=["r50k_base", "o200k_base"])
+def encoding(request):
+    return bpe_rs.get_encoding(request.param)
+
+
+def test_counting(encoding):
+    want = len(encoding.encode_ordinary(TEXT))
+    assert encoding.count(TEXT, disallowed_special=()) == want
+    assert encoding.count_till_limit(TEXT, want, disallowed_special=()) == want
+    assert encoding.count_till_limit(TEXT, want - 1, disallowed_special=()) is None
+    want = len(encoding.encode(TEXT, allowed_special="all"))
+    assert encoding.count(TEXT, allowed_special="all") == want
+    for limit in (0, 1, want // 2, want - 1):
+        assert encoding.count_till_limit(TEXT, limit, allowed_special="all") is None
+    assert encoding.count_till_limit(TEXT, want, allowed_special="all") == want
+    assert encoding.count("") == 0 == encoding.count_till_limit("", 0)
+    with pytest.raises(ValueError, match="disallowed special token"):
+        encoding.count(TEXT)
+
+
+def test_offsets_cover_the_text(encoding):
+    ids, offsets = encoding.encode_with_offsets(TEXT, allowed_special="all")
+    assert ids == encoding.encode(TEXT, allowed_special="all")
+    for token, (start, end) in zip(ids, offsets, strict=True):
+        piece = encoding.decode_single_token_bytes(token)
+        try:
+            assert TEXT[start:end] == piece.decode()
+        except UnicodeDecodeError:
+            # Part of a character: the characters it touches hold its bytes.
+            assert piece in TEXT[start:end].encode()
+    assert offsets[0][0] == 0 and offsets[-1][1] == len(TEXT)
+    starts = [start for start, _ in offsets]
+    assert starts == sorted(starts)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding(encoding, side):
+    texts = ["one two three four", "", "x"]
+    rows = encoding.encode_batch(texts)
+    ids, mask = encoding.encode_padded(texts, 6, side=side)
+    assert ids.dtype == mask.dtype == np.int64 and ids.shape == mask.shape == (3, 6)
+    for row, padded, ones in zip(rows, ids, mask, strict=True):
+        assert padded[ones == 1].tolist() == row
+        assert (padded[ones == 0] == encoding.eot_token).all()
+        kept = ones[: len(row)] if side == "right" else ones[6 - len(row) :]
+        assert kept.all() and ones.sum() == len(row)
+    ids, mask = encoding.encode_padded(texts, 2, truncate=True, pad_id=7, side=side)
+    assert ids[0].tolist() == rows[0][:2] and ids[1].tolist() == [7, 7]
+    assert encoding.encode_padded(texts)[0].shape == (3, len(rows[0]))
+    assert encoding.encode_padded([])[0].shape == (0, 0)
+    with pytest.raises(ValueError, match="truncate=True"):
+        encoding.encode_padded(texts, 2)
+
+
+def test_streams_never_break_characters(encoding):
+    stream = encoding.decode_stream()
+    parts = [stream.push(token) for token in encoding.encode(TEXT, allowed_special="all")]
+    assert "".join(parts) + stream.finish() == TEXT
+    assert not any("\ufffd" in part for part in parts)
+    smile = encoding.encode("🙂" * 3)
+    stream.push(smile[0])
+    assert stream.finish() in ("", "\ufffd")
+
+
+def documents(ids, end):
+    """Split at the separator's id."""
+    rows, row = [], []
+    for token in ids.tolist():
+        if token == end:
+            rows.append(row)
+            row = []
+        else:
+            row.append(token)
+    return [*rows, row]
+
+
+def test_text_files(encoding, tmp_path):
+    # Large enough for several parts, cut at places that this test does not choose.
+    big = TEXT * 400
+    (tmp_path / "a.txt").write_text(big, encoding="utf-8", newline="")
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(TEXT.encode(), 1))
+    (tmp_path / "c.txt.zst").write_bytes(zstandard.compress(TEXT.encode()))
+    (tmp_path / "empty.txt").write_bytes(b"")
+    paths = [tmp_path / name for name in ("a.txt", "b.txt.gz", "c.txt.zst", "empty.txt")]
+    plain, special = encoding.encode_ordinary, encoding.encode
+    got = encoding.encode_files(paths)
+    assert got.dtype == (np.uint16 if encoding.max_token_value < 65536 else np.uint32)
+    assert got.tolist() == plain(big) + 2 * plain(TEXT)
+    got = encoding.encode_files(paths[1:], special_tokens=True, dtype=np.uint32)
+    assert got.tolist() == 2 * special(TEXT, allowed_special="all")
+    got = encoding.encode_files(paths[1:], separator="<|endoftext|>", num_threads=1)
+    want = special(TEXT, allowed_special="all") + [encoding.eot_token]
+    assert got.tolist() == 2 * want + [encoding.eot_token]
+    assert encoding.encode_files(paths[3]).size == 0
+
+
+def test_lines_and_rows(encoding, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rng = random.Random(1)
+    texts = ["".join(rng.choices('ab é\n你"\\', k=rng.randrange(40))) for _ in range(3000)]
+    lines = "".join(json.dumps({"id": 1, "body": text}) + "\n" for text in texts)
+    (tmp_path / "a.jsonl").write_text(lines + "\n")
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    parquet.write_table(pyarrow.table({"body": texts}), tmp_path / "a.parquet")
+    want = [encoding.encode_ordinary(text) for text in texts]
+    for name in ("a.jsonl", "a.jsonl.gz", "a.parquet"):
+        got = encoding.encode_files(tmp_path / name, separator="<|endoftext|>", field="body")
+        assert documents(got, encoding.eot_token) == [*want, []]
+        with pytest.raises(ValueError, match="'text'|\"text\""):
+            encoding.encode_files(tmp_path / name)
+
+
+def test_id_files(encoding, tmp_path):
+    source, out = tmp_path / "a.txt", tmp_path / "a.ids"
+    source.write_text(TEXT, encoding="utf-8", newline="")
+    ids = encoding.encode_files(source)
+    assert encoding.encode_files(source, out=out) == ids.size
+    raw = out.read_bytes()
+    magic, version, size, order, zero, count = struct.unpack("<8sIIIIQ", raw[:32])
+    assert (magic, version, order, zero) == (b"GPTPYIDS", 1, 0x01020304, 0)
+    assert size == ids.itemsize and count == ids.size
+    assert raw[32:64].hex() == encoding.fingerprint
+    assert np.array_equal(np.frombuffer(raw[64:], ids.dtype), ids)
+    assert sorted(os.listdir(tmp_path)) == ["a.ids", "a.txt"]
+
+
+def test_nothing_half_written(encoding, tmp_path):
+    bad, out = tmp_path / "bad.txt", tmp_path / "bad.ids"
+    bad.write_bytes(b"fine " * 1000 + b"\xff" + b" fine" * 1000)
+    with pytest.raises(ValueError, match=r"bad\.txt: expected UTF-8 text.*0xff at offset 5000"):
+        encoding.encode_files(bad, out=out)
+    good = tmp_path / "good.txt"
+    good.write_text("fine " * 1000)
+
+    def stop(done):
+        assert done == 5000
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encoding.encode_files(good, out=out, progress=stop)
+    (tmp_path / "bad.jsonl").write_text('{"text": "a"}\n{"text": 1}\n')
+    with pytest.raises(ValueError, match="offset 14: expected a line of JSON"):
+        encoding.encode_files(tmp_path / "bad.jsonl", out=out)
+    with pytest.raises(FileNotFoundError, match="missing"):
+        encoding.encode_files(tmp_path / "missing.txt", out=out)
+    with pytest.raises(ValueError, match="separator: expected a special token"):
+        encoding.encode_files(good, out=out, separator="no")
+    with pytest.raises(ValueError, match="dtype"):
+        encoding.encode_files(good, dtype=np.int64)
+    assert not out.exists() and not [n for n in os.listdir(tmp_path) if n.endswith(".tmp")]
+
+
+def test_threads_share_an_encoding(encoding):
+    rng = random.Random(2)
+    texts = ["".join(rng.choices("abc dé\n你1 ", k=3000)) for _ in range(40)]
+    want = [encoding.encode_ordinary(text) for text in texts]
+    got: list[list[list[int]]] = [[] for _ in range(4)]
+
+    def work(at):
+        got[at] = [encoding.encode_ordinary(text) for text in texts]
+
+    threads = [threading.Thread(target=work, args=(at,)) for at in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(rows == want for rows in got)
+
+
+def test_caches_are_bounded(encoding):
+    encoding.set_cache_limit(1 << 20)
+    try:
+        for at in range(30):
+            encoding.count("".join(f" word{at}x{i} longer-{i}-{at}-é" for i in range(5000)))
+        assert encoding.cache_bytes < 4 << 20
+    finally:
+        encoding.set_cache_limit(32 << 20)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_children_encode():
+    code = """
+import os, bpe_rs
+encoding = bpe_rs.get_encoding("gpt2")
+want = encoding.encode_batch(["a b c"] * 100)
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if encoding.encode_batch(["a b c"] * 100) == want else 1)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_lists_share_their_numbers_and_survive_the_encoding():
+    encoding = bpe_rs.Encoding(
+        "own", pat_str="gpt2", mergeable_ranks={bytes([b]): 1000 + b for b in range(256)},
+        special_tokens={"<e>": 5000},
+    )  # fmt: skip
+    ids = encoding.encode("abca<e>", allowed_special="all")
+    assert ids == [1097, 1098, 1099, 1097, 5000] and ids[0] is ids[3]
+    del encoding
+    assert ids == [1097, 1098, 1099, 1097, 5000]
