@@ -4,10 +4,13 @@ from gptpy.config.model import GPTConfig
 from gptpy.model.base import LanguageModel
 from gptpy.model.bigram import Bigram
 from gptpy.model.cache import KVCache
+from gptpy.model.encoder import Encoder, mask_tokens
+from gptpy.model.encoder_decoder import EncoderDecoder
+from gptpy.model.flops import flops_per_token, utilisation
 from gptpy.model.gpt import GPT
 from gptpy.model.loss import IGNORE, cross_entropy
 
-MODELS: tuple[type[LanguageModel], ...] = (GPT, Bigram)
+MODELS: tuple[type[LanguageModel], ...] = (GPT, Encoder, EncoderDecoder, Bigram)
 
 
 def build_model(config: GPTConfig) -> LanguageModel:
@@ -22,8 +25,13 @@ __all__ = [
     "GPT",
     "IGNORE",
     "Bigram",
+    "Encoder",
+    "EncoderDecoder",
     "KVCache",
     "LanguageModel",
     "build_model",
     "cross_entropy",
+    "flops_per_token",
+    "mask_tokens",
+    "utilisation",
 ]

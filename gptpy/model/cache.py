@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gptpy.config.model import GPTConfig
+
 
 class KVCache:
     """One buffer of `(B, capacity, H_kv, D)` keys and values a layer, filled from the left."""
@@ -23,9 +25,27 @@ class KVCache:
         shape = (n_layer, batch, capacity, kv_heads, head_dim)
         self.keys = torch.empty(shape, device=device, dtype=dtype)
         self.values = torch.empty(shape, device=device, dtype=dtype)
+        self.memory: dict[int, tuple[Tensor, Tensor]] = {}
+        """Keys and values of an encoder's output, by layer."""
         self.capacity = capacity
         self.length = 0
         """Tokens stored in every layer; the model moves it after its last layer."""
+
+    @classmethod
+    def for_config(
+        cls,
+        config: GPTConfig,
+        batch: int,
+        capacity: int | None,
+        like: Tensor,
+    ) -> KVCache:
+        """A cache for a network of this shape, of the type and where `like` is.
+
+        `capacity` None: the network's `block_size`.
+        """
+        capacity = config.block_size if capacity is None else capacity
+        shape = (config.n_layer, batch, capacity, config.kv_heads, config.head_size)
+        return cls(*shape, device=like.device, dtype=like.dtype)
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Stores `(B, T, H_kv, D)` after what is there; all of it back, `(B, length + T, ...)`."""
@@ -35,6 +55,8 @@ class KVCache:
                 f"cache of {self.capacity} tokens cannot take {k.shape[1]} more after "
                 f"{self.length}: make a larger one, or start again from the last tokens"
             )
+        if k.dtype != self.keys.dtype:  # autocast computes in another type than the weights'
+            self.keys, self.values = self.keys.to(k.dtype), self.values.to(k.dtype)
         self.keys[layer, :, self.length : end] = k
         self.values[layer, :, self.length : end] = v
         return self.keys[layer, :, :end], self.values[layer, :, :end]

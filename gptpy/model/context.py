@@ -22,6 +22,9 @@ class Context:
     key_padding_mask: Tensor | None = None
     cu_seqlens: Tensor | None = None
     cache: KVCache | None = None
+    memory: Tensor | None = None
+    """The encoder's output `(B, S, n_embd)`, for cross-attention."""
+    memory_padding_mask: Tensor | None = None
     _biases: dict[int | None, Tensor | None] = field(default_factory=dict)
 
     def bias(self, queries: int, keys: int, window: int | None, like: Tensor) -> Tensor | None:

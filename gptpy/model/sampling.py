@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -73,27 +73,30 @@ def stream(
     seed: int | None = None,
     generator: torch.Generator | None = None,
     use_cache: bool = True,
+    inputs: dict[str, Any] | None = None,
 ) -> Iterator[Tensor]:
     """The next ids, `(B,)` at a time, after `ids: (B, T)`; at most `max_new_tokens` of them.
 
     The model sees the last `block_size` tokens. With `use_cache`, keys and values are kept until
     that many have been seen; from then on every token moves to another position and the whole
-    context is computed anew, as without a cache. The ids are the same either way.
+    context is computed anew, as without a cache. The ids are the same either way. `inputs` go to
+    the model with every call (an encoder's output).
     """
     _check_sampling(temperature, top_k, top_p, min_p)
     _check_prompt(model, ids, max_new_tokens)
     if generator is None and seed is not None:
         generator = torch.Generator(device=ids.device).manual_seed(seed)
     block_size = model.config.block_size
+    inputs = inputs or {}
     cache = None
     if use_cache:
         cache = model.make_cache(ids.shape[0], min(block_size, ids.shape[1] + max_new_tokens))
     fresh = ids  # what the cache has not seen
     for _ in range(max_new_tokens):
         if cache is not None and ids.shape[1] <= block_size:
-            logits, _loss = model(fresh, cache=cache, last_only=True)
+            logits, _loss = model(fresh, cache=cache, last_only=True, **inputs)
         else:
-            logits, _loss = model(ids[:, -block_size:], last_only=True)
+            logits, _loss = model(ids[:, -block_size:], last_only=True, **inputs)
         token = sample(
             logits[:, -1],
             temperature=temperature,
@@ -137,6 +140,7 @@ def generate(
     seed: int | None = None,
     generator: torch.Generator | None = None,
     use_cache: bool = True,
+    inputs: dict[str, Any] | None = None,
 ) -> Tensor:
     """`ids: (B, T)` with up to `max_new_tokens` more, `(B, T + new)`.
 
@@ -159,6 +163,7 @@ def generate(
             seed=seed,
             generator=generator,
             use_cache=use_cache,
+            inputs=inputs,
         ):
             if eos_id is not None:
                 token = torch.where(done, eos_id, token)
