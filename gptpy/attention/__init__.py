@@ -107,7 +107,8 @@ def attention(
             v.transpose(1, 2),
             attn_mask=bias,
             dropout_p=dropout_p,
-            is_causal=causal and bias is None and q.shape[1] > 1,
+            # bool: while exporting, sizes are symbols and so are their comparisons
+            is_causal=causal and bias is None and bool(q.shape[1] == k.shape[1]),
             scale=scale,
             enable_gqa=q.shape[2] != k.shape[2],
         )

@@ -24,7 +24,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from gptpy.cli import evaluate, generate, info, plot, prepare, quickstart, tokenizer, train
+    from gptpy.cli import (
+        evaluate,
+        export,
+        generate,
+        importing,
+        info,
+        plot,
+        prepare,
+        quickstart,
+        tokenizer,
+        train,
+    )
     from gptpy.cli.options import Verb
 
     parser = argparse.ArgumentParser(
@@ -33,6 +44,18 @@ def _parser() -> argparse.ArgumentParser:
         epilog="gptpy VERB --help shows a verb's options and an example.",
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Verb)
-    for room in (quickstart, tokenizer, prepare, train, generate, evaluate, plot, info):
+    rooms = (
+        quickstart,
+        tokenizer,
+        prepare,
+        train,
+        generate,
+        evaluate,
+        plot,
+        importing,
+        export,
+        info,
+    )
+    for room in rooms:
         room.add(verbs)
     return parser

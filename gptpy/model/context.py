@@ -34,7 +34,7 @@ class Context:
         if window is not None and window >= keys:
             window = None
         masks = (self.alibi_slopes, self.key_padding_mask, self.cu_seqlens, window)
-        offset = queries not in (1, keys)  # one query at the end sees every key
+        offset = queries not in (keys, 1)  # one query at the end sees every key
         plain = masks == (None,) * 4
         if self.backend == "dense":
             plain = plain and not self.causal

@@ -1,0 +1,57 @@
+"""`gptpy export`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from gptpy.cli.options import add_verb
+from gptpy.config.errors import ConfigError
+
+EXAMPLE = """\
+  gptpy export runs/quickstart --format hf -o exported/        for transformers, vLLM, trl
+  gptpy export runs/quickstart --format gguf -o model.gguf     for llama.cpp, Ollama
+  gptpy export runs/quickstart --format onnx -o model.onnx"""
+
+
+def add(verbs: Any) -> None:
+    """Announce the verb."""
+    parser = add_verb(verbs, "export", run, "write a model in another program's format", EXAMPLE)
+    parser.add_argument("run_dir", metavar="RUN", help="a run directory or a checkpoint folder")
+    parser.add_argument(
+        "--format", choices=("hf", "gguf", "onnx"), default="hf", help="(default: hf)"
+    )
+    parser.add_argument("-o", "--out", required=True, metavar="PATH", help="a folder (hf) or file")
+    parser.add_argument("--step", type=int, metavar="N", help="checkpoint to use (default: last)")
+    parser.add_argument(
+        "--dtype", choices=("f32", "f16"), default="f32", help="of a GGUF file's matrices"
+    )
+    parser.add_argument(
+        "--no-tokenizer", action="store_true", help="leave the tokenizer out (hf, gguf)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the file or folder and say where it is."""
+    if arguments.dtype != "f32" and arguments.format != "gguf":
+        raise ConfigError("--dtype f16 is for --format gguf; the other formats keep fp32")
+    if arguments.no_tokenizer and arguments.format == "onnx":
+        raise ConfigError("--no-tokenizer: an ONNX file holds no tokenizer anyway")
+    from gptpy.export import export_gguf, export_huggingface, export_onnx
+    from gptpy.loading import open_run
+    from gptpy.tokenizer import FILE_NAME
+
+    out = Path(arguments.out)
+    loaded = open_run(arguments.run_dir, step=arguments.step, device="cpu")
+    end = loaded.end_of_text
+    file = None if arguments.no_tokenizer else loaded.folder / FILE_NAME
+    if arguments.format == "hf":
+        pair = None if end is None else (loaded.tokenizer.decode([end]), end)
+        export_huggingface(loaded.model, out, tokenizer_file=file, end_of_text=pair)
+    elif arguments.format == "gguf":
+        export_gguf(loaded.model, out, tokenizer_file=file, end_of_text=end, dtype=arguments.dtype)
+    else:
+        export_onnx(loaded.model, out)
+    print(f"wrote {out}: step {loaded.step} of {loaded.folder}")
+    return 0

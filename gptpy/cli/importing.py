@@ -1,0 +1,51 @@
+"""`gptpy import`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from gptpy.cli.options import add_verb
+from gptpy.config.errors import ConfigError
+
+EXAMPLE = """\
+  gptpy import downloads/gpt2 -o runs/gpt2
+  gptpy generate runs/gpt2 -p "Once upon a time\""""
+
+
+def add(verbs: Any) -> None:
+    """Announce the verb."""
+    parser = add_verb(
+        verbs, "import", run, "make a run directory from a folder of transformers", EXAMPLE
+    )
+    parser.add_argument(
+        "folder", metavar="FOLDER", help="config.json, safetensors, tokenizer (GPT-2, Llama, Qwen)"
+    )
+    parser.add_argument("-o", "--out", required=True, metavar="RUN", help="the new run directory")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert weights and tokenizer, and say what they are."""
+    out = Path(arguments.out)
+    if (out / "config.toml").exists():
+        raise ConfigError(f"{out}: is a run already; choose another directory")
+    from gptpy import atomic, checkpoint
+    from gptpy.config.run import RunConfig
+    from gptpy.export import import_huggingface
+    from gptpy.tokenizer import open_tokenizer, save_tokenizer
+
+    model = import_huggingface(arguments.folder)
+    tokenizer = open_tokenizer(arguments.folder)
+    if tokenizer.n_vocab > model.config.vocab_size:
+        raise ConfigError(
+            f"{arguments.folder}: the tokenizer has {tokenizer.n_vocab} tokens, the model "
+            f"{model.config.vocab_size}: they do not belong together"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    save_tokenizer(tokenizer, out)
+    checkpoint.save(out, 0, tensors={"model": model.state_dict()}, state={})
+    # Last: a directory with this file is a run.
+    atomic.write_text(out / "config.toml", RunConfig(model=model.config).to_toml())
+    print(f"wrote {out}: {model.num_parameters():,} parameters, {tokenizer.n_vocab:,} tokens")
+    return 0
