@@ -93,3 +93,7 @@ wheels: toolchain $(filter .uv/bin/uv,$(UV)) ## build the wheels, check them, tr
 .PHONY: gpu-bench
 gpu-bench: ## measure the kernels on a GPU against SDPA, FlexAttention, FA3, or say why not
 	$(GPU_PYTHON) benches/gpu_bench.py
+
+.PHONY: bench-model
+bench-model: setup ## training steps against nanoGPT's configuration and Hugging Face's GPT-2
+	$(RUN) python benches/model.py --reach

@@ -244,7 +244,7 @@ def test_encoder_decoder_learns_to_reverse():
     config = GPTConfig.preset("t5-mini", vocab_size=14, block_size=16, **shape)
     model = EncoderDecoder(config)
     model.select_attention()
-    train(model, copy_task, 400)
+    train(model, copy_task, 900)
     ids, said, inputs = copy_task(0, batch=200, seed=1)
     runs = [
         model.generate(ids[:, :1], 7, temperature=0, eos_id=1, use_cache=use_cache, **inputs)
