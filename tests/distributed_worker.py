@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class Record(Dataset):
         return super().batch(samples, **options)
 
 
-def main(out: str, run_dir: str, kind: str, steps: str, micro: str, resume: str) -> None:
+def main(out: str, run_dir: str, kind: Any, steps: str, micro: str, resume: str) -> None:
     torch.set_num_threads(1)
     world = join_world("cpu")
     torch.manual_seed(0)

@@ -40,7 +40,7 @@ def test_the_split_falls_between_characters():
     for fraction in (0.0, 0.1, 0.33, 0.5, 0.77, 0.9, 1.0):
         train, validation = split_text(data, fraction)
         assert train + validation == data
-        train.decode(), validation.decode()
+        assert train.decode() + validation.decode() == data.decode()
         assert 0 <= len(train) - int(fraction * len(data)) < 4
     assert len(split_text(b"x" * 1_115_394)[0]) == 1_003_854  # Tiny Shakespeare's published split
 

@@ -13,7 +13,10 @@ STARTED = time.perf_counter()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code: 0, 1 (the job failed), 2 (a user's mistake)."""
     arguments = _parser().parse_args(argv)
+    from gptpy.cli.cores import share_cores
     from gptpy.cli.errors import reported
+
+    share_cores()
 
     try:
         return reported(lambda: arguments.run(arguments))
