@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gptpy.config import ConfigError as ConfigError
     from gptpy.config import GPTConfig as GPTConfig
+    from gptpy.config.training import TrainConfig as TrainConfig
+    from gptpy.data import Dataset as Dataset
     from gptpy.model import GPT as GPT
     from gptpy.model import build_model as build_model
     from gptpy.model.sampling import generate as generate
+    from gptpy.train import Trainer as Trainer
 
 _HOMES = {
     "ConfigError": "gptpy.config",
     "GPTConfig": "gptpy.config",
+    "TrainConfig": "gptpy.config.training",
+    "Dataset": "gptpy.data",
+    "Trainer": "gptpy.train",
     "GPT": "gptpy.model",
     "build_model": "gptpy.model",
     "generate": "gptpy.model.sampling",

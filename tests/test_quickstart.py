@@ -116,3 +116,17 @@ def test_a_short_text_leaves_nothing(tmp_path):
     with pytest.raises(DataError, match=r"999 bytes are too short .* at least 1000"):
         quickstart(Text(b"x" * 999, "short"), tmp_path / "run", Watch())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_gpt_load_takes_a_run_or_a_checkpoint(done):
+    import gptpy
+    from gptpy.model import Bigram
+
+    run = done[1].run_dir
+    one, two = gptpy.GPT.load(run), gptpy.GPT.load(checkpoint.find(run), device="cpu")
+    assert not one.training
+    assert all(
+        bool((a == b).all()) for a, b in zip(one.parameters(), two.parameters(), strict=True)
+    )
+    with pytest.raises(ValueError, match="holds a GPT, expected a Bigram"):
+        Bigram.load(run)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +31,21 @@ class LanguageModel(nn.Module):
             )
         self.config = config
         self.attention_backend = "reference" if config.attention_softcap else "sdpa"
+
+    @classmethod
+    def load(
+        cls, path: str | Path, *, step: int | None = None, device: str = "auto"
+    ) -> LanguageModel:
+        """The model of a run directory or of one of its checkpoints, in evaluation mode.
+
+        `step` picks a checkpoint (default: the last). Raises `ValueError`, also when the run holds
+        a model of another class.
+        """
+        # Files are the business of a room above this one; by name, so that none of it loads here
+        model = import_module("gptpy.loading").open_run(path, step=step, device=device).model
+        if not isinstance(model, cls):
+            raise ValueError(f"{path}: holds a {type(model).__name__}, expected a {cls.__name__}")
+        return model
 
     @property
     def device(self) -> torch.device:
