@@ -1,4 +1,4 @@
-"""Two processes train as one does: same losses, same samples, each other's checkpoints."""
+"""Two processes train as one does: same losses, same samples, same weights."""
 
 import os
 import socket
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptpy import checkpoint
 from gptpy.train.metrics import read_metrics
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
@@ -44,11 +43,9 @@ def alone(tmp_path_factory):
     return train(folder, 1, "ddp")[0], losses(folder / "run"), folder
 
 
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
-@pytest.mark.parametrize("micro", [4, 2])
-def test_two_processes_are_one(tmp_path, alone, kind, micro):
+def test_two_processes_are_one(tmp_path, alone):
     one, one_losses, _ = alone
-    both = train(tmp_path, 2, kind, micro=micro)
+    both = train(tmp_path, 2, "ddp")
     assert losses(tmp_path / "run") == pytest.approx(one_losses, rel=1e-5)
     # every sample once, none skipped, whoever read it
     assert sorted(both[0]["seen"] + both[1]["seen"]) == sorted(one["seen"]) == list(range(48))
@@ -56,17 +53,3 @@ def test_two_processes_are_one(tmp_path, alone, kind, micro):
         # Newton-Schulz runs in bfloat16, which magnifies rounding of the exchanged gradients
         torch.testing.assert_close(both[0]["weights"][name], tensor, atol=2e-3, rtol=0)
         assert torch.equal(both[0]["weights"][name], both[1]["weights"][name])
-
-
-@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
-def test_a_checkpoint_resumes_on_another_number_of_processes(tmp_path, alone, kind):
-    _, one_losses, _ = alone
-    train(tmp_path, 2, kind, steps=3)
-    assert checkpoint.steps(tmp_path / "run") == [3]
-    seen = train(tmp_path, 1, "ddp", resume="resume")[0]["seen"]
-    assert seen == list(range(24, 48))
-    assert losses(tmp_path / "run") == pytest.approx(one_losses, rel=1e-4)
-    # and the other way: one process's checkpoint, two go on
-    train(tmp_path, 1, "ddp", steps=3, run="again")
-    train(tmp_path, 2, kind, resume="resume", run="again")
-    assert losses(tmp_path / "again") == pytest.approx(one_losses, rel=1e-4)
