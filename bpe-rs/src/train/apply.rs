@@ -129,6 +129,8 @@ pub(super) unsafe fn apply<L: Layout, I: Isa<L>>(
     for (i, &place) in places.iter().enumerate() {
         if let Some(&ahead) = places.get(i + AHEAD) {
             prefetch(at(ahead));
+            // The second half of a long word may lie on the next line.
+            prefetch(at(ahead).wrapping_add(2 * L::LANES - 1));
         }
         let record = at(place);
         // SAFETY: `record` is the start of a record.

@@ -1,13 +1,15 @@
 //! The merge loop: take the most frequent pair, merge it everywhere, repeat.
 
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::HashSet;
 
 use super::apply::{Gathered, Merge, Neighbourhood, Side};
 use super::isa::{Kind, Vectorized};
+use super::memory::advise_huge_pages;
 use super::pairs::{Pair, Watched};
+use super::queue::Queue;
 use super::records::{Layout, Narrow, Records, Wide};
 use super::ties::{ByFirstPlace, ByLength, BySmallestPair, Candidate, TieBreak};
-use super::watch::{recount, Watch};
+use super::watch::{recount, Wanted, Watch, Wish};
 use crate::error::{Error, Result};
 
 /// What the merges are learned from and how far.
@@ -99,6 +101,9 @@ struct Learner<'a> {
 const STRIDE: usize = 1 << 20;
 /// Merges between two looks at the clock.
 const MERGES_PER_TICK: usize = 128;
+/// The first threshold is the greatest count divided by this: a few hundred merges later the pairs
+/// are counted again, when frequent words have become short.
+const FIRST_SHARE: u64 = 32;
 /// The count of the pair of rank r falls about like r^-1.6 (measured on English, code and
 /// multilingual text). A wrong guess costs time or memory, never the result.
 const DECAY: f64 = 1.6;
@@ -137,7 +142,7 @@ impl<'a> Learner<'a> {
         end: u32,
     ) -> Result<bool> {
         let mut watch = Watch::nothing();
-        let mut queue = BinaryHeap::<C>::new();
+        let mut queue = Queue::<C>::new();
         watch
             .postings
             .reserve(records.tokens().min(self.job.max_postings));
@@ -171,7 +176,7 @@ impl<'a> Learner<'a> {
     fn next_candidate<L: Layout, C: Candidate>(
         &mut self,
         watch: &mut Watch,
-        queue: &mut BinaryHeap<C>,
+        queue: &mut Queue<C>,
         records: &Records<L>,
     ) -> Option<Watched> {
         while let Some(candidate) = queue.pop() {
@@ -250,11 +255,11 @@ impl<'a> Learner<'a> {
     fn sweep<L: Layout, C: Candidate>(
         &mut self,
         watch: &mut Watch,
-        queue: &mut BinaryHeap<C>,
+        queue: &mut Queue<C>,
         records: &Records<L>,
         places: u32,
     ) -> Result<()> {
-        let threshold = Some(watch.threshold);
+        let threshold = Wish::Times(watch.threshold);
         self.rewatch(watch, queue, records, threshold)?;
         let needed = watch.postings.len() + 2 * places as usize;
         if needed > self.job.max_postings {
@@ -275,23 +280,27 @@ impl<'a> Learner<'a> {
     fn lower_threshold<L: Layout, C: Candidate>(
         &mut self,
         watch: &mut Watch,
-        queue: &mut BinaryHeap<C>,
+        queue: &mut Queue<C>,
         records: &mut Records<L>,
     ) -> Result<bool> {
-        let wanted = self.learned.last().map(|last| {
-            let done = self.next_id() as f64 / self.job.ids as f64;
-            ((last.count as f64 * done.powf(DECAY)) as u64).min(watch.threshold - 1)
-        });
+        let wish = match self.learned.last() {
+            None => Wish::Share(FIRST_SHARE),
+            Some(last) => {
+                let done = self.next_id() as f64 / self.job.ids as f64;
+                let predicted = last.count as f64 * done.powf(DECAY);
+                Wish::Times((predicted as u64).min(watch.threshold - 1))
+            }
+        };
         records.drop_finished();
-        self.rewatch(watch, queue, records, wanted)
+        self.rewatch(watch, queue, records, wish)
     }
 
     fn rewatch<L: Layout, C: Candidate>(
         &mut self,
         watch: &mut Watch,
-        queue: &mut BinaryHeap<C>,
+        queue: &mut Queue<C>,
         records: &Records<L>,
-        wanted: Option<u64>,
+        count: Wish,
     ) -> Result<bool> {
         queue.clear();
         let done = self.learned.len() as u32;
@@ -300,18 +309,21 @@ impl<'a> Learner<'a> {
         let allowed = |pair: Pair| {
             lengths[pair.left() as usize].saturating_add(lengths[pair.right() as usize]) <= longest
         };
-        let floor = job.min_frequency;
-        if !recount(watch, records, wanted, floor, &allowed, &mut || tick(done))? {
+        let wanted = Wanted {
+            count,
+            floor: job.min_frequency,
+            allowed: &allowed,
+            ids: lengths.len() as u32,
+        };
+        if !recount(watch, records, &wanted, &mut || tick(done))? {
             return Ok(false);
         }
         let Watch {
             table, postings, ..
         } = watch;
-        let candidates: Vec<C> = table
-            .iter_mut()
-            .map(|slot| self.candidate::<L, C>(slot, postings, records))
-            .collect();
-        *queue = BinaryHeap::from(candidates);
+        for slot in table.iter_mut() {
+            queue.push(self.candidate::<L, C>(slot, postings, records));
+        }
         Ok(true)
     }
 
@@ -320,7 +332,7 @@ impl<'a> Learner<'a> {
         &mut self,
         found: Watched,
         watch: &mut Watch,
-        queue: &mut BinaryHeap<C>,
+        queue: &mut Queue<C>,
         records: &mut Records<L>,
     ) -> Result<()> {
         let Watched {
@@ -356,14 +368,8 @@ impl<'a> Learner<'a> {
             slot.count = 0;
         }
         let mut hood = std::mem::replace(&mut self.hood, Neighbourhood::new(0));
-        for &x in &hood.left.neighbours {
-            let Gathered { count, .. } = hood.left.gathered[x as usize];
-            lose(watch, Pair::new(x, merge.left), count);
-        }
-        for &y in &hood.right.neighbours {
-            let Gathered { count, .. } = hood.right.gathered[y as usize];
-            lose(watch, Pair::new(merge.right, y), count);
-        }
+        lose_side(watch, &hood.left, |x| Pair::new(x, merge.left));
+        lose_side(watch, &hood.right, |y| Pair::new(merge.right, y));
         if hood.twin_count > 0 {
             // `a b a b`: the pair between the two matches. For `a a a a` that is the merged
             // pair itself, which is at zero already.
@@ -401,13 +407,18 @@ impl<'a> Learner<'a> {
         side: &mut Side,
         pair_with: impl Fn(u32) -> Pair,
         watch: &mut Watch,
-        queue: &mut BinaryHeap<C>,
+        queue: &mut Queue<C>,
         records: &Records<L>,
     ) {
         const UNWATCHED: u32 = u32::MAX;
         let before = watch.postings.len();
         let mut end = before as u32;
-        for &neighbour in &side.neighbours {
+        for (i, &neighbour) in side.neighbours.iter().enumerate() {
+            if let Some(&ahead) = side.neighbours.get(i + AHEAD) {
+                if side.gathered[ahead as usize].count >= watch.threshold {
+                    watch.table.prefetch(pair_with(ahead));
+                }
+            }
             let gathered = &mut side.gathered[neighbour as usize];
             gathered.next = UNWATCHED;
             let pair = pair_with(neighbour);
@@ -416,6 +427,9 @@ impl<'a> Learner<'a> {
                 slot.count = gathered.count;
                 slot.start = end;
                 slot.places = gathered.places;
+                if !C::POSITIONAL {
+                    queue.push(C::new(slot.count, pair, self.merged_length(pair), 0));
+                }
                 gathered.next = end;
                 end += gathered.places;
             }
@@ -431,13 +445,32 @@ impl<'a> Learner<'a> {
                 gathered.next += 1;
             }
         }
-        for &neighbour in &side.neighbours {
-            if side.gathered[neighbour as usize].next != UNWATCHED {
+        if C::POSITIONAL {
+            let born = |x: &&u32| side.gathered[**x as usize].next != UNWATCHED;
+            for &neighbour in side.neighbours.iter().filter(born) {
                 if let Some(slot) = watch.table.get_mut(pair_with(neighbour)) {
                     queue.push(self.candidate::<L, C>(slot, &watch.postings, records));
                 }
             }
         }
+    }
+}
+
+/// Pairs looked up ahead, so that their slots come from memory meanwhile.
+const AHEAD: usize = 8;
+
+/// The old pairs of one side occur less often now.
+#[inline(always)]
+fn lose_side(watch: &mut Watch, side: &Side, pair_with: impl Fn(u32) -> Pair) {
+    for (i, &neighbour) in side.neighbours.iter().enumerate() {
+        if let Some(&ahead) = side.neighbours.get(i + AHEAD) {
+            watch.table.prefetch(pair_with(ahead));
+        }
+        lose(
+            watch,
+            pair_with(neighbour),
+            side.gathered[neighbour as usize].count,
+        );
     }
 }
 

@@ -12,8 +12,10 @@
 mod apply;
 pub mod count;
 mod isa;
+mod memory;
 mod merge;
 mod pairs;
+mod queue;
 mod records;
 mod ties;
 mod watch;
@@ -91,20 +93,14 @@ impl Corpus {
             }
             id_of[byte as usize] = id as u32;
         }
-        let mut missing = None;
-        words.each(&mut |word, _| {
-            missing = missing.or(word
-                .iter()
-                .find(|&&byte| id_of[byte as usize] == MISSING)
-                .copied())
-        });
-        if let Some(byte) = missing {
-            return Err(Error::invalid(format!(
-                "the words hold the byte 0x{byte:02x}, which is not in the alphabet"
-            )));
-        }
         let tokens = alphabet.iter().map(|&byte| vec![byte]).collect();
-        Self::build(tokens, words, |word, ids| {
+        let measure = |word: &[u8]| match word.iter().find(|&&b| id_of[b as usize] == MISSING) {
+            None => Ok(word.len()),
+            Some(byte) => Err(Error::invalid(format!(
+                "the words hold the byte 0x{byte:02x}, which is not in the alphabet"
+            ))),
+        };
+        Self::build(tokens, words, measure, |word, ids| {
             ids.extend(word.iter().map(|&byte| id_of[byte as usize]));
             Ok(())
         })
@@ -120,16 +116,20 @@ impl Corpus {
         tokens: Vec<Vec<u8>>,
         segment: &Segment<'_>,
     ) -> Result<Self> {
-        Self::build(tokens, words, segment)
+        let measure = |word: &[u8]| {
+            let mut ids = Vec::new();
+            segment(word, &mut ids).map(|()| ids.len())
+        };
+        Self::build(tokens, words, measure, segment)
     }
 
     fn build(
         tokens: Vec<Vec<u8>>,
         words: &(impl Words + ?Sized),
+        measure: impl Fn(&[u8]) -> Result<usize>,
         segment: impl Fn(&[u8], &mut Vec<u32>) -> Result<()>,
     ) -> Result<Self> {
         // Two passes: the first finds the sizes, so that the records are allocated once.
-        let mut ids = Vec::new();
         let mut lens = Vec::new();
         let (mut longest, mut greatest, mut pairs) = (0, 0, 0u128);
         let mut outcome = Ok(());
@@ -137,12 +137,15 @@ impl Corpus {
             if outcome.is_err() || count == 0 {
                 return;
             }
-            ids.clear();
-            outcome = segment(word, &mut ids);
-            longest = longest.max(ids.len());
-            greatest = greatest.max(count);
-            pairs += count as u128 * ids.len().saturating_sub(1) as u128;
-            lens.push(ids.len() as u32);
+            match measure(word) {
+                Ok(len) => {
+                    longest = longest.max(len);
+                    greatest = greatest.max(count);
+                    pairs += count as u128 * len.saturating_sub(1) as u128;
+                    lens.push(len as u32);
+                }
+                Err(error) => outcome = Err(error),
+            }
         });
         outcome?;
         if pairs > u64::MAX as u128 {

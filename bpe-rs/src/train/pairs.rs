@@ -1,5 +1,7 @@
 //! The pairs under watch: how often each occurs now and where its occurrences are listed.
 
+use super::isa::prefetch;
+
 /// (left id, right id) in one word.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Pair(u64);
@@ -83,6 +85,13 @@ impl PairTable {
             at = (at + 1) & mask;
         }
         at
+    }
+
+    /// Ask for the slot of `pair` ahead of a look-up.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, pair: Pair) {
+        let mask = self.slots.len() - 1;
+        prefetch(&self.slots[(pair.hash() >> self.shift) as usize & mask]);
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@
 //! [`Narrow`] (16-bit tokens, 12 in the first unit) carries a training run until its ids pass
 //! 65,535, [`Wide`] (32-bit tokens) goes on from there and takes what is too big for `Narrow`.
 
+use super::memory::advise_huge_pages;
 use crate::error::{Error, Result};
 
 /// A 32-byte aligned block: a record takes one or more of them.
@@ -136,6 +137,7 @@ impl<L: Layout> Records<L> {
             tokens: 0,
             layout: std::marker::PhantomData,
         };
+        advise_huge_pages(records.units.spare_capacity_mut());
         records.units.push(Unit([0; 4]));
         records
     }

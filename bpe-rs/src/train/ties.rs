@@ -57,6 +57,7 @@ pub(super) trait Candidate: Ord + Copy {
     /// rules that are not positional).
     fn new(count: u64, pair: Pair, length: u32, first: u64) -> Self;
     fn pair(self) -> Pair;
+    fn count(self) -> u64;
 }
 
 /// [`TieBreak::HuggingFace`] and [`TieBreak::Pair`]: they differ in how bytes are numbered.
@@ -80,6 +81,11 @@ impl Candidate for BySmallestPair {
     #[inline(always)]
     fn pair(self) -> Pair {
         Pair::from_key(!self.inverted_pair)
+    }
+
+    #[inline(always)]
+    fn count(self) -> u64 {
+        self.count
     }
 }
 
@@ -105,6 +111,11 @@ impl Candidate for ByFirstPlace {
     fn pair(self) -> Pair {
         Pair::from_key(self.pair)
     }
+
+    #[inline(always)]
+    fn count(self) -> u64 {
+        self.count
+    }
 }
 
 /// [`TieBreak::Longest`].
@@ -128,5 +139,10 @@ impl Candidate for ByLength {
 
     fn pair(self) -> Pair {
         Pair::from_key(!self.inverted_pair)
+    }
+
+    #[inline(always)]
+    fn count(self) -> u64 {
+        self.count
     }
 }

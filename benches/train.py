@@ -1,0 +1,377 @@
+"""Training from a file, ours and the peers' in turn: seconds, memory, and whether they agree.
+
+    make bench-train                                # everything
+    python benches/train.py --corpus english --vocab 32768 --rounds 3
+    python benches/train.py --scaling plot.png      # cost against corpus and vocabulary
+
+Every run is a process of its own that is timed from the open file's name to the learned tokens,
+imports excluded. Before anything is timed, the tokens of ours are compared with those of every
+peer that promises a tie-break; memory is the peak above what the process held after its imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("GPTPY_SHARED", ROOT.parent / "shared"))
+SEPARATOR = "<|endoftext|>"
+GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+CL100K = (
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
+    r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
+)
+# (corpus, pattern, vocabulary)
+TABLE = [
+    ("english", "gpt2", 32_768),
+    ("english", "gpt2", 50_257),
+    ("english", "gpt2", 100_256),
+    ("multilingual", "gpt2", 32_768),
+    ("multilingual", "gpt2", 50_257),
+    ("code", "gpt2", 32_768),
+    ("english", "cl100k", 100_256),
+]
+
+
+# --- the contestants: path, pattern, vocabulary -> tokens in the order of their ids -------------
+
+
+def ours(tie_break: str, threads: int | None) -> Callable[[Path, str, int], Iterable[bytes]]:
+    def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
+        encoding = bpe_rs.train(
+            path,
+            vocab_size=vocab + 1,
+            pattern=pattern,
+            special_tokens=[SEPARATOR],
+            tie_break=tie_break,  # pyright: ignore[reportArgumentType]
+            num_threads=threads,
+        )
+        return (encoding.decode_single_token_bytes(token) for token in range(vocab))
+
+    import bpe_rs
+
+    return run
+
+
+def gigatoken() -> Callable[[Path, str, int], Iterable[bytes]]:
+    import gigatoken
+
+    def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
+        assert pattern == "gpt2", "gigatoken trains with GPT-2's pattern only"
+        source = gigatoken.TextFileSource([path], separator=SEPARATOR)
+        tokens, _ = gigatoken.train_bpe(source, vocab, [])
+        return (tokens[token] for token in sorted(tokens))
+
+    return run
+
+
+def rustbpe() -> Callable[[Path, str, int], Iterable[bytes]]:
+    import rustbpe
+
+    def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
+        tokenizer = rustbpe.Tokenizer()
+        documents = path.read_text().split(SEPARATOR)
+        tokenizer.train_from_iterator(iter(documents), vocab, pattern=regex_of(pattern))
+        return (token for token, _ in tokenizer.get_mergeable_ranks())
+
+    return run
+
+
+def huggingface() -> Callable[[Path, str, int], Iterable[bytes]]:
+    import tokenizers
+    from tokenizers import models, pre_tokenizers, trainers
+
+    def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
+        tokenizer = tokenizers.Tokenizer(models.BPE())
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        split = pre_tokenizers.Split(tokenizers.Regex(regex_of(pattern)), behavior="isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # pyright: ignore
+            [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        )
+        if pattern == "gpt2":
+            tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab, initial_alphabet=alphabet, show_progress=False
+        )
+        documents = path.read_text().split(SEPARATOR)
+        tokenizer.train_from_iterator(documents, trainer)
+        order = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+        byte_of = {char: byte for byte, char in byte_characters().items()}
+        return (bytes(byte_of[char] for char in token) for token, _ in order)
+
+    return run
+
+
+def bpeasy() -> Callable[[Path, str, int], Iterable[bytes]]:
+    import bpeasy
+
+    def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
+        documents = path.read_text().split(SEPARATOR)
+        ranks = bpeasy.train_bpe(iter(documents), regex_of(pattern), 1 << 16, vocab)
+        return sorted(ranks, key=lambda token: ranks[token])
+
+    return run
+
+
+CONTESTANTS: dict[str, Callable[[], Callable[[Path, str, int], Iterable[bytes]]]] = {
+    "bpe_rs": lambda: ours("huggingface", None),
+    "bpe_rs 1 thread": lambda: ours("huggingface", 1),
+    "bpe_rs pair": lambda: ours("pair", None),
+    "gigatoken": gigatoken,
+    "rustbpe": rustbpe,
+    "huggingface": huggingface,
+    "bpeasy": bpeasy,
+}
+# Whose tokens must be equal to whose. bpeasy promises no tie-break.
+TWINS = {"gigatoken": "bpe_rs", "huggingface": "bpe_rs", "rustbpe": "bpe_rs pair"}
+
+
+def regex_of(pattern: str) -> str:
+    return {"gpt2": GPT2, "cl100k": CL100K}[pattern]
+
+
+def byte_characters() -> dict[int, str]:
+    """GPT-2's way to write bytes as characters."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    pairs = [(byte, chr(byte)) for byte in printable]
+    return dict(pairs + [(byte, chr(256 + i)) for i, byte in enumerate(others)])
+
+
+# --- corpora -----------------------------------------------------------------------------------
+
+
+def corpus(name: str, folder: Path) -> Path:
+    """The corpus as a plain file in `folder`, made if it is not there yet."""
+    path = folder / f"{name}.txt"
+    if not path.exists():
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            for piece in CORPORA[name]():
+                file.write(piece)
+        part.replace(path)
+    return path
+
+
+def unpacked(name: str) -> Callable[[], Iterator[bytes]]:
+    def pieces() -> Iterator[bytes]:
+        with gzip.open(SHARED / "data" / name) as file:
+            while piece := file.read(1 << 20):
+                yield piece
+
+    return pieces
+
+
+def python_code() -> Iterator[bytes]:
+    """A hundred megabytes of the standard library and of what is installed beside it."""
+    left = 100_000_000
+    paths = sysconfig.get_paths()
+    files = [path for key in ("stdlib", "purelib") for path in Path(paths[key]).rglob("*.py")]
+    for path in sorted(set(files)):
+        try:
+            text = path.read_text()
+        except (UnicodeDecodeError, OSError):
+            continue
+        piece = (text.replace(SEPARATOR, "") + SEPARATOR).encode()
+        left -= len(piece)
+        yield piece
+        if left <= 0:
+            return
+
+
+CORPORA = {
+    "english": unpacked("english-100mb.txt.gz"),
+    "multilingual": unpacked("multilingual-22mb.txt.gz"),
+    "code": python_code,
+}
+
+
+# --- one run -----------------------------------------------------------------------------------
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def work(contestant: str, path: Path, pattern: str, vocab: int) -> dict:
+    """Train once, here."""
+    run = CONTESTANTS[contestant]()
+    before = resident()
+    start = time.perf_counter()
+    tokens = run(path, pattern, vocab)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    digest = hashlib.sha256()
+    number = 0
+    for token in tokens:
+        digest.update(len(token).to_bytes(4, "little") + token)
+        number += 1
+    return {
+        "seconds": seconds,
+        "megabytes": max(peak - before, 0) / 1e6,
+        "tokens": number,
+        "sha256": digest.hexdigest(),
+    }
+
+
+def run_apart(contestant: str, path: Path, pattern: str, vocab: int) -> dict:
+    """Train once in a process of its own."""
+    command = [sys.executable, __file__, "--work", contestant, str(path), pattern, str(vocab)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{contestant} failed: {done.stderr.strip().splitlines()[-1:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+# --- the table ---------------------------------------------------------------------------------
+
+
+def contestants_of(pattern: str, peers: list[str]) -> list[str]:
+    skipped = {"gigatoken"} if pattern != "gpt2" else set()
+    mine = ["bpe_rs", "bpe_rs 1 thread", "bpe_rs pair"]
+    return mine + [peer for peer in peers if peer not in skipped]
+
+
+def bench(rows: list[tuple[str, str, int]], peers: list[str], rounds: int, folder: Path) -> list:
+    records = []
+    for name, pattern, vocab in rows:
+        path = corpus(name, folder)
+        names = contestants_of(pattern, peers)
+        runs: dict[str, list[dict]] = {contestant: [] for contestant in names}
+        for at in range(rounds):
+            for contestant in names:
+                # The slowest peers take a minute and more: once is enough to place them.
+                if at and min(run["seconds"] for run in runs[contestant]) > 20:
+                    continue
+                runs[contestant].append(run_apart(contestant, path, pattern, vocab))
+        check_equal(runs)
+        best = {c: min(run["seconds"] for run in done) for c, done in runs.items()}
+        print(f"\n{name} {path.stat().st_size / 1e6:.0f} MB, {pattern}, {vocab:,} tokens")
+        print("| | best s | times ours | peak MB | tokens' sha256 |\n|---|---|---|---|---|")
+        for contestant, done in runs.items():
+            memory = min(run["megabytes"] for run in done)
+            ratio = best[contestant] / best["bpe_rs"]
+            print(
+                f"| {contestant} | {best[contestant]:.3f} | {ratio:.1f} | {memory:.0f} "
+                f"| {done[0]['sha256'][:16]} |"
+            )
+        sys.stdout.flush()
+        records.append(
+            {"corpus": name, "bytes": path.stat().st_size, "pattern": pattern, "vocab": vocab,
+             "runs": runs}
+        )
+    return records
+
+
+def check_equal(runs: dict[str, list[dict]]) -> None:
+    """Stop when two that must agree do not."""
+    digests = {contestant: {run["sha256"] for run in done} for contestant, done in runs.items()}
+    for contestant, found in digests.items():
+        if len(found) > 1:
+            raise SystemExit(f"error: {contestant} is not deterministic: {found}")
+    for peer, twin in {**TWINS, "bpe_rs 1 thread": "bpe_rs"}.items():
+        if peer in digests and twin in digests and digests[peer] != digests[twin]:
+            raise SystemExit(f"error: {peer} and {twin} learned different tokens")
+
+
+def scaling(plot: Path, folder: Path) -> None:
+    """Seconds of ours against corpus size and against vocabulary, as a plot."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    path = corpus("english", folder)
+    text = path.read_bytes()
+    sizes, by_size = [], []
+    for share in (0.01, 0.03, 0.1, 0.3, 1.0, 3.0):
+        part = folder / "part.txt"
+        part.write_bytes(text[: int(len(text) * share)] if share <= 1 else text * int(share))
+        best = min(run_apart("bpe_rs", part, "gpt2", 8192)["seconds"] for _ in range(3))
+        sizes.append(part.stat().st_size / 1e6)
+        by_size.append(best)
+        part.unlink()
+    vocabularies = [1024, 4096, 16_384, 32_768, 65_536, 131_072]
+    by_vocabulary = [
+        min(run_apart("bpe_rs", path, "gpt2", vocab)["seconds"] for _ in range(3))
+        for vocab in vocabularies
+    ]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+    left.loglog(sizes, by_size, "o-")
+    left.set(xlabel="corpus, MB", ylabel="seconds", title="8,192 tokens")
+    right.plot(vocabularies, by_vocabulary, "o-")
+    right.set(xlabel="vocabulary", ylabel="seconds", title="English, 100 MB", ylim=(0, None))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(plot, dpi=120)
+    for size, seconds in zip(sizes, by_size, strict=True):
+        print(f"{size:8.1f} MB, 8,192 tokens: {seconds:.3f} s")
+    for vocab, seconds in zip(vocabularies, by_vocabulary, strict=True):
+        print(f"100 MB, {vocab:7,} tokens: {seconds:.3f} s")
+    print(f"plot: {plot}")
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        flags = next(line for line in lines if line.startswith("flags")).split()
+        best = next((f for f in ("avx512bw", "avx2") if f in flags), "no AVX2")
+    except (OSError, StopIteration):
+        best = "unknown vectors"
+    return f"{platform.machine()}, {best}, {os.cpu_count()} cores"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--corpus", choices=sorted(CORPORA), action="append")
+    parser.add_argument("--pattern", choices=["gpt2", "cl100k"])
+    parser.add_argument("--vocab", type=int, action="append")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", nargs="*", default=["gigatoken", "rustbpe", "huggingface"])
+    parser.add_argument("--folder", type=Path, help="where the unpacked corpora are kept")
+    parser.add_argument("--record", type=Path, help="write all runs as JSON")
+    parser.add_argument("--scaling", type=Path, metavar="PLOT", help="only draw the cost of ours")
+    parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.work:
+        contestant, path, pattern, vocab = args.work
+        print(json.dumps(work(contestant, Path(path), pattern, int(vocab))))
+        return
+    rows = [
+        row
+        for row in TABLE
+        if (not args.corpus or row[0] in args.corpus)
+        and (not args.pattern or row[1] == args.pattern)
+        and (not args.vocab or row[2] in args.vocab)
+    ]
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if args.scaling:
+            scaling(args.scaling, folder)
+            return
+        records = bench(rows, args.peers, args.rounds, folder)
+    if args.record:
+        result = {"date": str(date.today()), "machine": processor(), "rows": records}
+        args.record.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

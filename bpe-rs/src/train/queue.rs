@@ -1,0 +1,118 @@
+//! The candidates, the greatest first.
+//!
+//! A new pair occurs at most as often as the one whose merge made it, and counts only fall, so
+//! nothing is ever pushed above what was popped last but for equals. Candidates are therefore
+//! thrown into buckets by their count, and only the highest bucket is kept in order: a small heap
+//! that stays in the cache, where one heap of all candidates would miss it at every level.
+
+use std::collections::BinaryHeap;
+
+use super::ties::Candidate;
+
+pub(super) struct Queue<C> {
+    /// By [`bucket_of`] the count; those from `current` on are in the heap.
+    buckets: Vec<Vec<C>>,
+    current: usize,
+    heap: BinaryHeap<C>,
+}
+
+/// Eight buckets for every doubling of the count.
+fn bucket_of(count: u64) -> usize {
+    const PART: u32 = 3;
+    if count < 1 << PART {
+        return count as usize;
+    }
+    let doublings = 63 - count.leading_zeros();
+    let part = (count >> (doublings - PART)) as usize & ((1 << PART) - 1);
+    ((doublings - PART + 1) as usize) << PART | part
+}
+
+impl<C: Candidate> Queue<C> {
+    pub(super) fn new() -> Self {
+        let buckets = (0..=bucket_of(u64::MAX)).map(|_| Vec::new()).collect();
+        Self {
+            buckets,
+            current: 0,
+            heap: BinaryHeap::new(),
+        }
+    }
+
+    /// Empty, and ready for candidates of any count.
+    pub(super) fn clear(&mut self) {
+        self.heap.clear();
+        self.buckets.iter_mut().for_each(Vec::clear);
+        self.current = self.buckets.len();
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, candidate: C) {
+        let bucket = bucket_of(candidate.count());
+        if bucket < self.current {
+            self.buckets[bucket].push(candidate);
+        } else {
+            self.heap.push(candidate);
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn pop(&mut self) -> Option<C> {
+        while self.heap.is_empty() {
+            self.current = self.current.checked_sub(1)?;
+            let bucket = std::mem::take(&mut self.buckets[self.current]);
+            if !bucket.is_empty() {
+                self.heap = BinaryHeap::from(bucket);
+            }
+        }
+        self.heap.pop()
+    }
+
+    /// What is likely to be popped next.
+    pub(super) fn peek(&self) -> Option<C> {
+        self.heap.peek().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pairs::Pair;
+    use super::super::ties::BySmallestPair;
+    use super::*;
+
+    #[test]
+    fn buckets_are_in_order_of_the_count() {
+        let mut counts: Vec<u64> = (0..5000).collect();
+        counts.extend((0..64).flat_map(|bit| [(1u64 << bit) - 1, 1 << bit, (1 << bit) + 1]));
+        counts.push(u64::MAX);
+        counts.sort_unstable();
+        assert!(counts.iter().map(|&count| bucket_of(count)).is_sorted());
+    }
+
+    #[test]
+    fn pops_the_greatest_whatever_is_pushed_below_it() {
+        let mut queue = Queue::<BySmallestPair>::new();
+        queue.clear();
+        let mut number = 1u64;
+        let mut dice = move || {
+            number = number.wrapping_mul(6364136223846793005).wrapping_add(1);
+            number >> 40
+        };
+        let mut expected = BinaryHeap::new();
+        for i in 0..2000 {
+            let candidate = BySmallestPair::new(dice(), Pair::new(i, 1), 0, 0);
+            queue.push(candidate);
+            expected.push(candidate);
+        }
+        while let Some(candidate) = queue.pop() {
+            assert!(Some(candidate) == expected.pop());
+            if candidate.count() > 3 && expected.len() < 4000 {
+                let below = candidate.count() - dice() % 3;
+                let next = BySmallestPair::new(below / 2 * 2, candidate.pair(), 0, 0);
+                if next < candidate {
+                    queue.push(next);
+                    expected.push(next);
+                }
+            }
+        }
+        assert!(expected.is_empty());
+    }
+}
