@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::apply::{Gathered, Merge, Neighbourhood, Side};
+use super::apply::{Merge, Neighbourhood, Side};
 use super::isa::{Kind, Vectorized};
 use super::memory::advise_huge_pages;
 use super::pairs::{Pair, Watched};
@@ -145,7 +145,8 @@ impl<'a> Learner<'a> {
         let mut queue = Queue::<C>::new();
         watch
             .postings
-            .reserve(records.tokens().min(self.job.max_postings));
+            .reserve_exact(self.job.max_postings.min(records.tokens() * 5 / 4));
+        advise_huge_pages(watch.postings.spare_capacity_mut());
         while self.next_id() < self.job.ids {
             if self.next_id() >= end {
                 return Ok(true);

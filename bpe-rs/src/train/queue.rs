@@ -65,11 +65,6 @@ impl<C: Candidate> Queue<C> {
         }
         self.heap.pop()
     }
-
-    /// What is likely to be popped next.
-    pub(super) fn peek(&self) -> Option<C> {
-        self.heap.peek().copied()
-    }
 }
 
 #[cfg(test)]
