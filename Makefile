@@ -97,3 +97,8 @@ gpu-bench: ## measure the kernels on a GPU against SDPA, FlexAttention, FA3, or 
 .PHONY: bench-model
 bench-model: setup ## training steps against nanoGPT's configuration and Hugging Face's GPT-2
 	$(RUN) python benches/model.py --reach
+
+.PHONY: bench-train
+bench-train: setup ## training from a file, ours and the peers' in turn, equal tokens checked first
+	$(UV) sync --quiet --group bench
+	$(RUN) python benches/train.py $(BENCH_ARGS)

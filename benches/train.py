@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("GPTPY_SHARED", ROOT.parent / "shared"))
@@ -50,14 +51,16 @@ TABLE = [
 # --- the contestants: path, pattern, vocabulary -> tokens in the order of their ids -------------
 
 
-def ours(tie_break: str, threads: int | None) -> Callable[[Path, str, int], Iterable[bytes]]:
+def ours(
+    tie_break: Literal["huggingface", "pair"], threads: int | None
+) -> Callable[[Path, str, int], Iterable[bytes]]:
     def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
         encoding = bpe_rs.train(
             path,
             vocab_size=vocab + 1,
             pattern=pattern,
             special_tokens=[SEPARATOR],
-            tie_break=tie_break,  # pyright: ignore[reportArgumentType]
+            tie_break=tie_break,
             num_threads=threads,
         )
         return (encoding.decode_single_token_bytes(token) for token in range(vocab))
@@ -83,7 +86,7 @@ def rustbpe() -> Callable[[Path, str, int], Iterable[bytes]]:
     import rustbpe
 
     def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
-        tokenizer = rustbpe.Tokenizer()
+        tokenizer = rustbpe.Tokenizer()  # pyright: ignore[reportAttributeAccessIssue]
         documents = path.read_text().split(SEPARATOR)
         tokenizer.train_from_iterator(iter(documents), vocab, pattern=regex_of(pattern))
         return (token for token, _ in tokenizer.get_mergeable_ranks())
@@ -273,8 +276,13 @@ def bench(rows: list[tuple[str, str, int]], peers: list[str], rounds: int, folde
             )
         sys.stdout.flush()
         records.append(
-            {"corpus": name, "bytes": path.stat().st_size, "pattern": pattern, "vocab": vocab,
-             "runs": runs}
+            {
+                "corpus": name,
+                "bytes": path.stat().st_size,
+                "pattern": pattern,
+                "vocab": vocab,
+                "runs": runs,
+            }
         )
     return records
 
@@ -339,7 +347,9 @@ def processor() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description="Training from a file, ours and the peers' in turn."
+    )
     parser.add_argument("--corpus", choices=sorted(CORPORA), action="append")
     parser.add_argument("--pattern", choices=["gpt2", "cl100k"])
     parser.add_argument("--vocab", type=int, action="append")

@@ -7,6 +7,9 @@ import gzip
 import importlib.util
 import json
 import random
+import signal
+import subprocess
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
@@ -350,3 +353,66 @@ def test_special_tokens_come_last_and_are_not_counted():
     assert encoding.encode("ab<|end|>ab", allowed_special="all") == [256, 257, 256]
     counts = bpe_rs.count_words(texts, special_tokens=["<|end|>"])
     assert counts.items() == [(b"ab", 3)]
+
+
+def test_extending_an_encoding_goes_on_where_it_stopped():
+    texts = ["the quick brown fox jumps over the lazy dog and runs away from it " * 3, "foxes run"]
+    whole = bpe_rs.train(texts, vocab_size=300)
+    half = bpe_rs.train(texts, vocab_size=280)
+    extended = bpe_rs.train(texts, vocab_size=300, base=half)
+    assert tokens_of(extended, 300) == tokens_of(whole, 300)
+
+    gpt2 = bpe_rs.get_encoding("gpt2")
+    text = "zyxwvut qqqzzz zyxwvut qqqzzz<|endoftext|>zyxwvut"
+    more = bpe_rs.train([text], vocab_size=50_262, base=gpt2, special_tokens=["<|pad|>"])
+    assert more.n_vocab == 50_262 and more.special_tokens["<|endoftext|>"] == 50_256
+    assert more.special_tokens["<|pad|>"] == 50_261
+    assert {id: more.decode_single_token_bytes(id) for id in range(50_256)} == {
+        id: gpt2.decode_single_token_bytes(id) for id in range(50_256)
+    }
+    assert len(more.encode_ordinary("zyxwvut")) < len(gpt2.encode_ordinary("zyxwvut"))
+    assert more.encode_ordinary("hello world") == gpt2.encode_ordinary("hello world")
+    with pytest.raises(ValueError, match="at least 50258"):
+        bpe_rs.train([text], vocab_size=50_257, base=gpt2, special_tokens=["<|pad|>"])
+    with pytest.raises(ValueError, match="already"):
+        bpe_rs.train([text], vocab_size=50_300, base=gpt2, special_tokens=["<|endoftext|>"])
+    with pytest.raises(ValueError, match="pattern of base"):
+        bpe_rs.train([text], vocab_size=50_300, base=gpt2, pattern="cl100k")
+
+
+def test_an_alphabet_of_its_own():
+    encoding = bpe_rs.train(["abab"], vocab_size=5, initial_alphabet=b"z")
+    assert tokens_of(encoding, 5) == [b"a", b"b", b"z", b"ab", b"abab"]
+    with pytest.raises(ValueError, match=r"at least 3 \(3 bytes"):
+        bpe_rs.train(["abab"], vocab_size=2, initial_alphabet=b"z")
+
+
+def test_texts_of_the_length_of_file_names_are_texts():
+    text = "a text of some length, " * 20
+    assert bpe_rs.count_words([text]).bytes == len(text)
+    with pytest.raises(FileNotFoundError, match="pass it in a list"):
+        bpe_rs.count_words(text)
+
+
+def test_ctrl_c_stops_within_a_second(tmp_path: Path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import bpe_rs, signal, sys\n"
+        # A shell's background job ignores the signal, and so would what it starts.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def texts():\n"
+        "    print('started', flush=True)\n"
+        "    while True:\n"
+        "        yield 'some words that come again and again ' * 30000\n"
+        "bpe_rs.train(texts(), vocab_size=300, num_threads=int(sys.argv[1]))\n"
+    )
+    for threads in ["1", "2"]:
+        process = subprocess.Popen(
+            [sys.executable, program, threads], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"started\n"
+        process.send_signal(signal.SIGINT)
+        # Far more than a second: the machine may be busy. Never stopping is what fails.
+        _, errors = process.communicate(timeout=60)
+        assert b"KeyboardInterrupt" in errors and process.returncode != 0

@@ -4,7 +4,7 @@ import builtins
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypedDict, final, overload
+from typing import Any, Literal, TypeAlias, final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -170,23 +170,18 @@ class WordCounts:
     @staticmethod
     def from_bytes(data: builtins.bytes) -> WordCounts: ...
 
-class _Learned(TypedDict):
-    tokens: list[bytes]
-    left: npt.NDArray[np.uint32]
-    right: npt.NDArray[np.uint32]
-    count: npt.NDArray[np.uint64]
-
 def learn(
     counts: WordCounts,
     *,
     alphabet: bytes,
+    base: Encoding | None = None,
     vocab_size: int,
     tie_break: str,
     min_frequency: int,
     max_token_length: int | None,
     consume: bool,
     callback: Callable[[int], None] | None = None,
-) -> _Learned: ...
+) -> list[bytes]: ...
 def byte_order(tie_break: str) -> bytes: ...
 def load_encoding(
     path: Path,

@@ -42,7 +42,7 @@ def _are_file_names(items: list | tuple) -> TypeGuard[list[str]]:
         if not isinstance(item, str) or not 0 < len(item) < 4096 or "\n" in item or "\0" in item:
             return False
         try:
-            return Path(item).is_file()
+            return os.path.isfile(item)  # noqa: PTH113  # Path.is_file raises for a long name
         except OSError:  # longer, in bytes, than the system's names
             return False
 
@@ -50,17 +50,18 @@ def _are_file_names(items: list | tuple) -> TypeGuard[list[str]]:
 
 
 def _existing(path: PathLike) -> Path:
-    path = Path(path)
-    if path.is_dir():
+    name = os.fspath(path)
+    if os.path.isdir(name):  # noqa: PTH112  # Path.is_dir raises for a name that is too long
         raise IsADirectoryError(
-            f"{path} is a folder, expected a file; pass its files, for example "
-            f'sorted(Path("{path}").rglob("*.txt"))'
+            f"{name} is a folder, expected a file; pass its files, for example "
+            f'sorted(Path("{name}").rglob("*.txt"))'
         )
-    if not path.exists():
+    if not os.path.exists(name):  # noqa: PTH110  # as above
+        shown = name if len(name) < 80 else name[:60] + "..."
         raise FileNotFoundError(
-            f"{path}: no such file; to use a text itself, pass it in a list: [text]"
+            f"{shown}: no such file; to use a text itself, pass it in a list: [text]"
         )
-    return path
+    return Path(name)
 
 
 def is_parquet(path: Path) -> bool:

@@ -31,6 +31,7 @@ def train(
     max_token_length: int | None = ...,
     tie_break: TieBreak = ...,
     initial_alphabet: Iterable[int] | None = ...,
+    base: Encoding | None = ...,
     text_column: str = ...,
     name: str = ...,
     progress: bool | Report = ...,
@@ -47,6 +48,7 @@ def train(
     max_token_length: int | None = ...,
     tie_break: TieBreak = ...,
     initial_alphabet: Iterable[int] | None = ...,
+    base: Encoding | None = ...,
     text_column: str = ...,
     name: str = ...,
     progress: bool | Report = ...,
@@ -62,6 +64,7 @@ def train(
     max_token_length: int | None = None,
     tie_break: TieBreak = "huggingface",
     initial_alphabet: Iterable[int] | None = None,
+    base: Encoding | None = None,
     text_column: str = "text",
     name: str = "trained",
     progress: bool | Report = False,
@@ -85,6 +88,9 @@ def train(
     In the encoding an id is a rank: first the single bytes (in the order of GPT-2's vocabulary
     for "huggingface", by value for the others), then the merges as they were learned, then the
     special tokens.
+    `base` is an encoding to go on from: its tokens keep their ids, its pattern and special tokens
+    are kept, new tokens follow behind its highest id, then new special tokens; a pair that spells
+    one of its tokens is not merged.
     Warns when the text has fewer merges than `vocab_size` asks for. Raises ValueError for a
     vocabulary too small for its bytes and special tokens, and for a source without text.
 
@@ -95,20 +101,33 @@ def train(
     specials = distinct(special_tokens)
     sizes = [vocab_size] if isinstance(vocab_size, int) else list(vocab_size)
     order = _core.byte_order(tie_break)
-    _check_sizes(sizes, len(order) if initial_alphabet is None else 1, specials)
     if min_frequency < 0:
         raise ValueError(f"expected min_frequency of at least 0, got {min_frequency}")
     if max_token_length is not None and max_token_length < 1:
         raise ValueError(f"expected max_token_length of at least 1, got {max_token_length}")
+    if base is None:
+        _check_sizes(sizes, len(order) if initial_alphabet is None else 1, "bytes", specials)
+        ranks = {bytes([byte]): rank for rank, byte in enumerate(order)}
+        old_specials: dict[str, int] = {}
+        regex = _regex(pattern or "gpt2")
+    else:
+        _check_base(base, pattern, initial_alphabet, specials)
+        _check_sizes(sizes, base.n_vocab, "ids of base", specials)
+        ranks, old_specials, regex = base.mergeable_ranks, base.special_tokens, base.pat_str
     report = reporter_of(progress)
     if isinstance(source, WordCounts):
         counts = source
-        _check_pattern(counts, pattern)
+        if (pattern or base) and regex != counts.pattern:
+            raise ValueError(
+                f"these counts were made with the pattern {counts.pattern!r}, expected {regex!r}; "
+                "count again" + ("" if base else ", or leave pattern away")
+            )
+        regex = counts.pattern
     else:
         counts = count_words(
             source,
-            pattern=pattern or "gpt2",
-            special_tokens=specials,
+            pattern=regex,
+            special_tokens=[*old_specials, *specials],
             text_column=text_column,
             progress=report or False,
             num_threads=num_threads,
@@ -118,9 +137,10 @@ def train(
     if initial_alphabet is not None:
         kept = set(initial_alphabet).union(*(word for word, _ in counts.items()))
         order = bytes(byte for byte in order if byte in kept)
-        _check_sizes(sizes, len(order), specials)
-    regex = counts.pattern
-    merges = max(sizes) - len(order) - len(specials)
+        ranks = {bytes([byte]): rank for rank, byte in enumerate(order)}
+        _check_sizes(sizes, len(order), "bytes", specials)
+    first = base.n_vocab if base else len(order)
+    merges = max(sizes) - first - len(specials)
     start = time.perf_counter()
 
     def tell(done: int) -> None:
@@ -130,55 +150,78 @@ def train(
     learned = _core.learn(
         counts._counts,
         alphabet=order,
-        vocab_size=len(order) + merges,
+        base=base,
+        vocab_size=len(ranks) + merges,
         tie_break=tie_break,
         min_frequency=min_frequency,
         max_token_length=max_token_length,
         consume=counts is not source,
         callback=tell if report else None,
     )
-    tokens = learned["tokens"]
-    tell(len(tokens) - len(order))
-    if len(tokens) < len(order) + merges:
+    tell(len(learned))
+    if len(learned) < merges:
         limits = [f"of pairs that occur {min_frequency} times"] if min_frequency > 1 else []
         if max_token_length is not None:
             limits.append(f"of at most {max_token_length} bytes")
         warnings.warn(
             f"vocab_size {max(sizes)} asks for {merges} merges, the text has only "
-            f"{' '.join([str(len(tokens) - len(order)), *limits])}; the vocabulary has "
-            f"{len(tokens) + len(specials)} tokens",
+            f"{' '.join([str(len(learned)), *limits])}; the vocabulary has "
+            f"{first + len(learned) + len(specials)} tokens",
             stacklevel=2,
         )
     encodings = []
     for size in sizes:
-        ranks = {token: rank for rank, token in enumerate(tokens[: size - len(specials)])}
-        ids = {special: len(ranks) + i for i, special in enumerate(specials)}
-        encodings.append(Encoding(name, pat_str=regex, mergeable_ranks=ranks, special_tokens=ids))
+        new = learned[: size - first - len(specials)]
+        ids = {special: first + len(new) + i for i, special in enumerate(specials)}
+        encodings.append(
+            Encoding(
+                name,
+                pat_str=regex,
+                mergeable_ranks={**ranks, **{token: first + i for i, token in enumerate(new)}},
+                special_tokens={**old_specials, **ids},
+            )
+        )
     return encodings[0] if isinstance(vocab_size, int) else encodings
 
 
-def _check_pattern(counts: WordCounts, pattern: str | None) -> None:
-    if pattern is None:
-        return
-    wanted = WordCounts.from_mapping({}, pattern=pattern).pattern
-    if wanted != counts.pattern:
+def _regex(pattern: str) -> str:
+    """The regular expression of a pattern that may be a name."""
+    return WordCounts.from_mapping({}, pattern=pattern).pattern
+
+
+def _check_base(
+    base: Encoding,
+    pattern: str | None,
+    initial_alphabet: Iterable[int] | None,
+    specials: list[str],
+) -> None:
+    if not isinstance(base, Encoding):
+        raise TypeError(f"expected base to be an Encoding, got {type(base).__name__}")
+    if not base._is_ranked:
         raise ValueError(
-            f"these counts were made with the pattern {counts.pattern!r}, got {pattern!r}; "
-            "leave pattern away or count again"
+            f"{base.name}: its ids are not in the order of its merges, so it cannot be extended"
         )
+    if initial_alphabet is not None:
+        raise ValueError("initial_alphabet is for a new vocabulary: base has its own")
+    if pattern is not None and _regex(pattern) != base.pat_str:
+        raise ValueError(
+            f"expected the pattern of base, {base.pat_str!r}, got {pattern!r}; leave pattern away"
+        )
+    for special in specials:
+        if special in base.special_tokens:
+            raise ValueError(f"expected new special tokens, but base has {special!r} already")
 
 
-def _check_sizes(sizes: list[int], alphabet: int, specials: list[str]) -> None:
+def _check_sizes(sizes: list[int], least: int, what: str, specials: list[str]) -> None:
     if not sizes:
         raise ValueError("expected at least one vocab_size, got none")
-    least = alphabet + len(specials)
     for size in sizes:
         if not isinstance(size, int):
             raise TypeError(f"expected vocab_size to be int, got {type(size).__name__}")
-        if size < least:
+        if size < least + len(specials):
             raise ValueError(
-                f"expected vocab_size of at least {least} ({alphabet} bytes and {len(specials)} "
-                f"special tokens), got {size}"
+                f"expected vocab_size of at least {least + len(specials)} ({least} {what} and "
+                f"{len(specials)} special tokens), got {size}"
             )
         if size >= 1 << 31:
             raise ValueError(f"expected vocab_size below 2^31, got {size}")

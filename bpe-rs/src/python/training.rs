@@ -1,17 +1,19 @@
 //! `_core.WordCounter`, `_core.WordCounts` and `_core.learn`: counting words and learning merges.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use numpy::PyArray1;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyList, PyString};
 
+use super::encoding::Encoding;
+use crate::encode::PieceEncoder;
 use crate::error::{Error, Result};
 use crate::train::count::{Counter, WordCounts as Counts};
-use crate::train::{Corpus, Learned, Options, TieBreak};
+use crate::train::{Corpus, Options, TieBreak, Words};
 
 /// Between two looks at signals and calls of the progress callback.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -264,39 +266,64 @@ fn in_order(counts: &Counts) -> PyResult<Vec<(Vec<u8>, u64)>> {
     Ok(counts.in_order())
 }
 
+/// Words in tokens of the vocabulary that learning starts from: single bytes, or an encoding's.
+fn corpus_of(
+    words: &(impl Words + ?Sized),
+    alphabet: &[u8],
+    base: Option<&Encoding>,
+) -> Result<Corpus> {
+    let Some(base) = base else {
+        return Corpus::from_bytes(words, alphabet);
+    };
+    let vocab = base.core().vocab();
+    let (ids, tokens): (Vec<u32>, Vec<Vec<u8>>) = vocab
+        .tokens()
+        .iter()
+        .map(|(id, token)| (id, token.to_vec()))
+        .unzip();
+    let encoder = RefCell::new(PieceEncoder::default());
+    let segment = |word: &[u8], out: &mut Vec<u32>| {
+        let from = out.len();
+        encoder.borrow_mut().encode(vocab, word, out)?;
+        for id in &mut out[from..] {
+            // Ids may have gaps (special tokens); learning numbers the tokens in their order.
+            let place = ids.binary_search(id);
+            *id = place.map_err(|_| Error::invalid(format!("id {id} is no token")))? as u32;
+        }
+        Ok(())
+    };
+    Corpus::from_vocabulary(words, tokens, &segment)
+}
+
 /// Learn merges from `counts`, which are left empty if `consume` says so: their memory is given
-/// back before merging starts. Returns the tokens in the order of their ids and, for every merge,
-/// (left id, right id, count) as arrays.
+/// back before merging starts. Starts from the bytes of `alphabet` or from the tokens of `base`.
+/// Returns the tokens learned, in order.
 #[pyfunction]
-#[pyo3(signature = (counts, *, alphabet, vocab_size, tie_break, min_frequency, max_token_length,
-                    consume, callback=None))]
+#[pyo3(signature = (counts, *, alphabet, base=None, vocab_size, tie_break, min_frequency,
+                    max_token_length, consume, callback=None))]
 #[allow(clippy::too_many_arguments)]
 fn learn<'py>(
     py: Python<'py>,
     counts: &Bound<'py, WordCounts>,
     alphabet: &[u8],
+    base: Option<PyRef<'py, Encoding>>,
     vocab_size: u32,
     tie_break: &str,
     min_frequency: u64,
     max_token_length: Option<u32>,
     consume: bool,
     callback: Option<Py<PyAny>>,
-) -> PyResult<Bound<'py, PyDict>> {
-    let tie_break = TieBreak::from_name(tie_break).ok_or_else(|| {
-        let known: Vec<&str> = TieBreak::NAMES.iter().map(|(name, _)| *name).collect();
-        let known = known.join(", ");
-        PyValueError::new_err(format!(
-            "expected tie_break to be one of {known}, got {tie_break:?}"
-        ))
-    })?;
+) -> PyResult<Bound<'py, PyList>> {
+    let tie_break = rule(tie_break)?;
+    let base = base.as_deref();
     let corpus = {
         let held = counts.borrow();
         let counts = &held.0;
         if tie_break == TieBreak::FirstSeen {
             let words = in_order(counts)?;
-            py.detach(|| Corpus::from_bytes(words.as_slice(), alphabet))?
+            py.detach(|| corpus_of(words.as_slice(), alphabet, base))?
         } else {
-            py.detach(|| Corpus::from_bytes(counts, alphabet))?
+            py.detach(|| corpus_of(counts, alphabet, base))?
         }
     };
     if consume {
@@ -308,21 +335,20 @@ fn learn<'py>(
         min_frequency,
         max_token_length,
     };
+    let mut tokens = match base {
+        None => alphabet.iter().map(|&byte| vec![byte]).collect(),
+        Some(base) => base
+            .core()
+            .vocab()
+            .tokens()
+            .iter()
+            .map(|(_, token)| token.to_vec())
+            .collect::<Vec<_>>(),
+    };
+    let start = tokens.len();
     let mut door = Door::new(callback);
     let learned = py.detach(|| corpus.learn(&options, &mut |done| door.tick(done as u64)));
-    let learned = door.leave(learned)?;
-    let start: Vec<Vec<u8>> = alphabet.iter().map(|&byte| vec![byte]).collect();
-    described(py, &start, &learned)
-}
-
-fn described<'py>(
-    py: Python<'py>,
-    start: &[Vec<u8>],
-    learned: &[Learned],
-) -> PyResult<Bound<'py, PyDict>> {
-    let mut tokens = start.to_vec();
-    tokens.reserve(learned.len());
-    for merge in learned {
+    for merge in door.leave(learned)? {
         let token = [
             tokens[merge.left as usize].as_slice(),
             &tokens[merge.right as usize],
@@ -330,34 +356,26 @@ fn described<'py>(
         .concat();
         tokens.push(token);
     }
-    let result = PyDict::new(py);
-    result.set_item(
-        "tokens",
-        PyList::new(py, tokens.iter().map(|t| PyBytes::new(py, t)))?,
-    )?;
-    let column = |value: fn(&Learned) -> u32| PyArray1::from_iter(py, learned.iter().map(value));
-    result.set_item("left", column(|merge| merge.left))?;
-    result.set_item("right", column(|merge| merge.right))?;
-    result.set_item(
-        "count",
-        PyArray1::from_iter(py, learned.iter().map(|merge| merge.count)),
-    )?;
-    Ok(result)
+    PyList::new(
+        py,
+        tokens[start..].iter().map(|token| PyBytes::new(py, token)),
+    )
+}
+
+fn rule(tie_break: &str) -> PyResult<TieBreak> {
+    TieBreak::from_name(tie_break).ok_or_else(|| {
+        let known: Vec<&str> = TieBreak::NAMES.iter().map(|(name, _)| *name).collect();
+        let known = known.join(", ");
+        PyValueError::new_err(format!(
+            "expected tie_break to be one of {known}, got {tie_break:?}"
+        ))
+    })
 }
 
 /// The 256 bytes in the order in which a tie-break numbers them.
 #[pyfunction]
 fn byte_order<'py>(py: Python<'py>, tie_break: &str) -> PyResult<Bound<'py, PyBytes>> {
-    match TieBreak::from_name(tie_break) {
-        Some(rule) => Ok(PyBytes::new(py, &rule.alphabet())),
-        None => {
-            let known: Vec<&str> = TieBreak::NAMES.iter().map(|(name, _)| *name).collect();
-            let known = known.join(", ");
-            Err(PyValueError::new_err(format!(
-                "expected tie_break to be one of {known}, got {tie_break:?}"
-            )))
-        }
-    }
+    Ok(PyBytes::new(py, &rule(tie_break)?.alphabet()))
 }
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
