@@ -10,7 +10,7 @@ import hf_cases
 import pytest
 import tokenizers
 from bpe_rs.hf import Tokenizer
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 FIELDS = (
@@ -242,6 +242,7 @@ texts = st.lists(
 @pytest.mark.parametrize("name", hf_cases.FAMILIES)
 @settings(max_examples=60, deadline=None)
 @given(first=texts, second=texts)
+@example(first="", second="\u0301<<")
 def test_any_text(name: str, first: str, second: str) -> None:
     theirs, ours = cached(name)
     same(theirs, ours, first)

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use super::normalize::Aligned;
 use super::Tokenizer;
 use crate::error::Result;
+use crate::format::byte_level;
 
 /// One input sequence and its ids.
 #[derive(Debug)]
@@ -175,12 +176,18 @@ impl Details {
             ids.clear();
             tokenizer.encode_piece(part.text.as_bytes(), &mut ids)?;
             let word = next_word(fixed_word, words);
+            // Where bytes vanish because they are no tokens, Hugging Face's engine still counts
+            // the lengths of the tokens from the start of the piece, written in the alphabet.
+            let written = (!tokenizer.has_all_bytes()).then(|| written_bytes(part.text.as_bytes()));
             let mut start = 0;
             for &id in &ids {
-                let end = start + tokenizer.token_len(id);
-                let source = part.source_of(start..end);
+                let end = start + tokenizer.token_len(id, written.is_some());
+                let bytes = match &written {
+                    None => start..end,
+                    Some(written) => written[start]..written[end - 1] + 1,
+                };
                 self.ids.push(id);
-                self.offsets.push(characters.range(source));
+                self.offsets.push(characters.range(part.source_of(bytes)));
                 self.words.push(word);
                 start = end;
             }
@@ -203,6 +210,17 @@ impl Details {
         self.offsets.push(offset);
         self.words.push(word);
     }
+}
+
+/// For each byte of `piece` written in the byte-level alphabet, the byte that it belongs to.
+fn written_bytes(piece: &[u8]) -> Vec<usize> {
+    let lengths = piece
+        .iter()
+        .map(|&byte| byte_level::ALPHABET[usize::from(byte)].len_utf8());
+    let indices = lengths.enumerate();
+    indices
+        .flat_map(|(index, length)| std::iter::repeat_n(index, length))
+        .collect()
 }
 
 fn next_word(fixed: Option<u32>, words: &mut u32) -> u32 {

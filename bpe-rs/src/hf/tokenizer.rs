@@ -553,8 +553,17 @@ impl Tokenizer {
         aligned.normalize(&self.parts.normalizers);
     }
 
-    pub(super) fn token_len(&self, id: u32) -> usize {
-        self.model.token_len(id)
+    /// Length of a token that merging made: in bytes, or written in the byte-level alphabet.
+    pub(super) fn token_len(&self, id: u32, written: bool) -> usize {
+        if written {
+            self.model.token(id).map_or(0, str::len)
+        } else {
+            self.model.token_len(id)
+        }
+    }
+
+    pub(super) fn has_all_bytes(&self) -> bool {
+        self.model.has_all_bytes()
     }
 
     pub(super) fn has_flexible_tokens(&self) -> bool {
