@@ -728,6 +728,16 @@ def test_without_tiktoken_installed(tmp_path: Path) -> None:
     assert done.stdout.split("\n")[0] == "[31373] 7", done.stderr
 
 
+def test_importing_does_not_load_numpy() -> None:
+    """It takes longer to load than everything else together, and most programs never need it."""
+    code = (
+        "import sys, bpe_rs.tiktoken as t; t.get_encoding('gpt2').encode('hello')\n"
+        "assert 'numpy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 # ---- inputs that break others (see also test_encoding.py)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 import bpe_rs
 from bpe_rs import _core
+
+if TYPE_CHECKING:
+    # Not at run time: loading numpy takes longer than everything else here together.
+    import numpy as np
+    import numpy.typing as npt
 
 
 class CoreBPE:
