@@ -108,7 +108,7 @@ def test_text_files(encoding, tmp_path):
     got = encoding.encode_files(paths[1:], special_tokens=True, dtype=np.uint32)
     assert got.tolist() == 2 * special(TEXT, allowed_special="all")
     got = encoding.encode_files(paths[1:], separator="<|endoftext|>", num_threads=1)
-    want = special(TEXT, allowed_special="all") + [encoding.eot_token]
+    want = [*special(TEXT, allowed_special="all"), encoding.eot_token]
     assert got.tolist() == 2 * want + [encoding.eot_token]
     assert encoding.encode_files(paths[3]).size == 0
 
@@ -126,7 +126,7 @@ def test_lines_and_rows(encoding, tmp_path):
     for name in ("a.jsonl", "a.jsonl.gz", "a.parquet"):
         got = encoding.encode_files(tmp_path / name, separator="<|endoftext|>", field="body")
         assert documents(got, encoding.eot_token) == [*want, []]
-        with pytest.raises(ValueError, match="'text'|\"text\""):
+        with pytest.raises(ValueError, match=r"'text'|\"text\""):
             encoding.encode_files(tmp_path / name)
 
 
@@ -141,7 +141,7 @@ def test_id_files(encoding, tmp_path):
     assert size == ids.itemsize and count == ids.size
     assert raw[32:64].hex() == encoding.fingerprint
     assert np.array_equal(np.frombuffer(raw[64:], ids.dtype), ids)
-    assert sorted(os.listdir(tmp_path)) == ["a.ids", "a.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ids", "a.txt"]
 
 
 def test_nothing_half_written(encoding, tmp_path):
@@ -167,7 +167,7 @@ def test_nothing_half_written(encoding, tmp_path):
         encoding.encode_files(good, out=out, separator="no")
     with pytest.raises(ValueError, match="dtype"):
         encoding.encode_files(good, dtype=np.int64)
-    assert not out.exists() and not [n for n in os.listdir(tmp_path) if n.endswith(".tmp")]
+    assert not out.exists() and not list(tmp_path.glob("*.tmp"))
 
 
 def test_threads_share_an_encoding(encoding):

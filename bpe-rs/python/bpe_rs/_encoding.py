@@ -12,6 +12,7 @@ from bpe_rs import _core, _extras, _files
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     import numpy as np

@@ -39,7 +39,9 @@ def encode_files(
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     narrow = encoding.max_token_value <= np.iinfo(np.uint16).max
-    kind = np.dtype(dtype if dtype is not None else (np.uint16 if narrow else np.uint32))
+    kind: np.dtype[np.unsignedinteger] = np.dtype(
+        dtype if dtype is not None else (np.uint16 if narrow else np.uint32)
+    )
     if kind not in (np.uint16, np.uint32):
         raise ValueError(f"expected dtype uint16 or uint32, got {kind}")
     if kind == np.uint16 and not narrow:
