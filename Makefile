@@ -102,3 +102,8 @@ bench-model: setup ## training steps against nanoGPT's configuration and Hugging
 bench-train: setup ## training from a file, ours and the peers' in turn, equal tokens checked first
 	$(UV) sync --quiet --group bench
 	$(RUN) python benches/train.py $(BENCH_ARGS)
+
+.PHONY: bench-encode
+bench-encode: setup ## encoding, ours and the peers in turn (BENCH_ARGS=--quick: two minutes)
+	$(UV) sync --quiet --group bench
+	$(RUN) python benches/encode.py $(BENCH_ARGS)

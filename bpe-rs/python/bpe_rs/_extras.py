@@ -39,9 +39,7 @@ def encode_files(
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     narrow = encoding.max_token_value <= np.iinfo(np.uint16).max
-    kind: np.dtype[np.unsignedinteger] = np.dtype(
-        dtype if dtype is not None else (np.uint16 if narrow else np.uint32)
-    )
+    kind = np.dtype(dtype if dtype is not None else (np.uint16 if narrow else np.uint32))
     if kind not in (np.uint16, np.uint32):
         raise ValueError(f"expected dtype uint16 or uint32, got {kind}")
     if kind == np.uint16 and not narrow:
@@ -62,7 +60,9 @@ def encode_files(
     except BaseException:
         writer.discard()
         raise
-    return count if out is not None else np.frombuffer(data, kind)
+    if out is not None:
+        return count
+    return np.frombuffer(data, np.uint16 if kind == np.uint16 else np.uint32)
 
 
 def _encode_parquet(
@@ -151,8 +151,8 @@ class DecodeStream:
     >>> import bpe_rs
     >>> encoding = bpe_rs.get_encoding("gpt2")
     >>> stream = encoding.decode_stream()
-    >>> [stream.push(token) for token in encoding.encode("Hi 🙂")]
-    ['Hi', '', '', ' 🙂']
+    >>> [stream.push(token) for token in encoding.encode("Hi 好")]
+    ['Hi', ' ', '', '好']
     >>> stream.finish()
     ''
     """
