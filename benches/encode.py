@@ -23,7 +23,7 @@ from datetime import date
 from pathlib import Path
 
 import bpe_rs
-import gigatoken
+import gigatoken  # pyright: ignore[reportMissingImports]
 import numpy as np
 import tiktoken
 

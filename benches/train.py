@@ -71,7 +71,7 @@ def ours(
 
 
 def gigatoken() -> Callable[[Path, str, int], Iterable[bytes]]:
-    import gigatoken
+    import gigatoken  # pyright: ignore[reportMissingImports]
 
     def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
         assert pattern == "gpt2", "gigatoken trains with GPT-2's pattern only"
@@ -83,7 +83,7 @@ def gigatoken() -> Callable[[Path, str, int], Iterable[bytes]]:
 
 
 def rustbpe() -> Callable[[Path, str, int], Iterable[bytes]]:
-    import rustbpe
+    import rustbpe  # pyright: ignore[reportMissingImports]
 
     def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
         tokenizer = rustbpe.Tokenizer()  # pyright: ignore[reportAttributeAccessIssue]
@@ -120,7 +120,7 @@ def huggingface() -> Callable[[Path, str, int], Iterable[bytes]]:
 
 
 def bpeasy() -> Callable[[Path, str, int], Iterable[bytes]]:
-    import bpeasy
+    import bpeasy  # pyright: ignore[reportMissingImports]
 
     def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
         documents = path.read_text().split(SEPARATOR)
