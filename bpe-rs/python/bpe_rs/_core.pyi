@@ -307,6 +307,7 @@ def encode_with_unstable(
     disallowed_special: _Special = None,
 ) -> tuple[list[int], list[list[int]]]: ...
 
+@final
 class IdWriter:
     def __new__(
         cls, path: os.PathLike[str] | None, itemsize: int, encoding: Encoding
