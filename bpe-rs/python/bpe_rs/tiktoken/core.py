@@ -2,7 +2,7 @@
 
 A plain Python class around a `bpe_rs.Encoding`, so that whatever programs do to tiktoken's class
 works here as well: derive from it with another constructor, replace a method in a test, look at
-`vars`, compare signatures. That costs 20 to 40 ns a call; `bpe_rs.Encoding` has none of it.
+`vars`, compare signatures. That costs a Python frame a call, which `bpe_rs.Encoding` has not.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ class Encoding:
         >>> enc.encode("<|endoftext|>", disallowed_special=())
         [27, 91, 437, 1659, 5239, 91, 29]
         """
-        if disallowed_special == "all" and allowed_special == set():
+        if disallowed_special == "all" and type(allowed_special) is set and not allowed_special:
             return self._encoding.encode(text)
         allowed, disallowed = self._special(allowed_special, disallowed_special)
         return self._encoding.encode(text, allowed_special=allowed, disallowed_special=disallowed)
@@ -153,7 +153,7 @@ class Encoding:
         disallowed_special: Literal["all"] | Collection[str] = "all",
     ) -> npt.NDArray[np.uint32]:
         """`encode` to an array of unsigned 32-bit numbers."""
-        if disallowed_special == "all" and allowed_special == set():
+        if disallowed_special == "all" and type(allowed_special) is set and not allowed_special:
             return self._encoding.encode_to_numpy(text)
         allowed, disallowed = self._special(allowed_special, disallowed_special)
         return self._encoding.encode_to_numpy(
