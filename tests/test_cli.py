@@ -17,6 +17,7 @@ VERBS = [
     ["tokenizer", "encode"],
     ["tokenizer", "decode"],
     ["tokenizer", "info"],
+    ["tokenizer", "compare"],
     ["prepare"],
     ["train"],
     ["generate"],
@@ -166,6 +167,17 @@ def test_tokenizer_verbs(run, capsys):
     assert len(open_ids(out).ids) > 1000 and np.asarray(open_ids(out).ids).max() < 300
     assert main(["tokenizer", "info", tok, "--file", str(run / "prose.txt")]) == 0
     assert "bytes per token" in capsys.readouterr().out
+
+
+def test_tokenizer_compare(run, capsys, tmp_path):
+    words = ["tokenizer", "compare", str(run / "tok.json"), "gpt2"]
+    drawn = tmp_path / "compare.png"
+    assert main([*words, "--text", str(run / "prose.txt"), "-o", str(drawn)]) == 0
+    shown = capsys.readouterr().out
+    assert "50,257 tokens" in shown and "shared" in shown
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "empty.txt").write_text("")
+    assert "empty" in fails(capsys, *words, "--text", tmp_path / "empty.txt")
 
 
 def test_mistakes(run, capsys, tmp_path):

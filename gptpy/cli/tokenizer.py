@@ -1,4 +1,4 @@
-"""`gptpy tokenizer train|encode|decode|info`."""
+"""`gptpy tokenizer train|encode|decode|info|compare`."""
 
 from __future__ import annotations
 
@@ -81,6 +81,18 @@ def add(verbs: Any) -> None:
     )
     info.add_argument("tokenizer", metavar="TOKENIZER", help=TOKENIZER_HELP)
     info.add_argument("--file", metavar="FILE", help="also measure bytes per token on a text")
+
+    compare = add_verb(
+        inner,
+        "compare",
+        run_compare,
+        "two tokenizers on one text: how short they make it, what they share",
+        "  gptpy tokenizer compare gpt2 tok.json --text book.txt -o compare.png",
+    )
+    compare.add_argument("left", metavar="A", help=TOKENIZER_HELP)
+    compare.add_argument("right", metavar="B", help="another one")
+    compare.add_argument("--text", required=True, metavar="FILE", help="a UTF-8 text file")
+    compare.add_argument("-o", "--output", metavar="FILE", help="also draw it, as a PNG")
 
 
 def run_train(arguments: argparse.Namespace) -> int:
@@ -171,4 +183,28 @@ def run_info(arguments: argparse.Namespace) -> int:
         ids = tokenizer.encode_array(opened, data.decode("utf-8"))
         rows.append(("bytes per token", f"{len(data) / len(ids):.3f} on {arguments.file}"))
     table(str(arguments.tokenizer), rows)
+    return 0
+
+
+def run_compare(arguments: argparse.Namespace) -> int:
+    """Show both sides and what they share; draw them on request."""
+    from gptpy import tokenizer
+    from gptpy.cli.show import table
+    from gptpy.compare import compare_tokenizers, plot_comparison
+    from gptpy.data.text import read_text
+
+    text = read_text(arguments.text).decode("utf-8")
+    if not text:
+        raise ConfigError(f"{arguments.text}: the text is empty, nothing to compare on")
+    names = (arguments.left, arguments.right)
+    found = compare_tokenizers(*(tokenizer.open_tokenizer(name) for name in names), text)
+    rows = []
+    for name, side in zip(names, (found.left, found.right), strict=True):
+        rows.append((name, f"{side.n_vocab:,} tokens in the vocabulary, {side.used:,} used"))
+        rows.append(("", f"{side.tokens:,} ids, {side.bytes_per_token:.3f} bytes per token"))
+    rows.append(("shared", f"{found.shared:,} tokens, {found.overlap:.1%} of the smaller"))
+    table(f"{arguments.text}: {found.bytes:,} bytes", rows)
+    if arguments.output:
+        plot_comparison(found, Path(arguments.output))
+        print(arguments.output)
     return 0
