@@ -118,7 +118,15 @@ class Tokenizer:
 
         `stride`: tokens that an overflowing part repeats of the one before. `strategy`:
         "longest_first", "only_first" or "only_second". `direction`: the end that is cut.
+
+        Raises `ValueError` for a stride above the room that special tokens leave.
         """
+        added = self.num_special_tokens_to_add(False)
+        if max_length >= added and stride > max_length - added:
+            raise ValueError(
+                f"stride: expected at most {max_length - added} (max_length {max_length} without "
+                f"{added} special tokens), got {stride}"
+            )
         args = _settings.truncation_args(max_length, stride, strategy, direction)
         self._settings.set(truncation=args)
 
