@@ -197,7 +197,8 @@ def run_compare(arguments: argparse.Namespace) -> int:
     if not text:
         raise ConfigError(f"{arguments.text}: the text is empty, nothing to compare on")
     names = (arguments.left, arguments.right)
-    found = compare_tokenizers(*(tokenizer.open_tokenizer(name) for name in names), text)
+    left, right = (tokenizer.open_tokenizer(name) for name in names)
+    found = compare_tokenizers(left, right, text)
     rows = []
     for name, side in zip(names, (found.left, found.right), strict=True):
         rows.append((name, f"{side.n_vocab:,} tokens in the vocabulary, {side.used:,} used"))
