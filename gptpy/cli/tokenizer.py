@@ -190,15 +190,20 @@ def run_compare(arguments: argparse.Namespace) -> int:
     """Show both sides and what they share; draw them on request."""
     from gptpy import tokenizer
     from gptpy.cli.show import table
-    from gptpy.compare import compare_tokenizers, plot_comparison
+    from gptpy.compare import Comparable, compare_tokenizers, plot_comparison
     from gptpy.data.text import read_text
 
     text = read_text(arguments.text).decode("utf-8")
     if not text:
         raise ConfigError(f"{arguments.text}: the text is empty, nothing to compare on")
     names = (arguments.left, arguments.right)
-    left, right = (tokenizer.open_tokenizer(name) for name in names)
-    found = compare_tokenizers(left, right, text)
+    sides: list[Comparable] = []
+    for name in names:
+        opened: Any = tokenizer.open_tokenizer(name)
+        if not hasattr(opened, "token_byte_values"):
+            raise ConfigError(f"{name}: only byte-level tokenizers can be compared")
+        sides.append(opened)
+    found = compare_tokenizers(sides[0], sides[1], text)
     rows = []
     for name, side in zip(names, (found.left, found.right), strict=True):
         rows.append((name, f"{side.n_vocab:,} tokens in the vocabulary, {side.used:,} used"))
