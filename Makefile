@@ -101,6 +101,8 @@ bench-model: setup ## training steps against nanoGPT's configuration and Hugging
 .PHONY: bench-train
 bench-train: setup ## training from a file, ours and the peers' in turn, equal tokens checked first
 	$(UV) sync --quiet --group bench
+	@# What is timed is a release build; `setup` installs one with checks (`make setup` goes back).
+	$(UV) pip install --quiet --no-deps --reinstall ./bpe-rs
 	$(RUN) python benches/train.py $(BENCH_ARGS)
 
 .PHONY: bench-encode
