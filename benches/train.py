@@ -266,7 +266,8 @@ def bench(rows: list[tuple[str, str, int]], peers: list[str], rounds: int, folde
         check_equal(runs)
         best = {c: min(run["seconds"] for run in done) for c, done in runs.items()}
         print(f"\n{name} {path.stat().st_size / 1e6:.0f} MB, {pattern}, {vocab:,} tokens")
-        print("| | best s | times ours | peak MB | sha256 of the learned tokens |\n|---|---|---|---|---|")
+        print("| | best s | times ours | peak MB | sha256 of the learned tokens |")
+        print("|---|---|---|---|---|")
         for contestant, done in runs.items():
             memory = min(run["megabytes"] for run in done)
             ratio = best[contestant] / best["bpe_rs"]
