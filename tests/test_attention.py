@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import gptpy.attention.choice as choice
 from gptpy.attention import attention, attention_bias, choose_backend, document_ids
+from gptpy.attention.choice import FEATURES as FEATURE_NAMES
 
 
 def alibi(h, t, s):
-    return -float(SLOPES[h]) * (t - s)
+    return -float(SLOPES[h]) * abs(t - s)
 
 
 def naive(q, k, v, visible, bias=None, softcap=None):
@@ -42,12 +42,17 @@ def random_qkv(B=2, T=7, S=None, H=4, H_kv=2, D=8):
     return [torch.randn(*shape, generator=g) for shape in shapes]
 
 
+FEATURES = frozenset(FEATURE_NAMES)
 PADDING = torch.tensor([[1, 1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1, 1]]).bool()
 SLOPES = torch.tensor([0.5, 0.25, 0.125, 0.0625])
 CASES = {
     "causal": ({}, lambda b, t, s: s <= t),
     "all": ({"causal": False}, lambda b, t, s: True),
     "window": ({"window": 3}, lambda b, t, s: t - 3 < s <= t),
+    "all+window": (
+        {"causal": False, "window": 3},
+        lambda b, t, s: abs(t - s) < 3,
+    ),
     "padding": ({"key_padding_mask": PADDING}, lambda b, t, s: s <= t and bool(PADDING[b, s])),
     "all+padding": (
         {"causal": False, "key_padding_mask": PADDING},
@@ -58,6 +63,7 @@ CASES = {
         lambda b, t, s: s <= t and ((s < 3) == (t < 3) if b == 0 else (s < 2) == (t < 2)),
     ),
     "alibi": ({"alibi_slopes": SLOPES}, lambda b, t, s: s <= t),
+    "all+alibi": ({"causal": False, "alibi_slopes": SLOPES}, lambda b, t, s: True),
     "softcap": ({"softcap": 0.7}, lambda b, t, s: s <= t),
 }
 
@@ -71,7 +77,7 @@ def test_back_ends_equal_the_formula(case, backend):
         with pytest.raises(ValueError, match="softcap"):
             attention(q, k, v, backend=backend, **settings)
         return
-    bias = alibi if case == "alibi" else None
+    bias = alibi if "alibi" in case else None
     expected = naive(q, k, v, visible, bias, settings.get("softcap"))
     got = attention(q, k, v, backend=backend, **settings)
     assert got.dtype == q.dtype
@@ -147,6 +153,11 @@ def test_requests_that_cannot_be_met_are_errors():
         choose_backend("cpu", torch.float32, 64, "sdpa", features={"softcap"})
     with pytest.raises(ValueError, match="'triton' was asked for, but"):
         choose_backend("cpu", torch.float32, 64, "triton")
+    with pytest.raises(ValueError, match="softcap, alibi, window, bidirectional, got flashy"):
+        choose_backend("cpu", torch.float32, 64, features={"flashy"})
+    q, k, v = random_qkv()
+    with pytest.raises(ValueError, match="takes masks one by one"):
+        attention(q, k, v, bias=torch.ones(7, 7).bool(), backend="triton")
 
 
 def fake_kernels(monkeypatch, kernel, available=(True, "a device")):
@@ -155,23 +166,35 @@ def fake_kernels(monkeypatch, kernel, available=(True, "a device")):
 
 
 def test_triton_is_taken_when_its_probe_agrees(monkeypatch, caplog):
-    def kernel(q, k, v, *, softcap=None, backend=None):
-        return attention(q, k, v, softcap=softcap, backend="reference")
+    def kernel(q, k, v, *, backend=None, **masks):
+        return attention(q, k, v, backend="reference", **masks)
 
     fake_kernels(monkeypatch, kernel)
     with caplog.at_level("INFO"):
         assert choose_backend("cpu", torch.float32, 64, "triton")[0] == "triton"
     assert "attention back end: triton" in caplog.text
-    problem = choice._problem
-    assert problem("triton", torch.device("cpu"), torch.float32, 64, set()) is None
-    assert "alibi" in str(problem("triton", torch.device("cpu"), torch.float32, 64, {"alibi"}))
+    assert choose_backend("cpu", torch.float32, 64, "triton", features=FEATURES)[0] == "triton"
+
+
+@pytest.mark.parametrize("feature", sorted(FEATURES))
+def test_the_probe_finds_a_kernel_that_ignores_a_feature(feature, monkeypatch):
+    ignored = {"alibi": "alibi_slopes", "bidirectional": "causal"}.get(feature, feature)
+
+    def kernel(q, k, v, *, backend=None, **masks):
+        masks = {name: value for name, value in masks.items() if name != ignored}
+        return attention(q, k, v, backend="reference", **masks)
+
+    fake_kernels(monkeypatch, kernel)
+    assert choose_backend("cpu", torch.float32, 64, "triton")[0] == "triton"
+    with pytest.raises(ValueError, match="its probe launch was off by"):
+        choose_backend("cpu", torch.float32, 64, "triton", features={feature})
 
 
 def test_a_wrong_or_failing_probe_is_a_reason_not_a_crash(monkeypatch):
-    def wrong(q, k, v, *, softcap=None, backend=None):
+    def wrong(q, k, v, **masks):
         return attention(q, k, v, backend="reference") * 1.1
 
-    def failing(q, k, v, *, softcap=None, backend=None):
+    def failing(q, k, v, **masks):
         raise RuntimeError("no compiler\nsecond line")
 
     for kernel, message in ((wrong, "off by"), (failing, r"\(RuntimeError: no compiler\)")):

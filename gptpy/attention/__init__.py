@@ -45,29 +45,32 @@ def attention(
 
     `q: (B, T, H, D)`, `k, v: (B, S, H_kv, D)` with `H_kv` dividing `H`. With `S > T` the queries
     are the last `T` of the `S` positions. `window`: a query sees its own key and the `window - 1`
-    before it. `alibi_slopes: (H,)`. `key_padding_mask: (B, S)` bool, True where a key is real.
+    before it (and, unless `causal`, as many behind). `alibi_slopes: (H,)`.
+    `key_padding_mask: (B, S)` bool, True where a key is real.
     `cu_seqlens: (n + 1,)` offsets of documents in the flattened `(B * T)` tokens; a query sees
     keys of its own document only. `bias`: all of these masks at once, from `attention_bias`, so
     that a model of many layers builds it once (all but "triton").
     A query that sees no key gets zeros.
     """
     if backend == "triton":
-        if not causal or alibi_slopes is not None or bias is not None:
+        if bias is not None:
             raise ValueError(
-                "attention back end 'triton' is causal and takes no bias or ALiBi slopes: "
-                "use 'sdpa' or 'reference'"
+                "attention back end 'triton' takes masks one by one (window, alibi_slopes, ...), "
+                "got a bias: leave it out, or use 'sdpa' or 'reference'"
             )
-        from gptpy_kernels import causal_attention  # pyright: ignore
+        from gptpy_kernels import causal_attention
 
         return causal_attention(
             q,
             k,
             v,
+            causal=causal,
             scale=scale,
             window=window,
             softcap=softcap,
             cu_seqlens=cu_seqlens,
-            key_padding_mask=key_padding_mask,
+            key_padding_mask=None if key_padding_mask is None else key_padding_mask.bool(),
+            alibi_slopes=alibi_slopes,
             dropout_p=dropout_p,
             backend="triton",  # chosen and probed before: a CPU without an interpreter raises
         )

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 import torch
 
+from gptpy.attention.masks import attention_bias
 from gptpy.attention.reference import reference
 
 log = logging.getLogger(__name__)
 
 BACKENDS = ("reference", "dense", "sdpa", "triton")
 
-# What a back end cannot do; the names are those that `choose_backend` takes as `features`.
+# What a model can ask for beyond causal attention. Padding, documents, dropout and a cached prefix
+# are no features to choose by: every back end takes them in any call.
+FEATURES = ("softcap", "alibi", "window", "bidirectional")
+# What a back end cannot do.
 UNSUPPORTED: dict[str, frozenset[str]] = {
     "reference": frozenset(),
     "dense": frozenset({"softcap"}),
     "sdpa": frozenset({"softcap"}),
-    "triton": frozenset({"alibi", "bidirectional"}),
+    "triton": frozenset(),
 }
 MERITS = {
     "dense": "the fastest on a CPU for short contexts",
@@ -39,10 +44,15 @@ def choose_backend(
 ) -> tuple[str, str]:
     """The back end for a run and the reason, logged. Launches one real kernel to find out.
 
-    `features`: what the model needs, of "softcap", "alibi", "bidirectional". `context`: its
-    longest sequence; on a CPU a short one takes "dense". Raises `ValueError`
-    when a back end is `requested` that cannot do it here; without a request, falls back.
+    `features`: what the model needs, of `FEATURES`. `context`: its longest sequence; on a CPU a
+    short one takes "dense". Raises `ValueError` when a back end is `requested` that cannot do it
+    here, or for an unknown feature; without a request, falls back.
     """
+    unknown = sorted(features - set(FEATURES))
+    if unknown:
+        raise ValueError(
+            f"attention features: expected some of {', '.join(FEATURES)}, got {', '.join(unknown)}"
+        )
     device = torch.device(device)
     if requested is not None:
         if requested not in BACKENDS:
@@ -92,11 +102,16 @@ def _problem(
     except ImportError as error:
         return f"gptpy_kernels cannot be imported ({error})"
     try:
-        available, reason = gptpy_kernels.available(device)  # pyright: ignore
+        available, reason = gptpy_kernels.available(device)
         if not available:
             return reason
-        kernel = gptpy_kernels.causal_attention  # pyright: ignore
-        return _probe(kernel, device, dtype, head_dim, features)
+        kernel = gptpy_kernels.causal_attention
+        directions = (False, True) if "bidirectional" in features else (True,)
+        for causal in directions:
+            problem = _probe(kernel, device, dtype, head_dim, features, causal)
+            if problem:
+                return problem
+        return None
     # The probe stands between a run and whatever a compiler, a driver or a missing toolchain
     # raises; every such failure means the same thing here, and its text goes into the reason.
     except Exception as error:
@@ -104,18 +119,36 @@ def _problem(
         return f"its probe launch failed ({type(error).__name__}: {first_line})"
 
 
-def _probe(kernel, device, dtype, head_dim, features: AbstractSet[str]) -> str | None:
-    """Forward and backward once, compared with the reference."""
+def _probe(
+    kernel: Any,
+    device: torch.device,
+    dtype: torch.dtype,
+    head_dim: int,
+    features: AbstractSet[str],
+    causal: bool,
+) -> str | None:
+    """Forward and backward once with the model's features, compared with the reference."""
     generator = torch.Generator().manual_seed(0)
     shape = (1, 33, 2, head_dim)
     q, k, v, g = (torch.randn(shape, generator=generator) for _ in range(4))
     softcap = 20.0 if "softcap" in features else None
+    slopes = torch.tensor([0.5, 0.0625]) if "alibi" in features else None
+    window = 9 if "window" in features else None
     leaves = [x.to(device, dtype).requires_grad_() for x in (q, k, v)]
-    out = kernel(*leaves, softcap=softcap, backend="triton")
+    out = kernel(
+        *leaves,
+        causal=causal,
+        window=window,
+        softcap=softcap,
+        alibi_slopes=None if slopes is None else slopes.to(device),
+        backend="triton",
+    )
     out.backward(g.to(device, dtype))
     exact = [x.detach().double().cpu().requires_grad_() for x in leaves]
-    causal = torch.ones(33, 33, dtype=torch.bool).tril()
-    expected = reference(exact[0], exact[1], exact[2], causal, softcap=softcap)
+    bias = attention_bias(
+        33, 33, causal=causal, window=window, alibi_slopes=slopes, dtype=torch.float64
+    )
+    expected = reference(exact[0], exact[1], exact[2], bias, softcap=softcap)
     expected.backward(g.to(dtype).double())
     tolerance = 2e-2 if dtype in (torch.float16, torch.bfloat16) else 5e-3  # tf32 dots
     pairs = [(out, expected), *((x.grad, y.grad) for x, y in zip(leaves, exact, strict=True))]

@@ -24,6 +24,7 @@ def attention_bias(
     """Every mask as one tensor that broadcasts to `(B, H, queries, keys)`, or None without any.
 
     Boolean (True: may look) without ALiBi, otherwise added to the scores, `-inf` where hidden.
+    `window`: the nearest `window` keys, the query's own included; on both sides unless `causal`.
     """
     visible: Tensor | None = None
     distance: Tensor | None = None
@@ -33,7 +34,7 @@ def attention_bias(
     if causal and distance is not None:
         visible = distance >= 0
     if window is not None and distance is not None:
-        near = distance < window
+        near = distance.abs() < window
         visible = near if visible is None else visible & near
     if cu_seqlens is not None:
         if queries != keys:

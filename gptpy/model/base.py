@@ -66,13 +66,13 @@ class LanguageModel(nn.Module):
         `ValueError` when a `requested` back end cannot be had.
         """
         c = self.config
-        features = set()
-        if c.attention_softcap is not None:
-            features.add("softcap")
-        if c.position == "alibi":
-            features.add("alibi")
-        if c.architecture != "decoder":
-            features.add("bidirectional")
+        asked_for = {
+            "softcap": c.attention_softcap is not None,
+            "alibi": c.position == "alibi",
+            "window": c.window is not None,
+            "bidirectional": c.architecture != "decoder",
+        }
+        features = {name for name, asked in asked_for.items() if asked}
         name, reason = choose_backend(
             self.device,
             dtype or self.dtype,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -27,10 +28,25 @@ class Context:
     memory_padding_mask: Tensor | None = None
     _biases: dict[int | None, Tensor | None] = field(default_factory=dict)
 
+    def masks(self, queries: int, keys: int, window: int | None, like: Tensor) -> dict[str, Any]:
+        """The arguments of `attention` that say who sees whom in a layer with this `window`.
+
+        Kernels take every mask by itself and never build the matrix; the other back ends get one
+        bias, made once for all layers with one window.
+        """
+        if self.backend != "triton":
+            bias = self.bias(queries, keys, window, like)
+            return {"causal": self.causal, "bias": bias}
+        return {
+            "causal": self.causal,
+            "window": window,
+            "alibi_slopes": self.alibi_slopes,
+            "key_padding_mask": self.key_padding_mask,
+            "cu_seqlens": self.cu_seqlens,
+        }
+
     def bias(self, queries: int, keys: int, window: int | None, like: Tensor) -> Tensor | None:
         """The mask for a layer's window, or None where `causal` alone says it all."""
-        if self.backend == "triton":
-            return None
         if window is not None and window >= keys:
             window = None
         masks = (self.alibi_slopes, self.key_padding_mask, self.cu_seqlens, window)

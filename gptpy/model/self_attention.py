@@ -40,20 +40,14 @@ class SelfAttention(nn.Module):
         q, k, v = self.prepare(heads, context.rotation)
         if context.cache is not None:
             k, v = context.cache.append(self.layer, k, v)
-        triton = context.backend == "triton"
-        bias = context.bias(T, k.shape[1], self.window, q)
         out = attention(
             q,
             k,
             v,
-            causal=context.causal,
-            window=self.window if triton else None,
             softcap=self.softcap,
-            key_padding_mask=context.key_padding_mask if triton else None,
-            cu_seqlens=context.cu_seqlens if triton else None,
             dropout_p=self.dropout if self.training else 0.0,
-            bias=bias,
             backend=context.backend,
+            **context.masks(T, k.shape[1], self.window, q),
         )
         return self.out(out.reshape(B, T, -1))
 

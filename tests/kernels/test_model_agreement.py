@@ -1,35 +1,151 @@
-"""One training step of a GPT gives the same numbers on every attention back end."""
+"""The numbers of a model are the same on every attention back end, whatever it asks of them."""
+
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from gptpy import GPT, GPTConfig
+from gptpy import GPTConfig
+from gptpy.attention import choose_backend
+from gptpy.attention.choice import FEATURES as FEATURE_NAMES
+from gptpy.model import LanguageModel, build_model
+
+TINY = {"block_size": 32, "vocab_size": 50, "n_layer": 2, "n_head": 2, "n_embd": 32}
+MODERN = {
+    "n_kv_head": 1, "position": "rope", "norm": "rmsnorm", "activation": "swiglu", "bias": False,
+    "qk_norm": True,
+}  # fmt: skip
+PADDING = torch.ones(2, 24, dtype=torch.bool)
+PADDING[0, 15:] = False
+PADDING[1, :3] = False  # the first rows of a decoder see nothing at all
+DOCUMENTS = torch.tensor([0, 7, 24, 30, 48])
+SOURCE = torch.arange(22).view(2, 11) % 50
+
+# Settings of the model and arguments of its call.
+MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "gpt2": ({}, {}),
+    "modern": (MODERN, {}),
+    "checkpointing": ({"activation_checkpointing": True}, {}),
+    "alibi": ({"position": "alibi"}, {}),
+    "window": ({"window": 5, "full_attention_every": 2}, {}),
+    "softcap": ({"attention_softcap": 0.5}, {}),
+    "documents": ({}, {"cu_seqlens": DOCUMENTS}),
+    "padding": ({}, {"key_padding_mask": PADDING}),
+    "encoder": ({"architecture": "encoder"}, {}),
+    "encoder, padding, alibi": (
+        {"architecture": "encoder", "position": "alibi"},
+        {"key_padding_mask": PADDING},
+    ),
+    "encoder-decoder": (
+        {"architecture": "encoder-decoder", "n_encoder_layer": 1},
+        {"source": SOURCE, "source_padding_mask": PADDING[:, :11]},
+    ),
+    "everything": (
+        {**MODERN, "position": "alibi", "window": 7, "attention_softcap": 0.5},
+        {"cu_seqlens": DOCUMENTS, "key_padding_mask": PADDING},
+    ),
+}
 
 
-def step(backend: str, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, dict]:
-    """Loss and gradients of one step from the same weights and ids."""
+def make_model(
+    settings: dict[str, Any], device: torch.device, dtype: torch.dtype = torch.float32
+) -> LanguageModel:
     torch.manual_seed(0)
-    config = GPTConfig(
-        block_size=32, vocab_size=50, n_layer=2, n_head=2, n_kv_head=1, n_embd=32,
-        position="rope", norm="rmsnorm", activation="swiglu", bias=False,
-    )  # fmt: skip
-    model = GPT(config).to(device, dtype)
-    with torch.no_grad():  # a head that starts at zero would hide every other gradient
+    model = build_model(GPTConfig(**{**TINY, **settings})).to(device, dtype)
+    with torch.no_grad():  # small weights would hide what attention contributes
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, device="cpu").to(parameter) * 0.1)
+    return model
+
+
+def draw_ids(rows: int = 2, length: int = 25) -> Tensor:
+    return torch.randint(50, (rows, length), generator=torch.Generator().manual_seed(1))
+
+
+def step(model: LanguageModel, backend: str, arguments: dict[str, Any]) -> dict[str, Tensor]:
+    """The loss and every gradient of one step, by name."""
     model.attention_backend = backend
-    ids = torch.randint(0, 50, (2, 25)).to(device)
-    _, loss = model(ids[:, :-1], ids[:, 1:])
-    assert loss is not None
+    model.zero_grad()
+    ids = draw_ids().to(model.device)
+    moved = {name: value.to(model.device) for name, value in arguments.items()}
+    _, loss = model(ids[:, :-1], ids[:, 1:], **moved)
     loss.backward()
-    return loss.detach(), {name: p.grad for name, p in model.named_parameters()}
+    gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert len(gradients) == len(list(model.parameters()))
+    return {"loss": loss.detach(), **{name: g.clone() for name, g in gradients.items()}}
 
 
-@pytest.mark.parametrize("other", ["reference", "sdpa"])
-def test_a_training_step_agrees(other, kernel_device):
-    loss, gradients = step("triton", torch.float32, kernel_device)
-    want, wanted = step(other, torch.float32, kernel_device)
-    assert abs(loss - want) <= 1e-5 * abs(want)
-    for name, gradient in gradients.items():
-        error = (gradient - wanted[name]).norm() / wanted[name].norm()
-        assert error <= 1e-5, f"{name}: relative error {error:.1e}"
+def relative_error(got: Tensor, want: Tensor) -> float:
+    got, want = got.cpu().double(), want.cpu().double()
+    return ((got - want).norm() / want.norm()).item()
+
+
+def worst(got: dict[str, Tensor], want: dict[str, Tensor]) -> tuple[float, str]:
+    return max((relative_error(got[name], want[name]), name) for name in want)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_training_step_agrees(name, kernel_device):
+    settings, arguments = MODELS[name]
+    model = make_model(settings, kernel_device)
+    got = step(model, "triton", arguments)
+    others = ["reference"] if "attention_softcap" in settings else ["reference", "sdpa"]
+    for other in others:
+        error, tensor = worst(got, step(model, other, arguments))
+        assert error <= 1e-5, f"{tensor} against {other}: relative error {error:.1e}"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_kernels_can_be_asked_for_by_every_model(name, kernel_device):
+    """The choice probes with the model's own features and finds nothing missing."""
+    model = make_model(MODELS[name][0], kernel_device)
+    assert model.select_attention("triton") == ("triton", "asked for")
+
+
+def test_the_interpreter_is_never_chosen_unasked(kernel_device):
+    name, _ = choose_backend(kernel_device, torch.float32, 16, features=frozenset(FEATURE_NAMES))
+    assert name == ("reference" if kernel_device.type == "cpu" else "triton")
+
+
+@pytest.mark.parametrize("name", ["gpt2", "modern", "alibi", "window", "softcap"])
+def test_a_cached_prefix_agrees(name, kernel_device):
+    model = make_model(MODELS[name][0], kernel_device).eval()
+    ids = draw_ids().to(kernel_device)
+    model.attention_backend = "reference"
+    with torch.no_grad():
+        want, _ = model(ids)
+    model.attention_backend = "triton"
+    cache = model.make_cache(2)
+    assert cache is not None
+    with torch.no_grad():
+        parts = [model(ids[:, a:b], cache=cache)[0] for a, b in ((0, 9), (9, 10), (10, 25))]
+    torch.testing.assert_close(torch.cat(parts, 1), want, rtol=1e-4, atol=1e-5)
+    got = model.generate(ids[:, :5], 4, temperature=0)
+    model.attention_backend = "reference"
+    assert torch.equal(got, model.generate(ids[:, :5], 4, temperature=0))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_attention_dropout_drops_the_same_weights(checkpointing, kernel_device, monkeypatch):
+    """Torch's seed fixes the mask; kernel and reference drop the same; recomputing replays it."""
+    import gptpy_kernels
+
+    settings = {"attention_dropout": 0.4, "activation_checkpointing": checkpointing}
+    model = make_model(settings, kernel_device).train()
+
+    def run(seed: int) -> dict[str, Tensor]:
+        torch.manual_seed(seed)
+        return step(model, "triton", {})
+
+    first = run(3)
+    assert worst(run(3), first)[0] == 0
+    assert relative_error(run(4)["loss"], first["loss"]) > 1e-4
+    kernel = gptpy_kernels.causal_attention
+
+    def plain(*inputs: Any, backend: str, **arguments: Any) -> Any:
+        return kernel(*inputs, backend="reference", **arguments)
+
+    monkeypatch.setattr(gptpy_kernels, "causal_attention", plain)
+    error, tensor = worst(run(3), first)
+    assert error <= 1e-5, f"{tensor}: relative error {error:.1e}"
