@@ -1,7 +1,9 @@
 """Checkpoints: `RUN/checkpoints/step-N/{model,optimizer[,ema]}.safetensors` and `state.json`.
 
 A checkpoint appears whole under its name or not at all. Nothing is pickled: tensors are
-safetensors, the rest is JSON.
+safetensors, the rest is JSON. Where a run's weights are spread over processes, `model/` and
+`optimizer/` are folders of which each process wrote its part (`shards.py`); either kind is read by
+any number of processes.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from gptpy import atomic
+from gptpy import atomic, shards
 from gptpy.config.files import read_toml
 from gptpy.config.run import RunConfig
+from gptpy.distributed import World
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d+)$")
@@ -46,14 +49,58 @@ def save(
         with atomic.folder(target) as folder:
             for name, members in tensors.items():
                 save_file(_plain(members), str(folder / f"{name}.safetensors"))
-            text = json.dumps({"format": FORMAT, "step": step, **state}, indent=1)
-            (folder / "state.json").write_text(text, encoding="utf-8")
+            (folder / "state.json").write_text(_state_text(step, state), encoding="utf-8")
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"checkpoint {target.name} could not be written to {target.parent}: {error}; "
-            "earlier checkpoints are untouched"
-        ) from None
+        raise _not_written(target, error) from None
     return target
+
+
+def save_shards(
+    run_dir: str | Path,
+    step: int,
+    *,
+    tensors: Mapping[str, Mapping[str, torch.Tensor]],
+    state: Mapping[str, Any],
+    world: World,
+) -> Path:
+    """`save` where tensors are spread over processes: all call it, each writes its own part.
+
+    Raises `CheckpointError` on every process when any of them fails.
+    """
+    target = Path(run_dir) / "checkpoints" / f"step-{step}"
+    # One name for all processes, which a process id would not be
+    temporary = target.with_name(f".{target.name}.shards.tmp")
+    reason = ""
+    try:
+        if world.is_main:
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            for name in tensors:
+                (temporary / name).mkdir()
+        world.barrier()
+        for name, members in tensors.items():
+            shards.write(temporary / name, members)
+        if world.is_main:
+            atomic.write_text(temporary / "state.json", _state_text(step, state))
+            atomic.take_name(temporary, target)
+    except (OSError, shards.ShardsError) as error:
+        reason = str(error)
+    if world.any(bool(reason), torch.device("cpu")):
+        if world.is_main:
+            shutil.rmtree(temporary, ignore_errors=True)
+        raise _not_written(target, reason or "another process failed")
+    return target
+
+
+def _state_text(step: int, state: Mapping[str, Any]) -> str:
+    return json.dumps({"format": FORMAT, "step": step, **state}, indent=1)
+
+
+def _not_written(target: Path, reason: object) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint {target.name} could not be written to {target.parent}: {reason}; "
+        "earlier checkpoints are untouched"
+    )
 
 
 def _plain(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -110,14 +157,53 @@ def read_state(checkpoint: str | Path) -> dict[str, Any]:
     return state
 
 
-def read_tensors(
-    checkpoint: str | Path, name: str, device: torch.device | str = "cpu"
-) -> dict[str, torch.Tensor]:
-    """The tensors of `name` ("model", "optimizer", "ema") in a checkpoint folder."""
+def holds(checkpoint: str | Path, name: str) -> bool:
+    """Whether a checkpoint folder has tensors of `name` ("model", "optimizer", "ema")."""
+    return any((Path(checkpoint) / kind).exists() for kind in (name, f"{name}.safetensors"))
+
+
+def read_tensors(checkpoint: str | Path, name: str) -> dict[str, torch.Tensor]:
+    """The whole tensors of `name` ("model", "optimizer", "ema") in a checkpoint folder."""
+    folder = Path(checkpoint) / name
+    if folder.is_dir():
+        kinds = _shapes(checkpoint, name)
+        found = {key: torch.empty(shape, dtype=dtype) for key, (shape, dtype) in kinds.items()}
+        _fill(checkpoint, name, found)
+        return found
     path = Path(checkpoint) / f"{name}.safetensors"
     try:
-        return load_file(str(path), device=str(device))
+        return load_file(str(path))
     except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+
+
+def _shapes(checkpoint: str | Path, name: str) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    """Shape and type of every tensor of `name`, without reading them."""
+    folder, path = Path(checkpoint) / name, Path(checkpoint) / f"{name}.safetensors"
+    try:
+        if folder.is_dir():
+            return shards.shapes(folder)
+        with safe_open(str(path), "pt") as file:  # type: ignore[no-untyped-call]
+            return {key: _shape(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, shards.ShardsError) as error:
+        raise CheckpointError(f"{path}: cannot be read: {error}") from None
+
+
+def _shape(tensor: torch.Tensor) -> tuple[torch.Size, torch.dtype]:
+    return tensor.shape, tensor.dtype  # mapped from the file: its bytes are not read
+
+
+def _fill(checkpoint: str | Path, name: str, targets: Mapping[str, torch.Tensor]) -> None:
+    """Copy the tensors of `name` that `targets` names into them, wherever and however they lie."""
+    folder, path = Path(checkpoint) / name, Path(checkpoint) / f"{name}.safetensors"
+    try:
+        if folder.is_dir():
+            shards.fill(folder, targets)
+            return
+        with torch.no_grad(), safe_open(str(path), "pt") as file:  # type: ignore[no-untyped-call]
+            for key, target in targets.items():
+                target.copy_(_like(file.get_tensor(key), target))
+    except (OSError, SafetensorError, shards.ShardsError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
 
 
@@ -135,24 +221,6 @@ def prune(run_dir: str | Path, keep_last: int, keep: Sequence[int] = ()) -> None
             shutil.rmtree(Path(run_dir) / "checkpoints" / f"step-{step}", ignore_errors=True)
 
 
-def gather(
-    model: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer]
-) -> dict[str, dict[str, torch.Tensor]]:
-    """Everything that `save` writes of a model and its optimisers; every process must call it."""
-    return {
-        "model": whole(model.state_dict()),
-        "optimizer": whole(optimizer_tensors(optimizers)),
-    }
-
-
-def whole(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tensors that are spread over processes put together again."""
-    return {
-        name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-        for name, tensor in tensors.items()
-    }
-
-
 def restore(
     checkpoint: str | Path,
     model: torch.nn.Module,
@@ -162,36 +230,42 @@ def restore(
 ) -> None:
     """Load a checkpoint folder into a model and its optimisers, in place, wherever they lie.
 
-    `averaged` takes the moving average of the weights where the run kept one.
+    `averaged` takes the moving average of the weights where the run kept one. With several
+    processes all must call it.
     """
-    tensors = read_tensors(checkpoint, "model")
-    if averaged and (Path(checkpoint) / "ema.safetensors").is_file():
-        tensors.update(read_tensors(checkpoint, "ema"))
     own = model.state_dict()
-    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    load_tensors(checkpoint, "model", own)
+    if averaged and holds(checkpoint, "ema"):
+        parameters = {name for name, _ in model.named_parameters()}
+        load_tensors(checkpoint, "ema", {k: v for k, v in own.items() if k in parameters})
+    if optimizers:
+        load_optimizers(checkpoint, optimizers)
+
+
+def load_tensors(checkpoint: str | Path, name: str, targets: Mapping[str, torch.Tensor]) -> None:
+    """Copy all tensors of `name` into `targets`, which must be the same ones by name and shape."""
+    there = _shapes(checkpoint, name)
+    missing, extra = sorted(targets.keys() - there.keys()), sorted(there.keys() - targets.keys())
     if missing or extra:
         raise CheckpointError(
             f"{checkpoint} holds another model: it lacks {missing[:3] or 'nothing'} and has "
             f"{extra[:3] or 'nothing'} besides"
         )
-    with torch.no_grad():
-        for name, tensor in own.items():
-            if tensors[name].shape != tensor.shape:
-                raise CheckpointError(
-                    f"{checkpoint}: {name} has shape {tuple(tensors[name].shape)}, the model "
-                    f"wants {tuple(tensor.shape)}"
-                )
-            tensor.copy_(_like(tensors[name], tensor))
-    if optimizers:
-        load_optimizers(optimizers, read_tensors(checkpoint, "optimizer"))
+    for key, target in targets.items():
+        if there[key][0] != target.shape:
+            raise CheckpointError(
+                f"{checkpoint}: {key} has shape {tuple(there[key][0])}, the model "
+                f"wants {tuple(target.shape)}"
+            )
+    _fill(checkpoint, name, targets)
 
 
 def _like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """`value` on the device of `parameter`, and spread over processes as it is."""
-    value = value.to(parameter.device)
-    if isinstance(parameter, DTensor) and value.ndim:
-        return distribute_tensor(value, parameter.device_mesh, parameter.placements)
-    return value
+    """`value`, which every process has read, on the device of `parameter` and spread as it is."""
+    if isinstance(parameter, DTensor):
+        mesh, placements = parameter.device_mesh, parameter.placements
+        return distribute_tensor(value, mesh, placements, src_data_rank=None)
+    return value.to(parameter.device)
 
 
 def optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
@@ -205,32 +279,36 @@ def optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, 
     return tensors
 
 
-def load_optimizers(
-    optimizers: Sequence[torch.optim.Optimizer], tensors: Mapping[str, torch.Tensor]
-) -> None:
-    """The inverse of `optimizer_tensors`, onto the parameters' devices.
+def load_optimizers(checkpoint: str | Path, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+    """The inverse of `optimizer_tensors`, onto the parameters' devices and spread as they are.
 
     Raises `CheckpointError` when the tensors belong to another optimiser or model.
     """
-    by_name: dict[str, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
+    by_name: dict[str, dict[str, tuple[torch.Size, torch.dtype]]] = {}
+    for key, kind in _shapes(checkpoint, "optimizer").items():
         name, _, state = key.rpartition("|")
-        by_name.setdefault(name, {})[state] = value
+        by_name.setdefault(name, {})[state] = kind
+    targets: dict[str, torch.Tensor] = {}
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             for name, parameter in zip(group["param_names"], group["params"], strict=True):
-                state = by_name.pop(name, {})
-                for key, value in state.items():
-                    if value.ndim and value.shape != parameter.shape:
+                states: dict[str, torch.Tensor] = {}
+                for state, (shape, dtype) in by_name.pop(name, {}).items():
+                    if shape and shape != parameter.shape:
                         raise CheckpointError(
-                            f"optimizer state {name}|{key} has shape {tuple(value.shape)}, the "
+                            f"optimizer state {name}|{state} has shape {tuple(shape)}, the "
                             f"parameter {tuple(parameter.shape)}: another model's checkpoint"
                         )
-                    state[key] = _like(value, parameter)
-                if state:
-                    optimizer.state[parameter] = state
+                    if shape:
+                        states[state] = torch.empty_like(parameter, dtype=dtype).detach()
+                    else:
+                        states[state] = torch.empty((), dtype=dtype, device=parameter.device)
+                    targets[f"{name}|{state}"] = states[state]
+                if states:
+                    optimizer.state[parameter] = states
     if by_name:
         raise CheckpointError(
             f"the checkpoint holds optimizer state of unknown parameters: {sorted(by_name)[:3]}; "
             "resume with the train.optim settings that wrote it"
         )
+    _fill(checkpoint, "optimizer", targets)

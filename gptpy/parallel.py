@@ -13,22 +13,31 @@ from torch.nn.parallel import DistributedDataParallel
 from gptpy.distributed import World
 
 
-def spread(model: Any, world: World, kind: str) -> Callable[..., Any]:
+def spread(model: Any, world: World, kind: str, compiled: bool = False) -> Callable[..., Any]:
     """What to call instead of `model`; must come before its optimiser is built.
 
     "fsdp" shards the weights of `model` itself, block by block; "ddp" (and "auto") wraps it and
-    averages gradients. Alone, the model stays as it is.
+    averages gradients. Alone, the model stays as it is. Sharded blocks are `compiled` here, one by
+    one, since the gathering of weights between them is Python; all else is the caller's to compile.
     """
-    if world.size == 1:
-        return model
-    if kind == "fsdp":
+    if world.size > 1 and kind == "fsdp":
         for block in getattr(model, "blocks", ()):
+            if compiled:
+                block.compile()
             fully_shard(block)
         fully_shard(model)
+        return model
+    if world.size == 1:
         return model
     on_gpu = next(model.parameters()).is_cuda
     devices = [world.local_rank] if on_gpu else None
     return DistributedDataParallel(model, device_ids=devices)
+
+
+def without_compiler(model: Any) -> None:
+    """Take back what `spread` compiled."""
+    for block in getattr(model, "blocks", ()):
+        block._compiled_call_impl = None  # what `Module.compile` sets
 
 
 def without_exchange(forward: Any, model: Any, last: bool) -> AbstractContextManager[Any]:
@@ -39,6 +48,11 @@ def without_exchange(forward: Any, model: Any, last: bool) -> AbstractContextMan
     if isinstance(forward, DistributedDataParallel) and not last:
         return forward.no_sync()
     return nullcontext()
+
+
+def is_spread(model: Any) -> bool:
+    """Whether every process holds only a part of the model's weights."""
+    return isinstance(model, FSDPModule)
 
 
 def whole_value(tensor: torch.Tensor) -> float:

@@ -1,19 +1,37 @@
-"""One process of a run over several; started by test_distributed.py with torchrun's variables."""
+"""Training jobs one after the other, alone or as one of several processes under torchrun.
 
+test_distributed.py runs them alone by calling `work`, and together by starting this file.
+"""
+
+import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 
-from gptpy import checkpoint
+from gptpy import checkpoint, optim
 from gptpy.config import GPTConfig
 from gptpy.config.training import OptimConfig, ScheduleConfig, TrainConfig
 from gptpy.data import Dataset
-from gptpy.distributed import join_world, leave_world
+from gptpy.distributed import World, join_world, leave_world
+from gptpy.evaluate import evaluate
 from gptpy.model import GPT
 from gptpy.train import Trainer
+
+MODEL = GPTConfig.preset(
+    "modern-1m", n_layer=2, n_embd=32, n_head=2, n_kv_head=2, vocab_size=64, block_size=16
+)
+
+
+CUT = 3
+
+# Muon's products run in bfloat16, which would magnify the rounding of exchanged gradients: in
+# float32 what is left is rounding alone
+optim._product_dtype = lambda device: torch.float32
 
 
 class Record(Dataset):
@@ -28,36 +46,96 @@ class Record(Dataset):
         return super().batch(samples, **options)
 
 
-def main(out: str, run_dir: str, kind: Any, steps: str, micro: str, resume: str) -> None:
-    torch.set_num_threads(1)
-    world = join_world("cpu")
+class Heard:
+    """Keeps what the trainer says."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def on_message(self, text):
+        self.messages.append(text)
+
+    def on_eval(self, metrics): ...
+    def on_step(self, metrics): ...
+
+
+def work(
+    world: World,
+    run: Path,
+    *,
+    kind: Any = "auto",
+    steps: int = 6,
+    micro: int = 4,
+    resume: bool = False,
+    fail: bool = False,
+) -> dict[str, Any]:
+    """Train into `run`; returns what this process saw. `fail`: the disk is full at step 3."""
     torch.manual_seed(0)
-    preset = GPTConfig.preset(
-        "modern-1m", n_layer=2, n_embd=32, n_head=2, n_kv_head=2, vocab_size=64, block_size=16
-    )
-    model = GPT(preset)
+    model = GPT(MODEL)
     noise = np.random.default_rng(0).integers(0, 64, 2000)
-    data = Record([np.where(noise < 8, noise, np.arange(2000) % 64).astype(np.uint16)], 16)
+    ids = np.where(noise < 8, noise, np.arange(2000) % 64).astype(np.uint16)
+    data, heard = Record([ids], 16), Heard()
     config = TrainConfig(
-        steps=int(steps),
+        steps=steps,
         batch_size=8,
-        micro_batch_size=int(micro),
+        micro_batch_size=micro,
         dtype="float32",
         compile="off",
         log_every=1,
+        save_every=3,
+        eval_every=3,
+        keep_last=9,
+        ema_decay=0.9,
         parallel=kind,
         optim=OptimConfig(name="muon", lr=1e-2, grad_clip=0.5),
         schedule=ScheduleConfig(kind="constant", warmup_steps=2),
     )
     trainer = Trainer(
-        model, data, config, run_dir=Path(run_dir), world=world, resume=resume == "resume"
+        model,
+        data,
+        config,
+        run_dir=run,
+        world=world,
+        resume=resume,
+        reporter=heard,
+        evaluate=lambda model: evaluate(model, ids[:200]),
     )
+    real = HuggingFaceStorageWriter.write_data
+    if fail:
+
+        def full(*arguments):
+            if trainer.state.step == 3:
+                raise OSError(28, "No space left on device")
+            return real(*arguments)
+
+        HuggingFaceStorageWriter.write_data = full  # type: ignore[method-assign]
     trainer.fit()
-    tensors = checkpoint.whole(model.state_dict())
-    torch.save(
-        {"seen": data.seen, "weights": {k: v.detach().clone() for k, v in tensors.items()}},
-        f"{out}.{world.rank}",
-    )
+    HuggingFaceStorageWriter.write_data = real  # type: ignore[method-assign]
+    return {"seen": data.seen, "messages": heard.messages}
+
+
+def cut(source: Path, run: Path) -> None:
+    """A run as `source` was at the cut: its checkpoint of that step and the metrics."""
+    kept = run / "checkpoints"
+    kept.mkdir(parents=True)
+    shutil.copytree(checkpoint.find(source, CUT), kept / f"step-{CUT}")
+    shutil.copy(source / "metrics.jsonl", run)
+
+
+def main(folder: str, jobs: str) -> None:
+    torch.set_num_threads(1)
+    world = join_world("cpu")
+    found = {}
+    for name, options in json.loads(jobs).items():
+        failing = options.pop("fail", None)
+        source = options.pop("resumes", None)
+        if source and world.is_main:
+            cut(Path(folder) / source, Path(folder) / name)
+        world.barrier()
+        found[name] = work(
+            world, Path(folder) / name, fail=failing == world.rank, **options, resume=bool(source)
+        )
+    Path(folder, f"seen.{world.rank}.json").write_text(json.dumps(found))
     leave_world()
 
 

@@ -16,7 +16,16 @@ PYTHON_ROOTS = {
 # Lower rooms know nothing of higher ones: a module may import only from rooms below its own.
 GPTPY_LEVELS = [
     {"config"},
-    {"attention", "tokenizer", "precision", "schedule", "progress", "atomic", "distributed"},
+    {
+        "attention",
+        "tokenizer",
+        "precision",
+        "schedule",
+        "progress",
+        "atomic",
+        "distributed",
+        "shards",
+    },
     {"model", "data", "optim", "parallel"},
     {"checkpoint", "plot"},
     {"generation", "evaluate", "loading", "export"},

@@ -1,55 +1,137 @@
-"""Two processes train as one does: same losses, same samples, same weights."""
+"""Two processes train as one does: same losses, same samples, each other's checkpoints.
 
+All runs of two processes happen in one `torchrun`, which the fixture `both` waits for.
+"""
+
+import importlib.util
+import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from gptpy import checkpoint
+from gptpy.distributed import World
 from gptpy.train.metrics import read_metrics
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
+STEPS, SAMPLES = 6, 48
+TOGETHER = {
+    "ddp": {"kind": "ddp"},
+    "ddp-accumulating": {"kind": "ddp", "micro": 2},
+    "fsdp": {"kind": "fsdp"},
+    "fsdp-accumulating": {"kind": "fsdp", "micro": 2},
+}
+# Whose checkpoint of step 3, and how two processes go on with it
+RESUMED = {
+    "one-to-ddp": ("one", "ddp"),
+    "one-to-fsdp": ("one", "fsdp"),
+    "ddp-to-fsdp": ("ddp", "fsdp"),
+    "fsdp-to-ddp": ("fsdp", "ddp"),
+    "fsdp-to-fsdp": ("fsdp", "fsdp"),
+}
 
 
-def train(folder: Path, size: int, kind: str, *, steps=6, micro=4, resume="fresh", run="run"):
-    """Run `size` processes to the end; returns what each wrote down."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    out = folder / "out"
-    processes = []
-    for rank in range(size):
-        env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        if size > 1:
-            env |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
-            env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        arguments = [out, folder / run, kind, steps, micro, resume]
-        command = [sys.executable, WORKER, *arguments]
-        processes.append(subprocess.Popen(list(map(str, command)), env=env))
-    assert [p.wait(timeout=300) for p in processes] == [0] * size
-    return [torch.load(f"{out}.{rank}", weights_only=True) for rank in range(size)]
+def worker() -> Any:
+    spec = importlib.util.spec_from_file_location("distributed_worker", WORKER)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def losses(run: Path) -> list[float]:
-    return [row["loss"] for row in read_metrics(run / "metrics.jsonl")]
+def torchrun(*arguments: object) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", *map(str, arguments)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("alone")
-    return train(folder, 1, "ddp")[0], losses(folder / "run"), folder
+def both(tmp_path_factory) -> tuple[Path, list[dict[str, Any]]]:
+    """A folder of runs, by one process and by two, and what each of the two processes read."""
+    folder = tmp_path_factory.mktemp("runs")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    local = worker()
+    alone = local.work(World(), folder / "one")
+    assert alone["seen"] == list(range(SAMPLES))
+    jobs: dict[str, dict[str, Any]] = {**TOGETHER, "full": {"kind": "fsdp", "fail": 1}}
+    jobs |= {name: {"kind": kind, "resumes": source} for name, (source, kind) in RESUMED.items()}
+    torchrun(WORKER, folder, json.dumps(jobs))
+    for name in ("ddp", "fsdp"):
+        local.cut(folder / name, folder / f"{name}-to-one")
+        back = local.work(World(), folder / f"{name}-to-one", resume=True)
+        assert back["seen"] == list(range(SAMPLES // 2, SAMPLES))
+    torch.set_num_threads(threads)
+    return folder, [json.loads((folder / f"seen.{rank}.json").read_text()) for rank in range(2)]
 
 
-def test_two_processes_are_one(tmp_path, alone):
-    one, one_losses, _ = alone
-    both = train(tmp_path, 2, "ddp")
-    assert losses(tmp_path / "run") == pytest.approx(one_losses, rel=1e-5)
-    # every sample once, none skipped, whoever read it
-    assert sorted(both[0]["seen"] + both[1]["seen"]) == sorted(one["seen"]) == list(range(48))
-    for name, tensor in one["weights"].items():
-        # Newton-Schulz runs in bfloat16, which magnifies rounding of the exchanged gradients
-        torch.testing.assert_close(both[0]["weights"][name], tensor, atol=2e-3, rtol=0)
-        assert torch.equal(both[0]["weights"][name], both[1]["weights"][name])
+def losses(folder: Path, name: str, kind: str = "step") -> list[float]:
+    key = "loss" if kind == "step" else "val_loss"
+    rows = read_metrics(folder / name / "metrics.jsonl")
+    return [row[key] for row in rows if row["kind"] == kind]
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_two_processes_are_one(both, name):
+    folder, (one, two) = both
+    assert len(losses(folder, "one")) == STEPS
+    assert losses(folder, name) == pytest.approx(losses(folder, "one"), rel=1e-5)
+    # of averaged weights
+    assert losses(folder, name, "eval") == pytest.approx(losses(folder, "one", "eval"), rel=1e-5)
+    assert sorted(one[name]["seen"] + two[name]["seen"]) == list(range(SAMPLES))
+    expected = checkpoint.read_tensors(checkpoint.find(folder / "one"), "model")
+    found = checkpoint.read_tensors(checkpoint.find(folder / name), "model")
+    assert found.keys() == expected.keys()
+    for key, tensor in expected.items():
+        torch.testing.assert_close(found[key], tensor, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", [*RESUMED, "ddp-to-one", "fsdp-to-one"])
+def test_a_checkpoint_resumes_on_another_number_of_processes(both, name):
+    folder, (one, two) = both
+    assert losses(folder, name) == pytest.approx(losses(folder, "one"), rel=1e-5)
+    if name in RESUMED:
+        seen = sorted(one[name]["seen"] + two[name]["seen"])
+        assert seen == list(range(SAMPLES // 2, SAMPLES)), "no sample twice, none left out"
+
+
+def test_resuming_on_as_many_processes_is_exact(both):
+    folder, _ = both
+    whole, resumed = (checkpoint.find(folder / name) for name in ("fsdp", "fsdp-to-fsdp"))
+    for kind in ("model", "optimizer", "ema"):
+        expected = checkpoint.read_tensors(whole, kind)
+        found = checkpoint.read_tensors(resumed, kind)
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(found[key], tensor) for key, tensor in expected.items())
+
+
+def test_spread_weights_are_never_gathered_nor_pickled(both):
+    folder, _ = both
+    saved = checkpoint.find(folder / "fsdp")
+    files = sorted(
+        path.relative_to(saved).as_posix() for path in saved.rglob("*") if path.is_file()
+    )
+    kinds = [Path(name).suffix for name in files]
+    assert kinds.count(".safetensors") == 3 * 2, "each process its part of weights, moments, ema"
+    assert kinds.count(".json") == 1 + 3 and len(kinds) == 10, files
+    whole = sum(tensor.nbytes for tensor in checkpoint.read_tensors(saved, "model").values())
+    parts = [path.stat().st_size for path in (saved / "model").iterdir()]
+    assert max(parts) < 0.6 * whole + 20_000  # a header names the tensors
+    sorted((saved / "model").glob("*.safetensors"))[-1].unlink()
+    with pytest.raises(checkpoint.CheckpointError, match="a shard file is missing"):
+        checkpoint.read_tensors(saved, "model")
+
+
+def test_one_process_with_a_full_disk_loses_nothing(both):
+    folder, (one, _) = both
+    assert checkpoint.steps(folder / "full") == [STEPS]
+    assert sorted(path.name for path in (folder / "full" / "checkpoints").iterdir()) == ["step-6"]
+    assert any("No space left" in text for text in one["full"]["messages"])
+    assert losses(folder, "full") == losses(folder, "fsdp")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,9 +46,3 @@ class Average:
             kept = weight.detach().clone()
             weight.copy_(self.tensors[name])
             self.tensors[name].copy_(kept)
-
-    @torch.no_grad()
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over saved averages."""
-        for name, average in self.tensors.items():
-            average.copy_(tensors[name])

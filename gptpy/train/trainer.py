@@ -19,6 +19,7 @@ from gptpy.data.dataset import Batch, Dataset
 from gptpy.data.ids import DataError
 from gptpy.distributed import World
 from gptpy.evaluate import Evaluation
+from gptpy.parallel import is_spread
 from gptpy.precision import peak_flops
 from gptpy.progress import Reporter, Silent
 from gptpy.train.average import Average
@@ -60,7 +61,7 @@ class Trainer:
         self.device = next(model.parameters()).device
         self.total_steps = self._total_steps()
         self._plan_batch()
-        self.update = Updater(model, config, self.world, self._say)
+        self.update = Updater(model, config, self.world, self._say, self.total_steps)
         self.average = Average(model, config.ema_decay) if config.ema_decay else None
         identity = {"ids": len(data), "block_size": data.block_size, "seed": data.seed}
         self.state = TrainState(data=identity)
@@ -102,8 +103,8 @@ class Trainer:
             )
         self.state = state
         checkpoint.restore(folder, self.model, self.update.optimizers)
-        if self.average is not None and (folder / "ema.safetensors").is_file():
-            self.average.load(checkpoint.read_tensors(folder, "ema", self.device))
+        if self.average is not None and checkpoint.holds(folder, "ema"):
+            checkpoint.load_tensors(folder, "ema", self.average.tensors)
         if self.update.scaler is not None and state.scaler:
             self.update.scaler.load_state_dict(state.scaler)
         self._say(f"resumed {folder} at step {state.step}")
@@ -247,19 +248,29 @@ class Trainer:
         """Write a checkpoint. A failure ends the run only at its end: a disk may get room again."""
         if self.run_dir is None:
             return
-        tensors = checkpoint.gather(self.model, self.update.optimizers)
-        if self.average is not None:
-            tensors["ema"] = checkpoint.whole(self.average.tensors)
-        if not self.world.is_main:
+        spread = is_spread(self.model)
+        if not (spread or self.world.is_main):
             return
+        tensors = {
+            "model": self.model.state_dict(),
+            "optimizer": checkpoint.optimizer_tensors(self.update.optimizers),
+        }
+        if self.average is not None:
+            tensors["ema"] = self.average.tensors
         state = dict(vars(self.state))
         state["scaler"] = self.update.scaler.state_dict() if self.update.scaler else None
+        arguments: Any = {"tensors": tensors, "state": state}
         try:
-            checkpoint.save(self.run_dir, self.state.step, tensors=tensors, state=state)
+            if spread:
+                checkpoint.save_shards(self.run_dir, self.state.step, **arguments, world=self.world)
+            else:
+                checkpoint.save(self.run_dir, self.state.step, **arguments)
         except checkpoint.CheckpointError as error:
             if final:
                 raise
             self._say(str(error))
+            return
+        if not self.world.is_main:
             return
         best = self.state.best_step
         keep = [best] if best is not None and self.config.keep_best else []

@@ -15,7 +15,7 @@ from gptpy.data.dataset import Batch
 from gptpy.data.permutation import draw
 from gptpy.distributed import World
 from gptpy.optim import build_optimizers, set_momentum, set_rates
-from gptpy.parallel import spread, whole_value, without_exchange
+from gptpy.parallel import is_spread, spread, whole_value, without_compiler, without_exchange
 from gptpy.precision import choose_compile, choose_dtype
 from gptpy.schedule import multiplier
 
@@ -35,10 +35,18 @@ class Update:
 
 
 class Updater:
-    """Forward, backward, clip and step, in the number type and through the compiler chosen."""
+    """Forward, backward, clip and step, in the number type and through the compiler chosen.
+
+    `steps`: how many the run will take at most, where that is known.
+    """
 
     def __init__(
-        self, model: Any, config: TrainConfig, world: World, say: Callable[[str], None]
+        self,
+        model: Any,
+        config: TrainConfig,
+        world: World,
+        say: Callable[[str], None],
+        steps: int | None = None,
     ) -> None:
         self.model = model
         self.config = config
@@ -47,10 +55,11 @@ class Updater:
         self.device = next(model.parameters()).device
         self.dtype, reason = choose_dtype(self.device, config.dtype)
         say(f"{self.device.type}, {str(self.dtype)[6:]}: {reason}")
-        compiled, reason = choose_compile(self.device, config.compile)
+        compiled, reason = choose_compile(self.device, config.compile, steps)
         say(f"torch.compile {'on' if compiled else 'off'}: {reason}")
-        self._plain = spread(model, world, config.parallel)
-        self.forward: Callable[..., Any] = torch.compile(self._plain) if compiled else self._plain
+        self._plain = spread(model, world, config.parallel, compiled)
+        whole = compiled and not is_spread(model)
+        self.forward: Callable[..., Any] = torch.compile(self._plain) if whole else self._plain
         # Until a first backward has run, a broken compiler is survived by going on without it
         self._may_fall_back = compiled
         self.optimizers = build_optimizers(model, config.optim)
@@ -96,6 +105,7 @@ class Updater:
             if not (self._may_fall_back and _from_compiler(error)):
                 raise
             self._may_fall_back = False
+            without_compiler(self.model)
             self.forward = self._plain
             reason = str(error).strip().splitlines()[0]
             self.say(f"torch.compile does not work here, going on without it: {reason}")
