@@ -23,7 +23,7 @@ def add(verbs: Any) -> None:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="txt, jsonl, parquet (each also .gz, .zst), folders of them, hf:NAME[:SPLIT]",
+        help="txt, jsonl, parquet (each also .gz, .zst), folders of them, hf:NAME[@CONFIG][:SPLIT]",
     )
     parser.add_argument("--tokenizer", required=True, metavar="T", help=TOKENIZER_HELP)
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write")
@@ -48,12 +48,16 @@ def add(verbs: Any) -> None:
         metavar="MB",
         help="size of a unit of work, and so of a shard (default: 256)",
     )
+    parser.add_argument(
+        "--ray",
+        action="store_true",
+        help="slices as tasks on the Ray cluster of RAY_ADDRESS, or on this machine's cores",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Encode this process's share; the process that finds all done writes the manifest."""
     from gptpy.data.prepare import PrepareOptions, prepare
-    from gptpy.data.prepared import open_prepared
     from gptpy.tokenizer import open_tokenizer
 
     options = PrepareOptions(
@@ -63,9 +67,21 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         slice_bytes=max(1, int(arguments.slice_mb * 1e6)),
     )
+    folder = Path(arguments.output)
+    if arguments.ray:
+        from gptpy.data.on_ray import prepare_on_ray
+
+        prepare_on_ray(
+            arguments.sources,
+            arguments.tokenizer,
+            folder,
+            options,
+            say=lambda text: print(text, flush=True),
+        )
+        _tell(folder)
+        return 0
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     prefix = f"[{rank}] " if world > 1 else ""
-    folder = Path(arguments.output)
     complete = prepare(
         arguments.sources,
         open_tokenizer(arguments.tokenizer),
@@ -78,9 +94,15 @@ def run(arguments: argparse.Namespace) -> int:
     if not complete:
         print(f"{prefix}done with its share; other processes are still at work")
         return 0
+    _tell(folder, prefix)
+    return 0
+
+
+def _tell(folder: Path, prefix: str = "") -> None:
+    from gptpy.data.prepared import open_prepared
+
     data = open_prepared(folder)
     print(
         f"{prefix}{folder}: {data.train.n_ids:,} ids of {data.train.documents:,} documents to "
         f"train on, {data.validation.n_ids:,} of {data.validation.documents:,} to validate"
     )
-    return 0

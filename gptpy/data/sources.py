@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from gptpy.data import hugging_face
 from gptpy.data.ids import DataError
 
 SUFFIXES = {
@@ -31,7 +32,8 @@ READ_BYTES = 1 << 22
 class Slice:
     """The documents of `path` that begin in the bytes `start..end` (all of a packed file).
 
-    `kind`: "text", "jsonl", "parquet" or "hf". `size`: the file's, to notice that it changed.
+    `kind`: "text", "jsonl", "parquet" or "hf". `size`: the file's, to notice that it changed. Of a
+    Hugging Face data set, `start` is the number of the part and `size` how many parts there are.
     """
 
     path: str
@@ -44,7 +46,7 @@ class Slice:
 def list_slices(
     sources: Sequence[str], slice_bytes: int = 1 << 28, *, separator: str | None = None
 ) -> list[Slice]:
-    """All slices of files, folders (searched recursively) and `hf:NAME[:SPLIT]`, in a fixed order.
+    """All slices of files, folders (searched recursively) and `hf:` data sets, in a fixed order.
 
     A text file is cut only at a `separator` that cannot overlap itself: where a run of newlines is
     parted by two of them depends on where one begins to read.
@@ -53,7 +55,8 @@ def list_slices(
     slices: list[Slice] = []
     for source in sources:
         if source.startswith("hf:"):
-            slices.append(Slice(source, "hf", 0, 0, 0))
+            parts = hugging_face.count_shards(source, slice_bytes)
+            slices += [Slice(source, "hf", part, part + 1, parts) for part in range(parts)]
             continue
         path = Path(source)
         if path.is_dir():
@@ -102,7 +105,8 @@ def documents(piece: Slice, *, field: str = "text", separator: str | None = None
     the field.
     """
     if piece.kind == "hf":
-        found = _hugging_face(piece.path, field)
+        rows = hugging_face.rows(piece.path, piece.start, piece.size)
+        found = (_field(row, field, piece.path) for row in rows)
     elif piece.kind == "parquet":
         found = _parquet(Path(piece.path), field)
     elif piece.kind == "jsonl":
@@ -215,13 +219,3 @@ def _parquet(path: Path, field: str) -> Iterator[str]:
             if not isinstance(value, str):
                 raise DataError(f"{path}: column {field!r}, row {number} is no text: {value!r}")
             yield value
-
-
-def _hugging_face(spec: str, field: str) -> Iterator[str]:
-    try:
-        from datasets import load_dataset  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise DataError(f"{spec}: needs the datasets package: pip install 'gptpy[hf]'") from None
-    name, _, split = spec[3:].partition(":")
-    for row in load_dataset(name, split=split or "train", streaming=True):
-        yield _field(row, field, spec)
