@@ -110,7 +110,7 @@ def cases(name: str, corpus: str, text: str, folder: Path) -> Iterator[Case]:
         {
             "ours": lambda: [ours.encode_ordinary(part) for part in documents],
             "gigatoken": lambda: [compat.encode_ordinary(part) for part in documents],
-            "tiktoken": lambda: [twin.encode_ordinary(part) for part in documents[:10]] * 6,
+            "tiktoken": lambda: [twin.encode_ordinary(part) for part in documents],
         },
     )
     short = slices(plain, 200, 3000)

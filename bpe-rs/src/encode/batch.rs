@@ -3,29 +3,35 @@
 //! One loop per step over a few hundred pieces: keys and prefetches, look-ups, misses, output.
 //! By the time a table's line is looked at, it has arrived from memory.
 
-use super::cache::{Cache, LONGEST, MEDIUM, SHORT};
+use std::mem::MaybeUninit;
+
+use super::cache::{Cache, LONGEST, MEDIUM};
 use super::value::{Value, FAR_LIMIT};
 use super::PieceEncoder;
 use crate::error::{Error, Result};
 use crate::simd::{dispatch, prefetch, Lanes};
-use crate::vocab::{SmallMerge, Vocab, SMALL};
+use crate::vocab::{SmallMerge, Vocab};
 
 /// Merges side by side: enough to wait for memory together, few enough for the registers.
 const ABREAST: usize = 4;
-const _: () = assert!(MEDIUM <= SMALL);
 
 /// Pieces in a batch.
 pub(super) const BATCH: usize = 256;
 
-/// A batch on its way: the places of the pieces, their keys, their values.
+/// Numbers of pieces of a batch.
+type Numbers = [u16; BATCH + 1];
+
+/// A batch on its way: the keys of the pieces, their slots in the first table, their values.
 pub(super) struct Batch {
     keys: [u64; BATCH],
     slots: [u32; BATCH],
     pub(super) values: [Value; BATCH],
-    /// The pieces that the first table does not take, and those it did not have.
-    longer: [u16; BATCH + 1],
-    missed: [u16; BATCH + 1],
-    medium_keys: [[u64; 2]; BATCH],
+    /// The pieces that are not the first table's: all, and those that are not the second's either.
+    longer: Numbers,
+    long: Numbers,
+    /// Pieces that no table has: up to 16 bytes, up to 32 bytes, and longer ones.
+    missed: [Numbers; 3],
+    wide_keys: [[u64; 2]; BATCH],
     hashes: [u64; BATCH],
 }
 
@@ -36,10 +42,32 @@ impl Batch {
             slots: [0; BATCH],
             values: [Value::default(); BATCH],
             longer: [0; BATCH + 1],
-            missed: [0; BATCH + 1],
-            medium_keys: [[0; 2]; BATCH],
+            long: [0; BATCH + 1],
+            missed: [[0; BATCH + 1]; 3],
+            wide_keys: [[0; 2]; BATCH],
             hashes: [0; BATCH],
         })
+    }
+}
+
+/// The pieces of a batch in their text.
+#[derive(Clone, Copy)]
+struct Pieces<'a> {
+    text: &'a [u8],
+    bounds: &'a [u32],
+}
+
+impl<'a> Pieces<'a> {
+    #[inline(always)]
+    fn place(self, j: usize) -> (usize, usize) {
+        let start = self.bounds[j];
+        (start as usize, (self.bounds[j + 1] - start) as usize)
+    }
+
+    #[inline(always)]
+    fn get(self, j: usize) -> &'a [u8] {
+        let (start, len) = self.place(j);
+        &self.text[start..start + len]
     }
 }
 
@@ -64,6 +92,43 @@ fn first_bytes(word: u64, len: usize) -> u64 {
     word & !(u64::MAX << (4 * len) << (4 * len))
 }
 
+/// What of the first eight bytes is in the key of a piece, by its length.
+const KEPT: [u64; 10] = {
+    let mut masks = [0; 10];
+    let mut len = 1;
+    while len < 8 {
+        masks[len] = (1 << (8 * len)) - 1;
+        len += 1;
+    }
+    masks[8] = u64::MAX;
+    masks
+};
+/// A bit behind the piece, so that "a" and "a\0" have different keys.
+const END: [u64; 10] = [0, 1 << 8, 1 << 16, 1 << 24, 1 << 32, 1 << 40, 1 << 48, 1 << 56, 0, 0];
+
+/// The key of a piece of `len` bytes that begins with `word`; 0 for more than eight bytes.
+///
+/// That of eight bytes has no room for the end bit. It is unique all the same, but where the
+/// eighth byte is 0 or 1: see [`is_odd`].
+#[inline(always)]
+fn short_key(word: u64, len: usize) -> u64 {
+    let len = len.min(9);
+    word & KEPT[len] | END[len]
+}
+
+/// Whether a piece of eight bytes must not be taken for a short one.
+#[inline(always)]
+fn is_odd(key: u64, len: usize) -> bool {
+    len == 8 && key >> 57 == 0
+}
+
+/// The key of a piece of 8 to 15 bytes.
+#[inline(always)]
+fn medium_key(text: &[u8], start: usize, len: usize) -> [u64; 2] {
+    let high = first_bytes(word(text, start + 8), len - 8) | (len as u64) << 56;
+    [word(text, start), high]
+}
+
 dispatch! { S =>
     pub(super) fn look_up(
         batch: &mut Batch,
@@ -73,7 +138,7 @@ dispatch! { S =>
         text: &[u8],
         bounds: &[u32],
     ) -> Result<()> {
-        look_up_with::<S>(batch, cache, pieces, vocab, text, bounds)
+        look_up_with::<S>(batch, cache, pieces, vocab, Pieces { text, bounds })
     }
 }
 
@@ -86,138 +151,207 @@ fn look_up_with<S: Lanes>(
     cache: &mut Cache,
     pieces: &mut PieceEncoder,
     vocab: &Vocab,
-    text: &[u8],
-    bounds: &[u32],
+    all: Pieces<'_>,
 ) -> Result<()> {
-    let count = bounds.len() - 1;
+    let longer = prepare(batch, cache, all);
+    let mut missed = [0; 3];
+    for j in 0..(all.bounds.len() - 1).min(BATCH) {
+        let entry = cache.short.at(batch.slots[j] as usize);
+        batch.values[j] = entry.value;
+        // SAFETY: `missed` grew by at most one in each of fewer than BATCH rounds.
+        unsafe { *batch.missed[0].get_unchecked_mut(missed[0]) = j as u16 };
+        missed[0] += usize::from(entry.key != batch.keys[j]);
+    }
+    if missed[0] > 0 {
+        missed[0] = look_aside(batch, cache, missed[0]);
+    }
+    let mut long = 0;
+    for q in 0..longer {
+        let j = usize::from(batch.longer[q]) % BATCH;
+        let key = batch.wide_keys[j];
+        if key[1] == 0 {
+            batch.long[long] = j as u16;
+            long += 1;
+            continue;
+        }
+        let (value, found) = cache.medium.line(cache.medium.place(batch.hashes[j])).find(key);
+        batch.values[j] = value;
+        batch.missed[0][missed[0]] = j as u16;
+        missed[0] += usize::from(!found);
+    }
+    if long > 0 {
+        for q in 0..long {
+            let j = usize::from(batch.long[q]) % BATCH;
+            let found = cache.find_long(batch.hashes[j]);
+            let (value, place) = found.unwrap_or_default();
+            prefetch(cache.long_piece(place));
+            (batch.values[j], batch.wide_keys[j][0]) = (value, place);
+        }
+        for q in 0..long {
+            let j = usize::from(batch.long[q]) % BATCH;
+            let piece = all.get(j);
+            if cache.long_piece(batch.wide_keys[j][0]) != piece {
+                let class = 1 + usize::from(piece.len() > 32);
+                batch.missed[class][missed[class]] = j as u16;
+                missed[class] += 1;
+            }
+        }
+    }
+    merge_missed::<S, 16>(batch, cache, pieces, vocab, all, missed[0])?;
+    merge_missed::<S, 32>(batch, cache, pieces, vocab, all, missed[1])?;
+    for q in 0..missed[2] {
+        let j = usize::from(batch.missed[2][q]);
+        let piece = all.get(j);
+        let value = pieces.value::<S>(vocab, piece, &mut cache.arena)?;
+        batch.values[j] = value;
+        if piece.len() <= LONGEST {
+            cache.keep_long(batch.hashes[j], piece, value);
+        }
+    }
+    Ok(())
+}
+
+/// Keys and slots of all pieces, their lines on the way; returns how many are longer.
+#[inline(always)]
+fn prepare(batch: &mut Batch, cache: &Cache, all: Pieces<'_>) -> usize {
+    let count = (all.bounds.len() - 1).min(BATCH);
+    let (first, last) = (all.bounds[0] as usize, all.bounds[count] as usize);
+    let odd = memchr::memchr2(0, 1, &all.text[first..last]).is_some();
+    // As long as eight bytes can be read at once.
+    let whole = if last + 8 <= all.text.len() {
+        count
+    } else {
+        let readable = |end: &&u32| **end as usize + 8 <= all.text.len();
+        all.bounds[..count].iter().take_while(readable).count()
+    };
     let mut longer = 0;
-    for (j, ends) in bounds.windows(2).enumerate().take(BATCH) {
-        let (start, len) = (ends[0] as usize, (ends[1] - ends[0]) as usize);
-        let kept = len.min(SHORT);
-        let key = first_bytes(word(text, start), kept) | (kept as u64) << 56;
+    let mut enter = |batch: &mut Batch, j: usize, word: u64, len: usize| {
+        let mut key = short_key(word, len);
+        let mut other = len > 8;
+        if odd && is_odd(key, len) {
+            (key, other) = (0, true);
+        }
         let slot = cache.short.slot(cache.seeds.short(key));
         batch.keys[j] = key;
         batch.slots[j] = slot as u32;
         prefetch(cache.short.at(slot));
-        batch.longer[longer] = j as u16;
-        longer += usize::from(len > SHORT);
+        // SAFETY: `longer` grew by at most one in each of fewer than BATCH rounds.
+        unsafe { *batch.longer.get_unchecked_mut(longer) = j as u16 };
+        longer += usize::from(other);
+    };
+    let mut start = first;
+    for (j, &end) in all.bounds[1..=whole].iter().enumerate().take(BATCH) {
+        // SAFETY: the first `whole` pieces start at least eight bytes before the text's end.
+        let word = unsafe { all.text.as_ptr().add(start).cast::<u64>().read_unaligned() };
+        enter(batch, j, u64::from_le(word), end as usize - start);
+        start = end as usize;
     }
-    let place = |j: usize| (bounds[j] as usize, (bounds[j + 1] - bounds[j]) as usize);
+    for j in whole..count {
+        let (start, len) = all.place(j);
+        enter(batch, j, word(all.text, start), len);
+    }
     for q in 0..longer {
-        let (start, len) = place(usize::from(batch.longer[q]));
+        let j = usize::from(batch.longer[q]) % BATCH;
+        let (start, len) = all.place(j);
         if len <= MEDIUM {
-            let high = first_bytes(word(text, start + 8), len - 8) | (len as u64) << 56;
-            let key = [word(text, start), high];
-            batch.medium_keys[q] = key;
-            batch.hashes[q] = cache.seeds.medium(key);
-            prefetch(cache.medium.at(cache.medium.slot(batch.hashes[q])));
-        } else if len <= LONGEST {
-            batch.hashes[q] = cache.seeds.long(&text[start..start + len]);
-            prefetch(cache.long.at(cache.long.slot(batch.hashes[q])));
+            let key = medium_key(all.text, start, len);
+            batch.wide_keys[j] = key;
+            batch.hashes[j] = cache.seeds.medium(key);
+            prefetch(cache.medium.line(cache.medium.place(batch.hashes[j])));
+        } else {
+            batch.wide_keys[j][1] = 0;
+            if len <= LONGEST {
+                batch.hashes[j] = cache.seeds.long(all.get(j));
+                prefetch(cache.long.line(cache.long.place(batch.hashes[j])));
+            }
         }
     }
-    let mut missed = 0;
-    for j in 0..count.min(BATCH) {
-        let entry = cache.short.at(batch.slots[j] as usize);
-        batch.values[j] = entry.value;
-        batch.missed[missed] = j as u16;
-        missed += usize::from(entry.key != batch.keys[j]);
-    }
-    // What no table has, by length: up to sixteen bytes, and more.
-    let mut small = 0;
+    longer
+}
+
+/// Look for the first `missed` short pieces beside their slots; returns how many are new.
+#[inline(always)]
+fn look_aside(batch: &mut Batch, cache: &mut Cache, missed: usize) -> usize {
+    let mut new = 0;
     for q in 0..missed {
-        let j = usize::from(batch.missed[q]);
-        if place(j).1 > SHORT {
-            continue;
-        }
-        match cache.find_short(batch.slots[j] as usize, batch.keys[j]) {
+        let j = usize::from(batch.missed[0][q]) % BATCH;
+        match cache.short.find(batch.slots[j] as usize, batch.keys[j]) {
             Some(value) => batch.values[j] = value,
             None => {
-                batch.missed[small] = j as u16;
-                small += 1;
+                batch.missed[0][new] = j as u16;
+                new += 1;
             }
         }
     }
-    let short = small;
-    for q in 0..longer {
-        let j = usize::from(batch.longer[q]);
-        let (start, len) = place(j);
-        let piece = &text[start..start + len];
-        let hash = batch.hashes[q];
-        let known = if len <= MEDIUM {
-            cache.find_medium(cache.medium.slot(hash), batch.medium_keys[q])
-        } else if len <= LONGEST {
-            cache.find_long(hash, piece)
-        } else {
-            None
-        };
-        batch.values[j] = match known {
-            Some(value) => value,
-            None if len <= MEDIUM => {
-                batch.missed[small] = q as u16;
-                small += 1;
-                continue;
-            }
-            None => {
-                let value = pieces.value::<S>(vocab, piece, &mut cache.arena)?;
-                if len <= LONGEST {
-                    cache.keep_long(hash, piece, value);
-                }
-                value
-            }
-        };
+    new
+}
+
+/// Merge the first `missed` of the pieces of up to `N` bytes that the tables do not have, several
+/// side by side, and keep them.
+#[inline(always)]
+fn merge_missed<S: Lanes, const N: usize>(
+    batch: &mut Batch,
+    cache: &mut Cache,
+    pieces: &mut PieceEncoder,
+    vocab: &Vocab,
+    all: Pieces<'_>,
+    missed: usize,
+) -> Result<()> {
+    if missed == 0 {
+        return Ok(());
     }
-    // Small ones four at a time.
-    let pairs = vocab.pairs();
-    let byte_pairs = vocab.byte_pairs();
+    let class = usize::from(N == 32);
+    let (pairs, byte_pairs) = (vocab.pairs(), vocab.byte_pairs());
     let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
-    for from in (0..small).step_by(ABREAST) {
-        let group = from..small.min(from + ABREAST);
-        let index = |at: usize, batch: &Batch| {
-            let q = usize::from(batch.missed[at]);
-            if at < short {
-                (q, q)
-            } else {
-                (usize::from(batch.longer[q]), q)
+    let mut merges = [SmallMerge::<N>::EMPTY; ABREAST];
+    let mut at = 0;
+    while at < missed {
+        let (mut group, mut taken) = ([0; ABREAST], 0);
+        while at < missed && taken < ABREAST {
+            let j = usize::from(batch.missed[class][at]) % BATCH;
+            at += 1;
+            // In the next line after all, or merged meanwhile: a new word seldom comes alone.
+            match known(batch, cache, all, j) {
+                Some(value) => batch.values[j] = value,
+                None => {
+                    merges[taken] = SmallMerge::new(all.get(j), byte_pair);
+                    group[taken] = j;
+                    taken += 1;
+                }
             }
-        };
-        let mut merges = [SmallMerge::EMPTY; ABREAST];
-        for at in group.clone() {
-            let (start, len) = place(index(at, batch).0);
-            merges[at - from] = SmallMerge::new(&text[start..start + len], byte_pair);
         }
+        let merges = &mut merges[..taken];
         while merges
             .iter_mut()
             .fold(false, |more, merge| merge.step::<S>(pairs) | more)
         {}
-        for at in group {
-            let (j, q) = index(at, batch);
-            let (start, len) = place(j);
-            let piece = &text[start..start + len];
-            let value = pieces.finish(vocab, piece, &merges[at - from], &mut cache.arena)?;
+        for (merge, &j) in merges.iter().zip(&group) {
+            let value = pieces.finish(vocab, all.get(j), merge, &mut cache.arena)?;
             batch.values[j] = value;
-            if at < short {
-                let key = batch.keys[j];
-                // The same word may have been missed twice; and not the slot from above: the
-                // table may have grown.
-                if cache
-                    .find_short(cache.short.slot(cache.seeds.short(key)), key)
-                    .is_none()
-                {
-                    cache.keep_short(key, value);
-                }
-            } else {
-                let key = batch.medium_keys[q];
-                if cache
-                    .find_medium(cache.medium.slot(batch.hashes[q]), key)
-                    .is_none()
-                {
-                    cache.keep_medium(key, value);
-                }
+            if known(batch, cache, all, j).is_some() {
+                continue;
+            }
+            match all.get(j).len() {
+                _ if batch.keys[j] != 0 && N == 16 => cache.keep_short(batch.keys[j], value),
+                0..=MEDIUM => cache.keep_medium(batch.wide_keys[j], value),
+                _ => cache.keep_long(batch.hashes[j], all.get(j), value),
             }
         }
     }
     Ok(())
+}
+
+/// What the table of piece `j` has for it.
+#[inline(always)]
+fn known(batch: &Batch, cache: &mut Cache, all: Pieces<'_>, j: usize) -> Option<Value> {
+    match all.get(j).len() {
+        len if len > MEDIUM => {
+            let (value, place) = cache.find_long(batch.hashes[j])?;
+            (cache.long_piece(place) == all.get(j)).then_some(value)
+        }
+        _ if batch.keys[j] != 0 => cache.find_short(batch.keys[j]),
+        _ => cache.find_medium(batch.wide_keys[j]),
+    }
 }
 
 impl PieceEncoder {
@@ -240,11 +374,11 @@ impl PieceEncoder {
     ///
     /// Errors: `Invalid` for a byte without a token.
     #[inline(always)]
-    fn finish(
+    fn finish<const N: usize>(
         &mut self,
         vocab: &Vocab,
         piece: &[u8],
-        small: &SmallMerge,
+        small: &SmallMerge<N>,
         arena: &mut Vec<u32>,
     ) -> Result<Value> {
         self.pack(arena, piece, |this, ids| match vocab.whole_piece(piece) {
@@ -287,31 +421,47 @@ impl PieceEncoder {
     }
 }
 
-/// Append the ids of `values` to `out`.
-#[inline]
-pub(super) fn write(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
-    /// Words written per value, needed or not: a fixed number is faster than the right one.
-    const WIDTH: usize = 3;
-    out.reserve(WIDTH * values.len());
-    let mut len = out.len();
-    let mut room = out.as_mut_ptr();
-    for (j, value) in values.iter().enumerate() {
-        if let Some(place) = value.far() {
-            // SAFETY: the `len` words so far are written.
-            unsafe { out.set_len(len) };
-            out.extend_from_slice(&arena[place]);
-            out.reserve(WIDTH * (values.len() - j));
-            (len, room) = (out.len(), out.as_mut_ptr());
-            continue;
-        }
-        // SAFETY: at least WIDTH words per remaining value are reserved, this one included.
-        unsafe {
-            room.add(len)
-                .cast::<[u32; WIDTH]>()
-                .write_unaligned(value.near())
-        };
-        len += value.count();
+dispatch! { S =>
+    pub(super) fn write(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
+        write_with::<S>(values, arena, out)
     }
-    // SAFETY: `len` grew by at most WIDTH per value, each time over words just written.
-    unsafe { out.set_len(len) };
+}
+
+/// Append the ids of `values` to `out`.
+#[inline(always)]
+fn write_with<S: Lanes>(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
+    out.reserve(3 * values.len() + 16);
+    let (fours, rest) = values.as_chunks::<4>();
+    for four in fours {
+        let packed = four.map(Value::bits);
+        if (packed[0] | packed[1] | packed[2] | packed[3]) >> 63 != 0 {
+            four.iter().for_each(|&value| write_one::<S>(value, arena, out));
+        } else {
+            write_packed::<S>(packed, out);
+        }
+    }
+    for &value in rest {
+        write_one::<S>(value, arena, out);
+    }
+}
+
+#[inline(always)]
+fn write_one<S: Lanes>(value: Value, arena: &[u32], out: &mut Vec<u32>) {
+    match value.far() {
+        Some(place) => out.extend_from_slice(&arena[place]),
+        None => write_packed::<S>([value.bits(), 0, 0, 0], out),
+    }
+}
+
+#[inline(always)]
+fn write_packed<S: Lanes>(packed: [u64; 4], out: &mut Vec<u32>) {
+    /// More words than four values fill: a fixed number is faster than the right one.
+    const WIDTH: usize = 16;
+    out.reserve(WIDTH);
+    let len = out.len();
+    // SAFETY: the words are reserved; `unpack` writes those that it counts.
+    unsafe {
+        let room = out.as_mut_ptr().add(len).cast::<[MaybeUninit<u32>; WIDTH]>();
+        out.set_len(len + S::unpack(&packed, &mut *room));
+    }
 }

@@ -1,16 +1,14 @@
 //! Pieces seen before and their ids: three tables by length, small at first, bounded at last.
 //!
-//! Short texts must not pay for big tables, and fresh memory costs more than a merge; so a table
-//! starts with a few kilobytes and grows by four when it is half full. At its limit a new piece
-//! takes an old one's place.
+//! A table's line is as long as a line of the processor's cache. Short texts must not pay for big
+//! tables, and fresh memory costs more than a merge; so a table starts with a few kilobytes and
+//! grows by four when it is half full. At its limit a new piece takes an old one's place.
 
 use std::hash::{BuildHasher, RandomState};
 
 use super::value::Value;
 
-/// Bytes of a piece that fit the first table's key, next to their length.
-pub(super) const SHORT: usize = 7;
-/// The same for the second table.
+/// Bytes of a piece that fit the second table's key, next to their length.
 pub(super) const MEDIUM: usize = 15;
 /// Longer pieces are not kept.
 pub(super) const LONGEST: usize = 256;
@@ -54,96 +52,38 @@ impl Seeds {
     }
 }
 
-/// A table entry: its key tells whether it is in use.
-pub(super) trait Entry: Copy + Default {
-    type Key: Copy + PartialEq;
-    fn key(&self) -> Self::Key;
-    fn used(&self) -> bool;
-    fn hash(&self, seeds: Seeds) -> u64;
-}
-
-/// A piece of up to seven bytes.
+/// A piece of up to eight bytes. No piece has the key 0.
 #[derive(Clone, Copy, Default)]
-#[repr(C, align(16))]
+#[repr(C)]
 pub(super) struct ShortEntry {
     pub(super) key: u64,
     pub(super) value: Value,
 }
 
-impl Entry for ShortEntry {
-    type Key = u64;
-    fn key(&self) -> u64 {
-        self.key
-    }
-    fn used(&self) -> bool {
-        self.key != 0
-    }
-    fn hash(&self, seeds: Seeds) -> u64 {
-        seeds.short(self.key)
-    }
-}
-
-/// A piece of eight to fifteen bytes.
+/// Entries that share a cache line.
 #[derive(Clone, Copy, Default)]
-#[repr(C, align(32))]
-pub(super) struct MediumEntry {
-    pub(super) key: [u64; 2],
-    pub(super) value: Value,
-}
+#[repr(C, align(64))]
+struct ShortLine([ShortEntry; 4]);
 
-impl Entry for MediumEntry {
-    type Key = [u64; 2];
-    fn key(&self) -> [u64; 2] {
-        self.key
-    }
-    fn used(&self) -> bool {
-        self.key[1] != 0
-    }
-    fn hash(&self, seeds: Seeds) -> u64 {
-        seeds.medium(self.key)
-    }
-}
-
-/// A longer piece: its hash, where its bytes are kept.
-#[derive(Clone, Copy, Default)]
-#[repr(C, align(32))]
-pub(super) struct LongEntry {
-    hash: u64,
-    value: Value,
-    start: u32,
-    len: u32,
-}
-
-impl Entry for LongEntry {
-    type Key = u64;
-    fn key(&self) -> u64 {
-        self.hash
-    }
-    fn used(&self) -> bool {
-        self.len != 0
-    }
-    fn hash(&self, _: Seeds) -> u64 {
-        self.hash
-    }
-}
-
-/// Open addressing inside a line of `WAYS` entries.
-pub(super) struct Table<E, const WAYS: usize> {
-    entries: Box<[E]>,
+/// The table of short pieces. Each has a slot where it would best be, and three others in the
+/// same line. Slot 0 stays empty, so that a look-up of the key 0 finds what it asks for.
+pub(super) struct ShortTable {
+    lines: Box<[ShortLine]>,
     shift: u32,
     used: usize,
     limit: usize,
-    victim: usize,
+    turns: usize,
 }
 
-impl<E: Entry, const WAYS: usize> Table<E, WAYS> {
-    fn new(entries: usize, limit: usize) -> Self {
+impl ShortTable {
+    /// `lines` and `limit` are powers of two.
+    fn new(lines: usize, limit: usize) -> Self {
         Self {
-            entries: vec![E::default(); entries].into_boxed_slice(),
-            shift: 64 - entries.trailing_zeros(),
+            lines: vec![ShortLine::default(); lines].into_boxed_slice(),
+            shift: 64 - (4 * lines).trailing_zeros(),
             used: 0,
-            limit: limit.max(entries),
-            victim: 0,
+            limit: limit.max(lines),
+            turns: 0,
         }
     }
 
@@ -153,75 +93,211 @@ impl<E: Entry, const WAYS: usize> Table<E, WAYS> {
         (hash >> self.shift) as usize
     }
 
-    /// The entry at `slot`, which this table's [`Self::slot`] gave since it last grew.
+    /// The entry at `slot`, which [`Self::slot`] gave since the table last grew.
     #[inline(always)]
-    pub(super) fn at(&self, slot: usize) -> &E {
-        debug_assert!(slot < self.entries.len());
-        // SAFETY: `slot` is a hash shifted right until fewer bits remain than the length has; the
-        // length is a power of two that only grows.
-        unsafe { self.entries.get_unchecked(slot) }
+    pub(super) fn at(&self, slot: usize) -> &ShortEntry {
+        debug_assert!(slot < 4 * self.lines.len());
+        // SAFETY: a slot is a hash shifted right until as many bits remain as four times the
+        // number of lines, a power of two that only grows, has zeros; lines are four entries
+        // each and nothing else.
+        unsafe { &*self.lines.as_ptr().cast::<ShortEntry>().add(slot) }
     }
 
-    /// The entry with `key` in the line of `slot`.
+    #[inline(always)]
+    fn entry(&mut self, slot: usize) -> &mut ShortEntry {
+        &mut self.lines[slot / 4].0[slot % 4]
+    }
+
+    /// The value of `key`, in whatever place of its line.
     #[inline]
-    fn find(&self, slot: usize, key: E::Key) -> Option<usize> {
-        (0..WAYS)
-            .map(|way| slot ^ way)
-            .find(|&at| self.entries[at].key() == key && self.entries[at].used())
+    pub(super) fn find(&mut self, slot: usize, key: u64) -> Option<Value> {
+        let way = (0..4).find(|way| self.at(slot ^ way).key == key)?;
+        let found = *self.at(slot ^ way);
+        // A word found twice on a side road moves to the main one.
+        self.turns += 1;
+        if way > 0 && slot > 0 && self.turns % 4 == 0 {
+            *self.entry(slot ^ way) = *self.at(slot);
+            *self.entry(slot) = found;
+        }
+        Some(found.value)
     }
 
-    /// Put `entry` into its line: at `slot` itself, moving what is there aside if that would
-    /// rather be elsewhere too.
-    fn insert(&mut self, entry: E, seeds: Seeds) {
-        let find_free = |this: &Self, slot: usize| {
-            (0..WAYS)
-                .map(|way| slot ^ way)
-                .find(|&at| !this.entries[at].used())
-        };
-        let mut slot = self.slot(entry.hash(seeds));
-        let mut free = find_free(self, slot);
-        // A line is full: time to grow, unless only this line is.
-        let load = if free.is_none() { 8 } else { 2 };
-        if self.entries.len() < self.limit && load * self.used >= self.entries.len() {
+    /// Enter a key that is not in the table.
+    fn insert(&mut self, entry: ShortEntry, seeds: Seeds) {
+        let slot = self.slot(seeds.short(entry.key));
+        let free = |this: &Self, at: usize| at > 0 && this.at(at).key == 0;
+        let place = (0..4).map(|way| slot ^ way).find(|&at| free(self, at));
+        // A full line: time to grow, unless only this line is.
+        let load = if place.is_none() { 8 } else { 2 };
+        if self.lines.len() < self.limit && load * self.used >= 4 * self.lines.len() {
             self.grow(seeds);
-            slot = self.slot(entry.hash(seeds));
-            free = find_free(self, slot);
+            return self.insert(entry, seeds);
         }
-        let at = free.unwrap_or_else(|| {
-            self.victim = self.victim % (WAYS - 1).max(1) + 1;
-            slot ^ (self.victim % WAYS)
+        let at = place.unwrap_or_else(|| {
+            self.turns += 1;
+            (slot ^ (1 + self.turns % 3)).max(1)
         });
-        self.used += usize::from(free.is_some());
-        self.entries[at] = entry;
-        if at != slot && self.slot(self.entries[slot].hash(seeds)) != slot {
-            self.entries.swap(at, slot);
+        self.used += usize::from(place.is_some());
+        *self.entry(at) = entry;
+        // What is in the new one's place without belonging there makes room.
+        if at != slot && slot > 0 {
+            let there = *self.at(slot);
+            if self.slot(seeds.short(there.key)) != slot {
+                *self.entry(at) = there;
+                *self.entry(slot) = entry;
+            }
         }
     }
 
+    #[cold]
     fn grow(&mut self, seeds: Seeds) {
-        let entries = (4 * self.entries.len()).min(self.limit);
-        let old = std::mem::replace(self, Self::new(entries, self.limit));
-        for entry in old.entries.iter().filter(|entry| entry.used()) {
-            self.insert(*entry, seeds);
+        let lines = (4 * self.lines.len()).min(self.limit);
+        let old = std::mem::replace(self, Self::new(lines, self.limit));
+        for entry in old.lines.iter().flat_map(|line| line.0) {
+            if entry.key != 0 {
+                self.insert(entry, seeds);
+            }
         }
     }
 
     fn clear(&mut self) {
-        self.entries.fill(E::default());
+        self.lines.fill(ShortLine::default());
         self.used = 0;
     }
 
     fn bytes(&self) -> usize {
-        std::mem::size_of_val(&*self.entries)
+        std::mem::size_of_val(&*self.lines)
+    }
+}
+
+/// Two pieces of more bytes: all of up to fifteen, or a longer one's hash and the place of its
+/// bytes. A key that ends in zeros marks a free place.
+#[derive(Clone, Copy, Default)]
+#[repr(C, align(64))]
+pub(super) struct WideLine<const LONG: bool> {
+    low: [u64; 2],
+    high: [u64; 2],
+    values: [Value; 2],
+}
+
+impl WideLine<false> {
+    /// The value under `key`, and whether there is one.
+    #[inline(always)]
+    pub(super) fn find(&self, key: [u64; 2]) -> (Value, bool) {
+        let found = [0, 1].map(|way| (self.low[way] == key[0]) & (self.high[way] == key[1]));
+        (self.values[usize::from(found[1])], found[0] | found[1])
+    }
+}
+
+impl WideLine<true> {
+    /// The value under a hash and the place of the bytes, if there is an entry.
+    #[inline(always)]
+    fn find(&self, hash: u64) -> Option<(Value, u64)> {
+        let found = [0, 1].map(|way| (self.low[way] == hash) & (self.high[way] != 0));
+        let way = usize::from(found[1]);
+        (found[0] | found[1]).then(|| (self.values[way], self.high[way]))
+    }
+}
+
+impl<const LONG: bool> WideLine<LONG> {
+    fn used(&self, way: usize) -> bool {
+        self.high[way] != 0
+    }
+
+    #[inline(always)]
+    fn hash(key: [u64; 2], seeds: Seeds) -> u64 {
+        if LONG {
+            key[0]
+        } else {
+            seeds.medium(key)
+        }
+    }
+}
+
+/// The table of longer pieces: each lies in the line of its hash or, if that is full, in the one
+/// next to it.
+pub(super) struct WideTable<const LONG: bool> {
+    lines: Box<[WideLine<LONG>]>,
+    shift: u32,
+    used: usize,
+    limit: usize,
+    turns: usize,
+}
+
+impl<const LONG: bool> WideTable<LONG> {
+    /// `lines` and `limit` are powers of two, at least two.
+    fn new(lines: usize, limit: usize) -> Self {
+        Self {
+            lines: vec![WideLine::default(); lines].into_boxed_slice(),
+            shift: 64 - lines.trailing_zeros(),
+            used: 0,
+            limit: limit.max(lines),
+            turns: 0,
+        }
+    }
+
+    /// The number of the line of `hash`.
+    #[inline(always)]
+    pub(super) fn place(&self, hash: u64) -> usize {
+        (hash >> self.shift) as usize
+    }
+
+    /// The line at `place`, which [`Self::place`] gave since the table last grew.
+    #[inline(always)]
+    pub(super) fn line(&self, place: usize) -> &WideLine<LONG> {
+        debug_assert!(place < self.lines.len());
+        // SAFETY: `place` is a hash shifted right until as many bits remain as the length has
+        // zeros, or differs from one in the lowest bit; the length is a power of two, at least
+        // two, that only grows.
+        unsafe { self.lines.get_unchecked(place) }
+    }
+
+    /// Enter a key that is not in the table.
+    fn insert(&mut self, key: [u64; 2], value: Value, seeds: Seeds) {
+        if self.lines.len() < self.limit && self.used >= self.lines.len() {
+            self.grow(seeds);
+        }
+        let home = self.place(WideLine::<LONG>::hash(key, seeds));
+        let places = [(home, 0), (home, 1), (home ^ 1, 0), (home ^ 1, 1)];
+        let free = places
+            .into_iter()
+            .find(|&(place, way)| !self.lines[place].used(way));
+        let (place, way) = free.unwrap_or_else(|| {
+            self.turns += 1;
+            (home, self.turns % 2)
+        });
+        self.used += usize::from(free.is_some());
+        let line = &mut self.lines[place];
+        (line.low[way], line.high[way], line.values[way]) = (key[0], key[1], value);
+    }
+
+    #[cold]
+    fn grow(&mut self, seeds: Seeds) {
+        let lines = (4 * self.lines.len()).min(self.limit);
+        let old = std::mem::replace(self, Self::new(lines, self.limit));
+        for line in &old.lines {
+            for way in (0..2).filter(|&way| line.used(way)) {
+                self.insert([line.low[way], line.high[way]], line.values[way], seeds);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.lines.fill(WideLine::default());
+        self.used = 0;
+    }
+
+    fn bytes(&self) -> usize {
+        std::mem::size_of_val(&*self.lines)
     }
 }
 
 /// The three tables and what they point to.
 pub(super) struct Cache {
     pub(super) seeds: Seeds,
-    pub(super) short: Table<ShortEntry, 4>,
-    pub(super) medium: Table<MediumEntry, 2>,
-    pub(super) long: Table<LongEntry, 2>,
+    pub(super) short: ShortTable,
+    pub(super) medium: WideTable<false>,
+    pub(super) long: WideTable<true>,
     /// Ids of values that do not fit a word.
     pub(super) arena: Vec<u32>,
     /// Bytes of long pieces.
@@ -235,18 +311,12 @@ pub const DEFAULT_CACHE_BYTES: usize = 32 << 20;
 impl Cache {
     /// Empty tables that may grow to about `limit` bytes together.
     pub(super) fn new(limit: usize) -> Self {
-        let entries = |share: usize, size: usize, first: usize| {
-            let most = (limit / 8 * share / size).max(1);
-            (first, 1 << most.ilog2())
-        };
-        let (short, short_limit) = entries(1, 16, 512);
-        let (medium, medium_limit) = entries(2, 32, 128);
-        let (long, long_limit) = entries(1, 32, 64);
+        let lines = |share: usize| 1 << (limit / 8 * share / 64).max(2).ilog2();
         Self {
             seeds: Seeds::new(),
-            short: Table::new(short, short_limit),
-            medium: Table::new(medium, medium_limit),
-            long: Table::new(long, long_limit),
+            short: ShortTable::new(128, lines(1)),
+            medium: WideTable::new(64, lines(2)),
+            long: WideTable::new(32, lines(1)),
             arena: Vec::new(),
             bytes: Vec::new(),
             limit,
@@ -257,6 +327,11 @@ impl Cache {
     pub(super) fn size(&self) -> usize {
         let tables = self.short.bytes() + self.medium.bytes() + self.long.bytes();
         tables + self.bytes.capacity() + 4 * self.arena.capacity()
+    }
+
+    /// Pieces that the tables hold.
+    pub(super) fn pieces(&self) -> usize {
+        self.short.used + self.medium.used + self.long.used
     }
 
     /// Forget everything once the arenas, which only grow, hold their share. Not while values
@@ -273,52 +348,54 @@ impl Cache {
         self.bytes.clear();
     }
 
-    #[inline]
-    pub(super) fn find_short(&mut self, slot: usize, key: u64) -> Option<Value> {
-        let at = self.short.find(slot, key)?;
-        let value = self.short.entries[at].value;
-        // A word found twice on a side road moves to the main one.
-        self.short.victim += 1;
-        if self.short.victim & 3 == 0 {
-            self.short.entries.swap(at, slot);
-        }
-        Some(value)
+    /// The value of a short piece, wherever it lies.
+    #[inline(always)]
+    pub(super) fn find_short(&mut self, key: u64) -> Option<Value> {
+        let slot = self.short.slot(self.seeds.short(key));
+        self.short.find(slot, key)
     }
 
+    /// Keep a short piece that the table does not have.
     pub(super) fn keep_short(&mut self, key: u64, value: Value) {
         self.short.insert(ShortEntry { key, value }, self.seeds);
     }
 
-    #[inline]
-    pub(super) fn find_medium(&self, slot: usize, key: [u64; 2]) -> Option<Value> {
-        self.medium
-            .find(slot, key)
-            .map(|at| self.medium.entries[at].value)
+    /// The value of a medium piece, wherever it lies.
+    #[inline(always)]
+    pub(super) fn find_medium(&self, key: [u64; 2]) -> Option<Value> {
+        let place = self.medium.place(self.seeds.medium(key));
+        let (value, found) = self.medium.line(place).find(key);
+        if found {
+            return Some(value);
+        }
+        let (value, found) = self.medium.line(place ^ 1).find(key);
+        found.then_some(value)
     }
 
+    /// Keep a medium piece that the table does not have.
     pub(super) fn keep_medium(&mut self, key: [u64; 2], value: Value) {
-        self.medium.insert(MediumEntry { key, value }, self.seeds);
+        self.medium.insert(key, value, self.seeds);
     }
 
-    #[inline]
-    pub(super) fn find_long(&self, hash: u64, piece: &[u8]) -> Option<Value> {
-        let at = self.long.find(self.long.slot(hash), hash)?;
-        let entry = &self.long.entries[at];
-        let kept = &self.bytes[entry.start as usize..(entry.start + entry.len) as usize];
-        (kept == piece).then_some(entry.value)
+    /// What the table has under the hash of a long piece: its value and the place of its bytes.
+    #[inline(always)]
+    pub(super) fn find_long(&self, hash: u64) -> Option<(Value, u64)> {
+        let place = self.long.place(hash);
+        let home = self.long.line(place).find(hash);
+        home.or_else(|| self.long.line(place ^ 1).find(hash))
     }
 
+    /// The bytes at a place that [`Self::find_long`] gave.
+    #[inline(always)]
+    pub(super) fn long_piece(&self, place: u64) -> &[u8] {
+        let start = (place >> 32) as usize;
+        &self.bytes[start..start + (place as u32 as usize)]
+    }
+
+    /// Keep a long piece under a hash that the table does not have.
     pub(super) fn keep_long(&mut self, hash: u64, piece: &[u8], value: Value) {
-        let (start, len) = (self.bytes.len() as u32, piece.len() as u32);
+        let place = (self.bytes.len() as u64) << 32 | piece.len() as u64;
         self.bytes.extend_from_slice(piece);
-        self.long.insert(
-            LongEntry {
-                hash,
-                value,
-                start,
-                len,
-            },
-            self.seeds,
-        );
+        self.long.insert([hash, place], value, self.seeds);
     }
 }

@@ -6,7 +6,7 @@ mod cache;
 mod checks;
 mod pool;
 pub mod threads;
-mod value;
+pub(crate) mod value;
 
 use batch::{Batch, BATCH};
 use cache::Cache;
@@ -50,6 +50,11 @@ impl Scratch {
             scanner: Scanner::new(),
             words,
         }
+    }
+
+    /// Pieces that the caches hold.
+    fn pieces(&self) -> usize {
+        self.words.cache.pieces()
     }
 
     /// Bytes that the caches take now.

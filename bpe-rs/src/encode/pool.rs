@@ -29,7 +29,11 @@ impl Pool {
     /// Run `work` with buffers of its own.
     pub fn with<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
         // Never wait: after a fork the thread that held the lock may not exist.
-        let idle = self.idle.try_lock().ok().and_then(|mut idle| idle.pop());
+        let idle = self.idle.try_lock().ok().and_then(|mut idle| {
+            // The one that knows most; seldom is there a choice.
+            let best = (0..idle.len()).max_by_key(|&at| idle[at].pieces())?;
+            Some(idle.swap_remove(best))
+        });
         let mut scratch =
             idle.unwrap_or_else(|| Scratch::new(self.cache_limit.load(Ordering::Relaxed)));
         let result = work(&mut scratch);

@@ -1,13 +1,14 @@
 //! The ids of a piece in one word: what the caches hold.
 
 /// Ids of up to this many bits are packed.
-const ID_BITS: u32 = 20;
+pub(crate) const ID_BITS: u32 = 20;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
-const COUNT_SHIFT: u32 = 60;
-/// The count that says: the ids are in the arena.
-const FAR: u64 = 15;
+/// From here on a bit for each id that is there: a count that needs no counting.
+pub(crate) const THERE: u32 = 3 * ID_BITS;
+/// Says that the ids are in the arena.
+const FAR: u64 = 1 << 63;
 
-/// Up to three ids and their count, or a place in an arena of ids.
+/// Up to three ids, or a place in an arena of ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct Value(u64);
 
@@ -21,19 +22,20 @@ impl Value {
                 .iter()
                 .rev()
                 .fold(0, |packed, &id| packed << ID_BITS | u64::from(id));
-            return Self(packed | (ids.len() as u64) << COUNT_SHIFT);
+            return Self(packed | ((1 << ids.len()) - 1) << THERE);
         }
         let at = arena.len() as u64;
         arena.extend_from_slice(ids);
-        Self(at | (ids.len() as u64) << 32 | FAR << COUNT_SHIFT)
+        Self(at | (ids.len() as u64) << 32 | FAR)
     }
 
     /// How many ids.
     #[inline(always)]
     pub(super) fn count(self) -> usize {
-        match self.0 >> COUNT_SHIFT {
-            FAR => (self.0 >> 32 & 0xFFF_FFFF) as usize,
-            count => count as usize,
+        if self.0 & FAR != 0 {
+            (self.0 >> 32 & 0xFFF_FFFF) as usize
+        } else {
+            (self.0 >> THERE).count_ones() as usize
         }
     }
 
@@ -41,13 +43,19 @@ impl Value {
     #[inline(always)]
     pub(super) fn far(self) -> Option<std::ops::Range<usize>> {
         let at = self.0 as u32 as usize;
-        (self.0 >> COUNT_SHIFT == FAR).then(|| at..at + self.count())
+        (self.0 & FAR != 0).then(|| at..at + self.count())
     }
 
     /// The ids, if [`Self::far`] is `None`; those from [`Self::count`] on mean nothing.
-    #[inline(always)]
-    pub(super) fn near(self) -> [u32; 3] {
+    #[cfg(test)]
+    fn near(self) -> [u32; 3] {
         [0, 1, 2].map(|i| (self.0 >> (i * ID_BITS) & ID_MASK) as u32)
+    }
+
+    /// The packed form: ids from the lowest bit up, [`THERE`], the highest bit if not packed.
+    #[inline(always)]
+    pub(super) fn bits(self) -> u64 {
+        self.0
     }
 }
 

@@ -6,7 +6,10 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::encode::value::{ID_BITS, THERE};
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
@@ -160,7 +163,7 @@ pub(crate) use dispatch;
 
 /// Ask for the cache line of `place`; it need not be used.
 #[inline(always)]
-pub(crate) fn prefetch<T>(place: &T) {
+pub(crate) fn prefetch<T: ?Sized>(place: &T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
@@ -170,7 +173,7 @@ pub(crate) fn prefetch<T>(place: &T) {
     #[cfg(target_arch = "aarch64")]
     // SAFETY: a hint that changes nothing.
     unsafe {
-        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) place, options(nostack, readonly, preserves_flags));
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) std::ptr::from_ref(place).cast::<u8>(), options(nostack, readonly, preserves_flags));
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = place;
@@ -206,6 +209,22 @@ pub(crate) trait Bytes64: Copy {
 
 /// Look-ups in the caches and the pair table. As with [`Bytes64`], only inside [`dispatch!`].
 pub(crate) trait Lanes {
+    /// Unpack four words of three numbers of [`ID_BITS`] bits each to the front of `out`, but only
+    /// numbers `i` whose bit `THERE + i` is set, which are a word's first ones; returns how many.
+    /// The highest bits are zero. More of `out` may be overwritten.
+    #[inline(always)]
+    fn unpack(packed: &[u64; 4], out: &mut [MaybeUninit<u32>; 16]) -> usize {
+        let mut count = 0;
+        for word in packed {
+            for i in 0..3 {
+                let number = word >> (i * ID_BITS) & ((1 << ID_BITS) - 1);
+                out[count + i as usize].write(number as u32);
+            }
+            count += (word >> THERE).count_ones() as usize;
+        }
+        count
+    }
+
     /// The first of `slots` that equals `key` in the bits of `mask`, or 8.
     #[inline(always)]
     fn find(slots: &[u64; 8], key: u64, mask: u64) -> usize {
@@ -215,17 +234,15 @@ pub(crate) trait Lanes {
             .unwrap_or(8)
     }
 
-    /// The smallest of `keys`.
+    /// The smallest of `keys`, whose number is a multiple of sixteen.
     #[inline(always)]
-    fn smallest(keys: &[u32; 16]) -> u32 {
+    fn smallest<const N: usize>(keys: &[u32; N]) -> u32 {
         // Four at a time: one chain of comparisons would be as long as the array.
-        let least = |at: usize| {
-            keys[at]
-                .min(keys[at + 4])
-                .min(keys[at + 8])
-                .min(keys[at + 12])
-        };
-        least(0).min(least(1)).min(least(2).min(least(3)))
+        let (fours, _) = keys.as_chunks::<4>();
+        let least = fours.iter().fold([u32::MAX; 4], |least, four| {
+            std::array::from_fn(|i| least[i].min(four[i]))
+        });
+        least[0].min(least[1]).min(least[2].min(least[3]))
     }
 }
 
@@ -233,12 +250,24 @@ pub(crate) trait Lanes {
 mod tests {
     use super::*;
 
-    fn look_ups<S: Lanes>(slots: &[u64; 8], keys: &[u32; 16]) -> (Vec<usize>, u32) {
+    type Answers = (Vec<usize>, Vec<u32>, u32, u32);
+
+    fn look_ups<S: Lanes>(slots: &[u64; 8], keys: &[u32; 32]) -> Answers {
         let found = (0..8).map(|v| S::find(slots, v, 7)).collect();
-        (found, S::smallest(keys))
+        let packed: [u64; 4] = std::array::from_fn(|i| {
+            let there = (1u64 << (slots[i] % 4)) - 1;
+            slots[i + 4] << 4 >> 4 | there << THERE
+        });
+        let mut room = [MaybeUninit::new(0); 16];
+        let count = S::unpack(&packed, &mut room);
+        // SAFETY: all were initialised.
+        let unpacked = room[..count].iter().map(|n| unsafe { n.assume_init() });
+        let unpacked = unpacked.collect();
+        let half: &[u32; 16] = keys.first_chunk().unwrap();
+        (found, unpacked, S::smallest(half), S::smallest(keys))
     }
 
-    dispatch! { S => fn current_look_ups(slots: &[u64; 8], keys: &[u32; 16]) -> (Vec<usize>, u32) {
+    dispatch! { S => fn current_look_ups(slots: &[u64; 8], keys: &[u32; 32]) -> Answers {
         look_ups::<S>(slots, keys)
     } }
 
@@ -253,13 +282,14 @@ mod tests {
         };
         for _ in 0..500 {
             let slots = std::array::from_fn(|_| next());
-            let keys = std::array::from_fn(|_| next() as u32);
+            let keys: [u32; 32] = std::array::from_fn(|_| next() as u32);
             let want = look_ups::<Portable>(&slots, &keys);
             assert_eq!(
                 want.0[3],
                 slots.iter().position(|s| s % 8 == 3).unwrap_or(8)
             );
-            assert_eq!(Some(&want.1), keys.iter().min());
+            assert_eq!(Some(&want.2), keys[..16].iter().min());
+            assert_eq!(Some(&want.3), keys.iter().min());
             for level in Level::available() {
                 level.force();
                 assert_eq!(current_look_ups(&slots, &keys), want, "{level:?}");

@@ -4,8 +4,10 @@
 //! only used inside `dispatch!`, which runs a level's code after detecting its features.
 
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 use super::{Bytes64, Lanes};
+use crate::encode::value::{ID_BITS, THERE};
 
 /// Two registers of 32 bytes.
 #[derive(Clone, Copy)]
@@ -182,8 +184,43 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn smallest(keys: &[u32; 16]) -> u32 {
-        // SAFETY: AVX-512 as above; the load is the sixteen words.
-        unsafe { _mm512_reduce_min_epu32(_mm512_loadu_si512(keys.as_ptr().cast())) }
+    fn unpack(packed: &[u64; 4], out: &mut [MaybeUninit<u32>; 16]) -> usize {
+        const _: () = assert!(ID_BITS == 20 && THERE == 60);
+        // For two numbers of a word, where the bytes of each begin.
+        const FIRST: i64 = 0x2c24_1c14_1810_0800_u64 as i64;
+        const LAST: i64 = 0x0000_0000_4038_3028;
+        // SAFETY: AVX-512 as above; one store of the sixteen words of `out`.
+        unsafe {
+            let words = _mm256_loadu_si256(packed.as_ptr().cast());
+            let words = _mm512_castsi256_si512(words);
+            let twice = _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0);
+            let bytes = _mm512_set_epi64(LAST, FIRST, LAST, FIRST, LAST, FIRST, LAST, FIRST);
+            let numbers = _mm512_multishift_epi64_epi8(
+                bytes,
+                _mm512_permutexvar_epi64(twice, words),
+            );
+            let numbers = _mm512_and_si512(numbers, _mm512_set1_epi32(0xF_FFFF));
+            // Each number's bit, from the high half of its word.
+            let high = _mm512_set_epi32(7, 7, 7, 7, 5, 5, 5, 5, 3, 3, 3, 3, 1, 1, 1, 1);
+            let bits = _mm512_set4_epi32(1 << 31, 1 << 30, 1 << 29, 1 << 28);
+            let there = _mm512_test_epi32_mask(_mm512_permutexvar_epi32(high, words), bits);
+            let kept = _mm512_maskz_compress_epi32(there, numbers);
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), kept);
+            there.count_ones() as usize
+        }
+    }
+
+    #[inline(always)]
+    fn smallest<const N: usize>(keys: &[u32; N]) -> u32 {
+        let (sixteens, _) = keys.as_chunks::<16>();
+        // SAFETY: AVX-512 as above; each load is sixteen words of `keys`.
+        unsafe {
+            let least = sixteens
+                .iter()
+                .fold(_mm512_set1_epi32(-1), |least, sixteen| {
+                    _mm512_min_epu32(least, _mm512_loadu_si512(sixteen.as_ptr().cast()))
+                });
+            _mm512_reduce_min_epu32(least)
+        }
     }
 }

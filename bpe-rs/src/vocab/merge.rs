@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::small::{SmallMerge, SMALL};
+use super::small::SmallMerge;
 use super::{PairTable, Vocab, NONE};
 use crate::simd::{Lanes, Portable};
 
@@ -26,8 +26,12 @@ impl Merger {
     pub(crate) fn merge<S: Lanes>(&mut self, vocab: &Vocab, piece: &[u8], out: &mut Vec<u32>) {
         let byte_pairs = vocab.byte_pairs();
         let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
-        if piece.len() <= SMALL {
-            let mut small = SmallMerge::new(piece, byte_pair);
+        if piece.len() <= 16 {
+            let mut small = SmallMerge::<16>::new(piece, byte_pair);
+            while small.step::<S>(vocab.pairs()) {}
+            small.write(out);
+        } else if piece.len() <= 32 {
+            let mut small = SmallMerge::<32>::new(piece, byte_pair);
             while small.step::<S>(vocab.pairs()) {}
             small.write(out);
         } else {
@@ -52,8 +56,8 @@ impl Merger {
         out: &mut Vec<u32>,
     ) {
         let byte_pair = |a: u8, b: u8| pairs.get::<Portable>(a.into(), b.into());
-        if piece.len() <= SMALL {
-            let mut small = SmallMerge::new(piece, byte_pair);
+        if piece.len() <= 16 {
+            let mut small = SmallMerge::<16>::new(piece, byte_pair);
             while small.step::<Portable>(pairs) {}
             small.write(out);
         } else {

@@ -25,7 +25,7 @@ pub use build::MergeRule;
 pub use merge::Merger;
 pub use pairs::{PairTable, NONE};
 use published::{packed, Packed};
-pub(crate) use small::{SmallMerge, SMALL};
+pub(crate) use small::SmallMerge;
 pub use tokens::TokenBytes;
 
 /// What to do with a byte that is no token of its own and part of no merge in a text.
