@@ -13,7 +13,7 @@ use crate::simd::{dispatch, prefetch, Lanes};
 use crate::vocab::{SmallMerge, Vocab};
 
 /// Merges side by side: enough to wait for memory together, few enough for the registers.
-const ABREAST: usize = 4;
+const ABREAST: usize = 8;
 
 /// Pieces in a batch.
 pub(super) const BATCH: usize = 256;
@@ -448,6 +448,12 @@ fn write_with<S: Lanes>(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
 #[inline(always)]
 fn write_one<S: Lanes>(value: Value, arena: &[u32], out: &mut Vec<u32>) {
     match value.far() {
+        // A few words too many are quicker to copy than just enough.
+        Some(place) if place.len() <= 16 && place.start + 16 <= arena.len() => {
+            let len = out.len() + place.len();
+            out.extend_from_slice(&arena[place.start..place.start + 16]);
+            out.truncate(len);
+        }
         Some(place) => out.extend_from_slice(&arena[place]),
         None => write_packed::<S>([value.bits(), 0, 0, 0], out),
     }

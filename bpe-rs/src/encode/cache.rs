@@ -306,7 +306,7 @@ pub(super) struct Cache {
 }
 
 /// Default bound on a thread's tables.
-pub const DEFAULT_CACHE_BYTES: usize = 32 << 20;
+pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
 
 impl Cache {
     /// Empty tables that may grow to about `limit` bytes together.
@@ -337,14 +337,15 @@ impl Cache {
     /// Forget everything once the arenas, which only grow, hold their share. Not while values
     /// into the arena are in use.
     pub(super) fn keep_bounded(&mut self) {
-        if 4 * self.arena.len() <= self.limit / 3 && self.bytes.len() <= self.limit / 3 {
+        // The tables take up to half.
+        if 4 * self.arena.len() <= self.limit / 4 && self.bytes.len() <= self.limit / 4 {
             return;
         }
         self.short.clear();
         self.medium.clear();
         self.long.clear();
         self.arena.clear();
-        self.arena.shrink_to(self.limit / 12);
+        self.arena.shrink_to(self.limit / 16);
         self.bytes.clear();
     }
 
