@@ -304,6 +304,14 @@ fn merge_missed<S: Lanes, const N: usize>(
     let (pairs, byte_pairs) = (vocab.pairs(), vocab.byte_pairs());
     let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
     let mut merges = [SmallMerge::<N>::EMPTY; ABREAST];
+    for q in 0..missed {
+        let j = usize::from(batch.missed[class][q]) % BATCH;
+        if N == 32 {
+            prefetch(cache.long.line(cache.long.place(batch.hashes[j]) ^ 1));
+        } else if batch.keys[j] == 0 {
+            prefetch(cache.medium.line(cache.medium.place(batch.hashes[j]) ^ 1));
+        }
+    }
     let mut at = 0;
     while at < missed {
         let (mut group, mut taken) = ([0; ABREAST], 0);

@@ -6,6 +6,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use super::memory::{Memory, Zeroed};
 use super::value::Value;
 
 /// Bytes of a piece that fit the second table's key, next to their length.
@@ -65,10 +66,13 @@ pub(super) struct ShortEntry {
 #[repr(C, align(64))]
 struct ShortLine([ShortEntry; 4]);
 
+// SAFETY: numbers only; lines of 64 bytes.
+unsafe impl Zeroed for ShortLine {}
+
 /// The table of short pieces. Each has a slot where it would best be, and three others in the
 /// same line. Slot 0 stays empty, so that a look-up of the key 0 finds what it asks for.
 pub(super) struct ShortTable {
-    lines: Box<[ShortLine]>,
+    lines: Memory<ShortLine>,
     shift: u32,
     used: usize,
     limit: usize,
@@ -79,7 +83,7 @@ impl ShortTable {
     /// `lines` and `limit` are powers of two.
     fn new(lines: usize, limit: usize) -> Self {
         Self {
-            lines: vec![ShortLine::default(); lines].into_boxed_slice(),
+            lines: Memory::new(lines),
             shift: 64 - (4 * lines).trailing_zeros(),
             used: 0,
             limit: limit.max(lines),
@@ -161,7 +165,7 @@ impl ShortTable {
     }
 
     fn clear(&mut self) {
-        self.lines.fill(ShortLine::default());
+        self.lines.clear();
         self.used = 0;
     }
 
@@ -179,6 +183,9 @@ pub(super) struct WideLine<const LONG: bool> {
     high: [u64; 2],
     values: [Value; 2],
 }
+
+// SAFETY: numbers only; lines of 64 bytes.
+unsafe impl<const LONG: bool> Zeroed for WideLine<LONG> {}
 
 impl WideLine<false> {
     /// The value under `key`, and whether there is one.
@@ -217,7 +224,7 @@ impl<const LONG: bool> WideLine<LONG> {
 /// The table of longer pieces: each lies in the line of its hash or, if that is full, in the one
 /// next to it.
 pub(super) struct WideTable<const LONG: bool> {
-    lines: Box<[WideLine<LONG>]>,
+    lines: Memory<WideLine<LONG>>,
     shift: u32,
     used: usize,
     limit: usize,
@@ -228,7 +235,7 @@ impl<const LONG: bool> WideTable<LONG> {
     /// `lines` and `limit` are powers of two, at least two.
     fn new(lines: usize, limit: usize) -> Self {
         Self {
-            lines: vec![WideLine::default(); lines].into_boxed_slice(),
+            lines: Memory::new(lines),
             shift: 64 - lines.trailing_zeros(),
             used: 0,
             limit: limit.max(lines),
@@ -275,7 +282,7 @@ impl<const LONG: bool> WideTable<LONG> {
     fn grow(&mut self, seeds: Seeds) {
         let lines = (4 * self.lines.len()).min(self.limit);
         let old = std::mem::replace(self, Self::new(lines, self.limit));
-        for line in &old.lines {
+        for line in old.lines.iter() {
             for way in (0..2).filter(|&way| line.used(way)) {
                 self.insert([line.low[way], line.high[way]], line.values[way], seeds);
             }
@@ -283,7 +290,7 @@ impl<const LONG: bool> WideTable<LONG> {
     }
 
     fn clear(&mut self) {
-        self.lines.fill(WideLine::default());
+        self.lines.clear();
         self.used = 0;
     }
 

@@ -4,6 +4,7 @@ mod batch;
 mod cache;
 #[cfg(test)]
 mod checks;
+mod memory;
 mod pool;
 pub mod threads;
 pub(crate) mod value;
