@@ -4,12 +4,15 @@ use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
-use crate::decode::decode_into;
+use crate::decode::{decode_into, ShortTokens};
 use crate::encode::{count, encode_into, Pool};
 use crate::error::{Error, Result};
 use crate::pretokenize::Pretokenizer;
 use crate::special::{Finder, SpecialTokens};
 use crate::vocab::Vocab;
+
+/// Up to this many ids are decoded without a table of their own.
+const FEW: usize = 1024;
 
 /// Text to ids and back.
 #[derive(Debug)]
@@ -20,6 +23,7 @@ pub struct Encoding {
     special: SpecialTokens,
     fingerprint: OnceLock<[u8; 32]>,
     by_bytes: OnceLock<Vec<u32>>,
+    short_tokens: OnceLock<ShortTokens>,
     pool: Pool,
 }
 
@@ -38,6 +42,7 @@ impl Encoding {
             special,
             fingerprint: OnceLock::new(),
             by_bytes: OnceLock::new(),
+            short_tokens: OnceLock::new(),
             pool: Pool::default(),
         }
     }
@@ -120,7 +125,23 @@ impl Encoding {
     ///
     /// Errors: `NotFound` for an id that is no token.
     pub fn decode(&self, ids: &[u32], out: &mut Vec<u8>) -> Result<()> {
-        decode_into(&self.vocab, |id| self.special.bytes_of(id), ids, out)
+        let tokens = self.vocab.tokens();
+        let token = |id| tokens.get(id).or_else(|| self.special.bytes_of(id));
+        // A table for all tokens is not worth making for a few.
+        let none = ShortTokens::default();
+        let short = match self.short_tokens.get() {
+            Some(short) => short,
+            None if ids.len() < FEW => &none,
+            None => self.short_tokens.get_or_init(|| {
+                let special = self.special.iter();
+                ShortTokens::new(
+                    tokens
+                        .iter()
+                        .chain(special.map(|(t, id)| (id, t.as_bytes()))),
+                )
+            }),
+        };
+        decode_into(short, token, ids, out)
     }
 
     /// The bytes of one token, special or not.

@@ -104,7 +104,18 @@ const KEPT: [u64; 10] = {
     masks
 };
 /// A bit behind the piece, so that "a" and "a\0" have different keys.
-const END: [u64; 10] = [0, 1 << 8, 1 << 16, 1 << 24, 1 << 32, 1 << 40, 1 << 48, 1 << 56, 0, 0];
+const END: [u64; 10] = [
+    0,
+    1 << 8,
+    1 << 16,
+    1 << 24,
+    1 << 32,
+    1 << 40,
+    1 << 48,
+    1 << 56,
+    0,
+    0,
+];
 
 /// The key of a piece of `len` bytes that begins with `word`; 0 for more than eight bytes.
 ///
@@ -174,7 +185,10 @@ fn look_up_with<S: Lanes>(
             long += 1;
             continue;
         }
-        let (value, found) = cache.medium.line(cache.medium.place(batch.hashes[j])).find(key);
+        let (value, found) = cache
+            .medium
+            .line(cache.medium.place(batch.hashes[j]))
+            .find(key);
         batch.values[j] = value;
         batch.missed[0][missed[0]] = j as u16;
         missed[0] += usize::from(!found);
@@ -443,7 +457,8 @@ fn write_with<S: Lanes>(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
     for four in fours {
         let packed = four.map(Value::bits);
         if (packed[0] | packed[1] | packed[2] | packed[3]) >> 63 != 0 {
-            four.iter().for_each(|&value| write_one::<S>(value, arena, out));
+            four.iter()
+                .for_each(|&value| write_one::<S>(value, arena, out));
         } else {
             write_packed::<S>(packed, out);
         }
@@ -475,7 +490,10 @@ fn write_packed<S: Lanes>(packed: [u64; 4], out: &mut Vec<u32>) {
     let len = out.len();
     // SAFETY: the words are reserved; `unpack` writes those that it counts.
     unsafe {
-        let room = out.as_mut_ptr().add(len).cast::<[MaybeUninit<u32>; WIDTH]>();
+        let room = out
+            .as_mut_ptr()
+            .add(len)
+            .cast::<[MaybeUninit<u32>; WIDTH]>();
         out.set_len(len + S::unpack(&packed, &mut *room));
     }
 }

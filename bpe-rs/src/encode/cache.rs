@@ -119,7 +119,7 @@ impl ShortTable {
         let found = *self.at(slot ^ way);
         // A word found twice on a side road moves to the main one.
         self.turns += 1;
-        if way > 0 && slot > 0 && self.turns % 4 == 0 {
+        if way > 0 && slot > 0 && self.turns.is_multiple_of(4) {
             *self.entry(slot ^ way) = *self.at(slot);
             *self.entry(slot) = found;
         }

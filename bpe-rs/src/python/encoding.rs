@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use numpy::{PyArray1, PyReadonlyArray1};
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use numpy::PyArray1;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
+use super::ids::Ids;
 use super::lists::Ints;
 use super::special::{Finders, Policy};
 use super::text::{text, texts};
@@ -113,6 +114,20 @@ impl Encoding {
         policy.check(string)?;
         let allowed = policy.allowed.finder();
         Ok(py.detach(|| self.core.count_with_special(string, allowed, limit))?)
+    }
+
+    /// Bytes of ids.
+    fn bytes_of(&self, py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+        let ids = Ids::new(tokens)?;
+        let ids = ids.as_slice();
+        let mut out = Vec::new();
+        let mut run = || self.core.decode(ids, &mut out);
+        if ids.len() < RELEASE_FROM {
+            run()
+        } else {
+            py.detach(run)
+        }?;
+        Ok(out)
     }
 
     /// Ids of a batch.
@@ -419,15 +434,7 @@ impl Encoding {
         py: Python<'py>,
         tokens: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let ids = ids_of(tokens)?;
-        let mut out = Vec::new();
-        let mut run = || self.core.decode(&ids, &mut out);
-        if ids.len() < RELEASE_FROM {
-            run()
-        } else {
-            py.detach(run)
-        }?;
-        Ok(PyBytes::new(py, &out))
+        Ok(PyBytes::new(py, &self.bytes_of(py, tokens)?))
     }
 
     #[pyo3(signature = (tokens, errors="replace"))]
@@ -437,13 +444,8 @@ impl Encoding {
         tokens: &Bound<'py, PyAny>,
         errors: &str,
     ) -> PyResult<Bound<'py, PyString>> {
-        let bytes = self.decode_bytes(py, tokens)?;
-        match std::str::from_utf8(bytes.as_bytes()) {
-            Ok(text) => Ok(PyString::new(py, text)),
-            Err(_) => Ok(bytes
-                .call_method1("decode", ("utf-8", errors))?
-                .cast_into()?),
-        }
+        let bytes = self.bytes_of(py, tokens)?;
+        super::text::decoded(py, &bytes, errors)
     }
 
     /// The bytes of every mergeable token, sorted, as tiktoken gives them.
@@ -459,35 +461,6 @@ impl Encoding {
     fn __repr__(&self) -> String {
         format!("<Encoding '{}'>", self.core.name())
     }
-}
-
-/// Ids from a numpy array or any sequence of ints.
-///
-/// Errors: `TypeError` or `OverflowError` for what cannot be an id.
-fn ids_of(tokens: &Bound<'_, PyAny>) -> PyResult<Vec<u32>> {
-    fn narrow<T: numpy::Element + Copy + TryInto<u32> + std::fmt::Display>(
-        array: &PyReadonlyArray1<'_, T>,
-    ) -> PyResult<Vec<u32>> {
-        let narrow = |&id: &T| {
-            id.try_into().map_err(|_| {
-                PyOverflowError::new_err(format!("expected ids from 0 to 4294967295, got {id}"))
-            })
-        };
-        array.as_array().iter().map(narrow).collect()
-    }
-    if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, u32>>() {
-        return Ok(array.as_array().to_vec());
-    }
-    if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, i64>>() {
-        return narrow(&array);
-    }
-    if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, u16>>() {
-        return narrow(&array);
-    }
-    if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, i32>>() {
-        return narrow(&array);
-    }
-    tokens.extract()
 }
 
 /// Names of the published encodings.

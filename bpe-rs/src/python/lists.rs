@@ -7,6 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use pyo3::{ffi, PyErr};
 
+/// Whether objects are laid out as in an interpreter with a GIL: reference count, type.
+pub(super) const HAS_GIL: bool =
+    std::mem::size_of::<ffi::PyObject>() == 2 * std::mem::size_of::<usize>();
+
 /// Beyond this many ids a table would cost more memory than it saves time.
 const MOST: usize = 1 << 21;
 
@@ -53,8 +57,31 @@ fn int(py: Python<'_>, slot: &AtomicPtr<ffi::PyObject>, id: u32) -> PyResult<*mu
         slot.store(int, Ordering::Relaxed);
     }
     // SAFETY: the table owns one reference, so the object lives; the GIL is held.
-    unsafe { ffi::Py_INCREF(int) };
+    unsafe { new_reference(int) };
     Ok(int)
+}
+
+/// Count one more reference.
+///
+/// # Safety
+///
+/// `object` lives, and the GIL is held.
+#[inline(always)]
+unsafe fn new_reference(object: *mut ffi::PyObject) {
+    if HAS_GIL {
+        // SAFETY: the caller's. What `Py_INCREF` of C's headers is for the limited API up to 3.11,
+        // and so part of the stable ABI: the count is the object's first word. From 3.12 on a
+        // negative lower half marks an object that is never freed, whose count must stay.
+        unsafe {
+            let count = object.cast::<isize>();
+            if *count as i32 >= 0 {
+                *count += 1;
+            }
+        }
+    } else {
+        // SAFETY: the caller's.
+        unsafe { ffi::Py_INCREF(object) };
+    }
 }
 
 #[cold]

@@ -6,6 +6,7 @@ mod files;
 mod hf;
 mod hf_encoding;
 mod idfiles;
+mod ids;
 mod lists;
 mod special;
 mod text;

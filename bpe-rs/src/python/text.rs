@@ -1,6 +1,9 @@
 //! Python strings in.
 
+use std::ffi::CString;
+
 use pyo3::exceptions::PyTypeError;
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
@@ -23,6 +26,24 @@ pub(super) fn text<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyStr
     Ok(pairs
         .call_method1("decode", ("utf-16", "replace"))?
         .cast_into::<PyString>()?)
+}
+
+/// `bytes` as a string, as `bytes.decode("utf-8", errors)` makes it.
+///
+/// Errors: `UnicodeDecodeError`, `LookupError` for an unknown `errors`.
+pub(super) fn decoded<'py>(
+    py: Python<'py>,
+    bytes: &[u8],
+    errors: &str,
+) -> PyResult<Bound<'py, PyString>> {
+    let errors = CString::new(errors)?;
+    // SAFETY: the bytes and the name, which ends in NUL, live through the call; the GIL is held.
+    let text = unsafe {
+        let size = bytes.len() as ffi::Py_ssize_t;
+        let text = ffi::PyUnicode_DecodeUTF8(bytes.as_ptr().cast(), size, errors.as_ptr());
+        Bound::from_owned_ptr_or_err(py, text)?
+    };
+    Ok(text.cast_into()?)
 }
 
 /// A batch of strings: owned, so that nobody can take them away while threads read them.

@@ -195,10 +195,8 @@ impl Lanes for Avx512 {
             let words = _mm512_castsi256_si512(words);
             let twice = _mm512_set_epi64(3, 3, 2, 2, 1, 1, 0, 0);
             let bytes = _mm512_set_epi64(LAST, FIRST, LAST, FIRST, LAST, FIRST, LAST, FIRST);
-            let numbers = _mm512_multishift_epi64_epi8(
-                bytes,
-                _mm512_permutexvar_epi64(twice, words),
-            );
+            let numbers =
+                _mm512_multishift_epi64_epi8(bytes, _mm512_permutexvar_epi64(twice, words));
             let numbers = _mm512_and_si512(numbers, _mm512_set1_epi32(0xF_FFFF));
             // Each number's bit, from the high half of its word.
             let high = _mm512_set_epi32(7, 7, 7, 7, 5, 5, 5, 5, 3, 3, 3, 3, 1, 1, 1, 1);

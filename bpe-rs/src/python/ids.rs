@@ -1,0 +1,99 @@
+//! Ids in: from numpy arrays without a copy where that is possible, from lists of ints quickly.
+
+use numpy::{PyReadonlyArray1, PyUntypedArray};
+use pyo3::exceptions::PyOverflowError;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::lists::HAS_GIL;
+
+/// Ids that somebody gave us.
+pub(super) enum Ids<'py> {
+    /// A contiguous array of them, which stays as it is while borrowed.
+    Borrowed(PyReadonlyArray1<'py, u32>),
+    Owned(Vec<u32>),
+}
+
+impl<'py> Ids<'py> {
+    /// From a numpy array or any sequence of ints.
+    ///
+    /// Errors: `TypeError` or `OverflowError` for what cannot be an id.
+    pub(super) fn new(tokens: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(list) = tokens.cast_exact::<PyList>() {
+            if let Some(ids) = plain_ints(list) {
+                return Ok(Self::Owned(ids));
+            }
+        } else if tokens.cast::<PyUntypedArray>().is_ok() {
+            if let Some(ids) = from_array(tokens)? {
+                return Ok(ids);
+            }
+        }
+        Ok(Self::Owned(tokens.extract()?))
+    }
+
+    pub(super) fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::Borrowed(array) => array.as_slice().unwrap_or_default(),
+            Self::Owned(ids) => ids,
+        }
+    }
+}
+
+/// The ids of an array of one dimension and a type that is common for ids.
+fn from_array<'py>(tokens: &Bound<'py, PyAny>) -> PyResult<Option<Ids<'py>>> {
+    fn narrow<T: numpy::Element + Copy + TryInto<u32> + std::fmt::Display>(
+        array: &PyReadonlyArray1<'_, T>,
+    ) -> PyResult<Option<Ids<'static>>> {
+        let narrow = |&id: &T| {
+            id.try_into().map_err(|_| {
+                PyOverflowError::new_err(format!("expected ids from 0 to 4294967295, got {id}"))
+            })
+        };
+        let ids: PyResult<_> = array.as_array().iter().map(narrow).collect();
+        Ok(Some(Ids::Owned(ids?)))
+    }
+    if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, u32>>() {
+        if array.as_slice().is_ok() {
+            return Ok(Some(Ids::Borrowed(array)));
+        }
+        return Ok(Some(Ids::Owned(array.as_array().to_vec())));
+    }
+    if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, i64>>() {
+        return narrow(&array);
+    }
+    if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, u16>>() {
+        return narrow(&array);
+    }
+    if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, i32>>() {
+        return narrow(&array);
+    }
+    Ok(None)
+}
+
+/// The ids of a list that holds nothing but `int` objects in range: the common case.
+fn plain_ints(list: &Bound<'_, PyList>) -> Option<Vec<u32>> {
+    if !HAS_GIL {
+        return None;
+    }
+    let mut ids = Vec::with_capacity(list.len());
+    for at in 0..list.len() {
+        // SAFETY: the GIL is held, and nothing here runs Python code that could change the list:
+        // `PyLong_AsLong` of an exact int only reads it. A failure is cleared.
+        unsafe {
+            let item = ffi::PyList_GetItem(list.as_ptr(), at as ffi::Py_ssize_t);
+            if ffi::PyLong_CheckExact(item) == 0 {
+                return None;
+            }
+            let id = ffi::PyLong_AsLong(item);
+            match u32::try_from(id) {
+                Ok(id) => ids.push(id),
+                Err(_) => {
+                    ffi::PyErr_Clear();
+                    return None;
+                }
+            }
+        }
+    }
+    Some(ids)
+}
