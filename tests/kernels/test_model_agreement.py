@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gptpy import GPTConfig
 from gptpy.attention import choose_backend
@@ -64,16 +65,18 @@ def draw_ids(rows: int = 2, length: int = 25) -> Tensor:
 
 
 def step(model: LanguageModel, backend: str, arguments: dict[str, Any]) -> dict[str, Tensor]:
-    """The loss and every gradient of one step, by name."""
+    """The loss of every token, their mean, and every gradient of one step, by name."""
     model.attention_backend = backend
     model.zero_grad()
     ids = draw_ids().to(model.device)
     moved = {name: value.to(model.device) for name, value in arguments.items()}
-    _, loss = model(ids[:, :-1], ids[:, 1:], **moved)
+    _, losses = model(ids[:, :-1], ids[:, 1:], reduction="none", **moved)
+    loss = losses.mean()
     loss.backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     assert len(gradients) == len(list(model.parameters()))
-    return {"loss": loss.detach(), **{name: g.clone() for name, g in gradients.items()}}
+    values = {"loss": loss.detach(), "losses": losses.detach()}
+    return {**values, **{name: g.clone() for name, g in gradients.items()}}
 
 
 def relative_error(got: Tensor, want: Tensor) -> float:
@@ -94,6 +97,68 @@ def test_a_training_step_agrees(name, kernel_device):
     for other in others:
         error, tensor = worst(got, step(model, other, arguments))
         assert error <= 1e-5, f"{tensor} against {other}: relative error {error:.1e}"
+
+
+def whole(values: dict[str, Tensor]) -> Tensor:
+    """All gradients as one vector."""
+    names = [name for name in values if not name.startswith("loss")]
+    return torch.cat([values[name].flatten().double().cpu() for name in names])
+
+
+@pytest.mark.parametrize("name", ["gpt2", "modern", "alibi", "documents"])
+def test_a_training_step_in_bfloat16_is_as_exact_as_sdpa(name, kernel_device):
+    """Against float32 at the same weights, and within the spread of two of torch's back ends."""
+    settings, arguments = MODELS[name]
+    model = make_model(settings, kernel_device, torch.bfloat16)
+    exact = make_model(settings, kernel_device, torch.bfloat16).float()
+    want = step(exact, "reference", arguments)
+    kernels = [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION]
+    if kernel_device.type == "cuda":  # the flash kernel there takes no mask, this one does
+        kernels[1] = SDPBackend.EFFICIENT_ATTENTION
+    theirs = []
+    for kernel in kernels:
+        with sdpa_kernel(kernel):
+            theirs.append(step(model, "sdpa", arguments))
+    ours = step(model, "triton", arguments)
+    for tensor in want:
+        if tensor == "loss":  # one number, right or wrong by luck: its tokens are compared
+            continue
+        limit = 1.5 * max(relative_error(other[tensor], want[tensor]) for other in theirs)
+        assert relative_error(ours[tensor], want[tensor]) <= limit, tensor
+    gradients = whole(want)
+    limit = 1.1 * max(relative_error(whole(other), gradients) for other in theirs)
+    assert relative_error(whole(ours), gradients) <= limit
+    spread = relative_error(whole(theirs[1]), whole(theirs[0]))
+    nearest = min(relative_error(whole(ours), whole(other)) for other in theirs)
+    assert nearest <= 1.5 * spread
+
+
+def train(backend: str, device: torch.device, steps: int) -> list[float]:
+    """The losses of a small model that learns to continue a repeating text."""
+    model = make_model({**MODERN, "n_layer": 1}, device)
+    model.attention_backend = backend
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.95))
+    generator = torch.Generator().manual_seed(2)
+    text = torch.randint(50, (23,), generator=generator).repeat(20)
+    losses = []
+    for _ in range(steps):
+        starts = torch.randint(len(text) - 17, (4,), generator=generator).tolist()
+        ids = torch.stack([text[s : s + 17] for s in starts]).to(device)
+        _, loss = model(ids[:, :-1], ids[:, 1:])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.slow
+def test_fifty_steps_of_training_give_one_curve(kernel_device):
+    """Rounding errors grow from step to step, but not to what a wrong gradient would make."""
+    ours = train("triton", kernel_device, 50)
+    theirs = train("sdpa", kernel_device, 50)
+    assert ours[-1] < ours[0] / 2, "the model learns"
+    assert ours == pytest.approx(theirs, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
