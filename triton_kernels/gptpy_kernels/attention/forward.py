@@ -15,116 +15,13 @@ from .tiles import (
     LN2,
     LOG2E,
     dropout_kept,
-    key_interval,
+    key_runs,
     load_rows,
     log2_scores,
-    split_range,
+    run_of,
     store_rows,
+    visible_keys,
 )
-
-
-@triton.jit
-def _walk_keys(
-    acc,
-    l_i,
-    m_i,
-    q,
-    K,
-    V,
-    p_mask,
-    start,
-    stop,
-    row_low,
-    row_high,
-    o_m,
-    batch,
-    kv_head,
-    batch_head,
-    stride_kt,
-    stride_kd,
-    stride_vt,
-    stride_vd,
-    stride_mask,
-    T,
-    S,
-    scale,
-    softcap,
-    slope,
-    seed,
-    threshold,
-    keep_scale,
-    D: tl.constexpr,
-    BLOCK_D: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    MASKED: tl.constexpr,
-    HAS_LOW: tl.constexpr,
-    HAS_KEY_MASK: tl.constexpr,
-    HAS_SOFTCAP: tl.constexpr,
-    HAS_ALIBI: tl.constexpr,
-    HAS_DROPOUT: tl.constexpr,
-    TMA: tl.constexpr,
-    PRECISION: tl.constexpr,
-):
-    """Blocks of keys [start, stop) folded into the running (acc, sum, maximum)."""
-    for n0 in tl.range(start, stop, BLOCK_N):
-        o_n = n0 + tl.arange(0, BLOCK_N)
-        k = load_rows(
-            K, batch, n0, kv_head, stride_kt, stride_kd, S, D, BLOCK_N, BLOCK_D, MASKED, TMA
-        )
-        qk = tl.dot(q, tl.trans(k), input_precision=PRECISION)
-        if MASKED:
-            s, _ = log2_scores(
-                qk,
-                (o_m + (S - T))[:, None],
-                o_n[None, :],
-                scale,
-                softcap,
-                slope,
-                HAS_SOFTCAP,
-                HAS_ALIBI,
-            )
-            visible = o_n[None, :] < row_high[:, None]
-            if HAS_LOW:
-                visible = visible & (o_n[None, :] >= row_low[:, None])
-            if HAS_KEY_MASK:
-                kept_key = tl.load(p_mask + o_n * stride_mask, mask=o_n < S, other=0)
-                visible = visible & (kept_key != 0)[None, :]
-            s = tl.where(visible, s, -float("inf"))
-            m_new = tl.maximum(m_i, tl.max(s, 1))
-            # A row that has seen no key yet keeps m = -inf; subtracting that would give NaN.
-            m_safe = tl.where(m_new == -float("inf"), 0.0, m_new)
-            p = tl.exp2(s - m_safe[:, None])
-            alpha = tl.exp2(m_i - m_safe)
-        elif HAS_SOFTCAP or HAS_ALIBI:
-            s, _ = log2_scores(
-                qk,
-                (o_m + (S - T))[:, None],
-                o_n[None, :],
-                scale,
-                softcap,
-                slope,
-                HAS_SOFTCAP,
-                HAS_ALIBI,
-            )
-            m_new = tl.maximum(m_i, tl.max(s, 1))
-            p = tl.exp2(s - m_new[:, None])
-            alpha = tl.exp2(m_i - m_new)
-        else:
-            # The scale is positive, so it commutes with the maximum: one fused multiply-add each.
-            m_new = tl.maximum(m_i, tl.max(qk, 1) * (scale * LOG2E))
-            p = tl.exp2(qk * (scale * LOG2E) - m_new[:, None])
-            alpha = tl.exp2(m_i - m_new)
-        l_i = l_i * alpha + tl.sum(p, 1)
-        if HAS_DROPOUT:
-            kept = dropout_kept(seed, batch_head, o_m[:, None], o_n[None, :], threshold)
-            p = tl.where(kept, p * keep_scale, 0.0)
-        acc = acc * alpha[:, None]
-        v = load_rows(
-            V, batch, n0, kv_head, stride_vt, stride_vd, S, D, BLOCK_N, BLOCK_D, MASKED, TMA
-        )
-        acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
-        m_i = m_new
-    return acc, l_i, m_i
 
 
 @triton.jit
@@ -204,23 +101,11 @@ def attention_forward_kernel(
     m0 = tile * BLOCK_M
     o_m = m0 + tl.arange(0, BLOCK_M)
     HAS_LOW: tl.constexpr = HAS_WINDOW or HAS_DOCUMENTS
-    row_low, row_high = key_interval(
-        o_m, T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
-    )
-    first_low, first_high = key_interval(
-        m0, T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
-    )
-    m_last = tl.minimum(m0 + BLOCK_M, T) - 1
-    last_low, last_high = key_interval(
-        m_last, T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
-    )
-    last_high = tl.minimum(last_high, S)
-    row_high = tl.minimum(row_high, S)
-    if HAS_KEY_MASK:
-        full_high = first_low * 0  # every block needs its mask
-    else:
-        full_high = tl.minimum(first_high, S)
-    a, b, c, stop = split_range(first_low, last_low, full_high, last_high, BLOCK_N)
+    row_low, row_high, a, b, c, stop = key_runs(
+        m0, T, S, DocumentStart, DocumentStop, window, BLOCK_M, BLOCK_N, CAUSAL, HAS_WINDOW,
+        HAS_DOCUMENTS, HAS_KEY_MASK,
+    )  # fmt: skip
+    position = (o_m + (S - T))[:, None]
 
     q = load_rows(Q, batch, m0, head, stride_qt, stride_qd, T, D, BLOCK_M, BLOCK_D, True, TMA)
     slope = 0.0
@@ -241,26 +126,49 @@ def attention_forward_kernel(
         l_i = tl.zeros([BLOCK_M], tl.float32)
     acc = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
 
-    if HAS_LOW:
-        acc, l_i, m_i = _walk_keys(
-            acc, l_i, m_i, q, K, V, p_mask, a, b, row_low, row_high, o_m, batch, kv_head, bh,
-            stride_kt, stride_kd, stride_vt, stride_vd, stride_mask_s, T, S, scale, softcap,
-            slope, seed, threshold, keep_scale, D, BLOCK_D, BLOCK_N, True, HAS_LOW, HAS_KEY_MASK,
-            HAS_SOFTCAP, HAS_ALIBI, HAS_DROPOUT, TMA, PRECISION,
-        )  # fmt: skip
-    if not HAS_KEY_MASK:
-        acc, l_i, m_i = _walk_keys(
-            acc, l_i, m_i, q, K, V, p_mask, b, c, row_low, row_high, o_m, batch, kv_head, bh,
-            stride_kt, stride_kd, stride_vt, stride_vd, stride_mask_s, T, S, scale, softcap,
-            slope, seed, threshold, keep_scale, D, BLOCK_D, BLOCK_N, False, HAS_LOW, HAS_KEY_MASK,
-            HAS_SOFTCAP, HAS_ALIBI, HAS_DROPOUT, TMA, PRECISION,
-        )  # fmt: skip
-    acc, l_i, m_i = _walk_keys(
-        acc, l_i, m_i, q, K, V, p_mask, c, stop, row_low, row_high, o_m, batch, kv_head, bh,
-        stride_kt, stride_kd, stride_vt, stride_vd, stride_mask_s, T, S, scale, softcap,
-        slope, seed, threshold, keep_scale, D, BLOCK_D, BLOCK_N, True, HAS_LOW, HAS_KEY_MASK,
-        HAS_SOFTCAP, HAS_ALIBI, HAS_DROPOUT, TMA, PRECISION,
-    )  # fmt: skip
+    for run in tl.static_range(3):
+        if (run != 0 or HAS_LOW) and (run != 1 or not HAS_KEY_MASK):
+            run_start, run_stop = run_of(a, b, c, stop, run)
+            for n0 in tl.range(run_start, run_stop, BLOCK_N):
+                o_n = n0 + tl.arange(0, BLOCK_N)
+                k = load_rows(
+                    K, batch, n0, kv_head, stride_kt, stride_kd, S, D, BLOCK_N, BLOCK_D,
+                    run != 1, TMA,
+                )  # fmt: skip
+                qk = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+                if run == 1 and not (HAS_SOFTCAP or HAS_ALIBI):
+                    # The scale is positive, so it commutes with the maximum: one fused
+                    # multiply-add each.
+                    m_new = tl.maximum(m_i, tl.max(qk, 1) * (scale * LOG2E))
+                    p = tl.exp2(qk * (scale * LOG2E) - m_new[:, None])
+                    alpha = tl.exp2(m_i - m_new)
+                else:
+                    s, _ = log2_scores(
+                        qk, position, o_n[None, :], scale, softcap, slope, HAS_SOFTCAP, HAS_ALIBI
+                    )
+                    if run != 1:
+                        visible = visible_keys(
+                            o_n, row_low, row_high, p_mask, stride_mask_s, S, HAS_LOW, HAS_KEY_MASK
+                        )
+                        s = tl.where(visible, s, -float("inf"))
+                    m_new = tl.maximum(m_i, tl.max(s, 1))
+                    m_safe = m_new
+                    if run != 1:
+                        # A row that has seen no key yet keeps m = -inf; s - m would be NaN.
+                        m_safe = tl.where(m_new == -float("inf"), 0.0, m_new)
+                    p = tl.exp2(s - m_safe[:, None])
+                    alpha = tl.exp2(m_i - m_safe)
+                l_i = l_i * alpha + tl.sum(p, 1)
+                if HAS_DROPOUT:
+                    kept = dropout_kept(seed, bh, o_m[:, None], o_n[None, :], threshold)
+                    p = tl.where(kept, p * keep_scale, 0.0)
+                acc = acc * alpha[:, None]
+                v = load_rows(
+                    V, batch, n0, kv_head, stride_vt, stride_vd, S, D, BLOCK_N, BLOCK_D,
+                    run != 1, TMA,
+                )  # fmt: skip
+                acc = tl.dot(p.to(v.dtype), v, acc, input_precision=PRECISION)
+                m_i = m_new
 
     empty = l_i == 0.0
     acc = acc / tl.where(empty, 1.0, l_i)[:, None]

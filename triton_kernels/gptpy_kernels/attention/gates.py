@@ -64,12 +64,12 @@ class Case(NamedTuple):
 
 
 def kernel_function(name: str) -> Any:
-    from . import backward, forward
+    from . import backward_keys, backward_queries, forward
 
     return {
         "forward": forward.attention_forward_kernel,
-        "key_gradient": backward.key_gradient_kernel,
-        "query_gradient": backward.query_gradient_kernel,
+        "key_gradient": backward_keys.key_gradient_kernel,
+        "query_gradient": backward_queries.query_gradient_kernel,
     }[name]
 
 

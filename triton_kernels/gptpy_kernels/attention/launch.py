@@ -214,7 +214,8 @@ def attention_backward(
     options: AttentionOptions,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """As `reference.attention_backward`, by the kernels; bitwise the same on every run."""
-    from .backward import key_gradient_kernel, query_gradient_kernel, row_sums_kernel
+    from .backward_keys import key_gradient_kernel
+    from .backward_queries import query_gradient_kernel, row_sums_kernel
 
     call = _Call(q, k, v, options)
     dq, dk, dv = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))

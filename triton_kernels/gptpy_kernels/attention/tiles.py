@@ -81,13 +81,124 @@ def query_interval(
 
 
 @triton.jit
-def split_range(low, full_low, full_high, high, BLOCK: tl.constexpr):
+def _split_range(low, full_low, full_high, high, BLOCK: tl.constexpr):
     """Cut [low, high) into masked [a, b), unmasked [b, c) and masked [c, high) runs of blocks."""
     a = tl.maximum(low, 0) // BLOCK * BLOCK
     high = tl.maximum(high, a)
     b = tl.minimum(tl.cdiv(tl.maximum(full_low, a), BLOCK) * BLOCK, high)
     c = tl.maximum(tl.maximum(full_high, 0) // BLOCK * BLOCK, b)
     return a, b, c, high
+
+
+@triton.jit
+def key_runs(
+    m0,
+    T,
+    S,
+    DocumentStart,
+    DocumentStop,
+    window,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    CAUSAL: tl.constexpr,
+    HAS_WINDOW: tl.constexpr,
+    HAS_DOCUMENTS: tl.constexpr,
+    HAS_KEY_MASK: tl.constexpr,
+):
+    """What the tile of query rows [m0, m0 + BLOCK_M) sees: (low, high, a, b, c, stop).
+
+    low, high (BLOCK_M,): every row's keys. Blocks of keys in [a, b) and [c, stop) need a mask,
+    those in [b, c) none; without window and documents [a, b) is empty, with a key mask [b, c) is.
+    """
+    low, high = key_interval(
+        m0 + tl.arange(0, BLOCK_M),
+        T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS,
+    )  # fmt: skip
+    first_low, first_high = key_interval(
+        m0, T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
+    )
+    m_last = tl.minimum(m0 + BLOCK_M, T) - 1
+    last_low, last_high = key_interval(
+        m_last, T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
+    )
+    full_high = tl.minimum(first_high, S)
+    if HAS_KEY_MASK:
+        full_high = first_low * 0
+    a, b, c, stop = _split_range(first_low, last_low, full_high, tl.minimum(last_high, S), BLOCK_N)
+    return low, tl.minimum(high, S), a, b, c, stop
+
+
+@triton.jit
+def query_runs(
+    n0,
+    T,
+    S,
+    DocumentStart,
+    DocumentStop,
+    window,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    CAUSAL: tl.constexpr,
+    HAS_WINDOW: tl.constexpr,
+    HAS_DOCUMENTS: tl.constexpr,
+    HAS_KEY_MASK: tl.constexpr,
+):
+    """Which queries see the tile of keys [n0, n0 + BLOCK_N): `key_runs` with the roles exchanged.
+
+    Rows past T carry a log-sum-exp of +inf and vanish by themselves, so a last block may count as
+    full: without window, documents and key mask [c, stop) is empty.
+    """
+    low, high = query_interval(
+        n0 + tl.arange(0, BLOCK_N),
+        T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS,
+    )  # fmt: skip
+    first_low, first_high = query_interval(
+        n0, T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
+    )
+    n_last = tl.minimum(n0 + BLOCK_N, S) - 1
+    last_low, last_high = query_interval(
+        n_last, T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
+    )
+    if HAS_KEY_MASK:
+        full_high = n0 * 0
+    elif HAS_WINDOW or HAS_DOCUMENTS:
+        full_high = tl.minimum(first_high, T)
+    else:
+        full_high = tl.cdiv(T, BLOCK_M) * BLOCK_M
+    a, b, c, stop = _split_range(first_low, last_low, full_high, tl.minimum(last_high, T), BLOCK_M)
+    return low, high, a, b, tl.minimum(c, tl.maximum(stop, b)), stop
+
+
+@triton.jit
+def run_of(a, b, c, stop, RUN: tl.constexpr):
+    """Ends of one of the three runs: 0 and 2 are masked, 1 is full."""
+    if RUN == 0:
+        return a, b
+    elif RUN == 1:
+        return b, c
+    else:
+        return c, stop
+
+
+@triton.jit
+def visible_keys(
+    o_n,
+    row_low,
+    row_high,
+    p_mask,
+    stride_mask,
+    S,
+    HAS_LOW: tl.constexpr,
+    HAS_KEY_MASK: tl.constexpr,
+):
+    """(rows, keys) of a masked block: inside the row's interval, and not padding."""
+    visible = o_n[None, :] < row_high[:, None]
+    if HAS_LOW:
+        visible = visible & (o_n[None, :] >= row_low[:, None])
+    if HAS_KEY_MASK:
+        kept_key = tl.load(p_mask + o_n.to(tl.int64) * stride_mask, mask=o_n < S, other=0)
+        visible = visible & (kept_key != 0)[None, :]
+    return visible
 
 
 @triton.jit
