@@ -1,40 +1,44 @@
-"""What the assembler made of every attention kernel, without a GPU: `make kernel-table`.
+"""What the assembler made of every kernel, without a GPU: `make kernel-table`.
 
-Registers, spills, shared memory and instruction counts of every entry of the static table (about
-four seconds an entry). Writes benches/records/kernel-table.md with --write.
+Registers, spills, shared memory and instruction counts of every entry of the static table of
+attention tiles, and of the fused and decoding kernels (about four seconds a kernel). Writes
+benches/records/kernel-table.md with --write.
 """
 
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY / "triton_kernels")]
 
+import gptpy_kernels.decoding.gates as decoding_gates  # noqa: E402
+import gptpy_kernels.fused.gates as fused_gates  # noqa: E402
 from gptpy_kernels.attention import configs, gates  # noqa: E402
-from gptpy_kernels.attention.gates import Case  # noqa: E402
-from gptpy_kernels.compilation import KernelReport  # noqa: E402
+from gptpy_kernels.compilation import KernelReport, compile_all  # noqa: E402
 
-COLUMNS = ("kernel", "sm", "dtype", "D", "level", "tile", "warps", "stages", "TMA", "registers",
+COLUMNS = ("kernel", "sm", "dtype", "size", "level", "tile", "warps", "stages", "TMA", "registers",
            "spilled", "shared", "wgmma", "tcgen05", "mma", "TMA loads", "exp2", "instructions",
            "verdict")  # fmt: skip
 
 
-def row(case: Case, report: KernelReport | str) -> list[str]:
-    c = case.config
-    left = [case.kernel, case.architecture, case.dtype, case.head_dim, case.features,
-            f"{c.block_m}x{c.block_n}", c.num_warps, c.num_stages, "yes" if c.tma else "no",
-    ]  # fmt: skip
+def row(case: Any, report: KernelReport | str) -> list[str]:
+    left = [case.kernel, case.architecture, case.dtype, case.size, "", "", "", "", ""]
+    if isinstance(case, gates.Case):
+        c = case.config
+        left[4:] = [case.features, f"{c.block_m}x{c.block_n}", c.num_warps, c.num_stages,
+                    "yes" if c.tma else "no"]  # fmt: skip
+    elif isinstance(case, decoding_gates.Case):
+        left[0] = f"decoding {case.kernel}"
+        left[4:6] = ["paged" if case.paged else "", f"{case.rows} rows"]
     if isinstance(report, str):
         right = [""] * 9 + [report.splitlines()[-1][:60]]
     else:
-        kinds = configs.CLASS_ARCHITECTURES
-        kind = next(name for name, values in kinds.items() if case.architecture in values)
-        problems = report.problems(configs.SHARED_MEMORY_LIMIT[kind])
         n = report.counts
         right = [report.registers, report.spilled_bytes, report.shared_bytes, n["hgmma"],
                  n["tcgen05"], n["hmma"], n["tma_load"], n["exp2"], report.instructions,
-                 "; ".join(problems) or "clean"]  # fmt: skip
+                 "; ".join(case.problems(report)) or "clean"]  # fmt: skip
     return [str(cell) for cell in (*left, *right)]
 
 
@@ -44,7 +48,7 @@ def main() -> int:
         "--class", dest="kind", choices=sorted(configs.CLASS_ARCHITECTURES),
         help="one class of devices; all by default",
     )  # fmt: skip
-    parser.add_argument("--head-dim", type=int, help="one padded head dim; all by default")
+    parser.add_argument("--head-dim", type=int, help="attention at one padded head dim only")
     parser.add_argument("--write", action="store_true", help="also write the record")
     arguments = parser.parse_args()
     try:
@@ -53,10 +57,16 @@ def main() -> int:
         print("kernel-table: triton is not installed (it exists for Linux and Windows)")
         return 2
     kinds = [arguments.kind] if arguments.kind else list(configs.CLASS_ARCHITECTURES)
-    cases = gates.table_cases(kinds) + (gates.hopper_cases() if "hopper" in kinds else [])
+    cases: list[Any] = [*gates.table_cases(kinds)]
+    cases += gates.hopper_cases() if "hopper" in kinds else []
     if arguments.head_dim:
         cases = [case for case in cases if case.head_dim == arguments.head_dim]
-    rows = [row(c, r) for c, r in zip(cases, gates.compile_all(cases), strict=True)]
+    else:
+        architectures = [a for kind in kinds for a in configs.CLASS_ARCHITECTURES[kind]]
+        for module in (fused_gates, decoding_gates):
+            wanted = [a for a in module.ARCHITECTURES if a in architectures]
+            cases += module.table_cases(wanted)
+    rows = [row(c, r) for c, r in zip(cases, compile_all(cases), strict=True)]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
 
     def line(cells: tuple[str, ...] | list[str]) -> str:
@@ -70,7 +80,7 @@ def main() -> int:
     print(f"\n{len(rows)} kernels compiled with triton {triton.__version__}, {refused} refused")
     if arguments.write:
         text = (
-            "# Attention kernels as compiled\n\n"
+            "# Kernels as compiled\n\n"
             f"triton {triton.__version__}, ahead of time, no GPU: `make kernel-table`. wgmma, "
             "tcgen05, mma, TMA loads and exp2 count machine instructions.\n\n" + table + "\n"
         )

@@ -113,6 +113,7 @@ class TrainConfig:
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    fused_kernels: Literal["off", "on"] = "off"
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"
     deterministic: bool = False
     log_every: int = 10

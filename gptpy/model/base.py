@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from gptpy.attention import choose_backend
 from gptpy.config.model import GPTConfig
 from gptpy.model.cache import KVCache
+from gptpy.model.fused import choose_fusions
 from gptpy.model.groups import parameter_groups
 from gptpy.model.sampling import generate
 
@@ -30,6 +32,7 @@ class LanguageModel(nn.Module):
                 "gptpy.model.build_model(config) picks the class"
             )
         self.config = config
+        self.fusions: frozenset[str] = frozenset()
         self.attention_backend = "reference" if config.attention_softcap else "sdpa"
 
     @classmethod
@@ -83,6 +86,22 @@ class LanguageModel(nn.Module):
         )
         self.attention_backend = name
         return name, reason
+
+    def select_fusions(
+        self, requested: Iterable[str] | None = None, *, dtype: torch.dtype | None = None
+    ) -> tuple[frozenset[str], str]:
+        """Chooses which layers run as fused kernels where the model lies now: (names, reason).
+
+        `requested`: names of `fused.FUSIONS`; None leaves all off, as at birth. `dtype` is
+        autocast's, if any. Raises `ValueError` when they cannot be had.
+        """
+        dtype = dtype or self.dtype
+        names, reason = choose_fusions(self.config, self.device, dtype, requested)
+        for name, module in self.named_modules():
+            # Norms of single heads stay plain: rows of 64 numbers would not fill a program.
+            if hasattr(module, "fusions") and not name.endswith(("q_norm", "k_norm")):
+                module.fusions = names  # pyright: ignore[reportAttributeAccessIssue]
+        return names, reason
 
     def num_parameters(self, *, embeddings: bool = True) -> int:
         """Parameters, each counted once; without `embeddings`, tables of ids and positions off."""

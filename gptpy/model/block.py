@@ -10,7 +10,7 @@ from gptpy.config.model import GPTConfig
 from gptpy.model.context import Context
 from gptpy.model.cross_attention import CrossAttention
 from gptpy.model.mlp import MLP
-from gptpy.model.norm import make_norm
+from gptpy.model.norm import make_norm, norm_of_sum
 from gptpy.model.self_attention import SelfAttention
 
 
@@ -32,10 +32,12 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
 
     def forward(self, x: Tensor, context: Context) -> Tensor:
-        x = x + self.dropout(self.attention(self.attention_norm(x), context))
+        added = self.dropout(self.attention(self.attention_norm(x), context))
         if self.cross_norm is not None and self.cross_attention is not None:
-            x = x + self.dropout(self.cross_attention(self.cross_norm(x), context))
-        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+            normed, x = norm_of_sum(self.cross_norm, added, x)
+            added = self.dropout(self.cross_attention(normed, context))
+        normed, x = norm_of_sum(self.mlp_norm, added, x)
+        return x + self.dropout(self.mlp(normed))
 
 
 def run_block(block: nn.Module, x: Tensor, context: Context) -> Tensor:

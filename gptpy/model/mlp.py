@@ -42,12 +42,17 @@ class MLP(nn.Module):
         width, hidden = config.n_embd, config.hidden_size
         self.gated = config.gated
         self.swiglu = config.activation == "swiglu"
+        self.fusions: frozenset[str] = frozenset()
         self.activation = ACTIVATION_FUNCTIONS[config.activation]
         self.up = nn.Linear(width, 2 * hidden if self.gated else hidden, bias=config.bias)
         self.down = nn.Linear(hidden, width, bias=config.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.up(x)
+        if self.swiglu and "swiglu" in self.fusions:
+            from gptpy_kernels import swiglu as kernel
+
+            return self.down(kernel(x, backend="triton"))
         if self.swiglu and lean_pays(x):
             return self.down(swiglu(x))
         if self.gated:

@@ -29,6 +29,7 @@ class SelfAttention(nn.Module):
         rows = (self.heads + 2 * self.kv_heads) * self.head_dim
         self.qkv = nn.Linear(config.n_embd, rows, bias=config.has_qkv_bias)
         self.out = nn.Linear(self.heads * self.head_dim, config.n_embd, bias=config.bias)
+        self.fusions: frozenset[str] = frozenset()
         self.q_norm = self.k_norm = None
         if config.qk_norm:
             self.q_norm = RMSNorm(self.head_dim, config.norm_eps, config.norm_affine)
@@ -56,7 +57,8 @@ class SelfAttention(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, `(B, T, h, D)`, normalised and rotated where asked for."""
         split = (self.heads, self.kv_heads)
-        if rotation is not None and rotation[0].dim() == 2 and lean_pays(heads):
+        fused = rotation is not None and "rope" in self.fusions
+        if rotation is not None and rotation[0].dim() == 2 and lean_pays(heads) and not fused:
             if self.q_norm is None or self.k_norm is None:
                 return rotated_heads(heads, split, *rotation)
             weights = None
@@ -66,6 +68,11 @@ class SelfAttention(nn.Module):
         q, k, v = heads.split((*split, self.kv_heads), dim=2)
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        if rotation is not None:
+        if rotation is not None and fused:
+            from gptpy_kernels import apply_rope
+
+            q = apply_rope(q, *rotation, backend="triton")
+            k = apply_rope(k, *rotation, backend="triton")
+        elif rotation is not None:
             q, k = rotate(q, *rotation), rotate(k, *rotation)
         return q, k, v

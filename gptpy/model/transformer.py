@@ -13,7 +13,7 @@ from gptpy.model.block import Block, run_block
 from gptpy.model.cache import KVCache
 from gptpy.model.context import Context
 from gptpy.model.initialise import initialise
-from gptpy.model.loss import cross_entropy
+from gptpy.model.loss import IGNORE, check_reduction, cross_entropy
 from gptpy.model.norm import make_norm
 from gptpy.model.position import alibi_slopes, rope_table, sinusoids
 from gptpy.model.tables import FixedTables
@@ -124,6 +124,16 @@ class Transformer(LanguageModel):
                 f"targets: expected the shape of ids, {tuple(hidden.shape[:2])}, "
                 f"got {tuple(targets.shape)}"
             )
+        if "cross_entropy" in self.fusions:
+            # A chunk of the logits at a time, in the type of the products, never all in fp32.
+            from gptpy_kernels import linear_cross_entropy
+
+            weight = self.token_embedding.weight if self.head is None else self.head.weight
+            cap = self.config.logit_softcap
+            return None, linear_cross_entropy(
+                hidden, weight, targets, softcap=cap, ignore_index=IGNORE,
+                reduction=check_reduction(reduction), backend="triton",
+            )  # fmt: skip
         return None, cross_entropy(self.logits(hidden), targets, reduction)
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from gptpy.evaluate import Evaluation, evaluate
 from gptpy.generation import stream_text
 from gptpy.loading import training_data
 from gptpy.model import build_model
+from gptpy.model.fused import applicable
 from gptpy.precision import choose_device, choose_dtype
 from gptpy.progress import Reporter
 from gptpy.tokenizer import Tokenizer, end_of_text, open_tokenizer, save_tokenizer
@@ -54,8 +55,12 @@ def run_training(
         torch.manual_seed(config.train.seed)
         model = build_model(config.model).to(device)
         name, reason = model.select_attention(dtype=dtype)
+        fused = applicable(config.model) if config.train.fused_kernels == "on" else None
+        fusions, why = model.select_fusions(fused, dtype=dtype)
         if world.is_main:
             reporter.on_message(f"attention {name}: {reason}")
+            if fusions:
+                reporter.on_message(f"fused kernels {', '.join(sorted(fusions))}: {why}")
             run_dir.mkdir(parents=True, exist_ok=True)
             atomic.write_text(run_dir / "config.toml", config.to_toml())
             save_tokenizer(tokenizer, run_dir)

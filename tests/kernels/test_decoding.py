@@ -129,7 +129,7 @@ def test_wrong_arguments():
         lengths,
         block_table=table + 5,
     )
-    refused(ValueError, r"at most 128", torch.randn(2, 200, 2, 16), cache, cache, lengths)
+    refused(ValueError, r"at most 64", torch.randn(2, 200, 2, 16), cache, cache, lengths)
     refused(RuntimeError, r"forward only", q.requires_grad_(), cache, cache, lengths)
 
 

@@ -1,5 +1,6 @@
 """Loss, norm, rotation and gated activation: kernel and reference against plain float64 torch."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -129,6 +130,79 @@ def test_rms_norm(residual, weighted, dtype, backend, kernel_device):
     check(fused, plain, inputs, dtype)
 
 
+def test_rms_norm_of_a_wide_residual_stream(backend, kernel_device):
+    """Half-precision branch, float32 stream: the sum stays float32, the norm is for a product."""
+    generator = torch.Generator().manual_seed(0)
+    branch, stream, weight = (torch.randn(n, 33, generator=generator) for n in (5, 5, 1))
+    x = branch.bfloat16().to(kernel_device).requires_grad_()
+    residual = stream.clone().to(kernel_device).requires_grad_()
+    w = weight[0].clone().to(kernel_device).requires_grad_()
+    normed, total = rms_norm(x, w, residual=residual, dtype=torch.bfloat16, backend=backend)
+    assert normed.dtype == torch.bfloat16 and total.dtype == torch.float32
+    h = (x.detach().double().cpu() + stream.detach().double()).requires_grad_()
+    exact_w = weight[0].detach().double().requires_grad_()
+    want = h * torch.rsqrt(h.square().mean(-1, keepdim=True) + 1e-6) * exact_w
+    torch.testing.assert_close(total.double().cpu(), h.detach(), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(normed.double().cpu(), want, rtol=1e-2, atol=1e-2)
+    (normed.float() * residual.detach() + total).sum().backward()
+    (want * stream.double() + h).sum().backward()
+    assert x.grad is not None and residual.grad is not None and w.grad is not None
+    assert h.grad is not None and exact_w.grad is not None
+    assert (x.grad.dtype, residual.grad.dtype) == (torch.bfloat16, torch.float32)
+    for got, exact in ((x.grad, h.grad), (residual.grad, h.grad), (w.grad, exact_w.grad)):
+        error = (got.double().cpu() - exact).norm() / exact.norm()
+        assert error < 1e-2
+
+
+def test_linear_cross_entropy_holds_one_chunk_of_logits(backend, kernel_device, monkeypatch):
+    """Neither the forward nor the backward pass makes logits of the whole batch."""
+    module = sys.modules["gptpy_kernels.fused.cross_entropy"]
+    rows: list[int] = []
+
+    def counted(function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            rows.extend(
+                a.shape[0] for a in arguments if a.__class__ is torch.Tensor and a.dim() == 2
+            )
+            return function(*arguments)
+
+        return call
+
+    for name in ("_forward", "_backward"):
+        monkeypatch.setattr(module, name, counted(getattr(module, name)))
+    hidden = torch.randn(23, 16, device=kernel_device, requires_grad=True)
+    weight = torch.randn(37, 16, device=kernel_device, requires_grad=True)
+    targets = torch.randint(0, 37, (23,), device=kernel_device)
+    saved: list[int] = []
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        saved.append(x.numel())
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        loss = linear_cross_entropy(hidden, weight, targets, chunk=8, backend=backend)
+    loss.backward()
+    assert rows == [8, 8, 7, 8, 8, 7]
+    assert max(saved) < 23 * 37
+
+
+def test_linear_cross_entropy_under_autocast(backend, kernel_device):
+    """In autocast's dtype in both passes: as if the inputs had been cast before."""
+    hidden, weight = torch.randn(6, 16), torch.randn(37, 16)
+    targets = torch.randint(0, 37, (6,), device=kernel_device)
+    results = []
+    for amp in (True, False):
+        leaves = [x.to(kernel_device).requires_grad_() for x in (hidden, weight)]
+        inputs = leaves if amp else [x.bfloat16() for x in leaves]
+        with torch.autocast(kernel_device.type, torch.bfloat16, enabled=amp):
+            loss = linear_cross_entropy(inputs[0], inputs[1], targets, chunk=4, backend=backend)
+            loss.backward()  # inside, where autocast would still change products
+        results.append([loss.detach(), *(x.grad for x in leaves)])
+    for got, want in zip(*results, strict=True):
+        assert got.dtype == torch.float32
+        assert torch.equal(got, want)
+
+
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("batched", [False, True])
 def test_rope(batched, dtype, backend, kernel_device):
@@ -155,7 +229,7 @@ def test_rope(batched, dtype, backend, kernel_device):
 def test_swiglu(dtype, backend, kernel_device):
     packed = torch.randn(2, 3, 2 * 37, device=kernel_device) * 3
     check(
-        lambda x: swiglu(*x.chunk(2, -1), backend=backend),
+        lambda x: swiglu(x, backend=backend),
         lambda x: F.silu(x[..., :37]) * x[..., 37:],
         [packed],
         dtype,
@@ -169,10 +243,11 @@ def test_operators_pass_opcheck():
     ops = torch.ops.gptpy
     targets = torch.tensor([1, -100, 2])
     torch.library.opcheck(ops.cross_entropy.default, (logits, targets, 0.0, -100, ""))
-    torch.library.opcheck(ops.rms_norm.default, (x, x.detach().clone(), w, 1e-6, ""))
+    for residual, dtype in ((x.detach().double(), torch.float32), (None, torch.bfloat16)):
+        torch.library.opcheck(ops.rms_norm.default, (x, residual, w, 1e-6, dtype, ""))
     rope = torch.randn(1, 2, 1, 4, requires_grad=True), torch.randn(1, 2, 2), torch.randn(1, 2, 2)
     torch.library.opcheck(ops.rope.default, (*rope, 1.0, ""))
-    torch.library.opcheck(ops.swiglu.default, (x, x.detach().clone().requires_grad_(), ""))
+    torch.library.opcheck(ops.swiglu.default, (x, ""))
     arguments = (x, logits.detach().t().contiguous()[:, :1].expand(7, 8).clone(), targets)
     torch.library.opcheck(ops.linear_cross_entropy.default, (*arguments, 2.0, -100, 2, ""))
 
@@ -191,7 +266,8 @@ def test_wrong_arguments():
         (ValueError, "residual: expected", lambda: rms_norm(x, residual=x[:1])),
         (ValueError, "even D", lambda: apply_rope(x, x, x)),
         (ValueError, "cos: expected", lambda: apply_rope(x.unsqueeze(2), x, x)),
-        (ValueError, "one shape", lambda: swiglu(x, x[:1])),
+        (TypeError, "dtype: expected", lambda: rms_norm(x, dtype=torch.int64)),
+        (ValueError, "even number of columns", lambda: swiglu(x[..., :7])),
     ]
     for error, message, call in wrong:
         with pytest.raises(error, match=message):

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import os
 import re
 import subprocess
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+# Bytes a program may take, by architecture.
+SHARED_MEMORY_LIMIT = {80: 166_912, 89: 101_376, 90: 232_448, 100: 232_448, 120: 101_376}
 
 # What to count in the machine code: matrix products by generation, bulk copies, local memory.
 SASS_PATTERNS = {
@@ -40,9 +47,10 @@ class KernelReport(NamedTuple):
     counts: dict[str, int]
     warnings: tuple[str, ...]
 
-    def problems(self, shared_limit: int) -> list[str]:
-        """Why a gate would refuse it; empty when clean."""
+    def problems(self, architecture: int) -> list[str]:
+        """Why any kernel would be refused; empty when clean."""
         found = []
+        shared_limit = SHARED_MEMORY_LIMIT[architecture]
         if self.spilled_bytes or self.counts["local_store"] or self.counts["local_load"]:
             found.append(
                 f"spills {self.spilled_bytes} bytes ({self.counts['local_store']} local stores, "
@@ -142,3 +150,29 @@ def inspect(compiled: Any, log: str = "") -> KernelReport:
             if "warning" in line.lower() or "Performance" in line
         ),
     )
+
+
+def compile_all(cases: Sequence[Any], timeout: float = 3600) -> list[KernelReport | str]:
+    """Compile cases, two at a time; a report each, or the compiler's complaint.
+
+    A case is a `Case` of a module that also has `compile_case` (attention.gates, fused.gates,
+    decoding.gates). Compiled in a process without TRITON_INTERPRET, so that it works wherever
+    triton is installed.
+    """
+    folder = str(Path(__file__).resolve().parents[1])
+    path = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "gptpy_kernels.compile_worker"],
+        input=json.dumps([(type(case).__module__, list(case)) for case in cases]),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TRITON_INTERPRET": "0", "PYTHONPATH": path},
+        timeout=timeout,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"compile_worker: exit code {done.returncode}: {done.stderr[-2000:]}")
+    return [
+        KernelReport(**result["report"]) if "report" in result else str(result.get("error"))
+        for result in json.loads(done.stdout)
+    ]

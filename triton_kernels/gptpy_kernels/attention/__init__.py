@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, TypedDict, overload
 
 import torch
 from torch import Tensor
 
+from .. import autocast
 from ..availability import check_backend
 from .operators import attention_forward
-from .options import REFERENCE_DTYPES, AttentionOptions, check_options, check_qkv
+from .options import AttentionOptions, check_options, check_qkv
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["AttentionOptions", "attention_reference", "causal_attention"]
 
 Backend = Literal["triton", "reference"]
 
 
-def _autocast(x: Tensor) -> Tensor:
-    """x in the dtype of an enclosing torch.autocast, as torch casts for its own attention."""
-    if not isinstance(x, Tensor) or x.device.type not in ("cuda", "cpu", "mps", "xpu"):
-        return x
-    if not torch.is_autocast_enabled(x.device.type) or x.dtype not in REFERENCE_DTYPES:
-        return x
-    return x.to(torch.get_autocast_dtype(x.device.type))
+class Arguments(TypedDict, total=False):
+    """The keywords of `causal_attention` that say what is computed; their meaning stands there."""
+
+    causal: bool
+    scale: float | None
+    window: int | None
+    softcap: float | None
+    cu_seqlens: Tensor | None
+    key_padding_mask: Tensor | None
+    alibi_slopes: Tensor | None
+    sinks: Tensor | None
+    dropout_p: float
+    seed: int | Tensor | None
 
 
 def _prepare(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    causal: bool,
-    scale: float | None,
-    window: int | None,
-    softcap: float | None,
-    cu_seqlens: Tensor | None,
-    key_padding_mask: Tensor | None,
-    alibi_slopes: Tensor | None,
-    sinks: Tensor | None,
-    dropout_p: float,
-    seed: int | Tensor | None,
+    causal: bool = True,
+    scale: float | None = None,
+    window: int | None = None,
+    softcap: float | None = None,
+    cu_seqlens: Tensor | None = None,
+    key_padding_mask: Tensor | None = None,
+    alibi_slopes: Tensor | None = None,
+    sinks: Tensor | None = None,
+    dropout_p: float = 0.0,
+    seed: int | Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, AttentionOptions]:
-    q, k, v = (_autocast(x) for x in (q, k, v))
+    """Inputs in autocast's dtype and the options, checked."""
+    q, k, v = (autocast.cast(x) for x in (q, k, v))
     check_qkv(q, k, v)
     if window is not None and window < 1:
         raise ValueError(f"window: expected a number of keys >= 1 or None, got {window}")
@@ -81,18 +92,9 @@ def causal_attention(
     k: Tensor,
     v: Tensor,
     *,
-    causal: bool = ...,
-    scale: float | None = ...,
-    window: int | None = ...,
-    softcap: float | None = ...,
-    cu_seqlens: Tensor | None = ...,
-    key_padding_mask: Tensor | None = ...,
-    alibi_slopes: Tensor | None = ...,
-    sinks: Tensor | None = ...,
-    dropout_p: float = ...,
-    seed: int | Tensor | None = ...,
     return_lse: Literal[False] = ...,
     backend: Backend | None = ...,
+    **arguments: Unpack[Arguments],
 ) -> Tensor: ...
 
 
@@ -102,18 +104,9 @@ def causal_attention(
     k: Tensor,
     v: Tensor,
     *,
-    causal: bool = ...,
-    scale: float | None = ...,
-    window: int | None = ...,
-    softcap: float | None = ...,
-    cu_seqlens: Tensor | None = ...,
-    key_padding_mask: Tensor | None = ...,
-    alibi_slopes: Tensor | None = ...,
-    sinks: Tensor | None = ...,
-    dropout_p: float = ...,
-    seed: int | Tensor | None = ...,
     return_lse: Literal[True],
     backend: Backend | None = ...,
+    **arguments: Unpack[Arguments],
 ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -164,21 +157,7 @@ def causal_attention(
 
 
 def attention_reference(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    *,
-    causal: bool = True,
-    scale: float | None = None,
-    window: int | None = None,
-    softcap: float | None = None,
-    cu_seqlens: Tensor | None = None,
-    key_padding_mask: Tensor | None = None,
-    alibi_slopes: Tensor | None = None,
-    sinks: Tensor | None = None,
-    dropout_p: float = 0.0,
-    seed: int | Tensor | None = None,
-    return_lse: bool = False,
+    q: Tensor, k: Tensor, v: Tensor, *, return_lse: bool = False, **arguments: Unpack[Arguments]
 ) -> Tensor | tuple[Tensor, Tensor]:
     """`causal_attention` in plain torch, without the operator: differentiable any number of times.
 
@@ -187,11 +166,8 @@ def attention_reference(
     from .options import check_cu_seqlens
     from .reference import attention_forward as plain_forward
 
-    q, k, v, options = _prepare(
-        q, k, v, causal, scale, window, softcap, cu_seqlens, key_padding_mask, alibi_slopes,
-        sinks, dropout_p, seed,
-    )  # fmt: skip
-    if cu_seqlens is not None:
-        check_cu_seqlens(cu_seqlens, q.shape[0] * q.shape[1])
+    q, k, v, options = _prepare(q, k, v, **arguments)
+    if options.cu_seqlens is not None:
+        check_cu_seqlens(options.cu_seqlens, q.shape[0] * q.shape[1])
     out, lse = plain_forward(q, k, v, options)
     return (out, lse) if return_lse else out

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import torch
 
+from ..compilation import SHARED_MEMORY_LIMIT
+
 
 class TileConfig(NamedTuple):
     """One way to launch a kernel: tile rows of queries and keys, warps, pipeline stages, TMA."""
@@ -25,13 +27,18 @@ class TileConfig(NamedTuple):
 
 # Classes of devices: "hopper" sm_90, "blackwell" sm_100, "large" sm_80 (164 KB of shared memory a
 # program), "small" every other (100 KB: sm_86, sm_89, sm_120), "interpreter" none at all.
-SHARED_MEMORY_LIMIT = {
-    "hopper": 232_448,
-    "blackwell": 232_448,
-    "large": 166_912,
-    "small": 101_376,
-}
 CLASS_ARCHITECTURES = {"hopper": (90,), "blackwell": (100,), "large": (80,), "small": (89, 120)}
+
+
+def class_of(architecture: int) -> str:
+    """The class of sm_<architecture>, one of those that the gates compile for."""
+    return next(kind for kind, values in CLASS_ARCHITECTURES.items() if architecture in values)
+
+
+def shared_memory_limit(kind: str) -> int:
+    """Bytes of shared memory that a program may take on a class of devices."""
+    return min(SHARED_MEMORY_LIMIT[architecture] for architecture in CLASS_ARCHITECTURES[kind])
+
 
 # How much a call asks of the registers: "causal" order or none; "ranges" adds windows, documents
 # and sinks; "everything" adds masks, soft cap, ALiBi and dropout.
@@ -115,7 +122,7 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         32: TileConfig(64, 128, 8, 2, tma=True),
         64: TileConfig(64, 128, 8, 2, tma=True),
         128: TileConfig(64, 64, 8, 2, tma=True),
-        256: TileConfig(16, 16, 8, 1, tma=True),
+        256: TileConfig(32, 32, 8, 2),
     },
     ("hopper", 2, "key_gradient", "ranges"): {
         64: TileConfig(64, 128, 8, 2, tma=True),

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..compilation import KernelReport, compile_kernel, inspect
@@ -19,6 +14,7 @@ from .configs import (
     HOPPER_STAGES,
     TABLE,
     TileConfig,
+    class_of,
 )
 
 _FLAGS = (
@@ -53,6 +49,34 @@ class Case(NamedTuple):
     head_dim: int
     features: str
     config: TileConfig
+
+    @classmethod
+    def parse(cls, fields: Sequence[Any]) -> Case:
+        """A case that went through JSON."""
+        kernel, architecture, dtype, head_dim, features, config = fields
+        return cls(kernel, architecture, dtype, head_dim, features, TileConfig(*config))
+
+    @property
+    def size(self) -> str:
+        return f"D={self.head_dim}"
+
+    def problems(self, report: KernelReport) -> list[str]:
+        """Why this compiled kernel is refused; empty when it is what was meant."""
+        kind = class_of(self.architecture)
+        counts, config = report.counts, self.config
+        found = report.problems(self.architecture)
+        # Below 64 rows of 16 columns a tile is too small for warp-group instructions.
+        if kind == "hopper" and config.tma and min(config[:2]) >= 32:
+            if not counts["hgmma"]:
+                found.append("no warp-group products")
+            if counts["hmma"]:
+                found.append(f"{counts['hmma']} products without a warp group")
+        if config.tma and not counts["tma_load"]:
+            found.append("no bulk copies")
+        fifth = kind == "blackwell" and config.tma and self.kernel == "forward"
+        if fifth and not counts["tcgen05"]:
+            found.append("no fifth-generation matrix products")
+        return found
 
     def __str__(self) -> str:
         c = self.config
@@ -188,28 +212,4 @@ def table_cases(kinds: Sequence[str] = tuple(CLASS_ARCHITECTURES)) -> list[Case]
         if kind in kinds
         for architecture in CLASS_ARCHITECTURES[kind]
         for head_dim, config in entries.items()
-    ]
-
-
-def compile_all(cases: Sequence[Case], timeout: float = 3600) -> list[KernelReport | str]:
-    """Compile cases, two at a time; a report each, or the compiler's complaint.
-
-    In a process of its own without TRITON_INTERPRET, so it works wherever triton is installed.
-    """
-    folder = str(Path(__file__).resolve().parents[2])
-    path = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, "-m", "gptpy_kernels.attention.compile_worker"],
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TRITON_INTERPRET": "0", "PYTHONPATH": path},
-        timeout=timeout,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"compile_worker: exit code {done.returncode}: {done.stderr[-2000:]}")
-    return [
-        KernelReport(**result["report"]) if "report" in result else str(result.get("error"))
-        for result in json.loads(done.stdout)
     ]

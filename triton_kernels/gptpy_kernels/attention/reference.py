@@ -5,11 +5,10 @@ Materialises the (B, H, T, S) scores in float32 (float64 for float64 inputs): sl
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from .. import autocast
 from .options import AttentionOptions, document_bounds, dropout_threshold
 
 _MASK32 = 0xFFFFFFFF
@@ -100,11 +99,6 @@ def _kept_scale(q: Tensor, k: Tensor, options: AttentionOptions) -> Tensor | flo
     return kept.to(q.device, _working_dtype(q)) / (1 - options.dropout_p)
 
 
-def _plain_precision(x: Tensor) -> Any:
-    """An enclosing torch.autocast would turn the float32 products below into half precision."""
-    return torch.autocast(x.device.type, enabled=False)
-
-
 def attention_forward(
     q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions
 ) -> tuple[Tensor, Tensor]:
@@ -113,7 +107,7 @@ def attention_forward(
     The log-sum-exp counts the sink. A row that sees no key gives zeros (and -inf without a sink).
     Source: Vaswani et al., arXiv:1706.03762.
     """
-    with _plain_precision(q):
+    with autocast.off(q):
         s, _ = _scores(q, k, options)
         if options.sinks is not None:
             sinks = options.sinks.to(s.dtype).view(1, -1, 1, 1).expand(*s.shape[:3], 1)
@@ -138,7 +132,7 @@ def attention_backward(
     options: AttentionOptions,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """Gradients of q, k, v and the sinks (None without), from `attention_forward`'s outputs."""
-    with _plain_precision(q):
+    with autocast.off(q):
         return _attention_backward(grad_out, grad_lse, q, k, v, out, lse, options)
 
 

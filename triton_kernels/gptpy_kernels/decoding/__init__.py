@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from . import reference
 
 __all__ = ["attention_with_kv_cache"]
 
-MAX_QUERY_ROWS = 128  # queries times heads a group, that share one tile
+MAX_QUERY_ROWS = 64  # queries times heads a group, that share one tile
 MAX_SPLITS = 64
 
 
@@ -83,6 +83,25 @@ def _check_values(
             )
 
 
+class Tile(NamedTuple):
+    """How a GPU runs the splitting kernel: keys at a time, warps, pipeline stages."""
+
+    block_n: int
+    num_warps: int
+    num_stages: int
+
+
+def choose_tile(block_m: int, block_d: int, itemsize: int) -> Tile:
+    """A tile that compiles without spills on every device (decoding/gates.py)."""
+    if itemsize == 2:
+        if block_m <= 16:
+            return Tile(64 if block_d <= 128 else 32, 4, 3)
+        return Tile(32, 8, 2)
+    if block_m <= 16 and block_d <= 128:
+        return Tile(32, 4, 3)
+    return Tile(16, 8, 2)
+
+
 def choose_splits(device: torch.device, programs: int, capacity: int, block_n: int) -> int:
     """Splits that give every multiprocessor two programs, none shorter than four key blocks."""
     if device.type == "cuda":
@@ -116,9 +135,10 @@ def _launch(
     capacity = page if block_table is None else page * block_table.shape[1]
     block_d = padded_head_dim(D)
     block_m = max(16, 1 << (T * group - 1).bit_length())
-    small = q.device.type != "cuda"
-    block_n = 16 if small else (64 if block_d <= 128 and q.element_size() == 2 else 32)
-    splits = choose_splits(q.device, B * H_kv, capacity, block_n)
+    tile = choose_tile(block_m, block_d, q.element_size())
+    if q.device.type != "cuda":
+        tile = Tile(16, 4, 1)  # the interpreter: small, so that small tests have several blocks
+    splits = choose_splits(q.device, B * H_kv, capacity, tile.block_n)
     partial = torch.empty(B * H_kv, splits, block_m, block_d, device=q.device, dtype=torch.float32)
     partial_lse = torch.empty(B * H_kv, splits, block_m, device=q.device, dtype=torch.float32)
     split_kernel[(B * H_kv, splits)](
@@ -128,10 +148,11 @@ def _launch(
         0 if block_table is None else block_table.stride(0),
         T, H_kv, capacity, options.scale, options.window, options.softcap or 1.0,
         GROUP=group, PAGE=page if block_table is not None else 1, D=D, BLOCK_D=block_d,
-        BLOCK_M=block_m, BLOCK_N=block_n, PAGED=block_table is not None,
+        BLOCK_M=block_m, BLOCK_N=tile.block_n, PAGED=block_table is not None,
         HAS_WINDOW=options.window > 0, HAS_SOFTCAP=options.softcap > 0,
         HAS_ALIBI=options.alibi_slopes is not None,
-        PRECISION=matmul_precision(q.dtype, q.device), num_warps=4, num_stages=3,
+        PRECISION=matmul_precision(q.dtype, q.device), num_warps=tile.num_warps,
+        num_stages=tile.num_stages,
     )  # fmt: skip
     join_kernel[(B * H_kv * T * group,)](
         partial, partial_lse, out, lse,
@@ -196,7 +217,7 @@ def attention_with_kv_cache(
     k_cache, v_cache: (B, capacity, H_kv, D), or pages (pages, page_size, H_kv, D) with block_table
     (B, pages a sequence) int32 naming the pages of every sequence in order. cache_lengths: (B,),
     keys of every sequence, the T new ones (already written into the cache) included. The other
-    arguments as in `causal_attention`. T times heads a group is at most 128.
+    arguments as in `causal_attention`. T times heads a group is at most 64.
 
     Raises TypeError or ValueError naming what was expected; on a GPU the values of cache_lengths
     and block_table are not read (that would wait), lengths beyond the capacity are cut.

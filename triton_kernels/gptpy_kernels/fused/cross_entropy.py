@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import autocast
 from ..availability import check_backend, choose_backend
 
 Reduction = Literal["mean", "sum", "none"]
@@ -45,7 +46,8 @@ def cross_entropy_backward_reference(
     return (d * (grad * kept).unsqueeze(-1) * slope).to(logits.dtype)
 
 
-def _block(V: int) -> int:
+def block_of(V: int) -> int:
+    """Columns that a program takes at a time."""
     return min(4096, max(16, 1 << (V - 1).bit_length()))
 
 
@@ -65,7 +67,7 @@ def _forward(
     if N:
         kernel[(N,)](
             logits, targets, losses, lse, logits.stride(0), V, softcap or 1.0, ignore_index,
-            BLOCK=_block(V), HAS_SOFTCAP=softcap > 0, num_warps=8,
+            BLOCK=block_of(V), HAS_SOFTCAP=softcap > 0, num_warps=8,
         )  # fmt: skip
     return losses, lse
 
@@ -95,7 +97,7 @@ def _backward(
     logits = logits if logits.stride(1) == 1 else logits.contiguous()
     N, V = logits.shape
     out = torch.empty(N, V, device=logits.device, dtype=logits.dtype)
-    block = _block(V)
+    block = block_of(V)
     if out.numel():
         kernel[(N, -(-V // block))](
             grad.contiguous(), logits, targets, lse, out, logits.stride(0), out.stride(0), V,
@@ -191,10 +193,11 @@ def _linear_forward(
     chunk: int,
     backend: str,
 ) -> tuple[Tensor, Tensor]:
-    parts = [
-        _forward(h @ weight.t(), t, softcap, ignore_index, backend)
-        for h, t in zip(hidden.split(chunk), targets.split(chunk), strict=True)
-    ]
+    with autocast.off(hidden):
+        parts = [
+            _forward(h @ weight.t(), t, softcap, ignore_index, backend)
+            for h, t in zip(hidden.split(chunk), targets.split(chunk), strict=True)
+        ]
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
 
@@ -221,15 +224,16 @@ def _linear_backward(
     # Summed over the chunks in float32: in half precision small addends would vanish.
     wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
     grad_weight = torch.zeros(weight.shape, device=weight.device, dtype=wide)
-    for begin in range(0, hidden.shape[0], chunk):
-        rows = slice(begin, begin + chunk)
-        h = hidden[rows]
-        d = _backward(
-            grad[rows].contiguous(), h @ weight.t(), targets[rows], lse[rows], softcap,
-            ignore_index, backend,
-        )  # fmt: skip
-        grad_hidden[rows] = d @ weight
-        grad_weight += d.t() @ h
+    with autocast.off(hidden):
+        for begin in range(0, hidden.shape[0], chunk):
+            rows = slice(begin, begin + chunk)
+            h = hidden[rows]
+            d = _backward(
+                grad[rows].contiguous(), h @ weight.t(), targets[rows], lse[rows], softcap,
+                ignore_index, backend,
+            )  # fmt: skip
+            grad_hidden[rows] = d @ weight
+            grad_weight += d.t() @ h
     return grad_hidden, grad_weight.to(weight.dtype)
 
 
@@ -266,8 +270,10 @@ def linear_cross_entropy(
     """`cross_entropy(hidden @ weight.T, targets)` for hidden (..., C), weight (V, C), in chunks.
 
     Logits exist for `chunk` rows at a time, in hidden's dtype; the backward pass computes them
-    again: memory for one more matrix product. Errors as in `cross_entropy`.
+    again: memory for one more matrix product. Under torch.autocast in its dtype. Errors as in
+    `cross_entropy`.
     """
+    hidden, weight = autocast.cast(hidden), autocast.cast(weight)
     if chunk < 1:
         raise ValueError(f"chunk: expected a number of rows >= 1, got {chunk}")
     if weight.dim() != 2 or weight.shape[1] != hidden.shape[-1] or weight.dtype != hidden.dtype:

@@ -46,7 +46,7 @@ def rms_norm_kernel(
 def rms_norm_backward_kernel(
     GradY,
     GradSum,
-    H,
+    Hidden,
     Weight,
     Rstd,
     GradX,
@@ -72,7 +72,7 @@ def rms_norm_backward_kernel(
     for index in range(program, N, tl.num_programs(0)):
         row = tl.cast(index, tl.int64)
         rstd = tl.load(Rstd + row)
-        h = tl.load(H + row * stride_n + o_c, mask=inside, other=0.0).to(tl.float32)
+        h = tl.load(Hidden + row * stride_n + o_c, mask=inside, other=0.0).to(tl.float32)
         g = tl.load(GradY + row * C + o_c, mask=inside, other=0.0).to(tl.float32)
         unit = h * rstd
         total += g * unit

@@ -18,6 +18,14 @@ def rope_reference(x: Tensor, cos: Tensor, sin: Tensor, sign: float = 1.0) -> Te
     return torch.cat([first * c - second * s, second * c + first * s], -1).to(x.dtype)
 
 
+def blocks_of(H: int, D: int) -> dict[str, int]:
+    """Heads and columns of half a head that a program takes at a time."""
+    return {
+        "BLOCK_H": min(16, 1 << (H - 1).bit_length()),
+        "BLOCK_D": max(2, 1 << (D // 2 - 1).bit_length()),
+    }
+
+
 @torch.library.custom_op("gptpy::rope", mutates_args=())
 def _operator(x: Tensor, cos: Tensor, sin: Tensor, sign: float, backend: str) -> Tensor:
     if choose_backend(x, backend) != "triton":
@@ -32,8 +40,7 @@ def _operator(x: Tensor, cos: Tensor, sin: Tensor, sign: float, backend: str) ->
     if y.numel():
         kernel[(B * T,)](
             x, cos, sin, y, *x.stride(), 0 if cos.shape[0] == 1 else cos.stride(0),
-            cos.stride(1), T, H, half, sign, BLOCK_H=min(16, 1 << (H - 1).bit_length()),
-            BLOCK_D=max(2, 1 << (half - 1).bit_length()), num_warps=4,
+            cos.stride(1), T, H, half, sign, **blocks_of(H, D), num_warps=4,
         )  # fmt: skip
     return y
 

@@ -1,4 +1,4 @@
-"""Fused SwiGLU activation."""
+"""Fused SwiGLU activation of a projection that holds gate and up side by side."""
 
 from __future__ import annotations
 
@@ -11,103 +11,103 @@ from torch import Tensor
 from ..availability import check_backend, choose_backend
 
 
-def _wide(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
+def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Gate and up of x (N, 2 C), in float32 (float64 for float64)."""
+    gate, up = (x if x.dtype == torch.float64 else x.float()).chunk(2, -1)
+    return gate, up
 
 
-def swiglu_reference(gate: Tensor, up: Tensor) -> Tensor:
-    """silu(gate) * up, in float32."""
-    return (F.silu(_wide(gate)) * _wide(up)).to(gate.dtype)
+def swiglu_reference(x: Tensor) -> Tensor:
+    """silu(gate) * up of x (N, 2 C), gate first: (N, C)."""
+    gate, up = _halves(x)
+    return (F.silu(gate) * up).to(x.dtype)
 
 
-def swiglu_backward_reference(grad: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of gate and up."""
-    g, x = _wide(grad), _wide(gate)
-    sigmoid = torch.sigmoid(x)
-    silu = x * sigmoid
-    d_gate = g * _wide(up) * (sigmoid + silu * (1 - sigmoid))
-    return d_gate.to(gate.dtype), (g * silu).to(gate.dtype)
+def swiglu_backward_reference(grad: Tensor, x: Tensor) -> Tensor:
+    """Gradient of x (N, 2 C) for that of the product (N, C)."""
+    gate, up = _halves(x)
+    g = grad.to(gate.dtype)
+    sigmoid = torch.sigmoid(gate)
+    silu = gate * sigmoid
+    return torch.cat([g * up * (sigmoid + silu * (1 - sigmoid)), g * silu], -1).to(x.dtype)
+
+
+def block_of(C: int) -> int:
+    """Columns that a program takes."""
+    return min(1024, max(16, 1 << (C - 1).bit_length()))
 
 
 def _rows(x: Tensor) -> Tensor:
     return x if x.stride(1) == 1 else x.contiguous()
 
 
-def _grid(x: Tensor) -> tuple[tuple[int, int], int]:
-    block = min(1024, max(16, 1 << (x.shape[1] - 1).bit_length()))
-    return (x.shape[0], -(-x.shape[1] // block)), block
-
-
 @torch.library.custom_op("gptpy::swiglu", mutates_args=())
-def _forward(gate: Tensor, up: Tensor, backend: str) -> Tensor:
-    if choose_backend(gate, backend) != "triton":
-        return swiglu_reference(gate, up).contiguous()
+def _forward(x: Tensor, backend: str) -> Tensor:
+    if choose_backend(x, backend) != "triton":
+        return swiglu_reference(x)
     from . import swiglu_kernel as kernels
 
     kernel: Any = kernels.swiglu_kernel
-    gate, up = _rows(gate), _rows(up)
-    y = torch.empty(gate.shape, device=gate.device, dtype=gate.dtype)
+    x = _rows(x)
+    N, C = x.shape[0], x.shape[1] // 2
+    y = torch.empty(N, C, device=x.device, dtype=x.dtype)
     if y.numel():
-        grid, block = _grid(gate)
-        kernel[grid](gate, up, y, gate.stride(0), up.stride(0), gate.shape[1], BLOCK=block)
+        block = block_of(C)
+        kernel[(N, -(-C // block))](x, y, x.stride(0), C, BLOCK=block, num_warps=4)
     return y
 
 
 @_forward.register_fake
-def _(gate: Tensor, *rest: Any) -> Tensor:
-    return gate.new_empty(gate.shape)
+def _(x: Tensor, *rest: Any) -> Tensor:
+    return x.new_empty(x.shape[0], x.shape[1] // 2)
 
 
 @torch.library.custom_op("gptpy::swiglu_backward", mutates_args=())
-def _backward(grad: Tensor, gate: Tensor, up: Tensor, backend: str) -> tuple[Tensor, Tensor]:
-    if choose_backend(gate, backend) != "triton":
-        d_gate, d_up = swiglu_backward_reference(grad, gate, up)
-        return d_gate.contiguous(), d_up.contiguous()
+def _backward(grad: Tensor, x: Tensor, backend: str) -> Tensor:
+    if choose_backend(x, backend) != "triton":
+        return swiglu_backward_reference(grad, x)
     from . import swiglu_kernel as kernels
 
     kernel: Any = kernels.swiglu_backward_kernel
-    gate, up = _rows(gate), _rows(up)
-    d_gate = torch.empty(gate.shape, device=gate.device, dtype=gate.dtype)
-    d_up = torch.empty_like(d_gate)
-    if d_gate.numel():
-        grid, block = _grid(gate)
-        kernel[grid](
-            grad.contiguous(), gate, up, d_gate, d_up, gate.stride(0), up.stride(0),
-            gate.shape[1], BLOCK=block,
-        )  # fmt: skip
-    return d_gate, d_up
+    x = _rows(x)
+    N, C = grad.shape
+    # Both halves into one tensor: as two, autograd would have to join them in a pass of its own.
+    grad_x = torch.empty(N, 2 * C, device=x.device, dtype=x.dtype)
+    if grad.numel():
+        block = block_of(C)
+        kernel[(N, -(-C // block))](
+            grad.contiguous(), x, grad_x, x.stride(0), C, BLOCK=block, num_warps=4
+        )
+    return grad_x
 
 
 @_backward.register_fake
-def _(grad: Tensor, gate: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    return gate.new_empty(gate.shape), gate.new_empty(gate.shape)
+def _(grad: Tensor, x: Tensor, *rest: Any) -> Tensor:
+    return x.new_empty(x.shape)
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    gate, up, ctx.backend = inputs
-    ctx.save_for_backward(gate, up)
+    x, ctx.backend = inputs
+    ctx.save_for_backward(x)
 
 
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    return (*torch.ops.gptpy.swiglu_backward(grad, *ctx.saved_tensors, ctx.backend), None)
+    return torch.ops.gptpy.swiglu_backward(grad, *ctx.saved_tensors, ctx.backend), None
 
 
 _forward.register_autograd(_differentiate, setup_context=_save)
 
 
-def swiglu(
-    gate: Tensor, up: Tensor, *, backend: Literal["triton", "reference"] | None = None
-) -> Tensor:
-    """silu(gate) * up for gate, up (..., C) of one shape and dtype, differentiable.
+def swiglu(x: Tensor, *, backend: Literal["triton", "reference"] | None = None) -> Tensor:
+    """silu(gate) * up of x (..., 2 C), gate in the first half of the columns: (..., C).
 
-    Rows may be strided, such as the halves of one projection. Computed in float32, returned in
-    their dtype. Raises ValueError naming what was expected. Source: Shazeer, arXiv:2002.05202.
+    Differentiable. Computed in float32, returned in x's dtype. Raises ValueError naming what was
+    expected. Source: Shazeer, arXiv:2002.05202.
     """
-    if gate.shape != up.shape or gate.dtype != up.dtype or not gate.is_floating_point():
+    if not x.is_floating_point() or x.dim() < 1 or x.shape[-1] % 2:
         raise ValueError(
-            "gate, up: expected one shape and one floating dtype, "
-            f"got {tuple(gate.shape)} {gate.dtype} and {tuple(up.shape)} {up.dtype}"
+            "x: expected a floating tensor with an even number of columns, "
+            f"got {tuple(x.shape)} {x.dtype}"
         )
-    C = gate.shape[-1]
-    y = _forward(gate.reshape(-1, C), up.reshape(-1, C), check_backend(backend))
-    return y.view(gate.shape)
+    y = _forward(x.reshape(-1, x.shape[-1]), check_backend(backend))
+    return y.view(*x.shape[:-1], x.shape[-1] // 2)

@@ -14,31 +14,32 @@ def _sigmoid(x):
 
 
 @triton.jit
-def swiglu_kernel(Gate, Up, Y, stride_gn, stride_un, C, BLOCK: tl.constexpr):
-    """Y (N, C) contiguous = silu(Gate) * Up."""
+def swiglu_kernel(X, Y, stride_n, C, BLOCK: tl.constexpr):
+    """Y (N, C) contiguous = silu(gate) * up of X (N, 2 C), gate first."""
     row = tl.program_id(0).to(tl.int64)
     o_c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = o_c < C
-    gate = tl.load(Gate + row * stride_gn + o_c, mask=inside, other=0.0).to(tl.float32)
-    up = tl.load(Up + row * stride_un + o_c, mask=inside, other=0.0).to(tl.float32)
+    p_gate = X + row * stride_n + o_c
+    gate = tl.load(p_gate, mask=inside, other=0.0).to(tl.float32)
+    up = tl.load(p_gate + C, mask=inside, other=0.0).to(tl.float32)
     y = gate * _sigmoid(gate) * up
     tl.store(Y + row * C + o_c, y.to(Y.dtype.element_ty), mask=inside)
 
 
 @triton.jit
-def swiglu_backward_kernel(
-    Grad, Gate, Up, GradGate, GradUp, stride_gn, stride_un, C, BLOCK: tl.constexpr
-):
-    """GradGate, GradUp (N, C) contiguous."""
+def swiglu_backward_kernel(Grad, X, GradX, stride_n, C, BLOCK: tl.constexpr):
+    """GradX (N, 2 C) contiguous for Grad (N, C)."""
     row = tl.program_id(0).to(tl.int64)
     o_c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = o_c < C
     grad = tl.load(Grad + row * C + o_c, mask=inside, other=0.0).to(tl.float32)
-    gate = tl.load(Gate + row * stride_gn + o_c, mask=inside, other=0.0).to(tl.float32)
-    up = tl.load(Up + row * stride_un + o_c, mask=inside, other=0.0).to(tl.float32)
+    p_gate = X + row * stride_n + o_c
+    gate = tl.load(p_gate, mask=inside, other=0.0).to(tl.float32)
+    up = tl.load(p_gate + C, mask=inside, other=0.0).to(tl.float32)
     sigmoid = _sigmoid(gate)
     silu = gate * sigmoid
     d_gate = grad * up * (sigmoid + silu * (1.0 - sigmoid))
-    kind = GradGate.dtype.element_ty
-    tl.store(GradGate + row * C + o_c, d_gate.to(kind), mask=inside)
-    tl.store(GradUp + row * C + o_c, (grad * silu).to(kind), mask=inside)
+    p_out = GradX + row * (2 * C) + o_c
+    kind = GradX.dtype.element_ty
+    tl.store(p_out, d_gate.to(kind), mask=inside)
+    tl.store(p_out + C, (grad * silu).to(kind), mask=inside)

@@ -1,10 +1,11 @@
 """Compile cases given as JSON on stdin, each in a process of its own; report as JSON on stdout.
 
-`python -m gptpy_kernels.attention.compile_worker`, started by `gates.compile_all`. A program of its
-own because kernels compile only where Triton was imported without its interpreter; one process a
-case because some configurations abort the compiler.
+`python -m gptpy_kernels.compile_worker`, started by `compilation.compile_all`. A program of its own
+because kernels compile only where Triton was imported without its interpreter; one process a case
+because some configurations abort the compiler.
 """
 
+import importlib
 import json
 import multiprocessing
 import os
@@ -14,14 +15,10 @@ from typing import Any
 WORKERS = 2
 
 
-def compile_one(fields: list, pipe: Any) -> None:
-    from gptpy_kernels.attention.configs import TileConfig
-    from gptpy_kernels.attention.gates import Case, compile_case
-
-    kernel, architecture, dtype, head_dim, features, config = fields
-    case = Case(kernel, architecture, dtype, head_dim, features, TileConfig(*config))
+def compile_one(module: str, fields: list, pipe: Any) -> None:
     try:
-        pipe.send({"report": compile_case(case)._asdict()})
+        gates = importlib.import_module(module)
+        pipe.send({"report": gates.compile_case(gates.Case.parse(fields))._asdict()})
     except Exception as error:
         pipe.send({"error": f"{type(error).__name__}: {error}"[-2000:]})
 
@@ -40,9 +37,9 @@ def main() -> None:
     running: list[tuple[int, Any, Any]] = []
     while waiting or running:
         while waiting and len(running) < WORKERS:
-            index, fields = waiting.pop(0)
+            index, (module, fields) = waiting.pop(0)
             receiver, sender = context.Pipe(duplex=False)
-            process = context.Process(target=compile_one, args=(fields, sender))
+            process = context.Process(target=compile_one, args=(module, fields, sender))
             process.start()
             sender.close()
             running.append((index, process, receiver))
