@@ -28,7 +28,7 @@ FAST = [
     gates.hopper_cases()[2],
     fused_gates.Case("cross_entropy", 80, "bf16", 50304),
     fused_gates.Case("rms_norm_backward", 100, "bf16", 4096),
-    decoding_gates.Case("split", 90, "bf16", 128, 16, True),
+    decoding_gates.Case("split", 90, "bf16", 128, 8, True),
 ]
 ALL = [
     *gates.table_cases(), *gates.hopper_cases(), *fused_gates.table_cases(),
@@ -89,5 +89,5 @@ def test_a_kernel_that_misses_the_instructions_meant_is_refused():
 
 def test_a_compiler_error_is_a_complaint_not_a_crash():
     pytest.importorskip("triton")
-    (complaint,) = compile_all([fused_gates.Case("rope", 90, "bf16", 3)])
+    (complaint,) = compile_all([fused_gates.Case("rope", 90, "no such type", 64)])
     assert isinstance(complaint, str) and complaint

@@ -16,6 +16,7 @@ CASES: dict[str, dict[str, Any]] = {
     "soft cap": {"softcap": 1.5},
     "alibi": {"alibi_slopes": torch.tensor([0.5, 0.25])},
     "sinks": {"sinks": torch.tensor([0.5, -1.0])},
+    "three tiles of queries": {"T": 9, "H": 4, "lengths": [37, 11, 64, 9]},
     "everything": {
         "T": 2, "window": 20, "softcap": 2.0, "sinks": torch.tensor([0.5, -1.0]),
         "alibi_slopes": torch.tensor([0.5, 0.25]), "D": 24,
@@ -129,7 +130,7 @@ def test_wrong_arguments():
         lengths,
         block_table=table + 5,
     )
-    refused(ValueError, r"at most 64", torch.randn(2, 200, 2, 16), cache, cache, lengths)
+    refused(ValueError, r"at most 128", torch.randn(2, 200, 2, 16), cache, cache, lengths)
     refused(RuntimeError, r"forward only", q.requires_grad_(), cache, cache, lengths)
 
 

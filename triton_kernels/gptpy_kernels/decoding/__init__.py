@@ -14,7 +14,7 @@ from . import reference
 
 __all__ = ["attention_with_kv_cache"]
 
-MAX_QUERY_ROWS = 64  # queries times heads a group, that share one tile
+MAX_QUERY_ROWS = 128  # queries times heads a group
 MAX_SPLITS = 64
 
 
@@ -84,22 +84,24 @@ def _check_values(
 
 
 class Tile(NamedTuple):
-    """How a GPU runs the splitting kernel: keys at a time, warps, pipeline stages."""
+    """How the splitting kernel runs: query rows, keys at a time, warps, pipeline stages."""
 
+    block_m: int
     block_n: int
     num_warps: int
     num_stages: int
 
 
-def choose_tile(block_m: int, block_d: int, itemsize: int) -> Tile:
-    """A tile that compiles without spills on every device (decoding/gates.py)."""
+def choose_tile(rows: int, block_d: int, itemsize: int) -> Tile:
+    """The largest tile for `rows` query rows that compiles clean on every device (gates.py)."""
+    padded = max(16, 1 << (rows - 1).bit_length())
     if itemsize == 2:
-        if block_m <= 16:
-            return Tile(64 if block_d <= 128 else 32, 4, 3)
-        return Tile(32, 8, 2)
-    if block_m <= 16 and block_d <= 128:
-        return Tile(32, 4, 3)
-    return Tile(16, 8, 2)
+        block_n = 64 if block_d <= 128 else 32
+        return Tile(padded, block_n, 4, 3) if padded <= 16 else Tile(min(padded, 64), block_n, 8, 2)
+    # float32 products take three registers for one: fewer rows, keys read again for each tile.
+    if block_d > 128:
+        return Tile(16, 16, 8, 2)
+    return Tile(16, 32, 4, 3) if padded <= 16 else Tile(32, 16, 8, 2)
 
 
 def choose_splits(device: torch.device, programs: int, capacity: int, block_n: int) -> int:
@@ -134,21 +136,22 @@ def _launch(
     page = k_cache.shape[1]
     capacity = page if block_table is None else page * block_table.shape[1]
     block_d = padded_head_dim(D)
-    block_m = max(16, 1 << (T * group - 1).bit_length())
-    tile = choose_tile(block_m, block_d, q.element_size())
+    tile = choose_tile(T * group, block_d, q.element_size())
     if q.device.type != "cuda":
-        tile = Tile(16, 4, 1)  # the interpreter: small, so that small tests have several blocks
+        tile = Tile(16, 16, 4, 1)  # the interpreter: small tests have several blocks
+    row_tiles = -(-T * group // tile.block_m)
+    rows = row_tiles * tile.block_m
     splits = choose_splits(q.device, B * H_kv, capacity, tile.block_n)
-    partial = torch.empty(B * H_kv, splits, block_m, block_d, device=q.device, dtype=torch.float32)
-    partial_lse = torch.empty(B * H_kv, splits, block_m, device=q.device, dtype=torch.float32)
-    split_kernel[(B * H_kv, splits)](
+    partial = torch.empty(B * H_kv, splits, rows, block_d, device=q.device, dtype=torch.float32)
+    partial_lse = torch.empty(B * H_kv, splits, rows, device=q.device, dtype=torch.float32)
+    split_kernel[(B * H_kv, splits, row_tiles)](
         q, k_cache, v_cache, partial, partial_lse, cache_lengths, block_table,
         None if options.alibi_slopes is None else options.alibi_slopes.float(),
         *q.stride(), *k_cache.stride(), *v_cache.stride(),
         0 if block_table is None else block_table.stride(0),
-        T, H_kv, capacity, options.scale, options.window, options.softcap or 1.0,
+        T, H_kv, capacity, options.scale, options.window, options.softcap or 1.0, rows,
         GROUP=group, PAGE=page if block_table is not None else 1, D=D, BLOCK_D=block_d,
-        BLOCK_M=block_m, BLOCK_N=tile.block_n, PAGED=block_table is not None,
+        BLOCK_M=tile.block_m, BLOCK_N=tile.block_n, PAGED=block_table is not None,
         HAS_WINDOW=options.window > 0, HAS_SOFTCAP=options.softcap > 0,
         HAS_ALIBI=options.alibi_slopes is not None,
         PRECISION=matmul_precision(q.dtype, q.device), num_warps=tile.num_warps,
@@ -157,7 +160,7 @@ def _launch(
     join_kernel[(B * H_kv * T * group,)](
         partial, partial_lse, out, lse,
         None if options.sinks is None else options.sinks.float(),
-        *out.stride(), T, H_kv, splits, GROUP=group, D=D, BLOCK_D=block_d, BLOCK_M=block_m,
+        *out.stride(), T, H_kv, splits, rows, GROUP=group, D=D, BLOCK_D=block_d,
         BLOCK_S=max(2, 1 << (splits - 1).bit_length()), HAS_SINKS=options.sinks is not None,
         num_warps=4,
     )  # fmt: skip
@@ -217,7 +220,7 @@ def attention_with_kv_cache(
     k_cache, v_cache: (B, capacity, H_kv, D), or pages (pages, page_size, H_kv, D) with block_table
     (B, pages a sequence) int32 naming the pages of every sequence in order. cache_lengths: (B,),
     keys of every sequence, the T new ones (already written into the cache) included. The other
-    arguments as in `causal_attention`. T times heads a group is at most 64.
+    arguments as in `causal_attention`. T times heads a group is at most 128.
 
     Raises TypeError or ValueError naming what was expected; on a GPU the values of cache_lengths
     and block_table are not read (that would wait), lengths beyond the capacity are cut.

@@ -20,7 +20,7 @@ class Case(NamedTuple):
     architecture: int
     dtype: str  # triton's name: "bf16", "fp16", "fp32"
     head_dim: int
-    rows: int  # queries times heads a group that share a tile, padded
+    rows: int  # queries times heads a group
     paged: bool
 
     @classmethod
@@ -56,16 +56,16 @@ def compile_case(case: Case) -> KernelReport:
     from .kernel import decode_join_kernel, decode_split_kernel
 
     block_d = padded_head_dim(case.head_dim)
-    tile = Tile(0, 4, 3)
+    tile = Tile(0, 0, 4, 3)
     if case.kernel == "split":
         tile = choose_tile(case.rows, block_d, 4 if case.dtype == "fp32" else 2)
-    constants: dict[str, Any] = {"D": case.head_dim, "BLOCK_D": block_d, "BLOCK_M": case.rows}
+    constants: dict[str, Any] = {"D": case.head_dim, "BLOCK_D": block_d}
     if case.kernel == "split":
         kernel: Any = decode_split_kernel
         constants |= {
             "GROUP": case.rows, "PAGE": 64 if case.paged else 1, "PAGED": case.paged,
-            "BLOCK_N": tile.block_n, "HAS_WINDOW": True, "HAS_SOFTCAP": True,
-            "HAS_ALIBI": True, "PRECISION": "tf32x3",
+            "BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "HAS_WINDOW": True,
+            "HAS_SOFTCAP": True, "HAS_ALIBI": True, "PRECISION": "tf32x3",
         }  # fmt: skip
         if not case.paged:
             constants["BlockTable"] = None
@@ -76,7 +76,7 @@ def compile_case(case: Case) -> KernelReport:
     types = {}
     for name in kernel.arg_names:
         if name not in constants:
-            pointer = name[0].isupper() and name not in ("T", "H_kv")
+            pointer = name[0].isupper() and name not in ("T", "H_kv", "ROWS")
             types[name] = _TYPES.get(name, f"*{case.dtype}" if pointer else "i32")
     aligned = frozenset(name for name in types if name.startswith("stride"))
     options = {"num_warps": tile.num_warps, "num_stages": tile.num_stages}
@@ -86,11 +86,11 @@ def compile_case(case: Case) -> KernelReport:
 
 def table_cases(architectures: Sequence[int] = ARCHITECTURES) -> list[Case]:
     """Both kernels at the head dims and at the smallest and largest tile of queries."""
+    forms = [("split", rows, paged) for rows in (8, MAX_QUERY_ROWS) for paged in (False, True)]
     return [
         Case(kernel, architecture, dtype, head_dim, rows, paged)
         for architecture in architectures
         for dtype in ("bf16", "fp32")
         for head_dim in (64, 128, 256)
-        for rows in (16, MAX_QUERY_ROWS)
-        for kernel, paged in (("split", False), ("split", True), ("join", False))
+        for kernel, rows, paged in (*forms, ("join", 8, False))
     ]

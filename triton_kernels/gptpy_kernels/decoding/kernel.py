@@ -45,6 +45,7 @@ def decode_split_kernel(
     scale,
     window,
     softcap,
+    ROWS,
     GROUP: tl.constexpr,
     PAGE: tl.constexpr,
     D: tl.constexpr,
@@ -57,10 +58,10 @@ def decode_split_kernel(
     HAS_ALIBI: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """Partial (B * H_kv, splits, BLOCK_M, BLOCK_D) and PartialLse (B * H_kv, splits, BLOCK_M).
+    """Partial (B * H_kv, splits, ROWS, BLOCK_D) and PartialLse (B * H_kv, splits, ROWS).
 
-    Row r of a tile is query r // GROUP of head r % GROUP of the group. Log-sum-exps are in units of
-    log 2 and exclude the sink, which the joining kernel adds once.
+    Row r is query r // GROUP of head r % GROUP of the group; ROWS is a multiple of BLOCK_M.
+    Log-sum-exps are in units of log 2 and exclude the sink, which the joining kernel adds once.
     """
     bh = tl.program_id(0)
     split = tl.program_id(1)
@@ -70,7 +71,7 @@ def decode_split_kernel(
     b64 = batch.to(tl.int64)
     h64 = kv_head.to(tl.int64)
     length = tl.minimum(tl.load(Lengths + batch), capacity)
-    o_m = tl.arange(0, BLOCK_M)
+    o_m = tl.program_id(2) * BLOCK_M + tl.arange(0, BLOCK_M)
     o_d = tl.arange(0, BLOCK_D)
     query = o_m // GROUP
     head = kv_head * GROUP + o_m % GROUP
@@ -129,7 +130,7 @@ def decode_split_kernel(
     empty = l_i == 0.0
     acc = acc / tl.where(empty, 1.0, l_i)[:, None]
     lse = tl.where(empty, -float("inf"), m_i + tl.log2(tl.where(empty, 1.0, l_i)))
-    row = (bh.to(tl.int64) * splits + split) * BLOCK_M + o_m
+    row = (bh.to(tl.int64) * splits + split) * ROWS + o_m
     tl.store(PartialLse + row, lse)
     tl.store(Partial + row[:, None] * BLOCK_D + o_d[None, :], acc)
 
@@ -148,10 +149,10 @@ def decode_join_kernel(
     T,
     H_kv,
     splits,
+    ROWS,
     GROUP: tl.constexpr,
     D: tl.constexpr,
     BLOCK_D: tl.constexpr,
-    BLOCK_M: tl.constexpr,
     BLOCK_S: tl.constexpr,
     HAS_SINKS: tl.constexpr,
 ):
@@ -164,7 +165,7 @@ def decode_join_kernel(
     head = (bh % H_kv) * GROUP + row % GROUP
     o_s = tl.arange(0, BLOCK_S)
     o_d = tl.arange(0, BLOCK_D)
-    place = (bh.to(tl.int64) * splits + o_s) * BLOCK_M + row
+    place = (bh.to(tl.int64) * splits + o_s) * ROWS + row
     lse = tl.load(PartialLse + place, mask=o_s < splits, other=-float("inf"))
     top = tl.max(lse, 0)
     sink = -float("inf")
