@@ -35,8 +35,6 @@ def choose_dtype(device: torch.device, requested: str = "auto") -> tuple[torch.d
     if requested != "auto":
         if requested not in DTYPES:
             raise ConfigError(f"dtype must be auto or one of {', '.join(DTYPES)}: {requested!r}")
-        if requested == "float16" and device.type == "cpu":
-            raise ConfigError("dtype float16 needs a GPU; on a CPU use float32 or bfloat16")
         return DTYPES[requested], "as asked"
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):

@@ -109,19 +109,26 @@ def test_a_folder_belongs_to_one_job(texts, tokenizer, tmp_path):
     folder, _ = texts
     out = tmp_path / "out"
     prepare([str(folder)], tokenizer, out, OPTIONS)
-    with pytest.raises(DataError, match="other options"):
+    with pytest.raises(DataError, match=r"other options: separator = '.*', not None; valid.* 0\.2"):
         prepare([str(folder)], tokenizer, out)
-    with pytest.raises(DataError, match="another tokenizer"):
-        prepare([str(folder)], open_tokenizer("cl100k_base"), out, OPTIONS)
-    with pytest.raises(DataError, match="other sources"):
+    other = open_tokenizer("cl100k_base")
+    both = f"{tokenizer.fingerprint[:12]}, not this one, {other.fingerprint[:12]}"
+    with pytest.raises(DataError, match=f"another tokenizer, {both}"):
+        prepare([str(folder)], other, out, OPTIONS)
+    with pytest.raises(DataError, match=r"other sources: \d+ slices, not \d+"):
         prepare([str(folder / "a.txt")], tokenizer, out, OPTIONS)
+    (folder / "a.txt").write_text("changed")
+    with pytest.raises(DataError, match=r"other sources: .*a\.txt: .*size \d+, not 7"):
+        prepare([str(folder)], tokenizer, out, OPTIONS)
 
 
 def test_damage_is_told(texts, tokenizer, tmp_path):
     folder, _ = texts
     out = tmp_path / "out"
     prepare([str(folder)], tokenizer, out, OPTIONS)
+    manifest = (out / "manifest.json").read_text()
     shard = sorted(out.glob("train-*.ids"))[0]
+    whole = shard.read_bytes()
     with IdWriter(shard, np.dtype("<u2"), tokenizer.fingerprint) as file:
         file.write(np.arange(3))
     with pytest.raises(DataError, match="holds 3 ids, the manifest says"):
@@ -129,6 +136,10 @@ def test_damage_is_told(texts, tokenizer, tmp_path):
     with IdWriter(shard, np.dtype("<u2"), "00" * 32) as file:
         file.write(np.arange(3))
     with pytest.raises(DataError, match="written with tokenizer 000000000000"):
+        open_prepared(out)
+    shard.write_bytes(whole)
+    (out / "manifest.json").write_text(manifest.replace("50257", "70000"))
+    with pytest.raises(DataError, match="ids of 2 bytes, the manifest's vocabulary needs 4"):
         open_prepared(out)
     (out / "manifest.json").write_text("{")
     with pytest.raises(DataError, match="is damaged"):

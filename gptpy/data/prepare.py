@@ -93,13 +93,29 @@ def _claim(
         there = json.loads(path.read_text(encoding="utf-8"))
         for key, value in job.items():
             if there.get(key) != value:
-                what = {"fingerprint": "another tokenizer", "options": "other options"}
                 raise DataError(
-                    f"{folder} holds a data set prepared with "
-                    f"{what.get(key, 'other sources')}: take another folder, or remove this one"
+                    f"{folder} holds a data set prepared with {_difference(key, there, job)}: "
+                    "take another folder, or remove this one"
                 )
         return
     atomic.write_text(path, json.dumps(job, indent=1) + "\n")
+
+
+def _difference(key: str, there: dict[str, Any], here: dict[str, Any]) -> str:
+    """What the two jobs disagree about, both sides of it."""
+    if key == "fingerprint":
+        return f"another tokenizer, {there.get(key, '?')[:12]}, not this one, {here[key][:12]}"
+    if key == "options":
+        old, new = there.get(key, {}), here[key]
+        names = [name for name in new if old.get(name) != new[name]]
+        parts = [f"{name} = {old.get(name)!r}, not {new[name]!r}" for name in names]
+        return f"other options: {'; '.join(parts)}"
+    old, new = there.get(key, []), here[key]
+    for was, now in zip(old, new, strict=False):
+        if was != now:
+            changes = [f"{k} {was.get(k)!r}, not {now[k]!r}" for k in now if was.get(k) != now[k]]
+            return f"other sources: {now['path']}: {', '.join(changes)}"
+    return f"other sources: {len(old)} slices, not {len(new)}"
 
 
 def _done_file(folder: Path, number: int) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gptpy import atomic
-from gptpy.data.ids import DataError, open_ids
+from gptpy.data.ids import DataError, dtype_for, open_ids
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -101,13 +101,14 @@ def open_prepared(folder: str | Path) -> Prepared:
         end_of_text = manifest["end_of_text"]
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise DataError(f"{path}: is damaged ({error}); prepare the data again") from None
-    opened = {name: _open_split(folder, rows, fingerprint) for name, rows in listed.items()}
+    dtype = dtype_for(vocab_size)
+    opened = {name: _open_split(folder, rows, fingerprint, dtype) for name, rows in listed.items()}
     return Prepared(
         folder, fingerprint, vocab_size, end_of_text, opened["train"], opened["validation"]
     )
 
 
-def _open_split(folder: Path, rows: Sequence[Shard], fingerprint: str) -> Split:
+def _open_split(folder: Path, rows: Sequence[Shard], fingerprint: str, dtype: np.dtype) -> Split:
     shards = []
     for row in rows:
         ids = open_ids(folder / row.file, fingerprint=fingerprint).ids
@@ -115,6 +116,11 @@ def _open_split(folder: Path, rows: Sequence[Shard], fingerprint: str) -> Split:
             raise DataError(
                 f"{folder / row.file}: holds {len(ids)} ids, the manifest says {row.ids}; "
                 "prepare the data again"
+            )
+        if ids.dtype != dtype:
+            raise DataError(
+                f"{folder / row.file}: holds ids of {ids.dtype.itemsize} bytes, the manifest's "
+                f"vocabulary needs {dtype.itemsize}; prepare the data again"
             )
         shards.append(ids)
     return Split(shards, sum(row.bytes for row in rows), sum(row.documents for row in rows))

@@ -19,6 +19,7 @@ from gptpy.data.dataset import Batch, Dataset
 from gptpy.data.ids import DataError
 from gptpy.distributed import World
 from gptpy.evaluate import Evaluation
+from gptpy.model import flops_per_token
 from gptpy.parallel import is_spread
 from gptpy.precision import peak_flops
 from gptpy.progress import Reporter, Silent
@@ -306,19 +307,6 @@ class Meter:
         self.seconds, self.tokens = state.seconds, state.tokens
         known = {} if self.peak is None else {"mfu": rate * self.flops / self.peak}
         return {"tokens_per_second": rate, **known}
-
-
-def flops_per_token(model: Any, context: int) -> float:
-    """Forward and backward: 6 for each weight that multiplies, and causal attention's products.
-
-    Embedding tables are looked up, not multiplied, but for a tied head. Attention: scores and
-    sums, 2 x 2 x 3 operations for each of `context / 2` keys on average.
-    """
-    c = model.config
-    weights = model.num_parameters(embeddings=False)
-    if c.tied_head:
-        weights += c.vocab_size * c.n_embd
-    return 6 * weights + 6 * c.n_layer * c.n_head * c.head_size * context
 
 
 def make_deterministic() -> None:
