@@ -214,6 +214,21 @@ def read_config(path: str | Path) -> RunConfig:
     return RunConfig.from_mapping(read_toml(run / "config.toml"))
 
 
+def clear_leftovers(run_dir: str | Path) -> None:
+    """Remove what a killed process left half-written; no process may be saving into `run_dir`.
+
+    A checkpoint that was just being replaced by another one of its step gets its name back.
+    """
+    folder = Path(run_dir) / "checkpoints"
+    for path in folder.glob(".step-*.old"):
+        target = folder / path.name.split(".")[1]
+        if not target.exists():
+            path.rename(target)
+    for pattern in (".step-*.old", ".step-*.tmp"):
+        for path in folder.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def prune(run_dir: str | Path, keep_last: int, keep: Sequence[int] = ()) -> None:
     """Remove all but the last `keep_last` checkpoints and those of the steps `keep`."""
     for step in steps(run_dir)[:-keep_last]:

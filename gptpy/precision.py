@@ -51,8 +51,8 @@ def cpu_multiplies_bfloat16() -> bool:
     return any(getattr(torch.cpu, probe, lambda: False)() for probe in probes)
 
 
-# On two cores the eager path needs 14 ms a step more than compiled code at 0.8 M parameters and
-# nothing more at 10 M, while compiling takes 20 to 50 s (benches/records/model.md).
+# On two cores the eager path needs 7 ms a step more than compiled code at 0.8 M parameters and
+# nothing more at 10 M, while compiling takes 10 to 35 s (benches/records/model.md).
 COMPILE_STEPS = 5000
 
 

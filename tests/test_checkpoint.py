@@ -35,6 +35,19 @@ def test_a_half_written_checkpoint_is_not_found(tmp_path):
     assert checkpoint.steps(tmp_path) == [1]
 
 
+def test_what_a_killed_process_left_is_cleared(tmp_path):
+    checkpoint.save(tmp_path, 1, tensors=TENSORS, state={})
+    replaced = checkpoint.save(tmp_path, 2, tensors=TENSORS, state={"tokens": 2})
+    folder = replaced.parent
+    replaced.rename(folder / ".step-2.99.old")  # killed between two renames
+    for name in (".step-2.99.tmp", ".step-3.99.tmp", ".step-3.shards.tmp", ".step-1.98.old"):
+        (folder / name).mkdir()
+        (folder / name / "model.safetensors").write_bytes(b"half")
+    checkpoint.clear_leftovers(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == ["step-1", "step-2"]
+    assert checkpoint.read_state(checkpoint.find(tmp_path))["tokens"] == 2
+
+
 def test_errors_name_what_is_missing(tmp_path):
     with pytest.raises(CheckpointError, match="no such run directory"):
         checkpoint.find(tmp_path / "nowhere")
