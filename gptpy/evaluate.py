@@ -34,6 +34,10 @@ class Evaluation:
     context: int
     stride: int
     seconds: float
+    accuracy: float | None = None
+    """Share of the scored tokens that were the likeliest; known for rows."""
+    exact: float | None = None
+    """Share of the rows that greedy generation gets right to the last token; known for pairs."""
 
     def metrics(self) -> dict[str, Any]:
         """As a row of `metrics.jsonl`; what is not known is left out."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
+from gptpy.config.data import DataConfig
+from gptpy.data.chat import Message, request_segments, segment_ids
 from gptpy.model.base import LanguageModel
 from gptpy.model.sampling import generate, sample, stream
+from gptpy.tokenizer import Tokenizer, is_lossless
 
-__all__ = ["TextTokenizer", "generate", "sample", "stream", "stream_text"]
+__all__ = ["TextTokenizer", "generate", "opening", "sample", "shown", "stream", "stream_text"]
 
 
 class TextTokenizer(Protocol):
@@ -20,6 +23,42 @@ class TextTokenizer(Protocol):
     def encode_ordinary(self, text: str) -> list[int]: ...
 
     def decode_bytes(self, tokens: Sequence[int]) -> bytes: ...
+
+
+def opening(
+    model: LanguageModel, tokenizer: Tokenizer, prompt: str, data: DataConfig, end: int | None
+) -> tuple[list[int], dict[str, Any]]:
+    """The ids that generation begins with, as training has shown them, and the model's inputs.
+
+    `data`: the run's. Trained on "lines", a text stands behind an end-of-text; on "chat", the
+    prompt is what the user says; on "pairs", what the encoder reads (computed once, here).
+    """
+    if data.form == "chat" and end is not None:
+        asked = request_segments([Message("user", prompt)], data.template)
+        return segment_ids(asked, tokenizer, end), {}
+    ids = list(tokenizer.encode_ordinary(prompt))
+    if data.form == "stream" or end is None:
+        return ids, {}
+    if data.form != "pairs":
+        return [end, *ids], {}
+    source = torch.tensor([[*ids, end]], dtype=torch.int64, device=model.device)
+    was_training = model.training
+    with torch.inference_mode():
+        memory = model.eval().encode(source)  # type: ignore[operator]
+    model.train(was_training)
+    return [end], {"memory": memory}
+
+
+def shown(tokenizer: Tokenizer, prompt: str, data: DataConfig) -> str:
+    """What stands before the continuation: nothing where the prompt is another's text.
+
+    A word-level tokenizer parts words by one space, whatever the prompt has.
+    """
+    if data.form in ("pairs", "chat"):
+        return ""
+    if is_lossless(tokenizer):
+        return prompt
+    return tokenizer.decode(tokenizer.encode_ordinary(prompt))
 
 
 def stream_text(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,14 @@ from gptpy import checkpoint
 from gptpy.config.errors import ConfigError
 from gptpy.config.run import RunConfig
 from gptpy.data.dataset import Dataset
-from gptpy.data.prepared import Prepared
+from gptpy.data.prepared import Prepared, open_prepared
+from gptpy.data.rows import reserve
 from gptpy.model import build_model
+from gptpy.model.lora import add_adapters, merge_adapters
 from gptpy.precision import choose_device, choose_dtype
 from gptpy.tokenizer import Tokenizer, end_of_text, open_tokenizer
+
+OWN_DATA, OWN_VALIDATION = "data", "validation"  # a run's own, made from `data.sources`
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,11 @@ class Loaded:
 
     @property
     def end_of_text(self) -> int | None:
-        """The id that ends documents."""
-        return end_of_text(self.tokenizer)
+        """The id that ends texts, the tokenizer's or one that the run has added."""
+        data = self.config.data
+        if data.form == "stream":
+            return end_of_text(self.tokenizer)
+        return reserve(self.tokenizer, self.config.model.architecture, data.form).end
 
 
 def open_run(
@@ -48,7 +55,11 @@ def open_run(
     where = choose_device(device)
     kind, _ = choose_dtype(where, dtype)
     model = build_model(config.model)
+    if config.lora is not None:
+        add_adapters(model, config.lora)
     checkpoint.restore(folder, model, averaged=True)
+    if config.lora is not None:
+        merge_adapters(model)
     model.to(where).eval()
     model.select_attention(dtype=kind)
     tokenizer = open_tokenizer(run)
@@ -58,6 +69,21 @@ def open_run(
             f"{config.model.vocab_size}: they do not belong together"
         )
     return Loaded(run, config, model, tokenizer, kind, checkpoint.read_state(folder)["step"])
+
+
+def open_splits(config: RunConfig, run_dir: Path) -> Prepared:
+    """The id shards that a run trains on and is scored by."""
+    data = config.data
+    if not data.train and not data.sources:
+        raise ConfigError("data.train must name a folder that `gptpy prepare` wrote")
+    # A run's own data moves with it
+    inside = run_dir / (OWN_DATA if data.sources else data.train)
+    own = (inside / "manifest.json").is_file()
+    prepared = open_prepared(inside if own or data.sources else Path(data.train))
+    if data.validation_sources:
+        held_out = open_prepared(run_dir / OWN_VALIDATION)
+        prepared = replace(prepared, validation=held_out.train)
+    return prepared
 
 
 def training_data(prepared: Prepared, config: RunConfig) -> Dataset:

@@ -10,8 +10,8 @@ from typing import Any
 
 from gptpy import atomic
 from gptpy.config.errors import ConfigError
-from gptpy.data.prepared import open_prepared
-from gptpy.loading import Loaded
+from gptpy.data.ids import DataError
+from gptpy.loading import Loaded, open_splits
 from gptpy.plot import plot_attention, plot_loss, plot_neighbours, plot_positions, plot_schedule
 from gptpy.train.metrics import read_metrics
 
@@ -50,9 +50,11 @@ def _shown_ids(loaded: Loaded, text: str | None) -> list[int]:
         if not ids:
             raise ConfigError("--text is empty: there is no token to show attention on")
         return ids
-    folder = loaded.folder / loaded.config.data.train
-    if (folder / "manifest.json").is_file():
-        ids = open_prepared(folder).validation.joined()[:limit]
+    if loaded.config.data.form == "stream":
+        try:
+            ids = open_splits(loaded.config, loaded.folder).validation.joined()[:limit]
+        except (ConfigError, DataError):
+            ids = []  # the run's data is elsewhere by now
         if len(ids):
             return [int(i) for i in ids]
     return loaded.tokenizer.encode_ordinary("The quick brown fox jumps over the lazy dog.")[:limit]

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from gptpy.config.errors import ConfigError
+from gptpy.symbols import is_symbol_file, read_symbols, train_characters, train_words
 
 END_OF_TEXT = "<|endoftext|>"
 FILE_NAME = "tokenizer.json"
 
 
 class Tokenizer(Protocol):
-    """What the package asks of a tokenizer; `bpe_rs.Encoding` has it."""
+    """What the package asks of a tokenizer; `bpe_rs.Encoding` and `SymbolTokenizer` have it."""
 
     name: str
 
@@ -81,6 +82,8 @@ def _from_file(path: Path) -> Tokenizer:
     import bpe_rs
 
     try:
+        if is_symbol_file(path):
+            return read_symbols(path)
         return cast(Tokenizer, cast(Any, bpe_rs.Encoding).from_file(path))
     except (OSError, ValueError) as error:
         text = str(error)
@@ -114,6 +117,24 @@ def train_tokenizer(
     return cast(Tokenizer, trained)
 
 
+def make_tokenizer(spec: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
+    """The tokenizer that `data.tokenizer` of a configuration means.
+
+    `characters`, `words:MERGES` and `bytes:SIZE` are trained on `texts()`; anything else is what
+    `open_tokenizer` understands. Raises `ConfigError`.
+    """
+    kind, _, number = spec.partition(":")
+    if kind == "characters" and not number:
+        return train_characters(texts())
+    if kind not in ("words", "bytes") or Path(spec).exists():
+        return open_tokenizer(spec)
+    if not number.isdecimal() or not int(number):
+        raise ConfigError(f"data.tokenizer {spec!r}: expected a number, as in {kind}:4000")
+    if kind == "words":
+        return train_words(texts(), int(number))
+    return train_tokenizer(texts(), int(number))
+
+
 def save_file(tokenizer: Tokenizer, path: Path) -> None:
     """Write a tokenizer file; the name's ending chooses the format."""
     cast(Any, tokenizer).save(path)
@@ -143,6 +164,11 @@ def encode_batch(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray
     """The ids of all texts in one array, and where each begins: `(ids, offsets (n + 1,))`."""
     ids, offsets = cast(Any, tokenizer).encode_batch_to_numpy(texts, disallowed_special=())
     return np.asarray(ids), np.asarray(offsets)
+
+
+def is_lossless(tokenizer: Tokenizer) -> bool:
+    """Whether decoding gives the text back; else bits per byte of the text mean nothing."""
+    return getattr(tokenizer, "lossless", True)
 
 
 def end_of_text(tokenizer: Tokenizer) -> int | None:

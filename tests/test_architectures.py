@@ -324,3 +324,12 @@ def test_flops_are_those_of_the_products():
             skipped = layers * 4 * width * (context - (context + 1) // 2)
         assert flops_per_token(model, 16, training=False) == pytest.approx(full - skipped, rel=0.01)
         assert flops_per_token(model, 16) == 3 * flops_per_token(model, 16, training=False)
+
+
+def test_scaled_embeddings():
+    plain, scaled = make(position="sinusoidal"), make(position="sinusoidal", scale_embedding=True)
+    with torch.no_grad():
+        plain.token_embedding.weight.copy_(scaled.token_embedding.weight * 32**0.5)
+    ids = some_ids()
+    # all but the tied head, which reads the table as it is
+    torch.testing.assert_close(plain.hidden_states(ids), scaled.hidden_states(ids))

@@ -16,6 +16,7 @@ PYTHON_ROOTS = {
 # Lower rooms know nothing of higher ones: a module may import only from rooms below its own.
 GPTPY_LEVELS = [
     {"config"},
+    {"symbols"},
     {
         "attention",
         "tokenizer",

@@ -20,6 +20,7 @@ VERBS = [
     ["tokenizer", "compare"],
     ["prepare"],
     ["train"],
+    ["finetune"],
     ["generate"],
     ["eval"],
     ["plot"],

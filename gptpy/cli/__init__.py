@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     from gptpy.cli import (
         evaluate,
         export,
+        finetune,
         generate,
         importing,
         info,
@@ -52,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         tokenizer,
         prepare,
         train,
+        finetune,
         generate,
         evaluate,
         plot,

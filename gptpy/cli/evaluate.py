@@ -41,41 +41,66 @@ def run(arguments: argparse.Namespace) -> int:
     from gptpy.loading import open_run
 
     loaded = open_run(arguments.run_dir, step=arguments.step, device=arguments.device)
-    ids, n_bytes, name = _data(arguments.data, loaded)
-    context = arguments.context or loaded.config.model.block_size
-    stride = arguments.stride or max(1, context // 4)
-    result = evaluate(
-        loaded.model, ids, n_bytes=n_bytes, context=context, stride=stride, dtype=loaded.dtype
-    )
+    c = loaded.config
+    rows = c.data.form != "stream" or c.model.architecture == "encoder"
+    if rows and (arguments.data or arguments.context or arguments.stride):
+        raise ConfigError(
+            "this run is scored on its own rows: leave out --data, --context and --stride"
+        )
+    if rows:
+        result, name = _score_rows(loaded), "its validation rows"
+    else:
+        ids, n_bytes, name = _data(arguments.data, loaded)
+        context = arguments.context or c.model.block_size
+        stride = arguments.stride or max(1, context // 4)
+        result = evaluate(
+            loaded.model, ids, n_bytes=n_bytes, context=context, stride=stride, dtype=loaded.dtype
+        )
     if arguments.json:
         print(json.dumps({"step": loaded.step, **result.metrics()}))
         return 0
-    rows = [
+    shown = [
         ("loss", f"{result.loss:.4f} nats per token"),
         ("perplexity", f"{result.perplexity:.3f} per token"),
-        ("bits per byte", f"{result.bits_per_byte:.4f}"),
-        ("scored", f"{result.tokens:,} tokens, {n_bytes:,} bytes, each once"),
-        ("context", f"{result.context} tokens, moved on by {result.stride}"),
-        ("checkpoint", f"step {loaded.step}"),
     ]
-    table(f"{arguments.run_dir} on {name}", rows)
+    if result.bits_per_byte is not None:
+        shown.append(("bits per byte", f"{result.bits_per_byte:.4f}"))
+    for label, share in (("tokens right", result.accuracy), ("rows exactly right", result.exact)):
+        if share is not None:
+            shown.append((label, f"{share:.2%}"))
+    size = "" if result.bytes is None else f", {result.bytes:,} bytes"
+    shown.append(("scored", f"{result.tokens:,} tokens{size}, each once"))
+    if not rows:
+        shown.append(("context", f"{result.context} tokens, moved on by {result.stride}"))
+    shown.append(("checkpoint", f"step {loaded.step}"))
+    table(f"{arguments.run_dir} on {name}", shown)
     return 0
 
 
-def _data(given: str | None, loaded: Any) -> tuple[Any, int, str]:
+def _score_rows(loaded: Any) -> Any:
+    """The score on what the run's own sources hold back."""
+    from gptpy.train.material import open_material
+
+    score = open_material(loaded.config, loaded.folder, fixed_vocabulary=True).score
+    if score is None:
+        raise ConfigError(f"{loaded.folder}: nothing was held back to validate (data.validation)")
+    return score(loaded.model, loaded.dtype)
+
+
+def _data(given: str | None, loaded: Any) -> tuple[Any, int | None, str]:
     """Ids, bytes and a name: of a text, of a prepared folder, or of the run's own data."""
     from gptpy.data.prepared import open_prepared
     from gptpy.data.text import read_text
-    from gptpy.tokenizer import encode_array
+    from gptpy.loading import open_splits
+    from gptpy.tokenizer import encode_array, is_lossless
 
+    lossless = is_lossless(loaded.tokenizer)
     if given is not None and not Path(given).is_dir():
         data = read_text(given)
-        return encode_array(loaded.tokenizer, data.decode("utf-8")), len(data), given
-    own = Path(loaded.config.data.train)
-    folder = Path(given) if given else loaded.folder / own
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: the run's data is not there: give --data")
-    prepared = open_prepared(folder)
+        ids = encode_array(loaded.tokenizer, data.decode("utf-8"))
+        return ids, len(data) if lossless else None, given
+    prepared = open_prepared(given) if given else open_splits(loaded.config, loaded.folder)
+    folder = prepared.folder
     if prepared.fingerprint != loaded.tokenizer.fingerprint:
         raise ConfigError(
             f"{folder} was written with tokenizer {prepared.fingerprint[:12]}, the run uses "
@@ -83,4 +108,5 @@ def _data(given: str | None, loaded: Any) -> tuple[Any, int, str]:
         )
     if prepared.validation.n_ids == 0:
         raise ConfigError(f"{folder}: holds no validation documents: give --data")
-    return prepared.validation.joined(), prepared.validation.bytes, f"{folder} (validation)"
+    n_bytes = prepared.validation.bytes if lossless else None
+    return prepared.validation.joined(), n_bytes, f"{folder} (validation)"

@@ -38,17 +38,30 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--dtype f16 is for --format gguf; the other formats keep fp32")
     if arguments.no_tokenizer and arguments.format == "onnx":
         raise ConfigError("--no-tokenizer: an ONNX file holds no tokenizer anyway")
+    from gptpy.data.chat import jinja_template
     from gptpy.export import export_gguf, export_huggingface, export_onnx
     from gptpy.loading import open_run
+    from gptpy.symbols import is_symbol_file
     from gptpy.tokenizer import FILE_NAME
 
     out = Path(arguments.out)
     loaded = open_run(arguments.run_dir, step=arguments.step, device="cpu")
     end = loaded.end_of_text
     file = None if arguments.no_tokenizer else loaded.folder / FILE_NAME
+    if file is not None and arguments.format != "onnx" and is_symbol_file(file):
+        raise ConfigError(
+            f"{file}: a {loaded.tokenizer.name} tokenizer has no form that other programs read: "
+            "give --no-tokenizer, or train with a byte-level one"
+        )
     if arguments.format == "hf":
-        pair = None if end is None else (loaded.tokenizer.decode([end]), end)
-        export_huggingface(loaded.model, out, tokenizer_file=file, end_of_text=pair)
+        known = end is not None and end < loaded.tokenizer.n_vocab
+        pair = (loaded.tokenizer.decode([end]), end) if end is not None and known else None
+        data, chat = loaded.config.data, None
+        if data.form == "chat" and pair is not None:
+            chat = jinja_template(data.template, pair[0])
+        export_huggingface(
+            loaded.model, out, tokenizer_file=file, end_of_text=pair, chat_template=chat
+        )
     elif arguments.format == "gguf":
         export_gguf(loaded.model, out, tokenizer_file=file, end_of_text=end, dtype=arguments.dtype)
     else:

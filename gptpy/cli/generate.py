@@ -40,13 +40,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Print prompt and continuation, as often as asked."""
     if arguments.tokens < 1 or arguments.samples < 1:
         raise ConfigError("--tokens and --samples must be at least 1")
-    from gptpy.generation import stream_text
+    from gptpy.generation import opening, shown, stream_text
     from gptpy.loading import open_run
 
     loaded = open_run(arguments.run_dir, step=arguments.step, device=arguments.device)
-    prompt: Any = arguments.prompt
+    prompt: str = arguments.prompt
+    if loaded.config.model.architecture == "encoder":
+        raise ConfigError(f"{arguments.run_dir}: an encoder does not generate")
     if not prompt and loaded.end_of_text is None:
         raise ConfigError("this tokenizer has no end-of-text token to start from: give -p TEXT")
+    data = loaded.config.data
+    ids, inputs = opening(loaded.model, loaded.tokenizer, prompt, data, loaded.end_of_text)
     for number in range(arguments.samples):
         if number:
             print("\n---")
@@ -54,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             pieces = stream_text(
                 loaded.model,
                 loaded.tokenizer,
-                prompt,
+                ids,
                 arguments.tokens,
                 stop=[text.replace("\\n", "\n") for text in arguments.stop],
                 eos_id=loaded.end_of_text,
@@ -63,8 +67,9 @@ def run(arguments: argparse.Namespace) -> int:
                 top_p=arguments.top_p,
                 min_p=arguments.min_p,
                 seed=None if arguments.seed is None else arguments.seed + number,
+                inputs=inputs,
             )
-            sys.stdout.write(prompt)
+            sys.stdout.write(shown(loaded.tokenizer, prompt, data))
             kept = []
             for piece in pieces:
                 kept.append(piece)

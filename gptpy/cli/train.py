@@ -12,6 +12,7 @@ from gptpy.config.errors import ConfigError
 EXAMPLE = """\
   gptpy train data/book --preset modern-10m -o runs/book --train.steps 2000
   gptpy train data/book --config recipe.toml -o runs/book --model.n_layer 8
+  gptpy train recipes/b-characters.toml -o runs/b
   gptpy train --resume -o runs/book
   torchrun --nproc-per-node 8 -m gptpy train data/book --preset gpt2 -o runs/book"""
 
@@ -21,7 +22,9 @@ def add(verbs: Any) -> None:
     parser = add_verb(
         verbs, "train", run, "train a model on a prepared data set", EXAMPLE, dotted=True
     )
-    parser.add_argument("data", nargs="?", metavar="DIR", help="what `gptpy prepare` wrote")
+    parser.add_argument(
+        "data", nargs="?", metavar="DIR", help="what `gptpy prepare` wrote, or a .toml"
+    )
     parser.add_argument("--preset", metavar="P", help="the model's shape: gpt2, modern-10m, ...")
     parser.add_argument("-o", "--output", required=True, metavar="RUN", help="run directory")
     parser.add_argument("--config", metavar="F.toml", help="a configuration file")
@@ -37,6 +40,10 @@ def add(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Configure, train, say what came out."""
     run_dir = Path(arguments.output)
+    if arguments.data and arguments.data.endswith(".toml") and Path(arguments.data).is_file():
+        if arguments.config:
+            raise ConfigError(f"two configuration files: {arguments.data} and {arguments.config}")
+        arguments.data, arguments.config = None, arguments.data
     exists = (run_dir / "config.toml").is_file()
     if arguments.resume and not exists:
         raise ConfigError(f"{run_dir}: there is no run to resume (no config.toml)")
@@ -46,12 +53,19 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "--resume takes the run's own configuration: leave out --preset, --config"
         )
-    from gptpy.cli.show import Live, table
+    from gptpy.cli.show import Live
     from gptpy.train.run import run_training
 
     mapping = _mapping(arguments, run_dir)
     with Live() as live:
         result, evaluation = run_training(mapping, run_dir, live, resume=arguments.resume)
+    return show_result("train", result, evaluation, run_dir)
+
+
+def show_result(title: str, result: Any, evaluation: Any, run_dir: Path) -> int:
+    """A table of what a training run came to, or how to go on with it; the exit code."""
+    from gptpy.cli.show import table
+
     if result is None:
         return 0  # another process of the run tells
     if result.stopped == "interrupted":
@@ -69,8 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
         rows.append(("perplexity", f"{evaluation.perplexity:.2f}"))
         if evaluation.bits_per_byte is not None:
             rows.append(("bits per byte", f"{evaluation.bits_per_byte:.4f}"))
+        for name, share in (("accuracy", evaluation.accuracy), ("exact", evaluation.exact)):
+            if share is not None:
+                rows.append((name, f"{share:.2%}"))
     rows.append(("everything", f"{run_dir}/"))
-    table("train", rows)
+    table(title, rows)
     return 0
 
 
@@ -88,8 +105,12 @@ def _mapping(arguments: argparse.Namespace, run_dir: Path) -> dict[str, Any]:
     if arguments.data:
         mapping = merged(mapping, {"data": {"train": str(Path(arguments.data).resolve())}})
     mapping = with_overrides(mapping, arguments.overrides)
-    if not mapping.get("data", {}).get("train"):
+    data = mapping.get("data", {})
+    if arguments.data:
+        data.pop("sources", None)  # a recipe on other data, with that data's tokenizer
+    if not data.get("train") and not data.get("sources"):
         raise ConfigError(
-            "no data: give DIR (what `gptpy prepare` wrote), or data.train in --config"
+            "no data: give DIR (what `gptpy prepare` wrote), or data.train or data.sources in "
+            "--config"
         )
     return mapping

@@ -71,6 +71,8 @@ class GPTConfig:
     """Standard deviation of embeddings and linear weights at birth."""
     init_embedding_std: float | None = None
     """Standard deviation of the token embedding; None: as `init_std`."""
+    scale_embedding: bool = False
+    """Token embeddings times sqrt(n_embd), as beside sinusoids of amplitude 1 (Vaswani et al.)."""
     init_residual: str = "scaled"
     """Layers that write to the residual stream: "scaled" (std / sqrt(2 n_layer), as GPT-2),
     "normal" or "zero" (every block starts as the identity)."""
@@ -184,7 +186,8 @@ def _check(c: GPTConfig) -> None:
         ("init_head", HEAD_INITS),
     ):
         _one_of(c, name, known)
-    for name in ("bias", "norm_affine", "qk_norm", "tied_head", "activation_checkpointing"):
+    switches = ("bias", "norm_affine", "qk_norm", "tied_head", "scale_embedding")
+    for name in (*switches, "activation_checkpointing"):
         if not isinstance(getattr(c, name), bool):
             raise ConfigError(f"{name}: expected true or false, got {getattr(c, name)!r}")
     for name in ("rope_theta", "norm_eps", "init_std"):

@@ -7,18 +7,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gptpy.config import files
+from gptpy.config.data import DataConfig
 from gptpy.config.errors import ConfigError
+from gptpy.config.lora import LoraConfig
 from gptpy.config.model import GPTConfig
-from gptpy.config.training import DataConfig, TrainConfig
+from gptpy.config.training import TrainConfig
 
 
 @dataclass
 class RunConfig:
-    """Model, training and data: what a run directory's `config.toml` holds."""
+    """Model, training and data: what a run directory's `config.toml` holds.
+
+    With `lora` only adapters are trained.
+    """
 
     model: GPTConfig = field(default_factory=GPTConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     data: DataConfig = field(default_factory=DataConfig)
+    lora: LoraConfig | None = None
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> RunConfig:

@@ -1,23 +1,11 @@
-"""Everything a training run can be told, but for the model: data, optimiser, schedule, budgets."""
+"""Everything a training run can be told, but for model and data: optimiser, schedule, budgets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-
-def _positive(owner: object, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        if value is not None and not value > 0:
-            raise ValueError(f"{name} must be greater than 0, got {value}")
-
-
-def _fraction(owner: object, *names: str) -> None:
-    for name in names:
-        value = getattr(owner, name)
-        if value is not None and not 0 <= value <= 1:
-            raise ValueError(f"{name} must lie in 0..1, got {value}")
+from gptpy.config.checks import fraction, positive
 
 
 @dataclass
@@ -45,8 +33,8 @@ class OptimConfig:
     grad_clip: float | None = 1.0
 
     def __post_init__(self) -> None:
-        _positive(self, "lr", "embedding_lr", "head_lr", "scalar_lr", "muon_lr", "eps")
-        _positive(self, "muon_steps", "grad_clip")
+        positive(self, "lr", "embedding_lr", "head_lr", "scalar_lr", "muon_lr", "eps")
+        positive(self, "muon_steps", "grad_clip")
         for name in ("beta1", "beta2", "muon_momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in 0..1 (1 excluded), got {getattr(self, name)}")
@@ -71,26 +59,9 @@ class ScheduleConfig:
     floor: float = 0.1
 
     def __post_init__(self) -> None:
-        _fraction(self, "decay_fraction", "floor")
+        fraction(self, "decay_fraction", "floor")
         if self.warmup_steps < 0:
             raise ValueError(f"warmup_steps must not be negative, got {self.warmup_steps}")
-
-
-@dataclass
-class DataConfig:
-    """Where the ids come from and how windows are cut from them.
-
-    `train` is a folder that `gptpy prepare` wrote. Every window has the model's `block_size` ids
-    (plus one target); with `min_length` each batch is as long as a number drawn from
-    `min_length..block_size`. `document_mask` keeps attention inside a document.
-    """
-
-    train: str = ""
-    min_length: int | None = None
-    document_mask: bool = False
-
-    def __post_init__(self) -> None:
-        _positive(self, "min_length")
 
 
 @dataclass
@@ -100,7 +71,9 @@ class TrainConfig:
     The run ends at whichever of `steps`, `tokens`, `epochs` and `seconds` is reached first, and
     the schedule follows the one that is furthest along, so that a slow machine also decays to the
     end. `batch_size` is in sequences and global: over all ranks and all accumulation steps;
-    `micro_batch_size` is what one rank takes through the model at once.
+    `micro_batch_size` is what one rank takes through the model at once. `eval_every` counts steps,
+    `eval_epochs` passes over the data; `patience` is how many evaluations may bring nothing.
+    `init` is a run directory whose weights to begin with.
     """
 
     steps: int | None = None
@@ -118,16 +91,20 @@ class TrainConfig:
     deterministic: bool = False
     log_every: int = 10
     eval_every: int | None = None
+    eval_epochs: float | None = None
     eval_stride: int | None = None
     sample_every: int | None = None
     sample_prompt: str = "\n"
     sample_tokens: int = 128
+    sample_temperature: float = 0.8
+    sample_top_k: int | None = 50
     save_every: int | None = None
     save_seconds: float | None = None
     keep_last: int = 2
     keep_best: bool = True
     patience: int | None = None
     ema_decay: float | None = None
+    init: str | None = None
     max_bad_steps: int = 5
     tensorboard: bool = False
     wandb: str | None = None
@@ -135,13 +112,22 @@ class TrainConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
-        _positive(self, "steps", "tokens", "epochs", "seconds", "batch_size", "micro_batch_size")
-        _positive(self, "log_every", "eval_every", "eval_stride", "sample_every", "sample_tokens")
-        _positive(self, "save_every", "save_seconds", "keep_last", "patience", "max_bad_steps")
+        positive(self, "steps", "tokens", "epochs", "seconds", "batch_size", "micro_batch_size")
+        positive(self, "log_every", "eval_every", "eval_stride", "sample_every", "sample_tokens")
+        positive(self, "save_every", "save_seconds", "keep_last", "patience", "max_bad_steps")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie between 0 and 1, got {self.ema_decay}")
-        if self.patience is not None and self.eval_every is None:
-            raise ValueError("patience (early stopping) needs eval_every: how often to evaluate")
+        positive(self, "eval_epochs", "sample_top_k")
+        if self.sample_temperature < 0:
+            raise ValueError(
+                f"sample_temperature must not be negative, got {self.sample_temperature}"
+            )
+        if self.eval_every is not None and self.eval_epochs is not None:
+            raise ValueError("eval_every and eval_epochs both say how often to evaluate: give one")
+        if self.patience is not None and self.eval_every is None and self.eval_epochs is None:
+            raise ValueError(
+                "patience (early stopping) needs eval_every or eval_epochs: how often to evaluate"
+            )
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
             raise ValueError(
                 f"batch_size must be a multiple of micro_batch_size, got {self.batch_size} and "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,6 +23,10 @@ class Batch:
     targets: torch.Tensor
     documents: torch.Tensor | None = None
     """(B, T) int64: number of the document in its row, when attention must stay inside."""
+    extra: dict[str, torch.Tensor] = field(default_factory=dict)
+    """What else the model is given by name: padding masks, an encoder's source."""
+    real: int | None = None
+    """How many ids are no padding; None: all."""
 
     @property
     def tokens(self) -> int:
@@ -29,19 +34,37 @@ class Batch:
         return int((self.targets != IGNORE).sum())
 
     def masks(self) -> dict[str, torch.Tensor]:
-        """What the model must be told beside ids: offsets of the documents in all rows together."""
+        """What the model must be told beside ids; offsets of the documents in all rows together."""
         if self.documents is None:
-            return {}
+            return self.extra
         begins = torch.ones_like(self.documents, dtype=torch.bool)
         begins[:, 1:] = self.documents[:, 1:] != self.documents[:, :-1]
         offsets = begins.flatten().nonzero()[:, 0]
         end = torch.tensor([begins.numel()], device=offsets.device)
-        return {"cu_seqlens": torch.cat((offsets, end)).to(torch.int32)}
+        return {**self.extra, "cu_seqlens": torch.cat((offsets, end)).to(torch.int32)}
 
     def to(self, device: torch.device) -> Batch:
         """The batch on `device`."""
         documents = None if self.documents is None else self.documents.to(device)
-        return Batch(self.inputs.to(device), self.targets.to(device), documents)
+        extra = {name: tensor.to(device) for name, tensor in self.extra.items()}
+        moved = replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device))
+        return replace(moved, documents=documents, extra=extra)
+
+
+class Samples(Protocol):
+    """What `Trainer` asks of its data: batches of numbered samples, `n_windows` an epoch."""
+
+    block_size: int
+    seed: int
+    n_windows: int
+
+    def __len__(self) -> int:
+        """How many ids there are."""
+        ...
+
+    def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
+        """The samples of these numbers as one batch."""
+        ...
 
 
 class Dataset:

@@ -172,7 +172,7 @@ def _split_batches(
     batch: dict[str, list[str]] = {split: [] for split in SPLITS}
     size = 0
     for text in _chain(first, second, found):
-        validates = _share(text, options.seed) < options.validation
+        validates = share(text, options.seed) < options.validation
         batch["validation" if validates else "train"].append(text)
         size += len(text)
         if size >= BATCH_BYTES:
@@ -188,7 +188,19 @@ def _chain(first: str, second: str | None, rest: Iterator[str]) -> Iterator[str]
     yield from rest
 
 
-def _share(text: str, seed: int) -> float:
+def split_texts(
+    sources: Sequence[str], options: PrepareOptions, splits: Sequence[str] = SPLITS
+) -> Iterator[str]:
+    """The documents of `sources` that `prepare` puts into `splits`."""
+    slices = list_slices(sources, options.slice_bytes, separator=options.separator)
+    for piece in slices:
+        found = documents(piece, field=options.field, separator=options.separator)
+        for batch in _split_batches(found, options, len(slices) == 1):
+            for split in splits:
+                yield from batch[split]
+
+
+def share(text: str, seed: int) -> float:
     """A number in 0..1 that depends on the text and the seed only."""
     digest = hashlib.blake2b(
         text.encode("utf-8"), digest_size=8, key=seed.to_bytes(8, "little", signed=True)

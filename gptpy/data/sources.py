@@ -183,6 +183,13 @@ def _text(piece: Slice, separator: str | None) -> Iterator[str]:
 
 
 def _jsonl(piece: Slice, field: str) -> Iterator[str]:
+    return (_field(row, field, where) for row, where in json_rows(piece))
+
+
+def json_rows(piece: Slice) -> Iterator[tuple[Any, str]]:
+    """Each line of a slice of JSON lines, decoded, with the place to name in an error."""
+    if piece.kind != "jsonl":
+        raise DataError(f"{piece.path}: expected lines of JSON (.jsonl, also .gz or .zst)")
     for offset, line in _pieces(piece, b"\n"):
         if not line.strip():
             continue
@@ -191,7 +198,7 @@ def _jsonl(piece: Slice, field: str) -> Iterator[str]:
             row = json.loads(line)
         except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"{where}: not a line of JSON: {error}") from None
-        yield _field(row, field, where)
+        yield row, where
 
 
 def _field(row: Any, field: str, where: str) -> str:

@@ -23,6 +23,7 @@ def family(config: GPTConfig) -> str:
     _need(c.architecture == "decoder", f"architecture = {c.architecture!r}", "a decoder")
     _need(c.attention_softcap is None, "attention_softcap", "no soft cap")
     _need(c.logit_softcap is None, "logit_softcap", "no soft cap")
+    _need(not c.scale_embedding, "scale_embedding", "plain embeddings")
     if c.position == "learned":
         _need(c.norm == "layernorm", f"norm = {c.norm!r} with learned positions", "layernorm")
         _need(c.activation in GPT2_ACTIVATIONS, f"activation = {c.activation!r}", "gelu_tanh")

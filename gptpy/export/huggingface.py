@@ -25,11 +25,13 @@ def export_huggingface(
     *,
     tokenizer_file: str | Path | None = None,
     end_of_text: tuple[str, int] | None = None,
+    chat_template: str | None = None,
 ) -> Path:
     """Writes `config.json`, `model.safetensors` and, from a `tokenizer.json`, the tokenizer.
 
     The logits of `AutoModelForCausalLM.from_pretrained(folder)` are the model's own. Needs no
-    `transformers`. `end_of_text`: its text and id. Raises `ExportError` when no class of
+    `transformers`. `end_of_text`: its text and id. `chat_template`: Jinja, as `transformers` takes
+    it. Raises `ExportError` when no class of
     `transformers` computes what this model does, before anything is written.
     """
     kind = family(model.config)
@@ -52,6 +54,8 @@ def export_huggingface(
             }
             if end_of_text is not None:
                 about |= {"bos_token": end_of_text[0], "eos_token": end_of_text[0]}
+            if chat_template is not None:
+                about["chat_template"] = chat_template
             _write_json(temporary / "tokenizer_config.json", about)
     return target
 

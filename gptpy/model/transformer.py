@@ -102,6 +102,8 @@ class Transformer(LanguageModel):
     def embed(self, ids: Tensor, positions: slice, context: Context) -> Tensor:
         """`(B, T, n_embd)`: tokens, with positions where they are added; else into `context`."""
         x = self.token_embedding(ids)
+        if self.config.scale_embedding:
+            x = x * self.config.n_embd**0.5
         if self.position_embedding is not None:
             return x + self.position_embedding.weight[positions]
         if self.tables is not None:

@@ -11,20 +11,19 @@ import torch
 
 from gptpy import atomic
 from gptpy.config.errors import ConfigError
-from gptpy.config.files import merged
 from gptpy.config.run import RunConfig
-from gptpy.data.ids import DataError
-from gptpy.data.prepared import Prepared, open_prepared
 from gptpy.distributed import join_world, leave_world
-from gptpy.evaluate import Evaluation, evaluate
-from gptpy.generation import stream_text
-from gptpy.loading import training_data
+from gptpy.evaluate import Evaluation
+from gptpy.generation import opening, shown, stream_text
+from gptpy.loading import open_run
 from gptpy.model import build_model
 from gptpy.model.fused import applicable
+from gptpy.model.lora import add_adapters
 from gptpy.precision import choose_device, choose_dtype
 from gptpy.progress import Reporter
-from gptpy.tokenizer import Tokenizer, end_of_text, open_tokenizer, save_tokenizer
+from gptpy.tokenizer import Tokenizer, save_tokenizer
 from gptpy.train import Trainer, TrainResult
+from gptpy.train.material import gather, open_material
 from gptpy.train.trainer import make_deterministic
 
 
@@ -35,17 +34,19 @@ def run_training(
 
     Returns the result and the last evaluation; (None, None) on all but the main process of several.
     """
-    prepared = open_prepared(_data_folder(mapping, run_dir))
-    config = _configure(mapping, prepared)
-    tokenizer = open_tokenizer(prepared.folder)
-    if tokenizer.fingerprint != prepared.fingerprint:
-        raise DataError(
-            f"{prepared.folder}: its shards were written with tokenizer "
-            f"{prepared.fingerprint[:12]}, the tokenizer.json beside them is "
-            f"{tokenizer.fingerprint[:12]}: prepare the data again"
-        )
+    config, fixed_vocabulary = _configure(mapping)
     world = join_world(config.train.device)
     try:
+        if world.is_main:
+            gather(config, run_dir, reporter.on_message)
+        world.barrier()
+        material = open_material(
+            config,
+            run_dir,
+            fixed_vocabulary=fixed_vocabulary,
+            say=reporter.on_message if world.is_main else lambda text: None,
+        )
+        config, tokenizer, score = material.config, material.tokenizer, material.score
         device = choose_device(config.train.device)
         if device.type == "cuda" and world.size > 1:
             device = torch.device("cuda", world.local_rank)
@@ -53,7 +54,15 @@ def run_training(
         if config.train.deterministic:
             make_deterministic()
         torch.manual_seed(config.train.seed)
-        model = build_model(config.model).to(device)
+        model = build_model(config.model)
+        if config.train.init and not resume:
+            begin_with(model, config.train.init)
+        if config.lora is not None:
+            names = add_adapters(model, config.lora)
+            trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+            if world.is_main:
+                reporter.on_message(f"adapters on {len(names)} layers: {trained:,} parameters")
+        model.to(device)
         name, reason = model.select_attention(dtype=dtype)
         fused = applicable(config.model) if config.train.fused_kernels == "on" else None
         fusions, why = model.select_fusions(fused, dtype=dtype)
@@ -65,18 +74,13 @@ def run_training(
             atomic.write_text(run_dir / "config.toml", config.to_toml())
             save_tokenizer(tokenizer, run_dir)
 
-        def score(model: Any) -> Evaluation:
-            split = prepared.validation
-            stride = config.train.eval_stride
-            return evaluate(model, split.joined(), n_bytes=split.bytes, stride=stride, dtype=dtype)
-
         trainer = Trainer(
             model,
-            training_data(prepared, config),
+            material.dataset,
             config.train,
             run_dir=run_dir,
-            evaluate=score if prepared.validation.n_ids else None,
-            sample=_sampler(tokenizer, config),
+            evaluate=None if score is None else lambda model: score(model, dtype),
+            sample=_sampler(tokenizer, config, material.end),
             reporter=reporter,
             world=world,
             resume=resume,
@@ -91,42 +95,60 @@ def run_training(
         leave_world()
 
 
-def _data_folder(mapping: Mapping[str, Any], run_dir: Path) -> Path:
-    """`data.train`, which may be relative to the run directory (a quickstart's own data)."""
-    data = mapping.get("data")
-    given = data.get("train") if isinstance(data, Mapping) else None
-    if not isinstance(given, str) or not given:
-        raise ConfigError("data.train must name a folder that `gptpy prepare` wrote")
-    inside = run_dir / given
-    return inside if (inside / "manifest.json").is_file() else Path(given)
+@torch.no_grad()
+def begin_with(model: Any, run: str | Path) -> None:
+    """Copy the weights of a run into `model`, in place.
+
+    A vocabulary may have grown: new rows of embedding and head begin as the mean of the others.
+    Raises `ConfigError` where anything else differs.
+    """
+    base = open_run(run, device="cpu", dtype="float32").model.state_dict()
+    own = model.state_dict()
+    if base.keys() != own.keys():
+        differ = sorted(base.keys() ^ own.keys())[:3]
+        raise ConfigError(f"{run}: is another kind of model: only one of the two has {differ}")
+    for name, tensor in own.items():
+        weight = base[name]
+        rows = len(tensor) - len(weight) if tensor.ndim == 2 else 0
+        if rows > 0 and name in ("token_embedding.weight", "head.weight"):
+            weight = torch.cat((weight, weight.mean(0, keepdim=True).expand(rows, -1)))
+        if weight.shape != tensor.shape:
+            raise ConfigError(
+                f"{run}: {name} has shape {tuple(weight.shape)}, this configuration wants "
+                f"{tuple(tensor.shape)}: take the run's [model]"
+            )
+        tensor.copy_(weight)
 
 
-def _configure(mapping: Mapping[str, Any], prepared: Prepared) -> RunConfig:
-    """The vocabulary follows the data, unless the configuration says otherwise."""
-    model = mapping.get("model", {})
-    if isinstance(model, Mapping) and "vocab_size" not in model:
-        mapping = merged(mapping, {"model": {"vocab_size": prepared.vocab_size}})
+def _configure(mapping: Mapping[str, Any]) -> tuple[RunConfig, bool]:
+    """The configuration, and whether it fixes the vocabulary that else follows the data."""
     config = RunConfig.from_mapping(mapping)
     if not config.train.has_end:
         raise ConfigError("nothing ends this run: give --train.steps N, or tokens, epochs, seconds")
-    return config
+    if config.train.sample_every and config.model.architecture == "encoder":
+        raise ConfigError("train.sample_every: an encoder does not generate, leave it out")
+    model = mapping.get("model", {})
+    return config, isinstance(model, Mapping) and "vocab_size" in model
 
 
-def _sampler(tokenizer: Tokenizer, config: RunConfig) -> Any:
+def _sampler(tokenizer: Tokenizer, config: RunConfig, end: int | None) -> Any:
     train = config.train
 
     def sample(model: Any) -> str:
+        ids, inputs = opening(model, tokenizer, train.sample_prompt, config.data, end)
         pieces = stream_text(
             model,
             tokenizer,
-            train.sample_prompt,
+            ids,
             train.sample_tokens,
-            temperature=0.8,
-            top_k=50,
+            temperature=train.sample_temperature,
+            top_k=train.sample_top_k,
             seed=train.seed,
-            eos_id=end_of_text(tokenizer),
+            eos_id=end,
+            inputs=inputs,
         )
-        return train.sample_prompt + "".join(pieces)
+        start = shown(tokenizer, train.sample_prompt, config.data)
+        return (start or f"{train.sample_prompt} -> ") + "".join(pieces)
 
     return sample
 
@@ -144,6 +166,7 @@ def _summarise(
         "stopped": result.stopped,
     }
     if evaluation is not None:
-        summary.update(evaluation.metrics())
-        summary["seconds"] = round(result.seconds, 1)
+        scored = evaluation.metrics()
+        summary["val_tokens"] = scored.pop("tokens")
+        summary.update({**scored, "seconds": round(result.seconds, 1)})
     atomic.write_text(run_dir / "summary.json", json.dumps(summary, indent=1) + "\n")

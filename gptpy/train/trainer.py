@@ -15,7 +15,7 @@ import torch
 from gptpy import checkpoint
 from gptpy.config.errors import ConfigError
 from gptpy.config.training import TrainConfig
-from gptpy.data.dataset import Batch, Dataset
+from gptpy.data.dataset import Batch, Samples
 from gptpy.data.ids import DataError
 from gptpy.distributed import World
 from gptpy.evaluate import Evaluation
@@ -41,7 +41,7 @@ class Trainer:
     def __init__(
         self,
         model: Any,
-        data: Dataset,
+        data: Samples,
         config: TrainConfig,
         *,
         run_dir: str | Path | None = None,
@@ -129,7 +129,7 @@ class Trainer:
                 state.seconds = time.perf_counter() - begin
                 if self._due(self.config.log_every) or state.step == 1 or self._progress() >= 1:
                     self._report(log, update, meter)
-                if self.evaluate and self._due(self.config.eval_every):
+                if self.evaluate and self._due_evaluation():
                     self._evaluate(log)
                 if self.sample and self._due(self.config.sample_every):
                     self._sample()
@@ -158,6 +158,20 @@ class Trainer:
     def _due(self, every: int | None) -> bool:
         return every is not None and self.state.step % every == 0
 
+    def _due_evaluation(self) -> bool:
+        """By steps, or when the last step completed another `eval_epochs` passes over the data."""
+        if self.config.eval_epochs is None:
+            return self._due(self.config.eval_every)
+        every = self.config.eval_epochs * self.data.n_windows
+        samples = self.state.samples
+        return int(samples / every) > int((samples - self.config.batch_size) / every)
+
+    def _count(self, batches: list[Batch]) -> int:
+        """Ids that all processes take in at this step, padding left out."""
+        if batches[0].real is None:
+            return self.config.batch_size * batches[0].inputs.shape[1]
+        return int(self.world.sum(sum(batch.real or 0 for batch in batches), self.device))
+
     def _progress(self) -> float:
         """How far the run is along, by whichever budget is furthest; the same on every process."""
         by_steps = self.state.step / self.total_steps if self.total_steps else 0.0
@@ -173,7 +187,7 @@ class Trainer:
         update = self.update(batches, state.step, progress)
         state.step += 1
         state.samples += c.batch_size
-        state.tokens += c.batch_size * batches[0].inputs.shape[1]
+        state.tokens += self._count(batches)
         if update.applied:
             state.bad_steps = 0
             if self.average is not None:
@@ -223,7 +237,8 @@ class Trainer:
             result = self.evaluate(self.model)
         self.model.train()
         if log:
-            row = {"step": state.step, **result.metrics()}
+            epoch = state.samples / self.data.n_windows
+            row = {"step": state.step, "epoch": round(epoch, 3), **result.metrics()}
             log.write("eval", row)
             self.reporter.on_eval(row)
         if state.best_loss is None or result.loss < state.best_loss:

@@ -1,0 +1,120 @@
+"""`gptpy finetune`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from gptpy.cli.options import add_verb
+from gptpy.config.errors import ConfigError
+
+EXAMPLE = """\
+  gptpy finetune runs/gpt2 instructions.jsonl -o runs/assistant
+  gptpy finetune runs/gpt2 instructions.jsonl -o runs/assistant --lora 8 --train.epochs 2
+  gptpy generate runs/assistant -p "Name three colours."
+  gptpy train --resume -o runs/assistant"""
+
+# What a file or an option does not say; full tuning and adapters want other rates.
+DEFAULTS: dict[str, Any] = {
+    "epochs": 3,
+    "batch_size": 16,
+    "eval_epochs": 1,
+    "compile": "off",  # every batch has another length
+    "optim": {"beta2": 0.95, "weight_decay": 0.0},
+    "schedule": {"kind": "linear", "warmup_steps": 10, "floor": 0.0},
+}
+FULL_RATE, LORA_RATE = 5e-5, 1e-3
+
+
+def add(verbs: Any) -> None:
+    """Announce the verb."""
+    parser = add_verb(
+        verbs, "finetune", run, "teach a trained model to follow instructions", EXAMPLE, dotted=True
+    )
+    parser.add_argument("base", metavar="BASE", help="a run directory (`gptpy import` makes one)")
+    parser.add_argument(
+        "data",
+        nargs="*",
+        metavar="F.jsonl",
+        help="lines with messages, prompt and response, or instruction and output",
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="RUN", help="new run directory")
+    parser.add_argument("--config", metavar="F.toml", help="a configuration file")
+    parser.add_argument(
+        "--lora", type=int, metavar="RANK", help="train adapters of this rank, not all weights"
+    )
+    parser.add_argument(
+        "--section.key",
+        dest="_",
+        metavar="VALUE",
+        help="any key of config.toml, as --train.epochs 2 --lora.alpha 32 --data.validation 0.05",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Configure from the base run, train, say what came out."""
+    run_dir = Path(arguments.output)
+    if (run_dir / "config.toml").is_file():
+        raise ConfigError(
+            f"{run_dir} holds a run: `gptpy train --resume -o {run_dir}` goes on with it, or take "
+            "another -o"
+        )
+    from gptpy.cli.show import Live
+    from gptpy.cli.train import show_result
+    from gptpy.train.run import run_training
+
+    mapping = _mapping(arguments)
+    with Live() as live:
+        result, evaluation = run_training(mapping, run_dir, live)
+    return show_result("finetune", result, evaluation, run_dir)
+
+
+def _mapping(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The base's model and tokenizer, defaults, configuration file and overrides, in this order."""
+    from gptpy import checkpoint
+    from gptpy.config.files import merged, read_toml, to_mapping
+    from gptpy.config.run import with_overrides
+    from gptpy.data.rows import reserve
+    from gptpy.tokenizer import open_tokenizer
+
+    folder = checkpoint.find(arguments.base)
+    base = checkpoint.read_config(folder)
+    home = checkpoint.run_of(folder)
+    if base.model.architecture != "decoder":
+        raise ConfigError(f"{arguments.base}: is no decoder: only those follow instructions")
+    size = reserve(open_tokenizer(home), "decoder", "chat").vocab_size
+    mapping = {
+        "model": {
+            **to_mapping(base.model),
+            "vocab_size": max(base.model.vocab_size, size),
+        },
+        "data": {
+            "form": "chat",
+            "tokenizer": str(home),
+            # what a fine-tuned base was taught goes on
+            "template": to_mapping(base.data.template),
+        },
+        "train": {**DEFAULTS, "init": str(folder.resolve())},
+    }
+    given = read_toml(arguments.config) if arguments.config else {}
+    if arguments.data:
+        given = merged(
+            given, {"data": {"sources": [str(Path(f).resolve()) for f in arguments.data]}}
+        )
+    if arguments.lora is not None:
+        given = merged(given, {"lora": {"rank": arguments.lora}})
+    if "lora" in given and size > base.model.vocab_size:
+        # The base has no token that ends a reply
+        given["lora"] = {"embeddings": True, **given["lora"]}
+    given = with_overrides(given, arguments.overrides)
+    if not given.get("data", {}).get("sources"):
+        raise ConfigError("no instructions: give F.jsonl, or data.sources in --config")
+    train = given.get("train", {})
+    if any(key in train for key in ("steps", "tokens", "seconds")):
+        mapping["train"].pop("epochs")
+    if "eval_every" in train:
+        mapping["train"].pop("eval_epochs")
+    rate = LORA_RATE if "lora" in given else FULL_RATE
+    mapping = merged(mapping, {"train": {"optim": {"lr": rate}}})
+    return merged(mapping, given)

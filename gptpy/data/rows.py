@@ -1,0 +1,172 @@
+"""Texts as padded rows: a document, a pair of texts or a conversation each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from gptpy.data.dataset import IGNORE, Batch
+from gptpy.data.ids import DataError
+from gptpy.data.permutation import permute
+from gptpy.tokenizer import Tokenizer, end_of_text
+
+PAD_TO = 16  # row lengths are multiples of this, so that few shapes come up
+
+
+@dataclass(frozen=True)
+class Row:
+    """`inputs`, `targets`: (T,) int64, targets -100 where nothing is scored; `source`: (S,)."""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    source: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """Ids with a meaning of their own: `end` closes a text and begins a row, `mask` hides a token.
+
+    Those that the tokenizer lacks come after its vocabulary; `vocab_size` counts them.
+    """
+
+    end: int
+    mask: int
+    vocab_size: int
+
+
+def reserve(tokenizer: Tokenizer, architecture: str, form: str) -> Reserved:
+    """The reserved ids of a run on rows, or of an encoder."""
+    size = tokenizer.n_vocab
+    end = end_of_text(tokenizer)
+    if end is None:
+        end = size
+        size += form != "stream"
+    return Reserved(end, size, size + (architecture == "encoder"))
+
+
+class Rows:
+    """Rows in a random order that any process can compute, padded batch by batch.
+
+    The contract of `Dataset`: sample `i` of a run is row `permute(i mod n)` of epoch `i div n`.
+    With `key_padding` batches carry the mask that an encoder needs; under a causal mask padding on
+    the right is out of sight anyway.
+    """
+
+    def __init__(
+        self, rows: Sequence[Row], block_size: int, *, seed: int = 0, key_padding: bool = False
+    ) -> None:
+        self.rows = list(rows)
+        self.block_size = block_size
+        self.seed = seed
+        self.key_padding = key_padding
+        self.n_windows = len(self.rows)
+        if not self.rows:
+            raise DataError("there is no row to train on: the sources hold no text")
+        for number, row in enumerate(self.rows):
+            longest = max(len(row.inputs), 0 if row.source is None else len(row.source))
+            if longest > block_size:
+                raise DataError(
+                    f"row {number} has {longest} tokens, model.block_size is {block_size}: raise "
+                    "it, or leave the row out"
+                )
+
+    def __len__(self) -> int:
+        """How many ids all rows hold."""
+        return sum(len(row.inputs) for row in self.rows)
+
+    def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
+        """The rows of these sample numbers; `length_key` belongs to windows and is left aside."""
+        return self.stack([self.rows[i] for i in self.places(samples)])
+
+    def places(self, samples: np.ndarray) -> list[int]:
+        """Which rows an int64 array of sample numbers means."""
+        epochs, places = np.divmod(np.asarray(samples, dtype=np.int64), self.n_windows)
+        found = [
+            int(permute(np.array([place]), self.n_windows, self.seed, int(epoch))[0])
+            for epoch, place in zip(epochs, places, strict=True)
+        ]
+        return found
+
+    def stack(self, rows: Sequence[Row]) -> Batch:
+        """Rows of different lengths as one batch, padded on the right."""
+        inputs, real = _pad([row.inputs for row in rows], 0)
+        targets, _ = _pad([row.targets for row in rows], IGNORE)
+        extra = {"key_padding_mask": real} if self.key_padding else {}
+        if rows[0].source is not None:
+            source, mask = _pad([row.source for row in rows if row.source is not None], 0)
+            extra |= {"source": source, "source_padding_mask": mask}
+        return Batch(inputs, targets, extra=extra, real=int(real.sum()))
+
+
+def _pad(rows: Sequence[np.ndarray], value: int) -> tuple[torch.Tensor, torch.Tensor]:
+    longest = max(len(row) for row in rows)
+    shape = (len(rows), -(-longest // PAD_TO) * PAD_TO)
+    padded, real = np.full(shape, value, dtype=np.int64), np.zeros(shape, dtype=bool)
+    for place, row in enumerate(rows):
+        padded[place, : len(row)] = row
+        real[place, : len(row)] = True
+    return torch.from_numpy(padded), torch.from_numpy(real)
+
+
+def line_rows(
+    texts: Iterable[str],
+    tokenizer: Tokenizer,
+    block_size: int,
+    *,
+    end: int,
+    stride: int | None = None,
+    causal: bool = True,
+) -> Iterator[Row]:
+    """A row of each text, in sliding windows where it is longer than `block_size`.
+
+    Causal rows begin and end with `end`; each target is scored in one window only, with at least
+    `block_size - stride` tokens before it except at the beginning. Others have their own ids as
+    targets, to be masked.
+    """
+    for text in texts:
+        ids = np.asarray(tokenizer.encode_ordinary(text), dtype=np.int64)
+        if not len(ids):
+            continue
+        if causal:
+            ids = np.concatenate(([end], ids, [end]))
+            yield from windows_of(ids[:-1], ids[1:], block_size, stride)
+        else:
+            yield from windows_of(ids, ids, block_size, stride)
+
+
+def windows_of(
+    inputs: np.ndarray, targets: np.ndarray, block_size: int, stride: int | None = None
+) -> Iterator[Row]:
+    """Windows of `block_size` that move by `stride`; a target is scored the first time it comes."""
+    stride = min(stride or block_size, block_size)
+    seen = 0
+    for start in range(0, len(inputs), stride):
+        stop = min(start + block_size, len(inputs))
+        scored = targets[start:stop].copy()
+        scored[: seen - start] = IGNORE
+        yield Row(inputs[start:stop], scored)
+        seen = stop
+        if stop == len(inputs):
+            return
+
+
+def pair_rows(pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, *, end: int) -> Iterator[Row]:
+    """For an encoder-decoder: the source closed by `end`, the target begun and closed by it."""
+    for source, target in pairs:
+        said = np.asarray([end, *tokenizer.encode_ordinary(target), end], dtype=np.int64)
+        read = np.asarray([*tokenizer.encode_ordinary(source), end], dtype=np.int64)
+        yield Row(said[:-1], said[1:], read)
+
+
+def pair_of(row: Any, where: str) -> tuple[str, str]:
+    """`source` and `target` of a decoded line of JSON; `DataError` where it is no pair."""
+    if isinstance(row, dict):
+        source, target = row.get("source"), row.get("target")
+        if isinstance(source, str) and isinstance(target, str):
+            return source, target
+    keys = f"keys {sorted(row)}" if isinstance(row, dict) else type(row).__name__
+    raise DataError(f"{where}: expected texts under 'source' and 'target', found {keys}")

@@ -1,0 +1,79 @@
+"""LoRA: adapters that are trained instead of the weights beside them, and merged for use."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gptpy.config.lora import LoraConfig
+
+
+class LoraLinear(nn.Linear):
+    """`linear(x) + alpha / rank * B A dropout(x)`; `(..., in)` to `(..., out)`.
+
+    Keeps the names `weight` and `bias` (frozen); `lora_a: (rank, in)` is random, `lora_b:
+    (out, rank)` zero, so that training begins at the model as it was.
+    """
+
+    def __init__(self, linear: nn.Linear, config: LoraConfig) -> None:
+        bias = linear.bias is not None
+        super().__init__(linear.in_features, linear.out_features, bias=bias, device="meta")
+        self.weight, self.bias = linear.weight, linear.bias
+        self.scale = config.alpha / config.rank
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
+        like = linear.weight
+        self.lora_a = nn.Parameter(like.new_empty(config.rank, linear.in_features))
+        self.lora_b = nn.Parameter(like.new_zeros(linear.out_features, config.rank))
+        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))  # as nn.Linear's own weights
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = F.linear(self.dropout(x), self.lora_a)
+        return super().forward(x) + F.linear(low, self.lora_b) * self.scale
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """A plain layer that computes the same, the adapter added to its weight."""
+        bias = self.bias is not None
+        plain = nn.Linear(self.in_features, self.out_features, bias=bias, device="meta")
+        low_rank = self.lora_b.float() @ self.lora_a.float() * self.scale
+        plain.weight = nn.Parameter((self.weight.float() + low_rank).to(self.weight.dtype))
+        if bias:
+            plain.bias = nn.Parameter(self.bias)
+        return plain
+
+
+def add_adapters(model: nn.Module, config: LoraConfig) -> list[str]:
+    """Freeze `model` and put adapters beside the layers that `config` names; returns their names.
+
+    Raises `ValueError` when the model has none of them.
+    """
+    for name, parameter in model.named_parameters():
+        table = name in ("token_embedding.weight", "head.weight")
+        parameter.requires_grad_(table and config.embeddings)
+    chosen = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and "." in name and name.split(".")[-1] in config.targets
+    ]
+    if not chosen:
+        raise ValueError(f"this model has none of the layers {', '.join(config.targets)}")
+    for name, linear in chosen:
+        _replace(model, name, LoraLinear(linear, config))
+    return [name for name, _ in chosen]
+
+
+def merge_adapters(model: nn.Module) -> None:
+    """Turn every adapted layer into a plain one, in place; every parameter can be trained again."""
+    adapted = [(name, m) for name, m in model.named_modules() if isinstance(m, LoraLinear)]
+    for name, module in adapted:
+        _replace(model, name, module.merged())
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, child = name.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)

@@ -1,0 +1,144 @@
+"""Word-level and character tokenizers behind the interface that the package asks for.
+
+They are for learning and for small recipes: one id a character, or BPE inside words with an
+end-of-word mark (`bpe_rs.CharTokenizer`, `bpe_rs.WordTokenizer`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gptpy.config.errors import ConfigError
+
+MAGIC = b'{"format": "bpe_rs.'
+END_OF_WORD = "</w>"
+
+
+class SymbolTokenizer:
+    """A `bpe_rs.CharTokenizer` or `bpe_rs.WordTokenizer` as the rest of the package sees it.
+
+    `lossless`: whether decoding gives the text back. A word tokenizer keeps words, not the white
+    space between them, so nothing can be said about bits per byte of the text.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.words = hasattr(inner, "merges")
+        self.name = "words" if self.words else "characters"
+        self.lossless = not self.words and inner.unknown is None
+        self._table: list[str] | None = None
+
+    @property
+    def n_vocab(self) -> int:
+        """One more than the largest id."""
+        return self.inner.vocab_size
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of what decides the ids."""
+        parts = json.dumps(self.inner.__reduce__()[1], ensure_ascii=False)
+        return hashlib.sha256(f"{self.name}\n{parts}".encode()).hexdigest()
+
+    @property
+    def special_tokens_set(self) -> set[str]:
+        """Texts of the special tokens: unknown and padding of a word tokenizer."""
+        return {self.inner.id_to_token(i) for i in (0, 1)} if self.words else set()
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        """The ids of `text`; `ConfigError` for a character that a character tokenizer lacks."""
+        return self.encode_to_numpy(text).tolist()
+
+    def encode_to_numpy(self, text: str, **_: Any) -> np.ndarray:
+        """The ids of `text`, uint32. Options of byte-level tokenizers mean nothing here."""
+        try:
+            return np.asarray(self.inner.encode_to_numpy(text))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+
+    def encode_batch_to_numpy(
+        self, texts: Sequence[str], **_: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of all texts in one array, and where each begins: `(ids, offsets (n + 1,))`."""
+        rows = [self.encode_to_numpy(text) for text in texts]
+        offsets = np.cumsum([0, *(len(row) for row in rows)])
+        return np.concatenate([np.empty(0, np.uint32), *rows]), offsets
+
+    def encode_single_token(self, text_or_bytes: str | bytes) -> int:
+        """The id of one token; `KeyError` where there is none."""
+        text = text_or_bytes if isinstance(text_or_bytes, str) else text_or_bytes.decode("utf-8")
+        if text not in self._tokens():
+            raise KeyError(text)
+        return self._tokens().index(text)
+
+    def decode(self, tokens: Sequence[int], errors: str = "replace") -> str:
+        """The text of ids, word tokens with a space after each word."""
+        table = self._tokens()
+        text = "".join(table[i] if 0 <= i < len(table) else _outside(i) for i in tokens)
+        return text.replace(END_OF_WORD, " ") if self.words else text
+
+    def decode_bytes(self, tokens: Sequence[int]) -> bytes:
+        """The text of ids as UTF-8."""
+        return self.decode(tokens).encode("utf-8")
+
+    def save(self, path: str | Path) -> None:
+        """Write the tokenizer's own JSON file."""
+        self.inner.save(path)
+
+    def _tokens(self) -> list[str]:
+        if self._table is None:
+            if self.words:
+                self._table = [self.inner.id_to_token(i) for i in range(self.n_vocab)]
+            else:
+                unknown = [] if self.inner.unknown is None else [self.inner.unknown]
+                self._table = [*self.inner.symbols, *unknown]
+        return self._table
+
+
+def _outside(token: int) -> str:
+    raise KeyError(token)
+
+
+def is_symbol_file(path: Path) -> bool:
+    """Whether `path` was written by `SymbolTokenizer.save`."""
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def read_symbols(path: Path) -> SymbolTokenizer:
+    """The tokenizer of a file; raises `ValueError` when it is damaged."""
+    import bpe_rs
+
+    with path.open("rb") as file:
+        words = file.read(len(MAGIC) + 5)[len(MAGIC) :] == b"words"
+    kind = bpe_rs.WordTokenizer if words else bpe_rs.CharTokenizer
+    return SymbolTokenizer(kind.load(path))
+
+
+def train_characters(texts: Iterable[str]) -> SymbolTokenizer:
+    """One id for each distinct character; `ConfigError` for a text without any."""
+    import bpe_rs
+
+    try:
+        return SymbolTokenizer(bpe_rs.CharTokenizer.train(texts))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def train_words(texts: Iterable[str], merges: int) -> SymbolTokenizer:
+    """Word-level BPE with at most `merges` merges; `ConfigError` for a text without words."""
+    import bpe_rs
+
+    try:
+        with warnings.catch_warnings():
+            # A small text allows fewer merges: the caller sees it in `n_vocab`
+            warnings.simplefilter("ignore", UserWarning)
+            return SymbolTokenizer(bpe_rs.WordTokenizer.train(texts, num_merges=merges))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None

@@ -1,0 +1,51 @@
+"""Rows for an encoder: some tokens hidden, those to be restored as targets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from gptpy.data.dataset import IGNORE, Batch
+from gptpy.data.permutation import draw
+from gptpy.model import mask_tokens
+
+
+class Masked:
+    """A `Dataset` or `Rows` with tokens masked anew each time a row comes up.
+
+    What is hidden depends on the seed and the sample's number only, not on the other rows of its
+    batch: the same for any number of processes and micro-batches, and after a resume.
+    """
+
+    def __init__(self, data: Any, mask_id: int, random_ids: int, share: float) -> None:
+        self.data = data
+        self.mask_id = mask_id
+        self.random_ids = random_ids
+        self.share = share
+        self.block_size, self.seed, self.n_windows = data.block_size, data.seed, data.n_windows
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
+        """The batch of `data`, masked."""
+        return self.mask(self.data.batch(samples, length_key=length_key), samples)
+
+    def mask(self, batch: Batch, samples: np.ndarray) -> Batch:
+        """`batch` with tokens hidden as befits these sample numbers."""
+        real = batch.extra.get("key_padding_mask")
+        inputs, targets = batch.inputs.clone(), torch.full_like(batch.inputs, IGNORE)
+        for row, sample in enumerate(samples):
+            length = inputs.shape[1] if real is None else int(real[row].sum())
+            seed = draw(self.seed, int(sample), 4 << 32) >> 1
+            hidden, wanted = mask_tokens(
+                inputs[row, :length],
+                self.mask_id,
+                self.random_ids,
+                probability=self.share,
+                generator=torch.Generator().manual_seed(seed),
+            )
+            inputs[row, :length], targets[row, :length] = hidden, wanted
+        return Batch(inputs, targets, extra=batch.extra, real=batch.real)

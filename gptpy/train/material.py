@@ -1,0 +1,200 @@
+"""What a run learns from and how it is scored: from the `[data]` of its configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gptpy import atomic
+from gptpy.config.errors import ConfigError
+from gptpy.config.run import RunConfig
+from gptpy.data.ids import DataError
+from gptpy.data.prepare import prepare
+from gptpy.data.prepared import SPLITS, Prepared
+from gptpy.data.rows import Reserved, Row, Rows, reserve, windows_of
+from gptpy.data.text import default_text
+from gptpy.evaluate import Evaluation, evaluate
+from gptpy.loading import OWN_DATA, OWN_VALIDATION, open_splits, training_data
+from gptpy.tokenizer import (
+    FILE_NAME,
+    Tokenizer,
+    is_lossless,
+    make_tokenizer,
+    open_tokenizer,
+    save_tokenizer,
+)
+from gptpy.train.masking import Masked
+from gptpy.train.row_sources import plain_texts, read_rows, split_options
+from gptpy.train.scoring import evaluate_rows, exact_share, row_batches
+
+SHAKESPEARE = "shakespeare"
+Say = Callable[[str], None]
+Score = Callable[[Any, torch.dtype | None], Evaluation]
+
+
+@dataclass(frozen=True)
+class Material:
+    """The tokenizer, a data set for `Trainer`, and a score of a model where something validates."""
+
+    tokenizer: Tokenizer
+    config: RunConfig
+    """The configuration with the vocabulary that the data needs."""
+    dataset: Any
+    score: Score | None
+    end: int | None
+    """The id that closes a text, or None where texts have no end."""
+
+
+def gather(config: RunConfig, run_dir: Path, say: Say = lambda text: None) -> None:
+    """What one process does before all open the material: sources to tokenizer and id shards."""
+    data = config.data
+    if not data.sources:
+        return
+    if not data.tokenizer:
+        raise ConfigError("data.sources needs data.tokenizer: a name, a file, or bytes:4096")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    sources, held_out = _found(data.sources, run_dir, say), _found(data.validation_sources, run_dir)
+    options = split_options(config)
+    if not (run_dir / FILE_NAME).is_file():
+        # What is trained on bytes can spell any text; the others must have seen every character
+        splits = ("train",) if data.tokenizer.startswith("bytes:") else SPLITS
+        tokenizer = make_tokenizer(
+            data.tokenizer, lambda: plain_texts(config, [*sources, *held_out], splits)
+        )
+        save_tokenizer(tokenizer, run_dir)
+    if data.form == "stream":
+        tokenizer = open_tokenizer(run_dir)
+        for folder, texts in ((OWN_DATA, sources), (OWN_VALIDATION, held_out)):
+            if texts and not (run_dir / folder / "manifest.json").is_file():
+                prepare(texts, tokenizer, run_dir / folder, options, say=say)
+
+
+def open_material(
+    config: RunConfig,
+    run_dir: Path,
+    *,
+    fixed_vocabulary: bool = False,
+    say: Say = lambda text: None,
+) -> Material:
+    """Open what `gather` left, or the prepared folder `data.train`.
+
+    The model's vocabulary follows the data unless `fixed_vocabulary`. Raises `ConfigError` or
+    `DataError` for what is missing or does not fit the model.
+    """
+    data, architecture = config.data, config.model.architecture
+    if (architecture == "encoder-decoder") != (data.form == "pairs"):
+        raise ConfigError(
+            f"model.architecture = {architecture!r} with data.form = {data.form!r}: pairs are for "
+            "an encoder-decoder, and it needs them"
+        )
+    prepared = None
+    if data.form == "stream":
+        prepared = open_splits(config, run_dir)
+        tokenizer = open_tokenizer(prepared.folder)
+        if tokenizer.fingerprint != prepared.fingerprint:
+            raise DataError(
+                f"{prepared.folder}: its shards were written with tokenizer "
+                f"{prepared.fingerprint[:12]}, the tokenizer.json beside them is "
+                f"{tokenizer.fingerprint[:12]}: prepare the data again"
+            )
+    elif not data.sources:
+        raise ConfigError(f"data.form = {data.form!r} needs data.sources")
+    else:
+        tokenizer = open_tokenizer(run_dir)
+    reserved = reserve(tokenizer, architecture, data.form)
+    if not fixed_vocabulary:
+        model = config.model.replace(vocab_size=reserved.vocab_size)
+        config = replace(config, model=model)
+    elif config.model.vocab_size < reserved.vocab_size:
+        raise ConfigError(
+            f"the data has {reserved.vocab_size} ids, but model.vocab_size is "
+            f"{config.model.vocab_size}: set model.vocab_size {reserved.vocab_size}"
+        )
+    if prepared is not None:
+        return _stream(config, prepared, tokenizer, reserved)
+    return _rows(config, run_dir, tokenizer, reserved, say)
+
+
+def _stream(
+    config: RunConfig, prepared: Prepared, tokenizer: Tokenizer, reserved: Reserved
+) -> Material:
+    dataset: Any = training_data(prepared, config)
+    split = prepared.validation
+    score: Score | None = None
+    if config.model.architecture == "encoder":
+        dataset = _masked(dataset, config, tokenizer, reserved)
+        if split.n_ids:
+            ids = split.joined()
+            rows = list(windows_of(ids, ids, config.model.block_size))
+            score = _rows_score(config, rows, tokenizer, reserved)
+    elif split.n_ids:
+        stride = config.train.eval_stride
+        n_bytes = split.bytes if is_lossless(tokenizer) else None
+
+        def all_of_it(model: Any, dtype: torch.dtype | None) -> Evaluation:
+            return evaluate(model, split.joined(), n_bytes=n_bytes, stride=stride, dtype=dtype)
+
+        score = all_of_it
+    return Material(tokenizer, config, dataset, score, prepared.end_of_text)
+
+
+def _rows(
+    config: RunConfig, run_dir: Path, tokenizer: Tokenizer, reserved: Reserved, say: Say
+) -> Material:
+    data = config.data
+    sources, held_out = _found(data.sources, run_dir), _found(data.validation_sources, run_dir)
+    made = read_rows(config, sources, held_out, tokenizer, reserved, say)
+    block, seed = config.model.block_size, config.train.seed
+    encoder = config.model.architecture == "encoder"
+    dataset: Any = Rows(made[0], block, seed=seed, key_padding=encoder)
+    if encoder:
+        dataset = _masked(dataset, config, tokenizer, reserved)
+    score = _rows_score(config, made[1], tokenizer, reserved) if made[1] else None
+    return Material(tokenizer, config, dataset, score, reserved.end)
+
+
+def _rows_score(
+    config: RunConfig, rows: list[Row], tokenizer: Tokenizer, reserved: Reserved
+) -> Score:
+    """The score on `rows`, which are masked the same way every time."""
+    architecture = config.model.architecture
+    plain = Rows(rows, config.model.block_size, key_padding=architecture == "encoder")
+    data = plain
+    if architecture == "encoder":
+        data = _masked(plain, config, tokenizer, reserved)
+
+    def score(model: Any, dtype: torch.dtype | None) -> Evaluation:
+        batches = row_batches(data, config.model.vocab_size)
+        found = evaluate_rows(model, batches, dtype=dtype)
+        if architecture == "encoder-decoder":
+            return replace(found, exact=exact_share(model, plain, reserved.end))
+        return found
+
+    return score
+
+
+def _masked(data: Any, config: RunConfig, tokenizer: Tokenizer, reserved: Reserved) -> Masked:
+    return Masked(data, reserved.mask, tokenizer.n_vocab, config.data.mask_share)
+
+
+def _found(sources: Sequence[str], run_dir: Path, say: Say = lambda text: None) -> list[str]:
+    """Where the sources lie: as they are named, or in `$GPTPY_DATA_DIR`; or Tiny Shakespeare."""
+    found = []
+    for source in sources:
+        kept = run_dir / f"{SHAKESPEARE}.txt"
+        elsewhere = Path(os.environ.get("GPTPY_DATA_DIR", "")) / source
+        if source == SHAKESPEARE:
+            if not kept.is_file():
+                text = default_text()
+                say(text.note or f"{text.name}: {len(text.data):,} bytes")
+                atomic.write_bytes(kept, text.data)
+            source = str(kept)
+        elif not source.startswith("hf:") and not Path(source).exists() and elsewhere.exists():
+            source = str(elsewhere)
+        found.append(source)
+    return found
