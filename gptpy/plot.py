@@ -9,10 +9,8 @@ from typing import Any
 
 import torch
 
-from gptpy.attention import attention_bias
 from gptpy.config.errors import ConfigError
-from gptpy.model.context import Context
-from gptpy.model.self_attention import SelfAttention
+from gptpy.model.maps import attention_maps
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -85,75 +83,41 @@ def smoothed(values: Sequence[float], weight: float = 0.9) -> list[float]:
     return result
 
 
-@torch.inference_mode()
-def attention_maps(model: torch.nn.Module, ids: torch.Tensor) -> list[torch.Tensor]:
-    """Attention weights of every self-attention layer for `ids: (1, T)`: `(H, T, T)` fp32 each.
-
-    Computed in the open from the queries and keys that the layers see, since the fast back ends
-    never hold the weights.
-    """
-    maps: list[torch.Tensor] = []
-
-    def keep(module: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-        assert isinstance(module, SelfAttention)
-        x, context = inputs
-        maps.append(_weights(module, x, context))
-
-    layers = [m for m in model.modules() if isinstance(m, SelfAttention)]
-    handles = [layer.register_forward_pre_hook(keep) for layer in layers]
-    was_training = model.training
-    model.eval()
-    try:
-        model(ids)
-    finally:
-        model.train(was_training)
-        for handle in handles:
-            handle.remove()
-    return maps
-
-
-def _weights(layer: SelfAttention, x: torch.Tensor, context: Context) -> torch.Tensor:
-    rows = layer.heads + 2 * layer.kv_heads
-    heads = layer.qkv(x).view(*x.shape[:2], rows, layer.head_dim)
-    q, k, _ = layer.prepare(heads, context.rotation)
-    k = k.repeat_interleave(q.shape[2] // k.shape[2], dim=2)
-    scores = torch.einsum("qhd,khd->hqk", q[0].float(), k[0].float()) / math.sqrt(q.shape[-1])
-    if layer.softcap is not None:
-        scores = layer.softcap * torch.tanh(scores / layer.softcap)
-    bias = attention_bias(
-        q.shape[1],
-        k.shape[1],
-        causal=context.causal,
-        window=layer.window,
-        alibi_slopes=context.alibi_slopes,
-        device=q.device,
-    )
-    if bias is not None:
-        masked = bias.dtype == torch.bool
-        scores = scores.masked_fill(~bias, -math.inf) if masked else scores + bias[0]
-    return scores.softmax(-1).cpu()
-
-
 def plot_attention(
-    model: Any, ids: Sequence[int], labels: Sequence[str], path: Path, *, layers: int = 4
+    model: Any,
+    ids: Sequence[int],
+    labels: Sequence[str],
+    path: Path,
+    *,
+    layers: int = 4,
+    kind: str = "self",
+    source: tuple[Sequence[int], Sequence[str]] | None = None,
 ) -> Path:
-    """One heat map a head (columns) and layer (rows) for a short text of `ids`."""
-    tensor = torch.tensor([list(ids)], device=next(model.parameters()).device)
-    maps = attention_maps(model, tensor)
+    """One heat map a head (columns) and layer (rows) for a short text of `ids`.
+
+    Of an encoder-decoder with the ids and labels of its `source`, `kind` is "self" (the decoder),
+    "cross" (the decoder looks at the source) or "encoder".
+    """
+    device = next(model.parameters()).device
+    tensor = torch.tensor([list(ids)], device=device)
+    inputs = {} if source is None else {"source": torch.tensor([list(source[0])], device=device)}
+    maps = attention_maps(model, tensor, **inputs).get(kind)
     if not maps:
-        raise ConfigError("this model has no attention layer to plot")
+        raise ConfigError(f"this model has no {kind}-attention layer to plot")
     chosen = sorted({round(i * (len(maps) - 1) / max(layers - 1, 1)) for i in range(layers)})
     heads = min(4, maps[0].shape[0])
-    figure = new_figure(3.1 * heads + 0.6, 3.1 * len(chosen) + 0.4)
+    there = [repr(label)[1:-1] for label in (source[1] if source and kind != "self" else labels)]
+    here = there if kind == "encoder" else [repr(label)[1:-1] for label in labels]
+    tall = max(1.2, 3.1 * len(here) / max(len(there), 1))
+    figure = new_figure(3.1 * heads + 0.6, tall * len(chosen) + 0.6)
     grid = figure.subplots(len(chosen), heads, squeeze=False)
-    shown = [repr(label)[1:-1] for label in labels]
     for row, layer in enumerate(chosen):
         for head in range(heads):
             axes = grid[row][head]
             axes.imshow(maps[layer][head].numpy(), cmap="viridis", vmin=0, vmax=1)
             axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=9)
-            axes.set_xticks(range(len(shown)), shown, rotation=90, fontsize=5)
-            axes.set_yticks(range(len(shown)), shown if head == 0 else [], fontsize=5)
+            axes.set_xticks(range(len(there)), there, rotation=90, fontsize=5)
+            axes.set_yticks(range(len(here)), here if head == 0 else [], fontsize=5)
     figure.supxlabel("looked at", fontsize=9)
     figure.supylabel("looking", fontsize=9)
     return _save(figure, path)

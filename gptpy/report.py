@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gptpy import atomic
 from gptpy.config.errors import ConfigError
 from gptpy.data.ids import DataError
@@ -30,8 +32,11 @@ def draw_run(run_dir: Path, loaded: Loaded, *, text: str | None = None) -> list[
         drawn.append(plot_loss(rows, plots / "loss.png", title=run_dir.name))
         drawn.append(plot_schedule(rows, plots / "schedule.png"))
     ids = _shown_ids(loaded, text)
-    labels = [loaded.tokenizer.decode([i]) for i in ids]
-    if loaded.config.model.architecture == "decoder":
+    labels = _labels(loaded, ids)
+    architecture = loaded.config.model.architecture
+    if architecture == "encoder-decoder":
+        drawn += _draw_translation(loaded, ids, plots)
+    elif architecture != "bigram":
         drawn.append(plot_attention(loaded.model, ids, labels, plots / "attention.png"))
     positions = plot_positions(loaded.model, plots / "positions.png")
     if positions is not None:
@@ -57,7 +62,33 @@ def _shown_ids(loaded: Loaded, text: str | None) -> list[int]:
             ids = []  # the run's data is elsewhere by now
         if len(ids):
             return [int(i) for i in ids]
-    return loaded.tokenizer.encode_ordinary("The quick brown fox jumps over the lazy dog.")[:limit]
+    prompt = loaded.config.train.sample_prompt
+    if not prompt.strip():
+        prompt = "The quick brown fox jumps over the lazy dog."
+    return loaded.tokenizer.encode_ordinary(prompt)[: limit - 1]
+
+
+def _labels(loaded: Loaded, ids: list[int]) -> list[str]:
+    size = loaded.tokenizer.n_vocab
+    return [loaded.tokenizer.decode([i]) if i < size else "<end>" for i in ids]
+
+
+def _draw_translation(loaded: Loaded, ids: list[int], plots: Path) -> list[Path]:
+    """What each side of an encoder-decoder looks at while it says what it makes of `ids`."""
+    end = loaded.end_of_text
+    assert end is not None, "a run on pairs has an end"
+    read = torch.tensor([[*ids, end]])
+    begin = torch.tensor([[end]])
+    said = loaded.model.generate(begin, SHOWN_TOKENS, temperature=0, eos_id=end, source=read)
+    spoken = said[0, :-1].tolist()
+    source = ([*ids, end], _labels(loaded, [*ids, end]))
+    names = {"cross": "attention.png", "self": "attention-decoder.png"}
+    return [
+        plot_attention(
+            loaded.model, spoken, _labels(loaded, spoken), plots / name, kind=kind, source=source
+        )
+        for kind, name in {**names, "encoder": "attention-encoder.png"}.items()
+    ]
 
 
 def write_report(run_dir: Path, pictures: list[Path]) -> Path:

@@ -3,6 +3,7 @@
 import json
 import math
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,13 @@ from gptpy.model.lora import LoraLinear, add_adapters, merge_adapters
 from gptpy.tokenizer import make_tokenizer, open_tokenizer
 from gptpy.train.metrics import read_metrics
 
-SHAPE = {"n_layer": 2, "n_head": 2, "n_embd": 32, "vocab_size": 40, "block_size": 32}
+SHAPE: dict[str, Any] = {
+    "n_layer": 2,
+    "n_head": 2,
+    "n_embd": 32,
+    "vocab_size": 40,
+    "block_size": 32,
+}
 TALK = [
     Message("system", "Be short."),
     Message("user", "Two colours?"),

@@ -55,7 +55,7 @@ def texts(tmp_path, monkeypatch):
     monkeypatch.setattr(material, "default_text", lambda: Text(prose, "Python's prose"))
     folder = tmp_path / "texts"
     folder.mkdir()
-    lines = prose.decode("utf-8").replace("\n\n", "\n \n")
+    lines = prose[:20_000].decode("utf-8").replace("\n\n", "\n \n")
     for name in ("wikitext2-valid.txt", "wikitext2-test.txt"):
         (folder / name).write_text(lines, encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["number_words.py", str(folder / "numbers.jsonl"), "300"])

@@ -73,7 +73,9 @@ class TrainConfig:
     end. `batch_size` is in sequences and global: over all ranks and all accumulation steps;
     `micro_batch_size` is what one rank takes through the model at once. `eval_every` counts steps,
     `eval_epochs` passes over the data; `patience` is how many evaluations may bring nothing.
-    `init` is a run directory whose weights to begin with.
+    `init` is a run directory whose weights to begin with; `embeddings` a run, a folder of
+    `transformers` or a file of word vectors for the token embedding alone, which
+    `freeze_embeddings` keeps as it begins.
     """
 
     steps: int | None = None
@@ -105,6 +107,8 @@ class TrainConfig:
     patience: int | None = None
     ema_decay: float | None = None
     init: str | None = None
+    embeddings: str | None = None
+    freeze_embeddings: bool = False
     max_bad_steps: int = 5
     tensorboard: bool = False
     wandb: str | None = None

@@ -58,6 +58,7 @@ def conversation_of(row: Any, where: str) -> list[Message]:
 def _conversation(row: Any) -> list[Message] | None:
     if not isinstance(row, dict):
         return None
+    pairs: list[tuple[Any, Any]]
     if isinstance(row.get("messages"), list):
         pairs = [
             (m.get("role"), m.get("content")) if isinstance(m, dict) else (None, None)

@@ -29,9 +29,9 @@ class LoraLinear(nn.Linear):
         self.lora_b = nn.Parameter(like.new_zeros(linear.out_features, config.rank))
         nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))  # as nn.Linear's own weights
 
-    def forward(self, x: Tensor) -> Tensor:
-        low = F.linear(self.dropout(x), self.lora_a)
-        return super().forward(x) + F.linear(low, self.lora_b) * self.scale
+    def forward(self, input: Tensor) -> Tensor:
+        low = F.linear(self.dropout(input), self.lora_a)
+        return super().forward(input) + F.linear(low, self.lora_b) * self.scale
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:

@@ -23,6 +23,7 @@ from gptpy.precision import choose_device, choose_dtype
 from gptpy.progress import Reporter
 from gptpy.tokenizer import Tokenizer, save_tokenizer
 from gptpy.train import Trainer, TrainResult
+from gptpy.train.embeddings import load_embeddings
 from gptpy.train.material import gather, open_material
 from gptpy.train.trainer import make_deterministic
 
@@ -57,6 +58,12 @@ def run_training(
         model = build_model(config.model)
         if config.train.init and not resume:
             begin_with(model, config.train.init)
+        if config.train.embeddings and not resume:
+            found = load_embeddings(model, tokenizer, config.train.embeddings)
+            if world.is_main:
+                reporter.on_message(f"embeddings of {found:,} of {tokenizer.n_vocab:,} tokens")
+        if config.train.freeze_embeddings:
+            model.get_parameter("token_embedding.weight").requires_grad_(False)
         if config.lora is not None:
             names = add_adapters(model, config.lora)
             trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
