@@ -15,6 +15,8 @@ from gptpy.config.errors import ConfigError
 from gptpy.data.ids import DataError
 from gptpy.loading import Loaded, open_splits
 from gptpy.plot import plot_attention, plot_loss, plot_neighbours, plot_positions, plot_schedule
+from gptpy.train.masking import Masked
+from gptpy.train.material import open_material
 from gptpy.train.metrics import read_metrics
 
 SHOWN_TOKENS = 32
@@ -55,17 +57,26 @@ def _shown_ids(loaded: Loaded, text: str | None) -> list[int]:
         if not ids:
             raise ConfigError("--text is empty: there is no token to show attention on")
         return ids
-    if loaded.config.data.form == "stream":
+    prompt = loaded.config.train.sample_prompt
+    if loaded.config.data.form == "stream" or not prompt.strip():
         try:
-            ids = open_splits(loaded.config, loaded.folder).validation.joined()[:limit]
+            ids = _own_ids(loaded)[:limit]
         except (ConfigError, DataError):
             ids = []  # the run's data is elsewhere by now
-        if len(ids):
-            return [int(i) for i in ids]
-    prompt = loaded.config.train.sample_prompt
+        if ids:
+            return ids
     if not prompt.strip():
         prompt = "The quick brown fox jumps over the lazy dog."
     return loaded.tokenizer.encode_ordinary(prompt)[: limit - 1]
+
+
+def _own_ids(loaded: Loaded) -> list[int]:
+    """The beginning of what the run was scored on, or its first row."""
+    if loaded.config.data.form == "stream":
+        return open_splits(loaded.config, loaded.folder).validation.joined()[:SHOWN_TOKENS].tolist()
+    data = open_material(loaded.config, loaded.folder, fixed_vocabulary=True).dataset
+    row = (data.data if isinstance(data, Masked) else data).rows[0]
+    return (row.inputs if row.source is None else row.source[:-1]).tolist()
 
 
 def _labels(loaded: Loaded, ids: list[int]) -> list[str]:

@@ -1,6 +1,8 @@
 """Instructions that a very small model can learn: letters and words, right or wrong.
 
-python recipes/toy_instructions.py instructions.jsonl
+python recipes/toy_instructions.py instructions.jsonl [preferences.jsonl]
+
+Preferences are the same prompts with the right answer chosen and another prompt's rejected.
 """
 
 import json
@@ -35,14 +37,25 @@ def rows() -> list[dict[str, str]]:
     return [{"prompt": prompt, "response": response} for prompt, response in made]
 
 
+def preferences(found: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Each prompt with its answer and the next one's that differs."""
+    pairs = []
+    for here, row in enumerate(found):
+        others = (found[(here + i) % len(found)]["response"] for i in range(1, len(found)))
+        rejected = next(answer for answer in others if answer != row["response"])
+        pairs.append({"prompt": row["prompt"], "chosen": row["response"], "rejected": rejected})
+    return pairs
+
+
 def main() -> None:
-    """Write the instructions, shuffled, one JSON object a line."""
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python toy_instructions.py FILE.jsonl")
+    """Write instructions and preferences, shuffled, one JSON object a line."""
+    if len(sys.argv) not in (2, 3):
+        raise SystemExit("usage: python toy_instructions.py FILE.jsonl [PREFERENCES.jsonl]")
     found = rows()
     random.Random(0).shuffle(found)
-    lines = "\n".join(json.dumps(row) for row in found)
-    Path(sys.argv[1]).write_text(lines + "\n", encoding="utf-8")
+    for path, made in zip(sys.argv[1:], (found, preferences(found)), strict=False):
+        lines = "\n".join(json.dumps(row) for row in made)
+        Path(path).write_text(lines + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_maps_are_the_weights_that_the_layers_use(preset, settings):
     inputs = {"source": torch.randint(29, (1, 7))} if preset == "t5-mini" else {}
     outputs: dict[str, list[torch.Tensor]] = {}
     values: dict[str, list[torch.Tensor]] = {}
-    layers = [
+    layers: list[tuple[str, Any]] = [
         (name, module)
         for name, module in model.named_modules()
         if name.endswith(("attention", "cross_attention"))

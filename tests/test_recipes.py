@@ -19,7 +19,7 @@ from gptpy.train import material
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TRAINED = sorted(p for p in RECIPES.glob("*.toml") if not p.stem.startswith("c-instructions"))
 SMALL = [p for p in TRAINED if p.stem.endswith("-small") or p.stem == "b-bigram"]
-QUICK = {
+QUICK: dict[str, float] = {
     "train.steps": 3,
     "train.batch_size": 4,
     "train.micro_batch_size": 2,
@@ -84,6 +84,14 @@ def test_reduced_recipes_train(path, texts, capsys):
         prompt = "seven" if pairs else "The"
         assert main(["generate", "run", "-p", prompt, "--tokens", "3", "--temperature", "0"]) == 0
         assert "--- step 3" in Path("run/samples.txt").read_text()
+    assert main(["plot", "run"]) == 0
+    drawn = {p.stem for p in Path("run/plots").iterdir()}
+    expected = {"loss", "schedule", "neighbours"}
+    expected |= set() if config.model.architecture == "bigram" else {"positions", "attention"}
+    expected |= {"attention-decoder", "attention-encoder"} if pairs else set()
+    assert drawn == expected
+    page = Path("run/report.html").read_text()
+    assert page.count("data:image/png;base64,") == len(expected)
     # a run directory goes on by itself, and is the run that it was
     assert main(["train", "--resume", "-o", "run", "--train.steps", "4"]) == 0
     assert "resumed" in capsys.readouterr().out
