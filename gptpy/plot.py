@@ -159,20 +159,25 @@ def nearest_tokens(model: Any, ids: Sequence[int], count: int = 5) -> list[list[
     return rows
 
 
+def token_label(tokenizer: Any, token: int) -> str:
+    """A token's text; ids that a run has added after the vocabulary (end, mask) by number."""
+    return tokenizer.decode([token]) if token < tokenizer.n_vocab else f"<{token}>"
+
+
 def plot_neighbours(model: Any, tokenizer: Any, ids: Sequence[int], path: Path) -> Path | None:
     """A table of tokens and their nearest ones in the embedding. None without an embedding."""
     if getattr(model, "token_embedding", None) is None:
         return None
     chosen = list(dict.fromkeys(ids))[:16]
     cells = [
-        [f"{tokenizer.decode([i])!r} {cosine:.2f}" for i, cosine in row]
+        [f"{token_label(tokenizer, i)!r} {cosine:.2f}" for i, cosine in row]
         for row in nearest_tokens(model, chosen)
     ]
     figure = new_figure(8, 0.32 * len(chosen) + 0.6)
     axes = figure.subplots()
     axes.axis("off")
     axes.set_title("nearest tokens in the embedding (cosine)", fontsize=10)
-    labels = [repr(tokenizer.decode([i])) for i in chosen]
+    labels = [repr(token_label(tokenizer, i)) for i in chosen]
     grid = axes.table(cellText=cells, rowLabels=labels, loc="center", cellLoc="left")
     grid.auto_set_font_size(False)
     grid.set_fontsize(8)

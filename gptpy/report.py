@@ -14,7 +14,14 @@ from gptpy import atomic
 from gptpy.config.errors import ConfigError
 from gptpy.data.ids import DataError
 from gptpy.loading import Loaded, open_splits
-from gptpy.plot import plot_attention, plot_loss, plot_neighbours, plot_positions, plot_schedule
+from gptpy.plot import (
+    plot_attention,
+    plot_loss,
+    plot_neighbours,
+    plot_positions,
+    plot_schedule,
+    token_label,
+)
 from gptpy.train.masking import Masked
 from gptpy.train.material import open_material
 from gptpy.train.metrics import read_metrics
@@ -80,8 +87,8 @@ def _own_ids(loaded: Loaded) -> list[int]:
 
 
 def _labels(loaded: Loaded, ids: list[int]) -> list[str]:
-    size = loaded.tokenizer.n_vocab
-    return [loaded.tokenizer.decode([i]) if i < size else "<end>" for i in ids]
+    end = loaded.end_of_text
+    return ["<end>" if i == end else token_label(loaded.tokenizer, i) for i in ids]
 
 
 def _draw_translation(loaded: Loaded, ids: list[int], plots: Path) -> list[Path]:
