@@ -32,8 +32,9 @@ def plot_loss(rows: Sequence[dict[str, Any]], path: Path, *, title: str = "") ->
     axes = figure.subplots()
     x = [row["step"] for row in steps]
     y = [float(row["loss"]) for row in steps]
+    mean = smoothed(y, smoothing_weight(len(y)))
     axes.plot(x, y, color="0.75", linewidth=0.8, label="training, each step logged")
-    axes.plot(x, smoothed(y), color="C0", label="training, smoothed")
+    axes.plot(x, mean, color="C0", label="training, smoothed")
     if evals:
         at = [row["step"] for row in evals]
         axes.plot(at, [row["val_loss"] for row in evals], "o-", color="C3", label="validation")
@@ -47,7 +48,7 @@ def plot_loss(rows: Sequence[dict[str, Any]], path: Path, *, title: str = "") ->
                 ha="right",
             )
     axes.set(xlabel="step", ylabel="loss (nats per token)", title=title)
-    low = min([*smoothed(y), *(row["val_loss"] for row in evals)])
+    low = min([*mean, *(row["val_loss"] for row in evals)])
     axes.set_ylim(low - 0.15, max([*y[:1], low + 1]) * 1.02)
     axes.grid(alpha=0.3)
     axes.legend()
@@ -63,13 +64,18 @@ def plot_schedule(rows: Sequence[dict[str, Any]], path: Path) -> Path:
     upper, lower = figure.subplots(2, 1, sharex=True)
     x = [row["step"] for row in steps]
     upper.plot(x, [row["lr_factor"] for row in steps])
-    upper.set(ylabel="share of peak learning rate", ylim=(0, 1.05))
+    upper.set(ylabel="learning rate / peak", ylim=(0, 1.05))
     lower.plot(x, [row["tokens_per_second"] for row in steps], color="C1")
     lower.set(xlabel="step", ylabel="tokens per second")
     lower.set_ylim(bottom=0)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
     return _save(figure, path)
+
+
+def smoothing_weight(points: int) -> float:
+    """A mean over about a fortieth of the curve: more of few points would lag behind them."""
+    return 1 - 1 / max(1.0, points / 40)
 
 
 def smoothed(values: Sequence[float], weight: float = 0.9) -> list[float]:
@@ -178,7 +184,7 @@ def plot_neighbours(model: Any, tokenizer: Any, ids: Sequence[int], path: Path) 
     axes.axis("off")
     axes.set_title("nearest tokens in the embedding (cosine)", fontsize=10)
     labels = [repr(token_label(tokenizer, i)) for i in chosen]
-    grid = axes.table(cellText=cells, rowLabels=labels, loc="center", cellLoc="left")
+    grid = axes.table(cellText=cells, rowLabels=labels, bbox=(0.0, 0.0, 1.0, 1.0), cellLoc="left")
     grid.auto_set_font_size(False)
     grid.set_fontsize(8)
     return _save(figure, path)

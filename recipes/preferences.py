@@ -57,7 +57,7 @@ def main() -> None:
     )
     trainer.train()
     for row in trainer.state.log_history:
-        if "rewards/accuracies" in row:
+        if "loss" in row:  # the last row holds sums over the run
             keys = ("loss", "rewards/accuracies", "rewards/margins")
             sys.stdout.write(", ".join(f"{key} {float(row[key]):.3f}" for key in keys) + "\n")
     trainer.save_model(str(out))

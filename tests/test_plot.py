@@ -8,7 +8,7 @@ import torch
 from gptpy.config import GPTConfig
 from gptpy.model import build_model
 from gptpy.model.maps import attention_maps
-from gptpy.plot import nearest_tokens, plot_attention, smoothed
+from gptpy.plot import nearest_tokens, plot_attention, smoothed, smoothing_weight
 
 SHAPE: dict[str, Any] = {
     "n_layer": 2,
@@ -111,3 +111,11 @@ def test_neighbours_are_the_nearest_by_angle():
 def test_smoothing_has_no_start():
     assert smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0] * 3)
     assert smoothed([1.0, float("nan"), 1.0]) == pytest.approx([1.0] * 3)
+
+
+@pytest.mark.parametrize("points", [10, 100, 2000])
+def test_smoothing_does_not_lag(points):
+    """Half-way down a steady slope the mean is less than a tenth of the slope behind."""
+    slope = [1 - i / points for i in range(points)]
+    mean = smoothed(slope, smoothing_weight(points))
+    assert abs(mean[points // 2] - slope[points // 2]) < 0.1

@@ -246,3 +246,32 @@ def test_metrics_are_json_even_when_not_finite(tmp_path: Path):
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "st')  # a crash in the middle of a line
     assert len(list(read_metrics(tmp_path / "metrics.jsonl"))) == 1
+
+
+def test_evaluating_is_no_slow_step(monkeypatch):
+    """Tokens a second are those of the steps: by a clock that moves in batches and evaluations."""
+    clock, rates = [0.0], []
+    monkeypatch.setattr("gptpy.train.trainer.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("gptpy.train.trainer.peak_flops", lambda *_: None)  # measures with it
+    data = make_data()
+    batch = data.batch
+
+    def slow(*arguments, **options):
+        clock[0] += 2
+        return batch(*arguments, **options)
+
+    monkeypatch.setattr(data, "batch", slow)
+
+    def score(model):
+        clock[0] += 1000
+        return Evaluation(1.0, 1.0, None, 1, None, 16, 16, 0.0)
+
+    class Watch:
+        def on_message(self, text): ...
+        def on_eval(self, metrics): ...
+        def on_step(self, metrics):
+            rates.append(metrics["tokens_per_second"])
+
+    config = settings(steps=6, eval_every=2, keep_best=False)
+    Trainer(make_model(), data, config, evaluate=score, reporter=Watch()).fit()
+    assert rates == [8 * 16 / 2] * 6 and clock[0] == 6 * 2 + 3 * 1000

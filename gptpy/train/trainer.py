@@ -144,8 +144,10 @@ class Trainer:
                 if self.world.any(interrupt.asked, self.device):
                     stopped = "interrupted"
                     break
-                # evaluating, sampling and saving count against a time budget
-                state.seconds = time.perf_counter() - begin
+                # evaluating, sampling and saving count against a time budget, not as slow steps
+                now = time.perf_counter() - begin
+                meter.pause(now - state.seconds)
+                state.seconds = now
             if self.run_dir is not None and saved_step != state.step:
                 self._save(final=True)
         if log:
@@ -317,6 +319,10 @@ class Meter:
         peak = peak_flops(trainer.device, trainer.update.dtype)
         self.peak = None if peak is None else peak * trainer.world.size
         self.seconds, self.tokens = trainer.state.seconds, trainer.state.tokens
+
+    def pause(self, seconds: float) -> None:
+        """Leave out time in which nothing was trained."""
+        self.seconds += seconds
 
     def read(self) -> dict[str, float]:
         """`tokens_per_second` and, where the peak is known, `mfu`."""
