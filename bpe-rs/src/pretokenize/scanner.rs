@@ -22,6 +22,9 @@ pub struct Scanner {
     count: usize,
     /// The scalar form goes on to here.
     scalar_until: usize,
+    /// Bytes that the vector form has looked at.
+    #[cfg(test)]
+    pub(super) scanned: usize,
 }
 
 impl Default for Scanner {
@@ -45,6 +48,8 @@ impl Scanner {
             bounds: Box::new([0; WINDOW + 128]),
             count: 0,
             scalar_until: 0,
+            #[cfg(test)]
+            scanned: 0,
         }
     }
 
@@ -62,6 +67,10 @@ impl Scanner {
             return self.scalar(rules, text, from, self.scalar_until);
         }
         let to = text.len().min(from + WINDOW);
+        #[cfg(test)]
+        {
+            self.scanned += to - from;
+        }
         let uncovered =
             scan(rules, &mut self.masks, &mut self.starts, text, from, to).unwrap_or(usize::MAX);
         let end = if uncovered == usize::MAX && to == text.len() {
@@ -74,7 +83,11 @@ impl Scanner {
             let limit = (to - margin).min(uncovered.saturating_sub(1));
             match self.settled(rules, text, from, limit) {
                 Some(end) => end,
-                None => return self.scalar(rules, text, from, from + 1),
+                None => {
+                    // Not for one piece only: a window scanned for each would be a worst case.
+                    self.scalar_until = from + SCALAR_BYTES;
+                    return self.scalar(rules, text, from, self.scalar_until);
+                }
             }
         };
         self.count = write_bounds(&self.starts, end - from, &mut self.bounds);
@@ -102,7 +115,7 @@ impl Scanner {
             }
             let place = from + at;
             let settled = match text[place] {
-                b' ' => text[place + 1].is_ascii_alphanumeric(),
+                b' ' => class_at(text, place + 1).0 & SPACE == 0,
                 byte => {
                     let class = class_at(text, place).0;
                     class & SPACE == 0 && (class & UPPER == 0 || rules != Rules::O200k) && byte != 0

@@ -222,6 +222,27 @@ fn safe_cuts_change_no_piece() {
 }
 
 #[test]
+fn no_byte_is_scanned_again_and_again() {
+    // Starts that a window cannot be sure of, all the way: once each cost a window of its own.
+    let parts = [
+        "aA", " é", " !", " мир", "\u{a0}x", "A\u{301}", "你A", "!\u{301}", "1٣", "\r\n", "a", " ",
+        "\t ", "\n ", "'s", "x's", "🙂", "\0", "\u{3000}", "ǅ", "/\n",
+    ];
+    for pattern in named() {
+        let rules = pattern.rules().unwrap();
+        for part in parts {
+            let text = part.repeat(200_000 / part.len());
+            let (mut scanner, mut at) = (Scanner::new(), 0);
+            while at < text.len() {
+                at = scanner.next(rules, &text, at);
+            }
+            let times = scanner.scanned as f64 / text.len() as f64;
+            assert!(times < 10.0, "{:?} {part:?}: {times}", pattern.name());
+        }
+    }
+}
+
+#[test]
 fn any_other_pattern_runs_on_the_engine() {
     let pattern = Pretokenizer::new(r"\d+").unwrap();
     let mut found = Vec::new();

@@ -12,6 +12,8 @@
 //! not come out of its own bytes never comes out of merging at all (only of whole-piece look-up).
 
 mod build;
+#[cfg(test)]
+mod checks;
 mod merge;
 mod pairs;
 mod published;

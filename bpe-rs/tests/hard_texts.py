@@ -1,0 +1,93 @@
+"""Families of texts that make encoders slow or wrong, each to any length.
+
+`FAMILIES[name](n)` is a text of at most `n` bytes of UTF-8 and nearly that many, the same each
+time. Long pieces, long runs, places where a scanner or a cache has nothing to hold on to.
+"""
+
+import base64
+import random
+from collections.abc import Callable
+
+
+def _repeat(part: str) -> Callable[[int], str]:
+    size = len(part.encode())
+    return lambda n: part * (n // size)
+
+
+def _drawn(letters: str) -> Callable[[int], str]:
+    size = max(len(letter.encode()) for letter in letters)
+    return lambda n: "".join(random.Random(n).choices(letters, k=n // size))
+
+
+def _fibonacci(n: int) -> str:
+    short, long = "a", "ab"
+    while len(long) < n:
+        short, long = long, long + short
+    return long[:n]
+
+
+def _thue_morse(n: int) -> str:
+    text = "a"
+    while len(text) < n:
+        text += text.translate({97: 98, 98: 97})
+    return text[:n]
+
+
+def _code_points(n: int) -> str:
+    rng = random.Random(n)
+    points = (rng.randrange(0x11_0000 - 0x800) for _ in range(n // 4))
+    return "".join(chr(point if point < 0xD800 else point + 0x800) for point in points)
+
+
+def _base64(n: int) -> str:
+    return base64.b64encode(random.Random(n).randbytes(n * 3 // 4)).decode()
+
+
+def _alike(n: int) -> str:
+    """Words that agree in their first fifteen bytes or in their last, no two the same."""
+    pair = " sameheadofword{0:08x} {0:08x}sametailofword"
+    return "".join(pair.format(at) for at in range(n // len(pair.format(0))))
+
+
+def _deep_merges(n: int) -> str:
+    """Runs of doubling lengths between other letters: the longest chains of merges."""
+    runs = ("a" * (1 << at % 9) + "bcd"[at % 3] for at in range(n))
+    text, size = [], 0
+    for run in runs:
+        size += len(run)
+        if size > n:
+            break
+        text.append(run)
+    return "".join(text)
+
+
+_HAN = "".join(map(chr, range(0x4E00, 0x4E00 + 3000)))
+
+FAMILIES: dict[str, Callable[[int], str]] = {
+    "one letter": _repeat("a"),
+    "blanks": _repeat(" "),
+    "blanks, then a letter": lambda n: " " * (n - 1) + "x",
+    "line ends": _repeat("\r\n"),
+    "white space of all kinds": _drawn(" \t\n\r\v\u00a0"),
+    "digits": _drawn("0123456789"),
+    "digits of another script": _drawn("٠١٢٣٤٥٦٧٨٩"),
+    "contractions": _repeat("'s"),
+    "punctuation": _drawn("!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~"),
+    "Chinese without spaces": _drawn(_HAN),
+    "emoji with joiners": _repeat("👩🏽‍👩‍👧"),
+    "combining marks": lambda n: "e" + "\u0301" * (n // 2),
+    "random code points": _code_points,
+    "words alike": _alike,
+    "base64": _base64,
+    "two letters in turn": _repeat("ab"),
+    "Fibonacci word": _fibonacci,
+    "Thue-Morse word": _thue_morse,
+    "runs of doubling lengths": _deep_merges,
+    "random letters": _drawn("etaoinshrdlucmfwypvbgkjqxz"),
+    "four letters": _drawn("acgt"),
+    "cases in turn": _repeat("aA"),
+    "random cases": _drawn("aAbB"),
+    "no-break spaces and letters": _repeat("\u00a0x"),
+    "Cyrillic words": _repeat(" мир труд"),
+    "NUL": _repeat("\0"),
+}
