@@ -13,7 +13,10 @@ use crate::encode::threads;
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::format::idwriter::IdWriter;
-use crate::special::Finder;
+
+mod rules;
+
+use rules::{Rules, PART};
 
 /// How files are read.
 #[derive(Debug)]
@@ -32,43 +35,55 @@ pub struct FileOptions {
 /// Told the bytes of text done; an error stops the work.
 pub type Progress<'a> = dyn FnMut(u64) -> Result<()> + Send + 'a;
 
-/// Bytes of a part that one thread takes.
-const PART: usize = 1 << 20;
 /// Parts of a round for each thread: enough to even out, few enough for memory.
 const ROUND: usize = 8;
 
 /// Encode `paths` in order: plain UTF-8 text, or JSON lines (`.jsonl`, `.ndjson`), either packed
-/// (`.gz`, `.zst`) or not.
+/// (`.gz`, `.zst`) or not. `done`: bytes that earlier calls have done, which `progress` counts in;
+/// returns the new number.
 ///
 /// Errors: `Io`; `Invalid` for bytes that are not UTF-8 or not JSON; and what `progress` returns.
 pub fn encode_files(
     encoding: &Encoding,
     paths: &[PathBuf],
     options: &FileOptions,
+    done: u64,
     progress: &mut Progress<'_>,
     out: &mut IdWriter,
-) -> Result<()> {
+) -> Result<u64> {
     let rules = Rules::new(encoding, options)?;
     let mut job = Job {
         rules,
         progress,
-        done: 0,
+        done,
         out,
     };
     for path in paths {
         job.file(path)?;
     }
-    Ok(())
+    Ok(job.done)
 }
 
-/// What all threads share.
-struct Rules<'a> {
-    encoding: &'a Encoding,
-    options: &'a FileOptions,
-    separator: Option<u32>,
-    /// Strings that become special tokens, and the length of the longest.
-    allowed: Finder,
-    longest: usize,
+/// Encode documents that the caller has read, in order; the rest as in [`encode_files`].
+///
+/// Errors: `Io`, and what `progress` returns.
+pub fn encode_documents(
+    encoding: &Encoding,
+    documents: &[&str],
+    options: &FileOptions,
+    done: u64,
+    progress: &mut Progress<'_>,
+    out: &mut IdWriter,
+) -> Result<u64> {
+    let rules = Rules::new(encoding, options)?;
+    let mut job = Job {
+        rules,
+        progress,
+        done,
+        out,
+    };
+    job.documents(documents)?;
+    Ok(job.done)
 }
 
 struct Job<'a, 'p> {
@@ -185,7 +200,7 @@ impl Job<'_, '_> {
                         offset + at as u64
                     ))
                 })?;
-                rules.encode(text)
+                rules.plain(text)
             })?;
             self.done += (at - from) as u64;
             from = at;
@@ -203,15 +218,12 @@ impl Job<'_, '_> {
         };
         let lines: Vec<&[u8]> = bytes[..end].split(|&byte| byte == b'\n').collect();
         let documents = lines.chunks(64).collect::<Vec<_>>();
-        let separator = self.rules.separator;
         for round in documents.chunks(ROUND * self.rules.options.threads) {
             self.round(round, |rules, lines| {
                 let mut ids = Vec::new();
                 for line in lines.iter().filter(|line| !line.trim_ascii().is_empty()) {
                     let at = offset + (line.as_ptr() as usize - bytes.as_ptr() as usize) as u64;
-                    let text = rules.field(path, line, at)?;
-                    ids.extend(rules.encode(&text)?);
-                    ids.extend(separator);
+                    rules.document(&rules.field(path, line, at)?, &mut ids)?;
                 }
                 Ok(ids)
             })?;
@@ -220,6 +232,33 @@ impl Job<'_, '_> {
         self.done += end as u64;
         (self.progress)(self.done)?;
         Ok(end)
+    }
+
+    /// Encode documents, a round's worth of text at a time.
+    fn documents(&mut self, mut documents: &[&str]) -> Result<()> {
+        while !documents.is_empty() {
+            let (mut parts, mut taken, mut bytes) = (Vec::new(), 0, 0);
+            while taken < documents.len() && parts.len() < ROUND * self.rules.options.threads {
+                let from = taken;
+                let mut size = 0;
+                while taken < documents.len() && size < PART / 16 {
+                    size += documents[taken].len();
+                    taken += 1;
+                }
+                parts.push(&documents[from..taken]);
+                bytes += size;
+            }
+            self.round(&parts, |rules, part| {
+                let mut ids = Vec::new();
+                part.iter()
+                    .try_for_each(|text| rules.document(text, &mut ids))?;
+                Ok(ids)
+            })?;
+            documents = &documents[taken..];
+            self.done += bytes as u64;
+            (self.progress)(self.done)?;
+        }
+        Ok(())
     }
 
     /// Encode a round's parts on all threads and write them in order.
@@ -239,86 +278,5 @@ impl Job<'_, '_> {
         self.rules
             .separator
             .map_or(Ok(()), |id| self.out.write(&[id]))
-    }
-}
-
-impl<'a> Rules<'a> {
-    fn new(encoding: &'a Encoding, options: &'a FileOptions) -> Result<Self> {
-        let separator = options.separator.as_deref().map(|text| {
-            encoding.special().id_of(text).ok_or_else(|| {
-                let known: Vec<_> = encoding.special().iter().map(|(text, _)| text).collect();
-                Error::invalid(format!(
-                    "separator: expected a special token of {} ({}), got {text:?}",
-                    encoding.name(),
-                    known[..known.len().min(8)].join(", ")
-                ))
-            })
-        });
-        let specials = encoding.special().iter().map(|(text, _)| text);
-        let allowed: Vec<&str> = if options.special_tokens {
-            specials.collect()
-        } else {
-            options.separator.as_deref().into_iter().collect()
-        };
-        Ok(Self {
-            encoding,
-            options,
-            separator: separator.transpose()?,
-            longest: allowed.iter().map(|text| text.len()).max().unwrap_or(0),
-            allowed: Finder::new(allowed),
-        })
-    }
-
-    fn field(&self, path: &Path, line: &[u8], at: u64) -> Result<String> {
-        let wrong = |what: String| {
-            let path = path.display();
-            let field = &self.options.field;
-            Error::invalid(format!(
-                "{path}: offset {at}: expected a line of JSON with a string under {field:?}, {what}"
-            ))
-        };
-        let mut object: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_slice(line).map_err(|error| wrong(format!("got {error}")))?;
-        match object.remove(&self.options.field) {
-            Some(serde_json::Value::String(text)) => Ok(text),
-            Some(_) => Err(wrong("got another type".into())),
-            None => {
-                let keys: Vec<_> = object.keys().take(8).map(String::as_str).collect();
-                Err(wrong(format!("got the fields {}", keys.join(", "))))
-            }
-        }
-    }
-
-    fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let mut ids = Vec::with_capacity(text.len() / 4 + 16);
-        self.encoding.encode(text, &self.allowed, &mut ids)?;
-        Ok(ids)
-    }
-
-    /// Where the part that starts at `from` ends; `None` when the rest of `bytes` has no place to
-    /// cut.
-    fn cut(&self, bytes: &[u8], from: usize) -> Option<usize> {
-        let (mut searched, mut near) = (from, from + PART);
-        while near < bytes.len() {
-            if let Some(cut) = self.encoding.pattern().safe_cut(bytes, searched, near) {
-                if !self.inside_special(bytes, cut) {
-                    return Some(cut);
-                }
-            }
-            searched = near - 1;
-            near += PART / 16;
-        }
-        None
-    }
-
-    /// Whether a string that is looked for lies across `cut`.
-    fn inside_special(&self, bytes: &[u8], cut: usize) -> bool {
-        let window = &bytes[cut.saturating_sub(self.longest)..bytes.len().min(cut + self.longest)];
-        let before = cut.min(self.longest);
-        self.allowed.strings().any(|special| {
-            window.windows(special.len()).enumerate().any(|(at, part)| {
-                at < before && at + special.len() > before && part == special.as_bytes()
-            })
-        })
     }
 }

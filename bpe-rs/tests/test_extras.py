@@ -130,6 +130,96 @@ def test_lines_and_rows(encoding, tmp_path):
             encoding.encode_files(tmp_path / name)
 
 
+def test_separators_inside_lines_and_rows_are_text(encoding, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    text, end = "one<|endoftext|>two", "<|endoftext|>"
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": text}))
+    parquet.write_table(pyarrow.table({"text": [text, None]}), tmp_path / "a.parquet")
+    for name in ("a.jsonl", "a.parquet"):
+        got = encoding.encode_files(tmp_path / name, separator=end)
+        assert got.tolist() == [*encoding.encode_ordinary(text), encoding.eot_token]
+        got = encoding.encode_files(tmp_path / name, separator=end, special_tokens=True)
+        assert got.tolist() == encoding.encode(text + end, allowed_special="all")
+
+
+def test_progress_counts_the_text_of_all_files(encoding, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = [TEXT] * 100 + ["é" * 40_000] * 100
+    parquet.write_table(pyarrow.table({"text": rows}), tmp_path / "a.parquet")
+    (tmp_path / "b.txt").write_text(TEXT * 200, encoding="utf-8", newline="")
+    (tmp_path / "c.jsonl").write_text(json.dumps({"text": TEXT}) + "\n")
+    paths = [tmp_path / name for name in ("a.parquet", "b.txt", "c.jsonl", "a.parquet")]
+    bytes_of_rows = sum(len(row.encode()) for row in rows)
+    lines = (tmp_path / "c.jsonl").stat().st_size
+    want = 2 * bytes_of_rows + 200 * len(TEXT.encode()) + lines
+    results = []
+    for threads in (1, 2):
+        seen: list[int] = []
+        ids = encoding.encode_files(paths, num_threads=threads, progress=seen.append)
+        results.append(ids.tolist())
+        assert seen == sorted(seen) and seen[-1] == want
+        # Told while a file is being read, not only at its end.
+        assert sum(done < bytes_of_rows for done in seen) > 1
+    assert results[0] == results[1]
+    for path in paths:
+        with pytest.raises(ValueError, match="num_threads >= 1, got 0"):
+            encoding.encode_files(path, num_threads=0)
+
+
+def test_errors_name_the_file(encoding, tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    packed = gzip.compress(os.urandom(5000).hex().encode())
+    (tmp_path / "cut.gz").write_bytes(packed[:-1000])
+    (tmp_path / "wrong.gz").write_bytes(b"no gzip at all")
+    (tmp_path / "cut.zst").write_bytes(zstandard.compress(os.urandom(5000).hex().encode())[:-500])
+    (tmp_path / "wrong.zst").write_bytes(b"no zstd at all")
+    (tmp_path / "wrong.parquet").write_bytes(b"no parquet at all")
+    (tmp_path / "wrong.jsonl").write_bytes(b'{"text": ')
+    (tmp_path / "bytes.jsonl").write_bytes(b'{"text": "\xff"}')
+    parquet.write_table(pyarrow.table({"text": [1, 2]}), tmp_path / "numbers.parquet")
+    parquet.write_table(pyarrow.table({"body": ["a"]}), tmp_path / "other.parquet")
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises((ValueError, OSError), match=path.name.replace(".", r"\.")):
+            encoding.encode_files(path, out=tmp_path / "out.ids")
+    with pytest.raises(FileNotFoundError, match="missing"):
+        encoding.encode_files(tmp_path / "missing.parquet")
+    assert not list(tmp_path.glob("out.ids*"))
+
+
+INTERRUPTED = """
+import sys, threading, signal, time, bpe_rs
+path, out, kind = sys.argv[1:]
+def interrupt():
+    time.sleep(0.3)
+    signal.raise_signal(signal.SIGINT)
+threading.Thread(target=interrupt, daemon=True).start()
+progress = (lambda done: None) if kind == "progress" else None
+try:
+    bpe_rs.get_encoding("gpt2").encode_files([path] * 1_000_000, out=out, progress=progress)
+except KeyboardInterrupt:
+    sys.exit(7)
+"""
+
+
+@pytest.mark.parametrize("kind", ["silent", "progress"])
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.parquet"])
+def test_ctrl_c_leaves_nothing(tmp_path, name, kind):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path, out = tmp_path / name, tmp_path / "out.ids"
+    if name == "a.parquet":
+        parquet.write_table(pyarrow.table({"text": [TEXT] * 50}), path)
+    else:
+        line = json.dumps({"text": TEXT}) + "\n"
+        path.write_text((line if name == "a.jsonl" else TEXT) * 50, encoding="utf-8")
+    command = [sys.executable, "-c", INTERRUPTED, str(path), str(out), kind]
+    assert subprocess.run(command, timeout=100).returncode == 7
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
 def test_id_files(encoding, tmp_path):
     source, out = tmp_path / "a.txt", tmp_path / "a.ids"
     source.write_text(TEXT, encoding="utf-8", newline="")

@@ -312,7 +312,6 @@ class IdWriter:
     def __new__(
         cls, path: os.PathLike[str] | None, itemsize: int, encoding: Encoding
     ) -> IdWriter: ...
-    def write(self, ids: npt.NDArray[np.uint32]) -> None: ...
     def encode_files(
         self,
         encoding: Encoding,
@@ -320,6 +319,15 @@ class IdWriter:
         separator: str | None,
         special_tokens: bool,
         field: str,
+        num_threads: int | None,
+        progress: Callable[[int], None] | None,
+    ) -> None: ...
+    def encode_documents(
+        self,
+        encoding: Encoding,
+        documents: Sequence[str],
+        separator: str | None,
+        special_tokens: bool,
         num_threads: int | None,
         progress: Callable[[int], None] | None,
     ) -> None: ...

@@ -209,14 +209,16 @@ class Encoding(_core.Encoding):
 
         Plain UTF-8 text (memory-mapped), `.jsonl` lines and `.parquet` rows (needs pyarrow) with
         the text under `field`; all but Parquet also packed as `.gz` or `.zst`. `separator`: a
-        special token that ends a document where it stands in plain text and is written after
-        every document. `special_tokens`: whether other special tokens in the text are recognised
-        (by default they are plain text). `dtype`: uint16 where the ids allow, else uint32. `out`:
-        an id file, written as it goes with bounded memory, there when whole. `progress` is called
-        with the bytes of text done; what it raises stops the work, and so does Ctrl-C.
+        special token that ends a document where it stands in a file of plain text (in a line or
+        row it is text like any other) and is written after every document. `special_tokens`:
+        whether all special tokens in texts are recognised (by default they are plain text).
+        `dtype`: uint16 where the ids allow, else uint32. `out`: an id file, written as it goes with
+        bounded memory, there when whole. `num_threads`: by default one per core. `progress` is
+        called with the bytes of text done in all files; what it raises stops the work, and so
+        does Ctrl-C.
 
-        Raises `ValueError` for bytes that are not UTF-8, lines or rows without the field,
-        a separator that is no special token; and `OSError`.
+        Raises `ValueError` for bytes that are not UTF-8, lines or rows without strings under the
+        field, a separator that is no special token; and `OSError`.
         """
         return _extras.encode_files(
             self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -50,7 +50,10 @@ def encode_files(
     try:
         for path in map(Path, paths):
             if path.suffix.lower() == ".parquet":
-                _encode_parquet(encoding, path, writer, separator, special_tokens, field)
+                for texts in _rows(path, field):
+                    writer.encode_documents(
+                        encoding, texts, separator, special_tokens, num_threads, progress
+                    )
             else:
                 writer.encode_files(
                     encoding, [path], separator, special_tokens, field, num_threads, progress
@@ -65,37 +68,30 @@ def encode_files(
     return np.frombuffer(data, np.uint16 if kind == np.uint16 else np.uint32)
 
 
-def _encode_parquet(
-    encoding: Encoding,
-    path: Path,
-    writer: _core.IdWriter,
-    separator: str | None,
-    special_tokens: bool,
-    field: str,
-) -> None:
-    import numpy as np
-
+def _rows(path: Path, field: str) -> Iterator[list[str]]:
+    """The texts of a Parquet file's column, without nulls, some rows at a time."""
     try:
+        import pyarrow
         from pyarrow import parquet
     except ImportError as error:
         raise ImportError(f"{path}: reading Parquet needs pyarrow: pip install pyarrow") from error
-    if separator is not None and separator not in encoding.special_tokens:
-        known = ", ".join(list(encoding.special_tokens)[:8])
-        raise ValueError(f"separator: expected a special token ({known}), got {separator!r}")
-    allowed = "all" if special_tokens else set()
-    end = [] if separator is None else [encoding.special_tokens[separator]]
-    file = parquet.ParquetFile(path)
-    if field not in file.schema_arrow.names:
-        names = ", ".join(file.schema_arrow.names)
-        raise ValueError(f"{path}: expected a column {field!r}, got {names}")
-    for rows in file.iter_batches(batch_size=_ROWS, columns=[field]):
-        texts = [text for text in rows.column(0).to_pylist() if text is not None]
-        ids, offsets = encoding.encode_batch_to_numpy(
-            texts, allowed_special=allowed, disallowed_special=()
-        )
-        if end:
-            ids = np.insert(ids, offsets[1:], end[0])
-        writer.write(ids)
+    try:
+        file = parquet.ParquetFile(path)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path}: expected a Parquet file: {error}") from error
+    with file:
+        schema = file.schema_arrow
+        if field not in schema.names:
+            raise ValueError(
+                f"{path}: expected a column {field!r}, got {', '.join(schema.names)}: name it "
+                "with field="
+            )
+        kind = schema.field(field).type
+        kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+        if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
+            raise ValueError(f"{path}: expected strings in the column {field!r}, got {kind}")
+        for rows in file.iter_batches(batch_size=_ROWS, columns=[field]):
+            yield [text for text in rows.column(0).to_pylist() if text is not None]
 
 
 def encode_padded(

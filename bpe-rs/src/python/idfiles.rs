@@ -1,30 +1,86 @@
 //! Files to ids: `_core.IdWriter`.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::encoding::Encoding;
+use super::text::texts;
 use crate::encode::threads;
 use crate::error::{Error, Result};
-use crate::files::{encode_files, FileOptions};
+use crate::files::{encode_documents, encode_files, FileOptions, Progress};
 use crate::format::idfile::Width;
 use crate::format::idwriter::IdWriter as Core;
 
 /// Collects ids in memory, or in an id file that appears whole when finished or not at all.
 #[pyclass(frozen, module = "bpe_rs._core")]
-struct IdWriter(Mutex<Option<Core>>);
+struct IdWriter {
+    core: Mutex<Option<Core>>,
+    /// Bytes of text done by all calls so far.
+    done: AtomicU64,
+}
 
 impl IdWriter {
+    fn lock(&self) -> MutexGuard<'_, Option<Core>> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn with<T>(&self, work: impl FnOnce(&mut Core) -> Result<T>) -> Result<T> {
-        let mut core = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut core = self.lock();
         let core = core.as_mut();
         work(core.ok_or_else(|| Error::invalid("expected a writer that is not yet finished"))?)
     }
+
+    /// Call `work(bytes done, tick, writer)` without the GIL; it returns the new number of bytes.
+    /// What `progress` raises, or a signal's handler, comes out again.
+    fn run(
+        &self,
+        py: Python<'_>,
+        progress: Option<&Py<PyAny>>,
+        work: impl FnOnce(u64, &mut Progress<'_>, &mut Core) -> Result<u64> + Send,
+    ) -> PyResult<()> {
+        let mut raised = None;
+        let mut tick = |done: u64| {
+            Python::attach(|py| {
+                let call = progress.map_or(Ok(()), |f| f.call1(py, (done,)).map(drop));
+                call.and_then(|()| py.check_signals()).map_err(|error| {
+                    raised = Some(error);
+                    Error::interrupted()
+                })
+            })
+        };
+        let before = self.done.load(Ordering::Relaxed);
+        let result = py.detach(|| self.with(|writer| work(before, &mut tick, writer)));
+        match raised {
+            Some(error) => Err(error),
+            None => {
+                self.done.store(result?, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn options(
+    separator: Option<String>,
+    special_tokens: bool,
+    field: String,
+    num_threads: Option<usize>,
+) -> PyResult<FileOptions> {
+    let most = threads::default_threads();
+    if num_threads == Some(0) {
+        return Err(PyValueError::new_err("expected num_threads >= 1, got 0"));
+    }
+    Ok(FileOptions {
+        separator,
+        special_tokens,
+        field,
+        threads: num_threads.unwrap_or(most).min(most),
+    })
 }
 
 #[pymethods]
@@ -49,12 +105,10 @@ impl IdWriter {
             Some(path) => Core::create(&path, width, *encoding.core().fingerprint())?,
             None => Core::memory(width),
         };
-        Ok(Self(Mutex::new(Some(core))))
-    }
-
-    fn write(&self, py: Python<'_>, ids: PyReadonlyArray1<'_, u32>) -> PyResult<()> {
-        let ids = ids.as_slice()?;
-        Ok(py.detach(|| self.with(|core| core.write(ids)))?)
+        Ok(Self {
+            core: Mutex::new(Some(core)),
+            done: AtomicU64::new(0),
+        })
     }
 
     /// Encode text files and append their ids; `progress(bytes done)` may raise to stop.
@@ -70,33 +124,35 @@ impl IdWriter {
         num_threads: Option<usize>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        let most = threads::default_threads();
-        let threads = num_threads.unwrap_or(most).clamp(1, most);
-        let options = FileOptions {
-            separator,
-            special_tokens,
-            field,
-            threads,
-        };
+        let options = options(separator, special_tokens, field, num_threads)?;
         let core = encoding.core();
-        let mut raised = None;
-        let mut tick = |done: u64| {
-            Python::attach(|py| {
-                let call = progress
-                    .as_ref()
-                    .map_or(Ok(()), |f| f.call1(py, (done,)).map(drop));
-                call.and_then(|()| py.check_signals()).map_err(|error| {
-                    raised = Some(error);
-                    Error::interrupted()
-                })
-            })
-        };
-        let result = py
-            .detach(|| self.with(|writer| encode_files(core, &paths, &options, &mut tick, writer)));
-        match raised {
-            Some(error) => Err(error),
-            None => Ok(result?),
-        }
+        self.run(py, progress.as_ref(), |done, tick, writer| {
+            encode_files(core, &paths, &options, done, tick, writer)
+        })
+    }
+
+    /// The same for texts that the caller has read.
+    #[allow(clippy::too_many_arguments)]
+    fn encode_documents(
+        &self,
+        py: Python<'_>,
+        encoding: PyRef<'_, Encoding>,
+        documents: &Bound<'_, PyAny>,
+        separator: Option<String>,
+        special_tokens: bool,
+        num_threads: Option<usize>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let options = options(separator, special_tokens, String::new(), num_threads)?;
+        let core = encoding.core();
+        let documents = texts(documents)?;
+        let documents: Vec<&str> = documents
+            .iter()
+            .map(|text| text.to_str())
+            .collect::<PyResult<_>>()?;
+        self.run(py, progress.as_ref(), |done, tick, writer| {
+            encode_documents(core, &documents, &options, done, tick, writer)
+        })
     }
 
     /// How many ids so far.
@@ -107,7 +163,7 @@ impl IdWriter {
 
     /// Finish the file, or give the ids' little-endian bytes if there is none.
     fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let core = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let core = self.lock().take();
         let core = core
             .ok_or_else(|| PyValueError::new_err("expected a writer that is not yet finished"))?;
         let bytes = py.detach(|| core.finish())?;
@@ -116,7 +172,7 @@ impl IdWriter {
 
     /// Forget everything: no file appears.
     fn discard(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.lock().take();
     }
 }
 
