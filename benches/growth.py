@@ -2,17 +2,24 @@
 
     python benches/growth.py                       # 10^4 to 10^7 bytes, three vocabularies
     python benches/growth.py --most 18 --names r50k_base
-    python benches/growth.py --write               # and benches/records/growth.md
+    python benches/growth.py --write benches/records/growth.md
 
 Whole calls `Encoding.encode(text)` to a list, with empty caches, minimum of several. The clock is
 the thread's CPU time, since other work on a shared machine comes in bursts; a doubling is called
 too steep where it takes more than 2.2 times as long. Before a text is timed, its ids are decoded
 and compared with it.
+
+The process keeps the memory that it frees (glibc's `mallopt`; `--give-back` leaves the allocator
+alone). Otherwise small results live in memory that is used again and large ones in fresh pages,
+which is another price a byte: one doubling per family, wherever the allocator changes its mind,
+then looks up to four times as long, and no encoder could help it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import gc
 import platform
 import sys
@@ -31,6 +38,15 @@ from hard_texts import FAMILIES  # noqa: E402
 SMALLEST = 10_000
 LIMIT = 2.2
 CACHE = 32 << 20
+
+
+def keep_memory() -> None:
+    """Ask the C library not to give freed memory back, where it is glibc."""
+    trim_threshold, mmap_max = -1, -4
+    with contextlib.suppress(AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(mmap_max, 0)
+        library.mallopt(trim_threshold, 2_000_000_000)
 
 
 def seconds(encoding: bpe_rs.Encoding, text: str, repeats: int) -> float:
@@ -100,13 +116,16 @@ def table(name: str, rows: list[tuple[str, list[float]]]) -> str:
 
 
 def main() -> None:
-    """Measure, print, and write the record where asked to."""
+    """Measure, print, and append to the record where asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--names", nargs="*", default=["r50k_base", "cl100k_base", "o200k_base"])
     parser.add_argument("--most", type=int, default=10, help="doublings of 10,000 bytes")
     parser.add_argument("--only", help="families whose name contains this")
-    parser.add_argument("--write", action="store_true", help="write benches/records/growth.md")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="append the tables to a file")
+    parser.add_argument("--give-back", action="store_true", help="the allocator's usual ways")
     options = parser.parse_args()
+    if not options.give_back:
+        keep_memory()
     if options.most < 1:
         parser.error(f"--most: expected at least 1 doubling, got {options.most}")
     tables, steep = [], []
@@ -116,17 +135,13 @@ def main() -> None:
         steep += [f"{name}: {family}" for family, row in rows if steepest(row) > LIMIT]
     print(f"doublings above {LIMIT}: {', '.join(steep) or 'none'}")
     if options.write:
-        text = f"""# Growth of `encode`
-
-Written by `python benches/growth.py --write`: nanoseconds of CPU time a byte for whole calls
-`Encoding.encode(text)` to a Python list, empty caches, minimum of at least three calls; factors
-are those of the time when the text doubles: the mean one, and the steepest.
-
+        text = f"""
 {date.today().isoformat()}, 2 cores of a shared x86-64 server (Zen 5), other work on it; Python
 {platform.python_version()}, release build. Doublings above {LIMIT}: {", ".join(steep) or "none"}.
 
 {chr(10).join(tables)}"""
-        (ROOT / "benches" / "records" / "growth.md").write_text(text.rstrip() + "\n")
+        with options.write.open("a") as file:
+            file.write(text.rstrip() + "\n")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ pub use pool::Pool;
 use crate::error::{Error, Result};
 use crate::pretokenize::{Pretokenizer, Scanner};
 use crate::simd::{Lanes, Portable};
-use crate::vocab::{Merger, MissingByte, Vocab};
+use crate::vocab::{Merger, MissingByte, Vocab, KEPT};
 
 /// Buffers and caches of one thread and one vocabulary, reusable.
 pub struct Scratch {
@@ -210,7 +210,11 @@ impl PieceEncoder {
         }
         self.numbers.clear();
         self.merger.merge::<S>(vocab, piece, &mut self.numbers);
-        self.ids_of_numbers(vocab, ids)
+        let written = self.ids_of_numbers(vocab, ids);
+        if self.numbers.capacity() > KEPT {
+            self.numbers = Vec::new();
+        }
+        written
     }
 
     /// Append the ids of `self.numbers` to `ids`.

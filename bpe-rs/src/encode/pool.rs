@@ -28,17 +28,18 @@ impl Default for Pool {
 impl Pool {
     /// Run `work` with buffers of its own.
     pub fn with<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
+        let limit = self.cache_limit.load(Ordering::Relaxed);
         // Never wait: after a fork the thread that held the lock may not exist.
         let idle = self.idle.try_lock().ok().and_then(|mut idle| {
             // The one that knows most; seldom is there a choice.
             let best = (0..idle.len()).max_by_key(|&at| idle[at].pieces())?;
             Some(idle.swap_remove(best))
         });
-        let mut scratch =
-            idle.unwrap_or_else(|| Scratch::new(self.cache_limit.load(Ordering::Relaxed)));
+        let mut scratch = idle.unwrap_or_else(|| Scratch::new(limit));
         let result = work(&mut scratch);
         if let Ok(mut idle) = self.idle.try_lock() {
-            if idle.len() < IDLE {
+            // Caches of an older limit end here.
+            if idle.len() < IDLE && limit == self.cache_limit.load(Ordering::Relaxed) {
                 idle.push(scratch);
             }
         }
@@ -58,5 +59,21 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Scratch>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_limit_reaches_caches_in_use() {
+        let pool = Pool::default();
+        pool.with(|_| ());
+        assert_eq!(pool.lock().len(), 1);
+        pool.with(|_| pool.set_limit(1 << 20));
+        assert!(pool.lock().is_empty());
+        pool.with(|_| ());
+        assert_eq!(pool.lock().len(), 1);
     }
 }

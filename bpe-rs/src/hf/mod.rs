@@ -6,15 +6,21 @@
 //! threads need no locks.
 
 mod added;
+mod decode;
+mod encode;
 mod encoding;
+mod fragment;
 mod model;
 mod normalize;
 mod post;
+mod reshape;
 mod source;
 mod split;
 mod tokenizer;
 
 pub use added::AddedVocab;
-pub use encoding::{Encoding, Fixed};
+pub use encode::Input;
+pub use encoding::Encoding;
+pub use fragment::Fixed;
 pub use post::pad_batch;
-pub use tokenizer::{Input, NewToken, Tokenizer};
+pub use tokenizer::{NewToken, Tokenizer};

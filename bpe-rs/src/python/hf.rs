@@ -1,213 +1,23 @@
 //! `_core.HfTokenizer` and `bpe_rs.hf.Encoding`: the pipeline of `crate::hf` for Python.
 
-use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString};
 use serde_json::Value;
 
+use super::hf_arguments::{
+    padding, padding_args, truncation, truncation_args, Owned, PaddingArgs, TruncationArgs,
+};
 use super::hf_encoding::HfEncoding;
 use crate::error::{Error, Result};
 use crate::format::components::{Decoder, Normalizer, PostProcessor, PreTokenizer};
-use crate::format::params::{Direction, Padding, Strategy, Truncation};
 use crate::format::TokenizerJson;
-use crate::hf::{Input, NewToken, Tokenizer};
+use crate::hf::{NewToken, Tokenizer};
 
-/// `(max_length, stride, strategy, direction)`.
-type TruncationArgs = (usize, usize, String, String);
-/// `(length, pad_to_multiple_of, pad_id, pad_type_id, pad_token, direction)`.
-type PaddingArgs = (Option<usize>, Option<usize>, u32, u32, String, String);
 /// `(id, string, offsets)`.
 type TokenTuple = (u32, String, (usize, usize));
 /// `(content, single_word, lstrip, rstrip, normalized, special)`.
 type TokenArgs = (String, bool, bool, bool, bool, bool);
-
-pub(super) fn direction(name: &str) -> PyResult<Direction> {
-    match name {
-        "left" => Ok(Direction::Left),
-        "right" => Ok(Direction::Right),
-        other => Err(PyValueError::new_err(format!(
-            "Unknown `direction`: `{other}`. Use one of `left` or `right`"
-        ))),
-    }
-}
-
-fn direction_name(direction: Direction) -> String {
-    match direction {
-        Direction::Left => "left".into(),
-        Direction::Right => "right".into(),
-    }
-}
-
-fn truncation(args: TruncationArgs) -> PyResult<Truncation> {
-    let (max_length, stride, strategy, side) = args;
-    let strategy = match strategy.as_str() {
-        "longest_first" => Strategy::LongestFirst,
-        "only_first" => Strategy::OnlyFirst,
-        "only_second" => Strategy::OnlySecond,
-        other => {
-            return Err(PyValueError::new_err(format!(
-                "Unknown `strategy`: `{other}`. Use one of `longest_first`, `only_first`, or \
-                 `only_second`"
-            )))
-        }
-    };
-    Ok(Truncation {
-        direction: direction(&side)?,
-        max_length,
-        strategy,
-        stride,
-    })
-}
-
-fn truncation_args(truncation: &Truncation) -> TruncationArgs {
-    let strategy = match truncation.strategy {
-        Strategy::LongestFirst => "longest_first",
-        Strategy::OnlyFirst => "only_first",
-        Strategy::OnlySecond => "only_second",
-    };
-    let Truncation {
-        direction,
-        max_length,
-        stride,
-        ..
-    } = *truncation;
-    (
-        max_length,
-        stride,
-        strategy.into(),
-        direction_name(direction),
-    )
-}
-
-fn padding(args: PaddingArgs) -> PyResult<Padding> {
-    let (length, pad_to_multiple_of, pad_id, pad_type_id, pad_token, side) = args;
-    let direction = direction(&side)?;
-    Ok(Padding {
-        length,
-        direction,
-        pad_to_multiple_of,
-        pad_id,
-        pad_type_id,
-        pad_token,
-    })
-}
-
-fn padding_args(padding: &Padding) -> PaddingArgs {
-    let Padding {
-        length,
-        pad_to_multiple_of,
-        pad_id,
-        pad_type_id,
-        ..
-    } = *padding;
-    let side = direction_name(padding.direction);
-    (
-        length,
-        pad_to_multiple_of,
-        pad_id,
-        pad_type_id,
-        padding.pad_token.clone(),
-        side,
-    )
-}
-
-/// A Python argument that is a text, or the words of one; owns what [`Input`] borrows.
-enum Owned<'py> {
-    Text(Bound<'py, PyString>),
-    Words(Vec<Bound<'py, PyString>>),
-}
-
-/// The characters of a string; a lone surrogate has none.
-fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
-    text.to_str().map_err(|error| {
-        let is_surrogate = error.is_instance_of::<PyUnicodeEncodeError>(text.py());
-        match is_surrogate {
-            true => PyTypeError::new_err(format!(
-                "TextInputSequence must be str without lone surrogates: {error}"
-            )),
-            false => error,
-        }
-    })
-}
-
-impl<'py> Owned<'py> {
-    fn text(object: &Bound<'py, PyAny>) -> Option<Self> {
-        object
-            .cast::<PyString>()
-            .ok()
-            .map(|text| Self::Text(text.clone()))
-    }
-
-    fn words(object: &Bound<'py, PyAny>) -> Option<Self> {
-        if object.is_instance_of::<PyString>() || object.is_instance_of::<PyDict>() {
-            return None;
-        }
-        let words = object.try_iter().ok()?.map(|item| {
-            let item = item.ok()?;
-            item.cast::<PyString>().ok().cloned()
-        });
-        words.collect::<Option<Vec<_>>>().map(Self::Words)
-    }
-
-    fn sequence(object: &Bound<'py, PyAny>, is_pretokenized: bool) -> PyResult<Self> {
-        if is_pretokenized {
-            return Self::words(object).ok_or_else(|| {
-                PyTypeError::new_err(
-                    "PreTokenizedInputSequence must be Union[List[str], Tuple[str]]",
-                )
-            });
-        }
-        Self::text(object).ok_or_else(|| PyTypeError::new_err("TextInputSequence must be str"))
-    }
-
-    /// One item of a batch: a sequence or a pair of them.
-    fn item(object: &Bound<'py, PyAny>, is_pretokenized: bool) -> PyResult<(Self, Option<Self>)> {
-        let one = if is_pretokenized {
-            Self::words(object)
-        } else {
-            Self::text(object)
-        };
-        if let Some(one) = one {
-            return Ok((one, None));
-        }
-        let expected = || {
-            PyTypeError::new_err(match is_pretokenized {
-                true => {
-                    "PreTokenizedEncodeInput must be Union[PreTokenizedInputSequence, \
-                     Tuple[PreTokenizedInputSequence, PreTokenizedInputSequence]]"
-                }
-                false => {
-                    "TextEncodeInput must be Union[TextInputSequence, Tuple[InputSequence, \
-                     InputSequence]]"
-                }
-            })
-        };
-        let both = if let Ok(tuple) = object.cast::<PyTuple>() {
-            tuple.iter().collect::<Vec<_>>()
-        } else if let Ok(list) = object.cast::<PyList>() {
-            list.iter().collect()
-        } else {
-            return Err(expected());
-        };
-        let [first, second] = &both[..] else {
-            return Err(expected());
-        };
-        let first = Self::sequence(first, is_pretokenized).map_err(|_| expected())?;
-        let second = Self::sequence(second, is_pretokenized).map_err(|_| expected())?;
-        Ok((first, Some(second)))
-    }
-
-    fn borrow(&self) -> PyResult<Input<'_>> {
-        match self {
-            Self::Text(text) => utf8(text).map(Input::Text),
-            Self::Words(words) => words
-                .iter()
-                .map(utf8)
-                .collect::<PyResult<_>>()
-                .map(Input::Words),
-        }
-    }
-}
 
 /// The tokenizer; never changes.
 #[pyclass(frozen, module = "bpe_rs._core")]

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use serde_json::{json, Value};
 
-use super::hf::direction;
+use super::hf_arguments::direction;
 use crate::format::params::Direction;
 use crate::hf::{Encoding, Fixed};
 

@@ -4,6 +4,7 @@ mod encoding;
 mod errors;
 mod files;
 mod hf;
+mod hf_arguments;
 mod hf_encoding;
 mod idfiles;
 mod ids;

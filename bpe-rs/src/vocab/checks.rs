@@ -1,6 +1,7 @@
 //! Merging against its definitions, on small random vocabularies of every kind.
 
 use super::*;
+use crate::simd::Portable;
 use std::collections::HashMap;
 
 struct Random(u64);
@@ -171,4 +172,16 @@ fn windows_of_long_pieces_join() {
             assert_eq!(whole, windows, "{name} {sizes:?}");
         }
     }
+}
+
+#[test]
+fn one_long_piece_keeps_no_memory() {
+    let vocab = Vocab::published("r50k_base").unwrap();
+    let (mut merger, mut numbers) = (Merger::default(), Vec::new());
+    merger.merge::<Portable>(&vocab, &b"ab".repeat(400_000), &mut numbers);
+    assert!(
+        numbers.len() > KEPT && merger.room() < 2 * KEPT,
+        "{}",
+        merger.room()
+    );
 }

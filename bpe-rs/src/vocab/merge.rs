@@ -35,6 +35,8 @@ const SCAN_LIMIT: usize = 128;
 const WINDOW: usize = 2048;
 /// Bytes before a window that are merged anew, at first.
 const BACK: usize = 64;
+/// Entries that a buffer of parts keeps room for after a long piece.
+pub(crate) const KEPT: usize = 1 << 16;
 
 /// Buffers for merging, reusable.
 #[derive(Debug, Default)]
@@ -92,6 +94,21 @@ impl Merger {
         self.windows::<Portable>(pairs, piece, out, sizes, |a, b| {
             pairs.get::<Portable>(a.into(), b.into())
         });
+    }
+
+    /// Entries that buffers have room for.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        let buffers = [
+            &self.parts,
+            &self.ranks,
+            &self.next,
+            &self.previous,
+            &self.starts,
+            &self.window,
+            &self.places,
+        ];
+        buffers.map(Vec::capacity).iter().sum::<usize>() + self.heap.capacity()
     }
 
     /// The same while the vocabulary is being built.
@@ -174,6 +191,9 @@ impl Merger {
             starts.extend(self.places.iter().map(|&at| at + from as u32));
             done = end;
         }
+        // One huge piece shall not hold memory for ever.
+        starts.clear();
+        starts.shrink_to(KEPT);
         (self.window, self.starts) = (window, starts);
     }
 

@@ -25,6 +25,7 @@ use std::sync::OnceLock;
 
 pub use build::MergeRule;
 pub use merge::Merger;
+pub(crate) use merge::KEPT;
 pub use pairs::{PairTable, NONE};
 use published::{packed, Packed};
 pub(crate) use small::SmallMerge;

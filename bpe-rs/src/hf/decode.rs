@@ -1,0 +1,89 @@
+//! Decoding, and single steps of the pipeline for those who want to look at them.
+
+use super::normalize::Aligned;
+use super::tokenizer::Tokenizer;
+use crate::error::{Error, Result};
+use crate::format::byte_level;
+
+impl Tokenizer {
+    /// Decodes ids; unknown ones are left out, as are control tokens if `skip_special`.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
+        let added = &self.parts.added;
+        let tokens = ids.iter().filter_map(|&id| {
+            let token = self.id_to_token(id)?;
+            let is_special = || {
+                added
+                    .id_of(token)
+                    .and_then(|id| added.get(id))
+                    .is_some_and(|t| t.special)
+            };
+            (!(skip_special && is_special())).then_some(token)
+        });
+        self.decode_tokens(tokens)
+    }
+
+    /// Decodes token strings.
+    pub fn decode_tokens<'a>(&self, tokens: impl Iterator<Item = &'a str>) -> String {
+        if self.parts.decoder.is_none() {
+            return tokens.collect::<Vec<_>>().join(" ");
+        }
+        let mut bytes = Vec::new();
+        for token in tokens {
+            bytes.extend(byte_level::decoded_bytes(token));
+        }
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
+    /// Normalises a text.
+    pub fn normalize_text(&self, text: &str) -> String {
+        self.parts.normalizers.apply(text)
+    }
+
+    /// Splits a text as the pre-tokenizer does: pieces in the byte-level alphabet, with the
+    /// characters that they stand for.
+    ///
+    /// # Errors
+    /// `Pattern` when the regex engine gives up.
+    pub fn pre_tokenize(&self, text: &str) -> Result<Vec<(String, (usize, usize))>> {
+        let aligned = Aligned::new(text, 0);
+        let pieces = self.pieces(text)?;
+        let characters = |bytes: usize| text[..bytes].chars().count();
+        Ok(pieces
+            .into_iter()
+            .map(|(range, prefixed)| {
+                let mut part = aligned.slice(range.clone());
+                if prefixed {
+                    part.prepend_space(&aligned, range.start);
+                }
+                let source = part.source_of(0..part.text.len());
+                let offsets = (characters(source.start), characters(source.end));
+                (byte_level::to_text(part.text.as_bytes()), offsets)
+            })
+            .collect())
+    }
+
+    /// Encodes one piece given in the byte-level alphabet: ids and the bytes of the piece that
+    /// each stands for.
+    ///
+    /// # Errors
+    /// `Invalid` for a character outside the alphabet.
+    pub fn tokenize_piece(&self, piece: &str) -> Result<Vec<(u32, (usize, usize))>> {
+        let bytes = byte_level::to_bytes(piece).ok_or_else(|| {
+            Error::invalid(format!(
+                "expected characters of the byte-level alphabet, got {piece:?}"
+            ))
+        })?;
+        let mut ids = Vec::new();
+        self.encode_piece(&bytes, &mut ids)?;
+        let mut start = 0;
+        Ok(ids
+            .into_iter()
+            .map(|id| {
+                let len = self.id_to_token(id).map_or(0, str::len);
+                start += len;
+                (id, (start - len, start))
+            })
+            .collect())
+    }
+}
