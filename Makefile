@@ -44,6 +44,20 @@ test: setup ## run all tests: Rust, Python, doctests, the README's examples
 	$(RUN) pytest --doctest-modules gptpy triton_kernels/gptpy_kernels bpe-rs/python/bpe_rs
 	$(RUN) python -m doctest -o ELLIPSIS -o NORMALIZE_WHITESPACE README.md && echo "README examples: ok"
 
+# What the unsafe code does on the portable path, watched access by access; needs a nightly
+# toolchain with the component miri. Vector instructions are compared with that path instead.
+MIRI_TESTS := vocab::checks encode::checks::own_vocabulary train::tests::random_corpora train::tests::wide_records
+.PHONY: test-miri
+test-miri: toolchain ## run the unsafe code under Miri (nightly Rust)
+	MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri \
+	  cargo +nightly miri test --package bpe-rs --lib -- $(MIRI_TESTS)
+
+# Any bytes into every door of the Rust crate; fuzz/ does the same under libFuzzer.
+SECONDS_A_TARGET ?= 60
+.PHONY: test-random
+test-random: toolchain ## random inputs for scanners, encoder, files, tokenizer.json (a minute each)
+	BPE_RS_RANDOM_SECONDS=$(SECONDS_A_TARGET) cargo test --package bpe-rs --test random -- --nocapture
+
 # In an environment of its own: the projects bring some two hundred packages.
 .PHONY: test-clients
 test-clients: export UV_PROJECT_ENVIRONMENT := .venv-clients

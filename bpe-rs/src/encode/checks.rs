@@ -107,3 +107,53 @@ fn long_pieces_take_time_in_proportion() {
         assert_eq!(bytes, text.as_bytes());
     }
 }
+
+#[test]
+fn own_vocabulary_through_all_tables() {
+    // Small enough for Miri, which watches what the unsafe code of tables and output does.
+    let tokens = [
+        "ab",
+        "abab",
+        "ba",
+        "the",
+        " th",
+        " the",
+        "12",
+        "\u{e9}",
+        "\u{4f60}\u{597d}",
+    ];
+    let bytes = (0..=255u32).map(|byte| (vec![byte as u8], byte));
+    let longer = tokens
+        .iter()
+        .zip(256..)
+        .map(|(token, id)| (token.as_bytes().to_vec(), id));
+    let vocab = Vocab::from_ranks(bytes.chain(longer)).unwrap();
+    let rounds = if cfg!(miri) { 2 } else { 200 };
+    for name in ["gpt2", "cl100k", "o200k"] {
+        let pattern = Pretokenizer::new(name).unwrap();
+        for (round, limit) in (0..rounds).zip([0, 1 << 12, 1 << 20].into_iter().cycle()) {
+            let text: String = (0..150 + round)
+                .map(|at| match at % 7 {
+                    0 => " the".repeat(1 + at % 5),
+                    1 => "abab".repeat(at * round % 40),
+                    2 => format!(" {at}{round}"),
+                    3 => "\u{4f60}\u{597d}".repeat(at % 4),
+                    4 => "\n".into(),
+                    _ => format!(" x{}y", "\u{e9}".repeat(at % 9)),
+                })
+                .collect();
+            let (mut pieces, mut want) = (PieceEncoder::default(), Vec::new());
+            let mut each = |piece| {
+                let piece = &text.as_bytes()[piece];
+                pieces.encode(&vocab, piece, &mut want).unwrap();
+            };
+            pattern.pieces(&text, &mut each).unwrap();
+            let mut scratch = Scratch::new(limit);
+            for _ in 0..2 {
+                let mut ids = Vec::new();
+                encode_into(&vocab, &pattern, &text, &mut scratch, &mut ids).unwrap();
+                assert!(ids == want, "{name} {round} {limit}");
+            }
+        }
+    }
+}

@@ -48,8 +48,9 @@ impl Pool {
 
     /// Bound the caches of each thread to about `bytes`, and forget what idle ones hold.
     pub fn set_limit(&self, bytes: usize) {
+        let mut idle = self.lock();
         self.cache_limit.store(bytes, Ordering::Relaxed);
-        self.lock().clear();
+        idle.clear();
     }
 
     /// Bytes that idle caches hold.

@@ -55,9 +55,18 @@ fn quiet() -> impl FnMut(u32) -> Result<()> {
     |_| Ok(())
 }
 
+/// Miri, which watches every access to memory, is a few hundred times slower.
+fn rounds(usual: u64) -> u64 {
+    if cfg!(miri) {
+        2
+    } else {
+        usual
+    }
+}
+
 #[test]
 fn random_corpora_give_the_naive_merges() {
-    for seed in 0..400 {
+    for seed in 0..rounds(400) {
         let mut dice = Dice(seed);
         let words = dice.words();
         let rule = RULES[dice.below(4) as usize];
@@ -85,7 +94,7 @@ fn random_corpora_give_the_naive_merges() {
 
 #[test]
 fn wide_records_give_the_naive_merges() {
-    for seed in 0..300 {
+    for seed in 0..rounds(300) {
         let mut dice = Dice(seed);
         let mut words = dice.words();
         // A count past 48 bits is what sends a corpus to the wide layout from the start.
@@ -153,7 +162,7 @@ fn words_of_any_length() {
 
 #[test]
 fn extending_a_vocabulary_never_spells_a_token_twice() {
-    for seed in 0..300 {
+    for seed in 0..rounds(300) {
         let mut dice = Dice(seed);
         let words = dice.words();
         let rule = RULES[dice.below(4) as usize];
