@@ -14,9 +14,13 @@ def _repeat(part: str) -> Callable[[int], str]:
     return lambda n: part * (n // size)
 
 
+def _cut(text: str, n: int) -> str:
+    return text.encode()[:n].decode(errors="ignore")
+
+
 def _drawn(letters: str) -> Callable[[int], str]:
-    size = max(len(letter.encode()) for letter in letters)
-    return lambda n: "".join(random.Random(n).choices(letters, k=n // size))
+    size = min(len(letter.encode()) for letter in letters)
+    return lambda n: _cut("".join(random.Random(n).choices(letters, k=n // size)), n)
 
 
 def _fibonacci(n: int) -> str:
@@ -35,12 +39,12 @@ def _thue_morse(n: int) -> str:
 
 def _code_points(n: int) -> str:
     rng = random.Random(n)
-    points = (rng.randrange(0x11_0000 - 0x800) for _ in range(n // 4))
-    return "".join(chr(point if point < 0xD800 else point + 0x800) for point in points)
+    points = (rng.randrange(0x11_0000 - 0x800) for _ in range(n // 3))
+    return _cut("".join(chr(point if point < 0xD800 else point + 0x800) for point in points), n)
 
 
 def _base64(n: int) -> str:
-    return base64.b64encode(random.Random(n).randbytes(n * 3 // 4)).decode()
+    return base64.b64encode(random.Random(n).randbytes(n * 3 // 4)).decode()[:n]
 
 
 def _alike(n: int) -> str:
@@ -75,7 +79,7 @@ FAMILIES: dict[str, Callable[[int], str]] = {
     "punctuation": _drawn("!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~"),
     "Chinese without spaces": _drawn(_HAN),
     "emoji with joiners": _repeat("👩🏽‍👩‍👧"),
-    "combining marks": lambda n: "e" + "\u0301" * (n // 2),
+    "combining marks": lambda n: "e" + "\u0301" * ((n - 1) // 2),
     "random code points": _code_points,
     "words alike": _alike,
     "base64": _base64,
