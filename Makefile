@@ -123,3 +123,15 @@ bench-train: setup ## training from a file, ours and the peers' in turn, equal t
 bench-encode: setup ## encoding, ours and the peers in turn (BENCH_ARGS=--quick: two minutes)
 	$(UV) sync --quiet --group bench
 	$(RUN) python benches/encode.py $(BENCH_ARGS)
+
+.PHONY: bench-growth
+bench-growth: setup ## time of encode against length, 26 families that are hard for encoders
+	$(RUN) python benches/growth.py $(BENCH_ARGS)
+
+.PHONY: bench-memory
+bench-memory: setup ## resident memory over ten million documents, strings of 300 MB
+	$(RUN) python benches/memory.py $(BENCH_ARGS)
+
+.PHONY: parity
+parity: setup ## ids of the standard library and site-packages against tiktoken's
+	$(RUN) python benches/parity.py $(BENCH_ARGS)

@@ -37,7 +37,7 @@ from hard_texts import FAMILIES  # noqa: E402
 
 SMALLEST = 10_000
 LIMIT = 2.2
-CACHE = 32 << 20
+CACHE = 64 << 20
 
 
 def keep_memory() -> None:

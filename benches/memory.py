@@ -192,7 +192,7 @@ Written by `python benches/memory.py --write`, {date.today().isoformat()}, 2 cor
 x86-64 server (Zen 5), other work on it, Python {platform.python_version()}, release build.
 
 Resident MB while {options.documents:,} different documents of about 90 bytes are encoded with
-cl100k_base (caches of 32 MiB a thread where nothing else is said; `batch` and `file` have two):
+cl100k_base (caches of 64 MiB a thread where nothing else is said; `batch` and `file` have two):
 after the first hundredth, after a tenth, the most from there on, at the end. Seconds include making
 the documents in Python.
 
