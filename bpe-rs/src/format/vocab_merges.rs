@@ -1,5 +1,7 @@
 //! `vocab.json` + `merges.txt`: GPT-2's original pair of files.
 
+use serde_json::value::RawValue;
+
 use super::model::{split_merge, BpeModel};
 use crate::error::{Error, Result};
 
@@ -8,12 +10,15 @@ use crate::error::{Error, Result};
 /// # Errors
 /// `Invalid` where either is not of its form, with the line.
 pub fn parse(vocab: &str, merges: &str) -> Result<BpeModel> {
-    let model = format!("{{\"type\":\"BPE\",\"merges\":[],\"vocab\":{vocab}}}");
-    let mut model = BpeModel::from_json(&model).map_err(|error| {
+    let wrong = |error: &dyn std::fmt::Display| {
         Error::invalid(format!(
             "vocab.json: expected an object of tokens and ids: {error}"
         ))
-    })?;
+    };
+    // By itself first: it must not close the object around it and go on.
+    serde_json::from_str::<&RawValue>(vocab).map_err(|error| wrong(&error))?;
+    let model = format!("{{\"type\":\"BPE\",\"merges\":[],\"vocab\":{vocab}}}");
+    let mut model = BpeModel::from_json(&model).map_err(|error| wrong(&error))?;
     for (number, line) in merges.lines().enumerate() {
         if line.is_empty() || line.starts_with("#version") {
             continue;
@@ -78,7 +83,9 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("line 3") && error.contains("abc"), "{error}");
-        let error = parse("[1]", "").unwrap_err().to_string();
-        assert!(error.contains("vocab.json"), "{error}");
+        for vocab in ["[1]", "", r#"{"a":0},"ignore_merges":true"#] {
+            let error = parse(vocab, "").unwrap_err().to_string();
+            assert!(error.contains("vocab.json"), "{error}");
+        }
     }
 }
