@@ -85,6 +85,19 @@ fn word(text: &[u8], at: usize) -> u64 {
     }
 }
 
+/// The `len` bytes at `text[start..]` and whatever follows them.
+#[inline(always)]
+fn padded<const N: usize>(text: &[u8], start: usize, len: usize) -> [u8; N] {
+    match text[start..].first_chunk::<N>() {
+        Some(bytes) => *bytes,
+        None => {
+            let mut bytes = [0; N];
+            bytes[..len].copy_from_slice(&text[start..start + len]);
+            bytes
+        }
+    }
+}
+
 /// The first `len` of up to eight bytes.
 #[inline(always)]
 fn first_bytes(word: u64, len: usize) -> u64 {
@@ -317,7 +330,7 @@ fn merge_missed<S: Lanes, const N: usize>(
     let class = usize::from(N == 32);
     let (pairs, byte_pairs) = (vocab.pairs(), vocab.byte_pairs());
     let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
-    let mut merges = [SmallMerge::<N>::EMPTY; ABREAST];
+    let mut merges = [SmallMerge::<S, N>::empty(); ABREAST];
     for q in 0..missed {
         let j = usize::from(batch.missed[class][q]) % BATCH;
         if N == 32 {
@@ -336,7 +349,8 @@ fn merge_missed<S: Lanes, const N: usize>(
             match known(batch, cache, all, j) {
                 Some(value) => batch.values[j] = value,
                 None => {
-                    merges[taken] = SmallMerge::new(all.get(j), byte_pair);
+                    let (start, len) = all.place(j);
+                    merges[taken] = SmallMerge::new(padded(all.text, start, len), len, byte_pair);
                     group[taken] = j;
                     taken += 1;
                 }
@@ -345,7 +359,7 @@ fn merge_missed<S: Lanes, const N: usize>(
         let merges = &mut merges[..taken];
         while merges
             .iter_mut()
-            .fold(false, |more, merge| merge.step::<S>(pairs) | more)
+            .fold(false, |more, merge| merge.step(pairs) | more)
         {}
         for (merge, &j) in merges.iter().zip(&group) {
             let value = pieces.finish(vocab, all.get(j), merge, &mut cache.arena)?;
@@ -376,6 +390,20 @@ fn known(batch: &Batch, cache: &mut Cache, all: Pieces<'_>, j: usize) -> Option<
     }
 }
 
+/// The ids of up to three parts, if all have ids and these fit.
+#[inline(always)]
+fn near_value<S: Lanes, const N: usize>(vocab: &Vocab, small: &SmallMerge<S, N>) -> Option<Value> {
+    let count = small.count();
+    if count > 3 {
+        return None;
+    }
+    let mut ids = [0; 3];
+    for (id, number) in ids.iter_mut().zip(small.parts()) {
+        *id = vocab.id(number)?;
+    }
+    Value::near(ids, count)
+}
+
 impl PieceEncoder {
     /// The ids of `piece`, by merging.
     ///
@@ -396,13 +424,17 @@ impl PieceEncoder {
     ///
     /// Errors: `Invalid` for a byte without a token.
     #[inline(always)]
-    fn finish<const N: usize>(
+    fn finish<S: Lanes, const N: usize>(
         &mut self,
         vocab: &Vocab,
         piece: &[u8],
-        small: &SmallMerge<N>,
+        small: &SmallMerge<S, N>,
         arena: &mut Vec<u32>,
     ) -> Result<Value> {
+        if let Some(value) = near_value(vocab, small).filter(|_| vocab.whole_piece(piece).is_none())
+        {
+            return Ok(value);
+        }
         self.pack(arena, piece, |this, ids| match vocab.whole_piece(piece) {
             Some(id) => {
                 ids.push(id);
@@ -410,7 +442,7 @@ impl PieceEncoder {
             }
             None => {
                 this.numbers.clear();
-                small.write(&mut this.numbers);
+                this.numbers.extend(small.parts());
                 this.ids_of_numbers(vocab, ids)
             }
         })

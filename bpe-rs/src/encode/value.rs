@@ -13,6 +13,14 @@ const FAR: u64 = 1 << 63;
 pub(super) struct Value(u64);
 
 impl Value {
+    /// Pack the first `count` of `ids`, the others being 0, if they fit.
+    #[inline(always)]
+    pub(super) fn near(ids: [u32; 3], count: usize) -> Option<Self> {
+        let [a, b, c] = ids.map(u64::from);
+        let packed = a | b << ID_BITS | c << (2 * ID_BITS);
+        ((a | b | c) <= ID_MASK).then(|| Self(packed | ((1 << count) - 1) << THERE))
+    }
+
     /// Pack `ids`, moving them to the end of `arena` when they do not fit.
     #[inline]
     pub(super) fn new(ids: &[u32], arena: &mut Vec<u32>) -> Self {
@@ -48,7 +56,7 @@ impl Value {
 
     /// The ids, if [`Self::far`] is `None`; those from [`Self::count`] on mean nothing.
     #[cfg(test)]
-    fn near(self) -> [u32; 3] {
+    fn ids(self) -> [u32; 3] {
         [0, 1, 2].map(|i| (self.0 >> (i * ID_BITS) & ID_MASK) as u32)
     }
 
@@ -80,7 +88,7 @@ mod tests {
             let value = Value::new(ids, &mut arena);
             let got = match value.far() {
                 Some(place) => arena[place].to_vec(),
-                None => value.near()[..value.count()].to_vec(),
+                None => value.ids()[..value.count()].to_vec(),
             };
             assert_eq!((got.as_slice(), value.count()), (ids, ids.len()));
         }

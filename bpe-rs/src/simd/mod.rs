@@ -208,7 +208,7 @@ pub(crate) trait Bytes64: Copy {
 }
 
 /// Look-ups in the caches and the pair table. As with [`Bytes64`], only inside [`dispatch!`].
-pub(crate) trait Lanes {
+pub(crate) trait Lanes: Copy {
     /// Unpack four words of three numbers of [`ID_BITS`] bits each to the front of `out`, but only
     /// numbers `i` whose bit `THERE + i` is set, which are a word's first ones; returns how many.
     /// The highest bits are zero. More of `out` may be overwritten.
@@ -234,16 +234,38 @@ pub(crate) trait Lanes {
             .unwrap_or(8)
     }
 
-    /// The smallest of `keys`, whose number is a multiple of sixteen.
-    #[inline(always)]
-    fn smallest<const N: usize>(keys: &[u32; N]) -> u32 {
-        // Four at a time: one chain of comparisons would be as long as the array.
-        let (fours, _) = keys.as_chunks::<4>();
-        let least = fours.iter().fold([u32::MAX; 4], |least, four| {
-            std::array::from_fn(|i| least[i].min(four[i]))
-        });
-        least[0].min(least[1]).min(least[2].min(least[3]))
-    }
+    /// Sixteen numbers.
+    type Keys: Copy;
+
+    /// Sixteen numbers as the level likes them.
+    fn keys(keys: &[u32; 16]) -> Self::Keys;
+
+    /// The smallest.
+    fn least(keys: Self::Keys) -> u32;
+
+    /// Set the number whose bit is set in `place`; at most one is.
+    fn set(keys: Self::Keys, place: u16, key: u32) -> Self::Keys;
+}
+
+/// [`Lanes::least`] of an array.
+#[inline(always)]
+pub(crate) fn least_of(keys: &[u32; 16]) -> u32 {
+    // Four at a time: one chain of comparisons would be as long as the array.
+    let least = |at: usize| {
+        keys[at]
+            .min(keys[at + 4])
+            .min(keys[at + 8])
+            .min(keys[at + 12])
+    };
+    least(0).min(least(1)).min(least(2).min(least(3)))
+}
+
+/// [`Lanes::set`] of an array.
+#[inline(always)]
+pub(crate) fn set_in(mut keys: [u32; 16], place: u16, key: u32) -> [u32; 16] {
+    let at = place.trailing_zeros() as usize % 16;
+    keys[at] = if place == 0 { keys[at] } else { key };
+    keys
 }
 
 #[cfg(test)]
@@ -252,7 +274,7 @@ mod tests {
 
     type Answers = (Vec<usize>, Vec<u32>, u32, u32);
 
-    fn look_ups<S: Lanes>(slots: &[u64; 8], keys: &[u32; 32]) -> Answers {
+    fn look_ups<S: Lanes>(slots: &[u64; 8], keys: &[u32; 16]) -> Answers {
         let found = (0..8).map(|v| S::find(slots, v, 7)).collect();
         let packed: [u64; 4] = std::array::from_fn(|i| {
             let there = (1u64 << (slots[i] % 4)) - 1;
@@ -263,11 +285,12 @@ mod tests {
         // SAFETY: all were initialised.
         let unpacked = room[..count].iter().map(|n| unsafe { n.assume_init() });
         let unpacked = unpacked.collect();
-        let half: &[u32; 16] = keys.first_chunk().unwrap();
-        (found, unpacked, S::smallest(half), S::smallest(keys))
+        let lanes = S::keys(keys);
+        let set = S::set(S::set(lanes, 0, 0), 1 << (slots[0] % 16), slots[1] as u32);
+        (found, unpacked, S::least(lanes), S::least(set))
     }
 
-    dispatch! { S => fn current_look_ups(slots: &[u64; 8], keys: &[u32; 32]) -> Answers {
+    dispatch! { S => fn current_look_ups(slots: &[u64; 8], keys: &[u32; 16]) -> Answers {
         look_ups::<S>(slots, keys)
     } }
 
@@ -282,14 +305,16 @@ mod tests {
         };
         for _ in 0..500 {
             let slots = std::array::from_fn(|_| next());
-            let keys: [u32; 32] = std::array::from_fn(|_| next() as u32);
+            let keys: [u32; 16] = std::array::from_fn(|_| next() as u32);
             let want = look_ups::<Portable>(&slots, &keys);
             assert_eq!(
                 want.0[3],
                 slots.iter().position(|s| s % 8 == 3).unwrap_or(8)
             );
-            assert_eq!(Some(&want.2), keys[..16].iter().min());
-            assert_eq!(Some(&want.3), keys.iter().min());
+            assert_eq!(Some(&want.2), keys.iter().min());
+            let mut set = keys;
+            set[slots[0] as usize % 16] = slots[1] as u32;
+            assert_eq!(Some(&want.3), set.iter().min());
             for level in Level::available() {
                 level.force();
                 assert_eq!(current_look_ups(&slots, &keys), want, "{level:?}");

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Bytes64, Lanes};
+use super::{least_of, set_in, Bytes64, Lanes};
 
 /// Four registers of 16 bytes.
 #[derive(Clone, Copy)]
@@ -62,4 +62,21 @@ impl Bytes64 for Neon {
 
 // A line of eight words takes four registers and a search for the set bit: no gain over the plain
 // form.
-impl Lanes for Neon {}
+impl Lanes for Neon {
+    type Keys = [u32; 16];
+
+    #[inline(always)]
+    fn keys(keys: &[u32; 16]) -> [u32; 16] {
+        *keys
+    }
+
+    #[inline(always)]
+    fn least(keys: [u32; 16]) -> u32 {
+        least_of(&keys)
+    }
+
+    #[inline(always)]
+    fn set(keys: [u32; 16], place: u16, key: u32) -> [u32; 16] {
+        set_in(keys, place, key)
+    }
+}

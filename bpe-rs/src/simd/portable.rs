@@ -1,6 +1,6 @@
 //! Plain Rust: eight bytes in a `u64` at a time.
 
-use super::{Bytes64, Lanes};
+use super::{least_of, set_in, Bytes64, Lanes};
 
 /// 64 bytes as eight little-endian words.
 #[derive(Clone, Copy)]
@@ -76,4 +76,21 @@ impl Bytes64 for Portable {
     }
 }
 
-impl Lanes for Portable {}
+impl Lanes for Portable {
+    type Keys = [u32; 16];
+
+    #[inline(always)]
+    fn keys(keys: &[u32; 16]) -> [u32; 16] {
+        *keys
+    }
+
+    #[inline(always)]
+    fn least(keys: [u32; 16]) -> u32 {
+        least_of(&keys)
+    }
+
+    #[inline(always)]
+    fn set(keys: [u32; 16], place: u16, key: u32) -> [u32; 16] {
+        set_in(keys, place, key)
+    }
+}

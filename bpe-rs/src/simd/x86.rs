@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::{Bytes64, Lanes};
+use super::{least_of, set_in, Bytes64, Lanes};
 use crate::encode::value::{ID_BITS, THERE};
 
 /// Two registers of 32 bytes.
@@ -150,6 +150,23 @@ impl Bytes64 for Avx512 {
 }
 
 impl Lanes for Avx2 {
+    type Keys = [u32; 16];
+
+    #[inline(always)]
+    fn keys(keys: &[u32; 16]) -> [u32; 16] {
+        *keys
+    }
+
+    #[inline(always)]
+    fn least(keys: [u32; 16]) -> u32 {
+        least_of(&keys)
+    }
+
+    #[inline(always)]
+    fn set(keys: [u32; 16], place: u16, key: u32) -> [u32; 16] {
+        set_in(keys, place, key)
+    }
+
     #[inline(always)]
     fn find(slots: &[u64; 8], key: u64, mask: u64) -> usize {
         let at: *const __m256i = slots.as_ptr().cast();
@@ -208,17 +225,23 @@ impl Lanes for Avx512 {
         }
     }
 
+    type Keys = __m512i;
+
     #[inline(always)]
-    fn smallest<const N: usize>(keys: &[u32; N]) -> u32 {
-        let (sixteens, _) = keys.as_chunks::<16>();
-        // SAFETY: AVX-512 as above; each load is sixteen words of `keys`.
-        unsafe {
-            let least = sixteens
-                .iter()
-                .fold(_mm512_set1_epi32(-1), |least, sixteen| {
-                    _mm512_min_epu32(least, _mm512_loadu_si512(sixteen.as_ptr().cast()))
-                });
-            _mm512_reduce_min_epu32(least)
-        }
+    fn keys(keys: &[u32; 16]) -> __m512i {
+        // SAFETY: AVX-512 as above; the load is the sixteen words.
+        unsafe { _mm512_loadu_si512(keys.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn least(keys: __m512i) -> u32 {
+        // SAFETY: AVX-512 as above.
+        unsafe { _mm512_reduce_min_epu32(keys) }
+    }
+
+    #[inline(always)]
+    fn set(keys: __m512i, place: u16, key: u32) -> __m512i {
+        // SAFETY: AVX-512 as above.
+        unsafe { _mm512_mask_set1_epi32(keys, place, key as i32) }
     }
 }

@@ -60,13 +60,13 @@ impl Merger {
         let byte_pairs = vocab.byte_pairs();
         let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
         if piece.len() <= 16 {
-            let mut small = SmallMerge::<16>::new(piece, byte_pair);
-            while small.step::<S>(vocab.pairs()) {}
-            small.write(out);
+            let mut small = SmallMerge::<S, 16>::of(piece, byte_pair);
+            while small.step(vocab.pairs()) {}
+            out.extend(small.parts());
         } else if piece.len() <= 32 {
-            let mut small = SmallMerge::<32>::new(piece, byte_pair);
-            while small.step::<S>(vocab.pairs()) {}
-            small.write(out);
+            let mut small = SmallMerge::<S, 32>::of(piece, byte_pair);
+            while small.step(vocab.pairs()) {}
+            out.extend(small.parts());
         } else {
             self.run::<S>(vocab.pairs(), piece, out, byte_pair);
         }
@@ -120,9 +120,9 @@ impl Merger {
     ) {
         let byte_pair = |a: u8, b: u8| pairs.get::<Portable>(a.into(), b.into());
         if piece.len() <= 16 {
-            let mut small = SmallMerge::<16>::new(piece, byte_pair);
-            while small.step::<Portable>(pairs) {}
-            small.write(out);
+            let mut small = SmallMerge::<Portable, 16>::of(piece, byte_pair);
+            while small.step(pairs) {}
+            out.extend(small.parts());
         } else {
             self.run::<Portable>(pairs, piece, out, byte_pair);
         }

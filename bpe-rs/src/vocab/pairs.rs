@@ -72,13 +72,15 @@ impl PairTable {
             // SAFETY: `home` and the step below both mask with the length, a power of two, less 1.
             let bucket = unsafe { &self.buckets.get_unchecked(at).0 };
             let way = S::find(bucket, key, KEY_MASK);
-            if way < WAYS {
-                return (bucket[way] >> KEY_BITS) as u32;
+            let missing = way == WAYS;
+            // Only a full bucket spills. Whether a pair is there nobody can foretell, so that is
+            // no branch.
+            if missing & (bucket[WAYS - 1] != EMPTY) {
+                at = (at + 1) & (self.buckets.len() - 1);
+                continue;
             }
-            if bucket[WAYS - 1] == EMPTY {
-                return NONE;
-            }
-            at = (at + 1) & (self.buckets.len() - 1);
+            let merged = (bucket[way % WAYS] >> KEY_BITS) as u32;
+            return if missing { NONE } else { merged };
         }
     }
 

@@ -9,11 +9,12 @@ use crate::simd::Lanes;
 /// One piece of up to `N` bytes, 16 or 32, on its way.
 ///
 /// A part stays where its first byte was; a key is the rank of a part with its right neighbour
-/// above the part's place, so that the smallest key is also the leftmost.
+/// above the part's place, so that the smallest key is also the leftmost. The keys are wherever
+/// the level finds the smallest of them fastest.
 #[derive(Clone, Copy)]
-pub(crate) struct SmallMerge<const N: usize> {
+pub(crate) struct SmallMerge<S: Lanes, const N: usize> {
     parts: [u32; N],
-    keys: [u32; N],
+    keys: [S::Keys; 2],
     /// Places where a part begins.
     live: u32,
 }
@@ -26,73 +27,104 @@ fn key(rank: u32, at: usize) -> u32 {
     rank << PLACE | at as u32
 }
 
-impl<const N: usize> SmallMerge<N> {
+impl<S: Lanes, const N: usize> SmallMerge<S, N> {
     const LAST: usize = {
         assert!(N == 16 || N == 32);
         N - 1
     };
 
     /// Nothing to merge.
-    pub(crate) const EMPTY: Self = Self {
-        parts: [0; N],
-        keys: [u32::MAX; N],
-        live: 0,
-    };
-
-    /// Begin with the bytes of `piece`, at most `N`.
     #[inline(always)]
-    pub(crate) fn new(piece: &[u8], byte_pair: impl Fn(u8, u8) -> u32) -> Self {
-        let mut small = Self::EMPTY;
-        for (at, &byte) in piece.iter().enumerate().take(N) {
-            small.parts[at] = u32::from(byte);
+    pub(crate) fn empty() -> Self {
+        Self {
+            parts: [0; N],
+            keys: [S::keys(&[u32::MAX; 16]); 2],
+            live: 0,
         }
-        for (at, two) in piece.windows(2).enumerate().take(N) {
-            small.keys[at] = key(byte_pair(two[0], two[1]), at);
+    }
+
+    /// Begin with the first `len` of `bytes`, at least one.
+    #[inline(always)]
+    pub(crate) fn new(bytes: [u8; N], len: usize, byte_pair: impl Fn(u8, u8) -> u32) -> Self {
+        let mut keys = [[u32::MAX; 16]; 2];
+        for at in 0..(len - 1).min(N - 1) {
+            keys[at / 16][at % 16] = key(byte_pair(bytes[at], bytes[at + 1]), at);
         }
-        small.live = ((1u64 << piece.len().min(N)) - 1) as u32;
-        small
+        Self {
+            parts: bytes.map(u32::from),
+            keys: [S::keys(&keys[0]), S::keys(&keys[1])],
+            live: ((1u64 << len.min(N)) - 1) as u32,
+        }
+    }
+
+    /// Begin with the bytes of `piece`, from one to `N`.
+    #[inline(always)]
+    pub(crate) fn of(piece: &[u8], byte_pair: impl Fn(u8, u8) -> u32) -> Self {
+        let mut bytes = [0; N];
+        bytes[..piece.len()].copy_from_slice(piece);
+        Self::new(bytes, piece.len(), byte_pair)
     }
 
     /// Make one merge; whether there was one to make.
+    ///
+    /// Without branches: when the last merge was is different for each piece.
     #[inline(always)]
-    pub(crate) fn step<S: Lanes>(&mut self, pairs: &PairTable) -> bool {
-        let best = S::smallest(&self.keys);
-        let rank = best >> PLACE;
-        if rank >= NONE {
-            return false;
+    pub(crate) fn step(&mut self, pairs: &PairTable) -> bool {
+        let mut best = S::least(self.keys[0]);
+        if N == 32 {
+            best = best.min(S::least(self.keys[1]));
         }
+        let rank = best >> PLACE;
+        let more = rank < NONE;
+        let all = if more { u32::MAX } else { 0 };
         let at = best as usize & Self::LAST;
         let above = self.live & (u32::MAX << at << 1);
-        let gone = above.trailing_zeros() as usize & Self::LAST;
+        let gone = above & above.wrapping_neg() & all;
         let further = above & above.wrapping_sub(1);
-        self.live ^= 1 << gone;
-        self.parts[at] = rank;
-        self.keys[gone] = u32::MAX;
+        self.live ^= gone;
+        self.parts[at] = if more { rank } else { self.parts[at] };
         let after = self.parts[further.trailing_zeros() as usize & Self::LAST];
         let below = self.live & !(u32::MAX << at);
         let before = (31 - (below | 1).leading_zeros()) as usize & Self::LAST;
         // Both look-ups at once, needed or not: the memory works on them side by side.
         let right = pairs.get::<S>(rank, after);
         let left = pairs.get::<S>(self.parts[before], rank);
-        self.keys[at] = if further == 0 {
+        let right = if further == 0 {
             u32::MAX
         } else {
             key(right, at)
         };
-        if below != 0 {
-            self.keys[before] = key(left, before);
-        }
-        true
+        let has_left = if below == 0 { 0 } else { all };
+        self.set(gone, u32::MAX);
+        self.set(1 << at & all, right);
+        self.set(1 << before & has_left, key(left, before));
+        more
     }
 
-    /// Append what has become of the piece.
+    /// Set the key at the one place in `place`, if there is one.
     #[inline(always)]
-    pub(crate) fn write(&self, out: &mut Vec<u32>) {
-        let mut live = self.live;
-        while live != 0 {
-            out.push(self.parts[live.trailing_zeros() as usize & Self::LAST]);
-            live &= live - 1;
+    fn set(&mut self, place: u32, key: u32) {
+        self.keys[0] = S::set(self.keys[0], place as u16, key);
+        if N == 32 {
+            self.keys[1] = S::set(self.keys[1], (place >> 16) as u16, key);
         }
+    }
+
+    /// How many parts there are.
+    #[inline(always)]
+    pub(crate) fn count(&self) -> usize {
+        self.live.count_ones() as usize
+    }
+
+    /// What has become of the piece, part by part.
+    #[inline(always)]
+    pub(crate) fn parts(&self) -> impl Iterator<Item = u32> + '_ {
+        let mut live = self.live;
+        std::iter::from_fn(move || {
+            let at = live.trailing_zeros() as usize;
+            live &= live.wrapping_sub(1);
+            self.parts.get(at).copied()
+        })
     }
 }
 
