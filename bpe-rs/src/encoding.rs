@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 
 use crate::decode::{decode_into, ShortTokens};
-use crate::encode::{count, encode_into, Pool};
+use crate::encode::{self, count, encode_into, Pool, Rows, Scratch};
 use crate::error::{Error, Result};
 use crate::pretokenize::Pretokenizer;
 use crate::special::{Finder, SpecialTokens};
@@ -97,18 +97,57 @@ impl Encoding {
     ///
     /// Errors: as [`Self::encode_ordinary`].
     pub fn encode(&self, text: &str, allowed: &Finder, out: &mut Vec<u32>) -> Result<()> {
+        let mut scratch = self.pool.lease();
+        self.encode_on(&mut scratch, text, allowed, out)
+    }
+
+    fn encode_on(
+        &self,
+        scratch: &mut Scratch,
+        text: &str,
+        allowed: &Finder,
+        out: &mut Vec<u32>,
+    ) -> Result<()> {
+        let (vocab, pattern) = (&self.vocab, &self.pattern);
         let mut from = 0;
         let mut search = 0;
         while let Some((start, token)) = allowed.find(text, search) {
             search = start + token.len();
             // The caller may allow strings that are no special tokens: they stay text.
             if let Some(id) = self.special.id_of(token) {
-                self.encode_ordinary(&text[from..start], out)?;
+                encode_into(vocab, pattern, &text[from..start], scratch, out)?;
                 out.push(id);
                 from = search;
             }
         }
-        self.encode_ordinary(&text[from..], out)
+        encode_into(vocab, pattern, &text[from..], scratch, out)
+    }
+
+    /// The ids of many texts, on up to `threads` threads; what `allowed` finds becomes special
+    /// tokens. A long text is shared between threads where nothing is allowed.
+    ///
+    /// Errors: as [`Self::encode_ordinary`].
+    pub fn encode_batch(
+        &self,
+        texts: &[&str],
+        allowed: Option<&Finder>,
+        threads: usize,
+    ) -> Result<Rows> {
+        let cut = |text: &str, from: usize, near: usize| {
+            let cut = self.pattern.safe_cut(text.as_bytes(), from, near);
+            cut.filter(|_| allowed.is_none())
+        };
+        let (pool, vocab, pattern) = (&self.pool, &self.vocab, &self.pattern);
+        encode::encode_batch(
+            pool,
+            texts,
+            threads,
+            cut,
+            |scratch, text, ids| match allowed {
+                Some(allowed) => self.encode_on(scratch, text, allowed, ids),
+                None => encode_into(vocab, pattern, text, scratch, ids),
+            },
+        )
     }
 
     /// Bound the caches of each thread to about `bytes`, and forget what they hold.

@@ -36,7 +36,7 @@ pub struct FileOptions {
 pub type Progress<'a> = dyn FnMut(u64) -> Result<()> + Send + 'a;
 
 /// Parts of a round for each thread: enough to even out, few enough for memory.
-const ROUND: usize = 8;
+const ROUND: usize = 32;
 
 /// Encode `paths` in order: plain UTF-8 text, or JSON lines (`.jsonl`, `.ndjson`), either packed
 /// (`.gz`, `.zst`) or not. `done`: bytes that earlier calls have done, which `progress` counts in;
@@ -189,7 +189,7 @@ impl Job<'_, '_> {
             if parts.is_empty() {
                 break;
             }
-            self.round(&parts, |rules, &(start, end)| {
+            self.round(&parts, |rules, &(start, end), ids| {
                 let text = std::str::from_utf8(&bytes[start..end]).map_err(|error| {
                     let at = start + error.valid_up_to();
                     Error::invalid(format!(
@@ -200,7 +200,7 @@ impl Job<'_, '_> {
                         offset + at as u64
                     ))
                 })?;
-                rules.plain(text)
+                rules.plain(text, ids)
             })?;
             self.done += (at - from) as u64;
             from = at;
@@ -219,13 +219,12 @@ impl Job<'_, '_> {
         let lines: Vec<&[u8]> = bytes[..end].split(|&byte| byte == b'\n').collect();
         let documents = lines.chunks(64).collect::<Vec<_>>();
         for round in documents.chunks(ROUND * self.rules.options.threads) {
-            self.round(round, |rules, lines| {
-                let mut ids = Vec::new();
+            self.round(round, |rules, lines, ids| {
                 for line in lines.iter().filter(|line| !line.trim_ascii().is_empty()) {
                     let at = offset + (line.as_ptr() as usize - bytes.as_ptr() as usize) as u64;
-                    rules.document(&rules.field(path, line, at)?, &mut ids)?;
+                    rules.document(&rules.field(path, line, at)?, ids)?;
                 }
-                Ok(ids)
+                Ok(())
             })?;
             (self.progress)(self.done)?;
         }
@@ -241,18 +240,15 @@ impl Job<'_, '_> {
             while taken < documents.len() && parts.len() < ROUND * self.rules.options.threads {
                 let from = taken;
                 let mut size = 0;
-                while taken < documents.len() && size < PART / 16 {
+                while taken < documents.len() && size < PART / 4 {
                     size += documents[taken].len();
                     taken += 1;
                 }
                 parts.push(&documents[from..taken]);
                 bytes += size;
             }
-            self.round(&parts, |rules, part| {
-                let mut ids = Vec::new();
-                part.iter()
-                    .try_for_each(|text| rules.document(text, &mut ids))?;
-                Ok(ids)
+            self.round(&parts, |rules, part, ids| {
+                part.iter().try_for_each(|text| rules.document(text, ids))
             })?;
             documents = &documents[taken..];
             self.done += bytes as u64;
@@ -265,12 +261,19 @@ impl Job<'_, '_> {
     fn round<P: Sync>(
         &mut self,
         parts: &[P],
-        encode: impl Fn(&Rules<'_>, &P) -> Result<Vec<u32>> + Sync,
+        encode: impl Fn(&Rules<'_>, &P, &mut Vec<u32>) -> Result<()> + Sync,
     ) -> Result<()> {
-        let rules = &self.rules;
-        let work = |(): &mut (), i: usize| encode(rules, &parts[i]);
-        let ids = threads::map(parts.len(), rules.options.threads, || (), work)?;
-        ids.iter().try_for_each(|ids| self.out.write(ids))
+        let (rules, out) = (&self.rules, &mut *self.out);
+        let width = out.width();
+        let work = |ids: &mut Vec<u32>, bytes: &mut Vec<u8>, i: usize| {
+            ids.clear();
+            encode(rules, &parts[i], ids)?;
+            bytes.clear();
+            width.write(ids, bytes)
+        };
+        let done = |bytes: &mut Vec<u8>, _| out.append(bytes);
+        let threads = rules.options.threads;
+        threads::in_order(parts.len(), threads, Vec::new, work, done)
     }
 
     /// After a file of plain text, which is a document, or the last of several.

@@ -65,7 +65,7 @@ def encode_files(
         raise
     if out is not None:
         return count
-    return np.frombuffer(data, np.uint16 if kind == np.uint16 else np.uint32)
+    return data.view(np.uint16 if kind == np.uint16 else np.uint32)
 
 
 def _rows(path: Path, field: str) -> Iterator[list[str]]:

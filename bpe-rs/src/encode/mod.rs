@@ -4,6 +4,7 @@ mod batch;
 mod cache;
 #[cfg(test)]
 mod checks;
+mod many;
 mod memory;
 mod pool;
 pub mod threads;
@@ -12,7 +13,8 @@ pub(crate) mod value;
 use batch::{Batch, BATCH};
 use cache::Cache;
 pub use cache::DEFAULT_CACHE_BYTES;
-pub use pool::Pool;
+pub use many::{encode_batch, Rows};
+pub use pool::{Lease, Pool};
 
 use crate::error::{Error, Result};
 use crate::pretokenize::{Pretokenizer, Scanner};

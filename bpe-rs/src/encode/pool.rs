@@ -1,7 +1,8 @@
 //! Buffers and caches, kept between calls.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::{Scratch, DEFAULT_CACHE_BYTES};
 
@@ -15,6 +16,8 @@ pub struct Pool {
 
 /// More idle caches than this are dropped: a burst of threads must not keep memory for ever.
 const IDLE: usize = 64;
+/// Looks at the lock, which others hold for some nanoseconds.
+const TRIES: usize = 1000;
 
 impl Default for Pool {
     fn default() -> Self {
@@ -28,22 +31,35 @@ impl Default for Pool {
 impl Pool {
     /// Run `work` with buffers of its own.
     pub fn with<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
+        work(&mut self.lease())
+    }
+
+    /// Buffers that come back when dropped.
+    pub fn lease(&self) -> Lease<'_> {
         let limit = self.cache_limit.load(Ordering::Relaxed);
-        // Never wait: after a fork the thread that held the lock may not exist.
-        let idle = self.idle.try_lock().ok().and_then(|mut idle| {
+        let idle = self.try_lock().and_then(|mut idle| {
             // The one that knows most; seldom is there a choice.
             let best = (0..idle.len()).max_by_key(|&at| idle[at].pieces())?;
             Some(idle.swap_remove(best))
         });
-        let mut scratch = idle.unwrap_or_else(|| Scratch::new(limit));
-        let result = work(&mut scratch);
-        if let Ok(mut idle) = self.idle.try_lock() {
-            // Caches of an older limit end here.
-            if idle.len() < IDLE && limit == self.cache_limit.load(Ordering::Relaxed) {
-                idle.push(scratch);
+        Lease {
+            scratch: Some(idle.unwrap_or_else(|| Scratch::new(limit))),
+            limit,
+            pool: self,
+        }
+    }
+
+    /// The idle ones, unless they stay locked: after a fork the thread that held the lock may not
+    /// exist.
+    fn try_lock(&self) -> Option<MutexGuard<'_, Vec<Scratch>>> {
+        for _ in 0..TRIES {
+            match self.idle.try_lock() {
+                Ok(idle) => return Some(idle),
+                Err(TryLockError::Poisoned(idle)) => return Some(idle.into_inner()),
+                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
             }
         }
-        result
+        None
     }
 
     /// Bound the caches of each thread to about `bytes`, and forget what idle ones hold.
@@ -60,6 +76,40 @@ impl Pool {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Scratch>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Buffers of a [`Pool`] for one thread.
+pub struct Lease<'a> {
+    /// There until dropped.
+    scratch: Option<Scratch>,
+    limit: usize,
+    pool: &'a Pool,
+}
+
+impl Deref for Lease<'_> {
+    type Target = Scratch;
+    fn deref(&self) -> &Scratch {
+        self.scratch.as_ref().expect("there until dropped")
+    }
+}
+
+impl DerefMut for Lease<'_> {
+    fn deref_mut(&mut self) -> &mut Scratch {
+        self.scratch.as_mut().expect("there until dropped")
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        // What a panic left half done is not used again.
+        let scratch = self.scratch.take().filter(|_| !std::thread::panicking());
+        if let (Some(scratch), Some(mut idle)) = (scratch, self.pool.try_lock()) {
+            // Caches of an older limit end here.
+            if idle.len() < IDLE && self.limit == self.pool.cache_limit.load(Ordering::Relaxed) {
+                idle.push(scratch);
+            }
+        }
     }
 }
 

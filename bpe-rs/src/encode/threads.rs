@@ -1,6 +1,7 @@
 //! Work shared by threads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
 
@@ -54,4 +55,169 @@ pub fn map<S, T: Send>(
     }
     results.sort_unstable_by_key(|&(i, _)| i);
     Ok(results.into_iter().map(|(_, result)| result).collect())
+}
+
+/// Call `work(state, buffer, i)` for every `i` below `count`, on all threads, each with a state of
+/// its own, and for each afterwards `done(buffer, i)`: in the order of `i`, one at a time.
+///
+/// No thread ever waits for another: what is ready too early is left to whoever finishes what
+/// comes before it.
+///
+/// Errors: the one of the smallest `i`, whichever call it comes from; `done` has been called for
+/// everything before.
+pub fn in_order<S, B: Default + Send>(
+    count: usize,
+    threads: usize,
+    state: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, &mut B, usize) -> Result<()> + Sync,
+    mut done: impl FnMut(&mut B, usize) -> Result<()> + Send,
+) -> Result<()> {
+    let threads = threads.clamp(1, count.max(1));
+    if threads == 1 {
+        let (mut own, mut buffer) = (state(), B::default());
+        return (0..count).try_for_each(|i| {
+            work(&mut own, &mut buffer, i)?;
+            done(&mut buffer, i)
+        });
+    }
+    let next = AtomicUsize::new(0);
+    let line = Mutex::new(Line::new(count));
+    let done = Mutex::new(&mut done);
+    let run = || {
+        let mut own = state();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= count {
+                return;
+            }
+            let mut buffer = lock(&line).idle.pop().unwrap_or_default();
+            let result = work(&mut own, &mut buffer, i);
+            let mut waiting = lock(&line);
+            waiting.ready[i] = Some((result, buffer));
+            // One thread at a time; it takes what comes meanwhile along.
+            while let Some((i, result, mut buffer)) = waiting.take() {
+                drop(waiting);
+                let result = result.and_then(|()| lock(&done)(&mut buffer, i));
+                waiting = lock(&line);
+                waiting.idle.push(buffer);
+                waiting.busy = false;
+                if result.is_err() {
+                    waiting.result = result;
+                    waiting.busy = true;
+                    next.store(count, Ordering::Relaxed);
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(run);
+        }
+        run();
+    });
+    let line = line.into_inner();
+    line.unwrap_or_else(PoisonError::into_inner).result
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is ready and what its turn is.
+struct Line<B> {
+    ready: Vec<Option<(Result<()>, B)>>,
+    turn: usize,
+    /// Somebody is at it, or after an error for ever nobody.
+    busy: bool,
+    idle: Vec<B>,
+    result: Result<()>,
+}
+
+impl<B> Line<B> {
+    fn new(count: usize) -> Self {
+        Self {
+            ready: (0..count).map(|_| None).collect(),
+            turn: 0,
+            busy: false,
+            idle: Vec::new(),
+            result: Ok(()),
+        }
+    }
+
+    /// The next in turn, if it is ready and nobody is busy; the caller is then.
+    fn take(&mut self) -> Option<(usize, Result<()>, B)> {
+        if self.busy {
+            return None;
+        }
+        let (result, buffer) = self.ready.get_mut(self.turn)?.take()?;
+        self.busy = true;
+        self.turn += 1;
+        Some((self.turn - 1, result, buffer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn in_order_whatever_the_threads() {
+        for threads in [1, 2, 3, 8] {
+            for count in [0, 1, 5, 300] {
+                let mut seen = Vec::new();
+                let work = |(): &mut (), buffer: &mut usize, i: usize| {
+                    // Later ones are quicker.
+                    (0..(count - i) * 50).for_each(|n| *buffer = std::hint::black_box(n));
+                    *buffer = i * i;
+                    Ok(())
+                };
+                let done = |buffer: &mut usize, i: usize| {
+                    seen.push((i, *buffer));
+                    Ok(())
+                };
+                in_order(count, threads, || (), work, done).unwrap();
+                let want: Vec<_> = (0..count).map(|i| (i, i * i)).collect();
+                assert_eq!(seen, want);
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_error_ends_it() {
+        for threads in [1, 2, 8] {
+            let work = |(): &mut (), (): &mut (), i: usize| match i {
+                40 | 60 => Err(Error::invalid(format!("work {i}"))),
+                _ => Ok(()),
+            };
+            let mut seen = 0;
+            let done = |(): &mut (), i: usize| {
+                seen += 1;
+                if i == 50 {
+                    return Err(Error::invalid("done 50"));
+                }
+                Ok(())
+            };
+            let error = in_order(100, threads, || (), work, done).unwrap_err();
+            assert_eq!((error.to_string().as_str(), seen), ("work 40", 40));
+            let late = |(): &mut (), i: usize| {
+                if i == 30 {
+                    return Err(Error::invalid("done 30"));
+                }
+                Ok(())
+            };
+            let error = in_order(100, threads, || (), work, late).unwrap_err();
+            assert_eq!(error.to_string(), "done 30");
+        }
+    }
+
+    #[test]
+    #[should_panic]
+    fn a_panic_leaves_nobody_waiting() {
+        let work = |(): &mut (), (): &mut (), i: usize| {
+            assert!(i != 3);
+            Ok(())
+        };
+        let _ = in_order(100, 4, || (), work, |(), _| Ok(()));
+    }
 }

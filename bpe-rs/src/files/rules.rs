@@ -7,8 +7,8 @@ use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::special::Finder;
 
-/// Bytes of a part that one thread takes.
-pub(super) const PART: usize = 1 << 20;
+/// Bytes of a part that one thread takes: its ids stay in the second-level cache.
+pub(super) const PART: usize = 1 << 18;
 
 /// What all threads share.
 pub(super) struct Rules<'a> {
@@ -72,11 +72,9 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// Ids of a part of plain text.
-    pub(super) fn plain(&self, text: &str) -> Result<Vec<u32>> {
-        let mut ids = Vec::with_capacity(text.len() / 4 + 16);
-        self.encoding.encode(text, &self.allowed, &mut ids)?;
-        Ok(ids)
+    /// Append the ids of a part of plain text.
+    pub(super) fn plain(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        self.encoding.encode(text, &self.allowed, ids)
     }
 
     /// Append the ids of a document and the separator.

@@ -46,6 +46,38 @@ impl Width {
     pub fn bytes(self) -> usize {
         self as usize
     }
+
+    /// Append `ids` as they stand in a file.
+    ///
+    /// Errors: `Invalid` for an id that does not fit.
+    pub fn write(self, ids: &[u32], out: &mut Vec<u8>) -> Result<()> {
+        let start = out.len();
+        out.resize(start + self.bytes() * ids.len(), 0);
+        match self {
+            Self::U32 => {
+                let (places, _) = out[start..].as_chunks_mut::<4>();
+                for (place, id) in places.iter_mut().zip(ids) {
+                    *place = id.to_le_bytes();
+                }
+            }
+            Self::U16 => {
+                let (places, _) = out[start..].as_chunks_mut::<2>();
+                let mut all = 0;
+                for (place, &id) in places.iter_mut().zip(ids) {
+                    *place = (id as u16).to_le_bytes();
+                    all |= id;
+                }
+                if all > u32::from(u16::MAX) {
+                    out.truncate(start);
+                    let id = ids.iter().max().copied().unwrap_or(0);
+                    return Err(Error::invalid(format!(
+                        "expected ids up to 65535 for two bytes each, got {id}: use four bytes"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What the header says.

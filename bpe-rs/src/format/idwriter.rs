@@ -14,7 +14,7 @@ pub struct IdWriter {
     count: u64,
     fingerprint: [u8; 32],
     target: Target,
-    /// The part being written, as bytes.
+    /// What is collected in memory.
     buffer: Vec<u8>,
 }
 
@@ -37,6 +37,21 @@ impl Drop for Temporary {
         // After a rename there is nothing of this name.
         let _ = std::fs::remove_file(&self.0);
     }
+}
+
+/// Fresh memory on pages of 4 KB costs as much as encoding what goes there.
+fn ask_for_huge_pages(buffer: &mut Vec<u8>) {
+    #[cfg(target_os = "linux")]
+    if buffer.capacity() >= 8 << 20 {
+        const PAGE: usize = 4096;
+        let start = buffer.as_mut_ptr() as usize;
+        let from = start.next_multiple_of(PAGE);
+        let to = (start + buffer.capacity()) / PAGE * PAGE;
+        // SAFETY: whole pages inside the buffer's memory; the advice changes nothing in them.
+        unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_HUGEPAGE) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = buffer;
 }
 
 impl IdWriter {
@@ -77,30 +92,37 @@ impl IdWriter {
         })
     }
 
+    /// Bytes of an id.
+    pub fn width(&self) -> Width {
+        self.width
+    }
+
     /// Append ids.
     ///
     /// Errors: `Invalid` for an id that does not fit the width, `Io`.
     pub fn write(&mut self, ids: &[u32]) -> Result<()> {
-        match self.width {
-            Width::U32 => self
-                .buffer
-                .extend(ids.iter().flat_map(|id| id.to_le_bytes())),
-            Width::U16 => {
-                if let Some(id) = ids.iter().find(|&&id| id > u32::from(u16::MAX)) {
-                    return Err(Error::invalid(format!(
-                        "expected ids up to 65535 for two bytes each, got {id}: use four bytes"
-                    )));
+        let mut bytes = Vec::new();
+        self.width.write(ids, &mut bytes)?;
+        self.append(&bytes)
+    }
+
+    /// Append what [`Width::write`] made of ids.
+    ///
+    /// Errors: `Io`.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        match &mut self.target {
+            Target::Memory => {
+                let had = self.buffer.capacity();
+                self.buffer.extend_from_slice(bytes);
+                if self.buffer.capacity() != had {
+                    ask_for_huge_pages(&mut self.buffer);
                 }
-                self.buffer
-                    .extend(ids.iter().flat_map(|&id| (id as u16).to_le_bytes()));
             }
+            Target::File { file, path, .. } => file
+                .write_all(bytes)
+                .map_err(|error| Error::io(path, error))?,
         }
-        self.count += ids.len() as u64;
-        if let Target::File { file, path, .. } = &mut self.target {
-            file.write_all(&self.buffer)
-                .map_err(|error| Error::io(path, error))?;
-            self.buffer.clear();
-        }
+        self.count += (bytes.len() / self.width.bytes()) as u64;
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use super::ids::Ids;
 use super::lists::Ints;
 use super::special::{Finders, Policy};
 use super::text::{text, texts};
-use crate::encode::threads;
+use crate::encode::{threads, Rows};
 use crate::encoding::Encoding as Core;
 use crate::error::Result;
 use crate::pretokenize::Pretokenizer;
@@ -85,16 +85,17 @@ impl Encoding {
         self.ints.list(py, ids, self.max_id)
     }
 
-    fn lists<'py>(&self, py: Python<'py>, rows: &[Vec<u32>]) -> PyResult<Bound<'py, PyList>> {
+    fn lists<'py>(&self, py: Python<'py>, rows: &Rows) -> PyResult<Bound<'py, PyList>> {
         let all = PyList::empty(py);
-        for row in rows {
+        for row in rows.iter() {
             all.append(self.list(py, row)?)?;
         }
         Ok(all)
     }
 
     fn run(&self, text: &str, policy: Option<&Policy<'_>>) -> Result<Vec<u32>> {
-        let mut ids = Vec::new();
+        // Enough for most texts; more is cheaper than growing.
+        let mut ids = Vec::with_capacity(text.len() / 3 + 64);
         match policy.and_then(|policy| policy.allowed.finder()) {
             Some(allowed) => self.core.encode(text, allowed, &mut ids)?,
             None => self.core.encode_ordinary(text, &mut ids)?,
@@ -137,7 +138,7 @@ impl Encoding {
         input: &Bound<'_, PyAny>,
         num_threads: Option<usize>,
         policy: Option<&Policy<'_>>,
-    ) -> PyResult<Vec<Vec<u32>>> {
+    ) -> PyResult<Rows> {
         let strings = texts(input)?;
         let strings: Vec<&str> = strings
             .iter()
@@ -151,8 +152,8 @@ impl Encoding {
             return Err(PyValueError::new_err("expected num_threads >= 1, got 0"));
         }
         let threads = threads.min(threads::default_threads());
-        let work = |_: &mut (), i: usize| self.run(strings[i], policy);
-        Ok(py.detach(|| threads::map(strings.len(), threads, || (), work))?)
+        let allowed = policy.and_then(|policy| policy.allowed.finder());
+        Ok(py.detach(|| self.core.encode_batch(&strings, allowed, threads))?)
     }
 }
 
@@ -401,13 +402,10 @@ impl Encoding {
     ) -> PyResult<BatchArrays<'py>> {
         let policy = self.policy(allowed_special, disallowed_special)?;
         let rows = self.batch(py, text, num_threads, Some(&policy))?;
-        let mut offsets = vec![0i64];
-        offsets.extend(rows.iter().scan(0, |total, row| {
-            *total += row.len() as i64;
-            Some(*total)
-        }));
+        let offsets = rows.ends.iter().map(|&end| end as i64);
+        let offsets = std::iter::once(0).chain(offsets).collect();
         Ok((
-            PyArray1::from_vec(py, rows.concat()),
+            PyArray1::from_vec(py, rows.ids),
             PyArray1::from_vec(py, offsets),
         ))
     }

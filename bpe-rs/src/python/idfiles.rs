@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use numpy::PyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
 use super::encoding::Encoding;
 use super::text::texts;
@@ -162,12 +162,12 @@ impl IdWriter {
     }
 
     /// Finish the file, or give the ids' little-endian bytes if there is none.
-    fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+    fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u8>>> {
         let core = self.lock().take();
         let core = core
             .ok_or_else(|| PyValueError::new_err("expected a writer that is not yet finished"))?;
         let bytes = py.detach(|| core.finish())?;
-        Ok(PyBytes::new(py, &bytes))
+        Ok(PyArray1::from_vec(py, bytes))
     }
 
     /// Forget everything: no file appears.
