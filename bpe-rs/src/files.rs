@@ -237,7 +237,7 @@ impl Job<'_, '_> {
     fn documents(&mut self, mut documents: &[&str]) -> Result<()> {
         while !documents.is_empty() {
             let (mut parts, mut taken, mut bytes) = (Vec::new(), 0, 0);
-            while taken < documents.len() && parts.len() < ROUND * self.rules.options.threads {
+            while taken < documents.len() && parts.len() < ROUND / 4 * self.rules.options.threads {
                 let from = taken;
                 let mut size = 0;
                 while taken < documents.len() && size < PART / 4 {
