@@ -120,11 +120,12 @@ def plot_attention(
     for row, layer in enumerate(chosen):
         for head in range(heads):
             axes = grid[row][head]
-            axes.imshow(maps[layer][head].numpy(), cmap="viridis", vmin=0, vmax=1)
+            # The root: a weight of 1/32, spread evenly over a line, is still seen
+            axes.imshow(maps[layer][head].sqrt().numpy(), cmap="viridis", vmin=0, vmax=1)
             axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=9)
             axes.set_xticks(range(len(there)), there, rotation=90, fontsize=5)
             axes.set_yticks(range(len(here)), here if head == 0 else [], fontsize=5)
-    figure.supxlabel("looked at", fontsize=9)
+    figure.supxlabel("looked at (colour: square root of the weight)", fontsize=9)
     figure.supylabel("looking", fontsize=9)
     return _save(figure, path)
 
