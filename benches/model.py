@@ -308,7 +308,7 @@ def main() -> None:
     parser.add_argument("--equal-steps", type=int, default=200, help="steps before losses compare")
     parser.add_argument("--reach", action="store_true", help="time to nanoGPT's validation loss")
     parser.add_argument("--iterations", type=int, default=ITERATIONS, help="with --reach")
-    parser.add_argument("--ours", type=int, default=600, help="our iterations, with --reach")
+    parser.add_argument("--ours", type=int, default=400, help="our iterations, with --reach")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write the rows to this file, too")
     parser.add_argument("--memory-of", nargs=2, metavar=("NAME", "SIZE"), help=argparse.SUPPRESS)

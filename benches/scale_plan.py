@@ -141,8 +141,9 @@ def row(model: Model, gpus: int, batch: int, m: Machine) -> str:
     computing, exchanging = seconds(model, gpus, way, m)
     rate = gpus * sequences * model.context / max(computing, exchanging)
     hours = 20 * model.parameters / rate / 3600
+    how = str(way) if gpus > 1 else str(way).replace("ddp", "alone")
     return (
-        f"{start} {str(way) if gpus > 1 else str(way).replace('ddp', 'alone')} | {held:.1f} + {working:.1f} | {computing * 1e3:,.0f} and "
+        f"{start} {how} | {held:.1f} + {working:.1f} | {computing * 1e3:,.0f} and "
         f"{exchanging * 1e3:,.0f} | {rate:,.0f} | {hours:,.1f} |"
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -96,8 +97,7 @@ class Muon(torch.optim.Optimizer):
                 parameter.mul_(decay)
             change: Tensor = parameter
             if isinstance(parameter, DTensor):
-                # Only a whole matrix can be made orthogonal: every process does it, and keeps
-                # its own rows
+                # Only a whole matrix can be made orthogonal; each process keeps its own rows
                 update = update.full_tensor()
                 change = torch.zeros_like(update)
                 spread.append((parameter, change))
@@ -111,12 +111,32 @@ class Muon(torch.optim.Optimizer):
                 same_shape.setdefault(tuple(member[1].shape), []).append(member)
         for members in same_shape.values():
             stack = torch.stack([part for _, part, _ in members])
-            directions = orthogonalise(stack, group["steps"])
+            share = spread[0][0].device_mesh.get_group() if spread else None
+            directions = _orthogonalise_together(stack, group["steps"], share)
             for (target, _, scale), direction in zip(members, directions, strict=True):
                 target.add_(direction, alpha=-group["lr"] * scale)
         for parameter, change in spread:
             mesh, placements = parameter.device_mesh, parameter.placements
             parameter.add_(distribute_tensor(change, mesh, placements, src_data_rank=None))
+
+
+def _orthogonalise_together(stack: Tensor, steps: int, share: dist.ProcessGroup | None) -> Tensor:
+    """`orthogonalise`, each process of `share` its part of the matrices, where there are several.
+
+    `stack` is the same on all of them. The products are the dear part (30 n^3 operations for a
+    square matrix), the results are as large as the gradient that was gathered before.
+    """
+    if share is None or dist.get_world_size(share) == 1:
+        return orthogonalise(stack, steps)
+    size, rank = dist.get_world_size(share), dist.get_rank(share)
+    each = -(-len(stack) // size)
+    own = stack[rank * each : (rank + 1) * each]
+    done = torch.zeros((each, *stack.shape[1:]), dtype=stack.dtype, device=stack.device)
+    if len(own):
+        done[: len(own)] = orthogonalise(own, steps)
+    whole = torch.empty((size * each, *stack.shape[1:]), dtype=stack.dtype, device=stack.device)
+    dist.all_gather_into_tensor(whole, done, group=share)
+    return whole[: len(stack)]
 
 
 def build_optimizers(model: Any, config: OptimConfig) -> list[torch.optim.Optimizer]:

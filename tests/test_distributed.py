@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from gptpy import checkpoint
+from gptpy.cli import main
 from gptpy.distributed import World
 from gptpy.train.metrics import read_metrics
 
@@ -135,3 +136,23 @@ def test_one_process_with_a_full_disk_loses_nothing(both):
     assert sorted(path.name for path in (folder / "full" / "checkpoints").iterdir()) == ["step-6"]
     assert any("No space left" in text for text in one["full"]["messages"])
     assert losses(folder, "full") == losses(folder, "fsdp")
+
+
+@pytest.mark.slow
+def test_the_command_line_under_torchrun(tmp_path):
+    """Prepared, trained, evaluated and sampled by two processes, gone on with by one."""
+    (tmp_path / "text.txt").write_text("The quick brown fox jumps over the lazy dog. " * 400)
+    data, run = tmp_path / "data", tmp_path / "run"
+    torchrun("-m", "gptpy", "prepare", tmp_path / "text.txt", "--tokenizer", "gpt2", "-o", data)
+    tiny = {"model.n_layer": 1, "model.n_embd": 32, "model.n_head": 2, "model.n_kv_head": 2}
+    tiny |= {"model.block_size": 16, "train.batch_size": 4, "train.steps": 4, "train.device": "cpu"}
+    tiny |= {"train.eval_every": 2, "train.sample_every": 4, "train.sample_tokens": 3}
+    tiny |= {"train.parallel": "fsdp", "train.optim.name": "muon", "train.log_every": 1}
+    words = [word for key, value in tiny.items() for word in (f"--{key}", value)]
+    torchrun("-m", "gptpy", "train", data, "--preset", "modern-1m", "-o", run, *words)
+    assert (run / "samples.txt").read_text().startswith("--- step 4")
+    assert len(losses(tmp_path, "run", "eval")) == 2
+    main(["train", "--resume", "-o", str(run), "--train.steps", "6"])
+    rows = list(read_metrics(run / "metrics.jsonl"))
+    assert [row["step"] for row in rows if row["kind"] == "step"] == [1, 2, 3, 4, 5, 6]
+    assert main(["generate", str(run), "-p", "The", "-n", "2"]) == 0
