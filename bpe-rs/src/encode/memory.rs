@@ -19,17 +19,14 @@ const LARGE: usize = 4 << 20;
 pub(super) unsafe trait Zeroed: Copy + Default {}
 
 /// `len` values, all zeros at first.
+///
+/// Owns them through a pointer only: a box that was moved would call every older pointer into it
+/// invalid.
 pub(super) struct Memory<T> {
     start: NonNull<T>,
     len: usize,
-    _owner: Owner<T>,
-}
-
-/// What frees the memory; moving it does not move the memory.
-#[allow(dead_code)]
-enum Owner<T> {
-    Small(Box<[T]>),
-    Large(MmapMut),
+    /// What frees the memory, unless it came out of a box.
+    map: Option<MmapMut>,
 }
 
 // SAFETY: a `Memory` owns what it points to, as a box does.
@@ -45,19 +42,32 @@ impl<T: Zeroed> Memory<T> {
                 #[cfg(target_os = "linux")]
                 let _ = map.advise(memmap2::Advice::HugePage);
                 // A map begins on a page, hence aligned for `T`.
-                let start = NonNull::from(&mut map[0]).cast();
-                let _owner = Owner::Large(map);
-                return Self { start, len, _owner };
+                if let Some(start) = NonNull::new(map.as_mut_ptr().cast()) {
+                    let map = Some(map);
+                    return Self { start, len, map };
+                }
             }
         }
-        let mut memory = vec![T::default(); len].into_boxed_slice();
-        let start = NonNull::from(&mut *memory).cast();
-        let _owner = Owner::Small(memory);
-        Self { start, len, _owner }
+        let memory = Box::leak(vec![T::default(); len].into_boxed_slice());
+        Self {
+            start: NonNull::from(memory).cast(),
+            len,
+            map: None,
+        }
     }
 
     pub(super) fn clear(&mut self) {
         self.fill(T::default());
+    }
+}
+
+impl<T> Drop for Memory<T> {
+    fn drop(&mut self) {
+        if self.map.is_none() {
+            let memory = std::ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.len);
+            // SAFETY: without a map `new` took the memory out of a box of this length.
+            drop(unsafe { Box::from_raw(memory) });
+        }
     }
 }
 
@@ -67,7 +77,7 @@ impl<T: Zeroed> Deref for Memory<T> {
     #[inline(always)]
     fn deref(&self) -> &[T] {
         // SAFETY: `start` is aligned memory for `len` values, all zeros at first, which `Zeroed`
-        // allows; the owner keeps it for as long as `self` lives, and nobody else writes to it.
+        // allows; it is freed only with `self`, and nobody else writes to it.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 }
