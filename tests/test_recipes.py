@@ -97,6 +97,22 @@ def test_reduced_recipes_train(path, texts, capsys):
     assert "resumed" in capsys.readouterr().out
 
 
+def test_a_recipe_takes_other_data(texts, tmp_path):
+    """What a recipe says of its own sources must not reach a prepared folder."""
+    (tmp_path / "t.txt").write_bytes(python_prose()[:30_000])
+    assert main(["prepare", "t.txt", "--tokenizer", "gpt2", "-o", "data"]) == 0
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        '[data]\nsources = ["wikitext2-valid.txt"]\nvalidation_sources = ["wikitext2-test.txt"]\n'
+        'tokenizer = "characters"\n[model]\nn_layer = 1\nn_head = 1\nn_embd = 8\n'
+        'block_size = 16\n[train]\nsteps = 2\nbatch_size = 2\ncompile = "off"\n'
+    )
+    assert main(["train", "data", "--config", str(recipe), "-o", "run"]) == 0
+    config = RunConfig.from_mapping(read_toml("run/config.toml"))
+    assert config.model.vocab_size == 50257 and not config.data.validation_sources
+    assert not Path("run/data").exists()
+
+
 def test_number_words():
     words = runpy.run_path(str(RECIPES / "number_words.py"))["words"]
     assert [words(n) for n in (0, 13, 40, 407, 1000, 9012, 21_345)] == [

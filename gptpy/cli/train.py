@@ -107,7 +107,9 @@ def _mapping(arguments: argparse.Namespace, run_dir: Path) -> dict[str, Any]:
     mapping = with_overrides(mapping, arguments.overrides)
     data = mapping.get("data", {})
     if arguments.data:
-        data.pop("sources", None)  # a recipe on other data, with that data's tokenizer
+        # a recipe on other data, with that data's tokenizer
+        for key in ("sources", "validation_sources", "tokenizer"):
+            data.pop(key, None)
     if not data.get("train") and not data.get("sources"):
         raise ConfigError(
             "no data: give DIR (what `gptpy prepare` wrote), or data.train or data.sources in "
