@@ -93,7 +93,7 @@ gpu-check: ## run the kernel tests on a GPU, or say why that cannot be done
 	$(GPU_PYTHON) benches/gpu_check.py
 
 .PHONY: kernel-table
-kernel-table: setup ## registers, shared memory, instruction counts of every attention kernel
+kernel-table: setup ## registers, shared memory, instruction counts of every kernel, compiled without a GPU
 	$(RUN) python benches/kernel_table.py --write
 
 .PHONY: test-kernels-full

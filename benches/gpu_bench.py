@@ -1,9 +1,10 @@
 """Measure the kernels on this machine's GPU against what else there is: `make gpu-bench`.
 
 Causal attention in bf16 forward and backward (head dims 64 and 128, T = 1k to 16k, 16k tokens, 2048
-wide), decoding against the memory's bandwidth, and the other fusions against torch. Every contender
-is compared with attention written out in float32 first; no figure for a wrong answer. Writes a
-table, the raw figures and, where matplotlib is installed, a plot to benches/records/.
+wide), decoding against the memory's bandwidth, the other fusions against torch, and a training step
+of a whole model with and without each. Every contender is compared with attention written out in
+float32 first; no figure for a wrong answer. Writes a table, the raw figures and, where matplotlib
+is installed, a plot to benches/records/.
 
 --dry-run goes through the same steps in Triton's interpreter on tiny inputs: its times mean nothing
 and are not recorded.
@@ -20,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY / "triton_kernels"), str(REPOSITORY / "benches")]
+sys.path[:0] = [str(REPOSITORY / folder) for folder in ("triton_kernels", "benches", "")]
+from gpu_model_step import bench_step, step_table  # noqa: E402
+
 HIDDEN, TOKENS = 2048, 16384
 TOLERANCE = 1.5e-2
 
@@ -129,6 +132,7 @@ def bench_fused(torch: Any, dry_run: bool, deadline: float) -> list[dict[str, An
     device, dtype = ("cpu", torch.float32) if dry_run else ("cuda", torch.bfloat16)
     N, C, V = (8, 32, 40) if dry_run else (16384, 2048, 50304)
     x, y = torch.randn(2, N, C, device=device, dtype=dtype, requires_grad=True)
+    both_halves = torch.randn(N, 2 * C, device=device, dtype=dtype, requires_grad=True)
     logits = torch.randn(N, V, device=device, dtype=dtype, requires_grad=True)
     targets = torch.randint(0, V, (N,), device=device)
     weight = torch.ones(C, device=device, dtype=dtype, requires_grad=True)
@@ -151,7 +155,8 @@ def bench_fused(torch: Any, dry_run: bool, deadline: float) -> list[dict[str, An
         ),
         "rope": (lambda h: kernels.apply_rope(h, cos, sin, backend="triton"), rotate, [heads]),
         "swiglu": (
-            lambda a, b: kernels.swiglu(a, b, backend="triton"), lambda a, b: F.silu(a) * b, [x, y],
+            lambda z: kernels.swiglu(z, backend="triton"),
+            lambda z: F.silu(z[..., :C]) * z[..., C:], [both_halves],
         ),
     }  # fmt: skip
     rows = []
@@ -177,6 +182,10 @@ def bench_fused(torch: Any, dry_run: bool, deadline: float) -> list[dict[str, An
             row["compiled_ms"] = measure(lambda f=compiled: both(f), dry_run)
         rows.append(row)
     return rows
+
+
+def bench_model_step(torch: Any, dry_run: bool, deadline: float) -> list[dict[str, Any]]:
+    return bench_step(torch, measure, dry_run, deadline)
 
 
 def table(rows: list[dict[str, Any]], peak: float | None, bandwidth: float | None) -> str:
@@ -206,7 +215,7 @@ def table(rows: list[dict[str, Any]], peak: float | None, bandwidth: float | Non
     for r in (r for r in rows if r["what"] == "fused"):
         cells = [f"{r[key]:.3f}" if key in r else "" for key in ("ms", "eager_ms", "compiled_ms")]
         lines.append(f"| {r['name']} | {r.get('skipped') or cells[0]} | {cells[1]} | {cells[2]} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", step_table(rows)])
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> bool:
@@ -266,7 +275,7 @@ def main() -> int:
             tuned = {D: tune(D, torch.bfloat16) for D in (64, 128)}
     rows = [
         row
-        for bench in (bench_attention, bench_decoding, bench_fused)
+        for bench in (bench_attention, bench_decoding, bench_fused, bench_model_step)
         for row in bench(torch, dry_run, deadline)
     ]
     text = table(rows, peak, bandwidth)

@@ -194,6 +194,10 @@ def test_mistakes(run, capsys, tmp_path):
         (["train", "--resume", "-o", out], "no run to resume"),
         (["train", data, "-o", str(run / "run")], "holds a run"),
         ([*base, "--train.steps", "1", "--train.device", "tpu"], "not known"),
+        (
+            [*base, "--train.steps", "1", "--train.device", "cpu", "--train.fused_kernels", "on"],
+            "fused kernels were asked for, but",
+        ),
         ([*base, "--train.steps", "1", "--model.vocab_size", "10"], "set model.vocab_size"),
         (["generate", str(tmp_path)], "holds no checkpoint"),
         (["generate", str(run / "run"), "--step", "77"], "no checkpoint of step 77"),

@@ -181,13 +181,14 @@ def test_kernel_equals_oracle_at_common_head_dims(D, dtype, kernel_device):
 def test_runs_of_full_blocks(arguments, kernel_device):
     """Tiles so small that intervals of keys have masked, full and masked blocks."""
     tile = configs.TileConfig(16, 16, 4, 1)
-    for kernel in configs.KERNELS:
-        configs.override(kernel, 16, 4, tile)
+    places = [(kernel, level) for kernel in configs.KERNELS for level in configs.LEVELS]
+    for kernel, level in places:
+        configs.override(kernel, 16, 4, tile, level)
     try:
         run(arguments, torch.float32, "triton", kernel_device)
     finally:
-        for kernel in configs.KERNELS:
-            configs.override(kernel, 16, 4, None)
+        for kernel, level in places:
+            configs.override(kernel, 16, 4, None, level)
 
 
 @pytest.mark.slow

@@ -72,15 +72,17 @@ def hopper_kernel_enabled() -> bool:
     return os.environ.get(HOPPER_VARIABLE, "0") == "1"
 
 
-_overrides: dict[tuple[str, int, int], TileConfig] = {}
+_overrides: dict[tuple[str, int, int, str], TileConfig] = {}
 
 
-def override(kernel: str, block_d: int, itemsize: int, config: TileConfig | None) -> None:
-    """Replace the table's entry (None restores it): for the tuner and for tests."""
+def override(
+    kernel: str, block_d: int, itemsize: int, config: TileConfig | None, level: str = "causal"
+) -> None:
+    """Replace the table's entry of one level (None restores it): for the tuner and for tests."""
     if config is None:
-        _overrides.pop((kernel, block_d, itemsize), None)
+        _overrides.pop((kernel, block_d, itemsize, level), None)
     else:
-        _overrides[kernel, block_d, itemsize] = config
+        _overrides[kernel, block_d, itemsize, level] = config
 
 
 def choose(kernel: str, kind: str, block_d: int, itemsize: int, level: str) -> TileConfig:
@@ -89,7 +91,7 @@ def choose(kernel: str, kind: str, block_d: int, itemsize: int, level: str) -> T
     Where an entry is missing: the next level of the class, which compiles to more registers, then a
     tile so small that it fits everywhere.
     """
-    known = _overrides.get((kernel, block_d, itemsize))
+    known = _overrides.get((kernel, block_d, itemsize, level))
     if known is not None:
         return known
     if kind == "interpreter":
