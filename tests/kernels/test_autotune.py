@@ -38,6 +38,8 @@ def restored():
 
 
 def test_the_fastest_is_kept_and_failures_are_skipped(kernel_device, restored, monkeypatch):
+    if kernel_device.type != "cpu":
+        pytest.skip("a GPU may refuse candidates that the interpreter takes")
     kind = configs.device_class(kernel_device)
     tried: list[tuple[str, TileConfig]] = []
 
@@ -46,10 +48,8 @@ def test_the_fastest_is_kept_and_failures_are_skipped(kernel_device, restored, m
 
     def measure(function: Callable[[], object]) -> float:
         function()
-        # The kernel being tuned is the first without a choice that was made already.
-        kernel = configs.KERNELS[len({name for name, _ in tried if name != tuning[0]})]
-        config = current(kernel)
-        tried.append((kernel, config))
+        config = current(tuning[0])
+        tried.append((tuning[0], config))
         if config.block_m == 64:
             raise RuntimeError("out of resources: shared memory")
         return 100.0 / config.block_m + config.num_warps
@@ -70,9 +70,8 @@ def test_the_fastest_is_kept_and_failures_are_skipped(kernel_device, restored, m
         sound = [config for config in mine if config.block_m != 64]
         fastest = min(sound, key=lambda c: 100.0 / c.block_m + c.num_warps)
         assert best[kernel][0] == current(kernel) == fastest
-    assert configs.choose("forward", kind, 16, 4, "everything") not in [
-        config for kernel, config in tried if config.block_m == 64
-    ], "other calls keep the static table"
+    untouched = configs.choose("forward", kind, 16, 4, "everything")
+    assert untouched == TileConfig(32, 32, 4, 1) != best["forward"][0], "other calls stay"
 
 
 def test_a_candidate_with_other_numbers_is_thrown_away(kernel_device, restored, monkeypatch):
