@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gptpy.config.errors import ConfigError
 from gptpy.config.model import GPTConfig
 from gptpy.model.loss import IGNORE
 from gptpy.model.position import rope_table, rotate
@@ -32,18 +33,18 @@ def choose_fusions(
     """The fusions that a network uses, and the reason; logged. None requested: none.
 
     Every one is first launched, forward and backward, and compared with the plain formula. Raises
-    `ValueError` for a name that is unknown or does not fit the network, where the kernels cannot
-    run, and where one gives wrong numbers.
+    `ConfigError` (a `ValueError`) for a name that is unknown or does not fit the network, where the
+    kernels cannot run, and where one gives wrong numbers.
     """
     names = frozenset(() if requested is None else requested)
     unknown = sorted(names - set(FUSIONS))
     if unknown:
-        raise ValueError(
+        raise ConfigError(
             f"fused kernels: expected some of {', '.join(FUSIONS)}, got {', '.join(unknown)}"
         )
     foreign = sorted(names - applicable(config))
     if foreign:
-        raise ValueError(
+        raise ConfigError(
             f"fused kernels: {', '.join(foreign)} asked for, but this network has "
             f"norm = {config.norm!r}, position = {config.position!r}, "
             f"activation = {config.activation!r}, n_embd = {config.n_embd}: leave them out"
@@ -53,7 +54,7 @@ def choose_fusions(
         with torch.autocast(device.type, enabled=False):  # the probes choose their own types
             problem = _unavailable(device) or _wrong(config, device, dtype, names)
         if problem:
-            raise ValueError(f"fused kernels were asked for, but {problem}: leave them off")
+            raise ConfigError(f"fused kernels were asked for, but {problem}: leave them off")
     log.info("fused kernels: %s (%s)", ", ".join(sorted(names)) or "none", reason)
     return names, reason
 
