@@ -47,7 +47,7 @@ def bench_step(
         batch, vocabulary = 1, 61
     config = GPTConfig.preset(
         "modern-1m", vocab_size=vocabulary, init_residual="normal", init_head="normal",
-        logit_softcap=15.0, **shape,
+        logit_softcap=15.0, n_kv_head=shape["n_head"], **shape,
     )  # fmt: skip
     torch.manual_seed(0)
     model = build_model(config).to(device)
@@ -65,7 +65,8 @@ def bench_step(
             row["skipped"] = "out of time"
             continue
         model.attention_backend = backend
-        model.select_fusions(FUSIONS if fusions is None else fusions, dtype=torch.bfloat16)
+        dtype = torch.float32 if dry_run else torch.bfloat16
+        model.select_fusions(FUSIONS if fusions is None else fusions, dtype=dtype)
         network: Any = torch.compile(model) if compiled else model
 
         def step(network: Any = network) -> Any:
