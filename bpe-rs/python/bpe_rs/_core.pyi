@@ -179,6 +179,7 @@ def learn(
     tie_break: str,
     min_frequency: int,
     max_token_length: int | None,
+    threads: int,
     consume: bool,
     callback: Callable[[int], None] | None = None,
 ) -> list[bytes]: ...

@@ -162,7 +162,7 @@ def count_words(
     >>> len(count_words(["the cat and the hat"]))
     5
     """
-    counter = _core.WordCounter(pattern, distinct(special_tokens), _threads(num_threads))
+    counter = _core.WordCounter(pattern, distinct(special_tokens), threads_of(num_threads))
     report = reporter_of(progress)
     start = time.perf_counter()
 
@@ -232,7 +232,7 @@ def distinct(special_tokens: Sequence[str]) -> list[str]:
     return tokens
 
 
-def _threads(num_threads: int | None) -> int:
+def threads_of(num_threads: int | None) -> int:
     if num_threads is None:
         try:
             return max(len(os.sched_getaffinity(0)), 1)

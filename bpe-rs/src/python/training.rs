@@ -300,7 +300,7 @@ fn corpus_of(
 /// Returns the tokens learned, in order.
 #[pyfunction]
 #[pyo3(signature = (counts, *, alphabet, base=None, vocab_size, tie_break, min_frequency,
-                    max_token_length, consume, callback=None))]
+                    max_token_length, threads, consume, callback=None))]
 #[allow(clippy::too_many_arguments)]
 fn learn<'py>(
     py: Python<'py>,
@@ -311,6 +311,7 @@ fn learn<'py>(
     tie_break: &str,
     min_frequency: u64,
     max_token_length: Option<u32>,
+    threads: usize,
     consume: bool,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyList>> {
@@ -334,6 +335,7 @@ fn learn<'py>(
         tie_break,
         min_frequency,
         max_token_length,
+        threads,
     };
     let mut tokens = match base {
         None => alphabet.iter().map(|&byte| vec![byte]).collect(),

@@ -1,6 +1,11 @@
-//! Large pages for the arrays that are read all over.
+//! Memory for the large arrays of training.
 
+use std::alloc::{handle_alloc_error, Layout};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::{Deref, DerefMut};
+
+use memmap2::MmapMut;
 
 /// Ask for large pages behind `memory`, before it is touched first: fewer page faults, and fewer
 /// misses of the address cache in arrays that are read in no order. Only a wish: it may be ignored.
@@ -19,4 +24,53 @@ pub(super) fn advise_huge_pages<T>(memory: &mut [MaybeUninit<T>]) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = memory;
+}
+
+/// A type that is valid when all its bytes are zero.
+///
+/// # Safety
+/// That is so, and its alignment is at most a page's (4096).
+pub(super) unsafe trait Zero: Copy {}
+
+/// A zeroed array of pages of its own, which the system gets back when it is dropped. `malloc`
+/// keeps blocks of some megabytes for later, and tables that grow leave a trail of them.
+pub(super) struct Pages<T> {
+    map: MmapMut,
+    len: usize,
+    items: PhantomData<T>,
+}
+
+impl<T: Zero> Pages<T> {
+    /// `len` zeros, at least one. Like `Vec`, gives up on the process when there is no memory.
+    pub(super) fn zeroed(len: usize) -> Self {
+        let bytes = len.saturating_mul(size_of::<T>());
+        let map = MmapMut::map_anon(bytes).unwrap_or_else(|_| {
+            let page = Layout::from_size_align(bytes.min(isize::MAX as usize / 2), 4096);
+            handle_alloc_error(page.unwrap_or(Layout::new::<T>()))
+        });
+        Self {
+            map,
+            len,
+            items: PhantomData,
+        }
+    }
+}
+
+impl<T: Zero> Deref for Pages<T> {
+    type Target = [T];
+
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        // SAFETY: the map has `len` times the size of `T`, starts at a page and was zeroed, which
+        // `T: Zero` makes a value.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.len) }
+    }
+}
+
+impl<T: Zero> DerefMut for Pages<T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as above, and the map is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().cast(), self.len) }
+    }
 }

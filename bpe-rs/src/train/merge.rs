@@ -9,7 +9,7 @@ use super::pairs::{Pair, Watched};
 use super::queue::Queue;
 use super::records::{Layout, Narrow, Records, Wide};
 use super::ties::{ByFirstPlace, ByLength, BySmallestPair, Candidate, TieBreak};
-use super::watch::{recount, Wanted, Watch, Wish};
+use super::watch::{recount, Wanted, Watch};
 use crate::error::{Error, Result};
 
 /// What the merges are learned from and how far.
@@ -26,6 +26,8 @@ pub(super) struct Job<'a> {
     /// that spells one of them is never merged.
     pub(super) taken: Option<Taken<'a>>,
     pub(super) kind: Kind,
+    /// For counting all pairs.
+    pub(super) threads: usize,
     /// Postings that may be kept; more than that and the dead ones are swept out.
     pub(super) max_postings: usize,
     /// Told the number of merges made; an error stops the training.
@@ -101,12 +103,10 @@ struct Learner<'a> {
 const STRIDE: usize = 1 << 20;
 /// Merges between two looks at the clock.
 const MERGES_PER_TICK: usize = 128;
-/// The first threshold is the greatest count divided by this: a few hundred merges later the pairs
-/// are counted again, when frequent words have become short.
-const FIRST_SHARE: u64 = 32;
 /// The count of the pair of rank r falls about like r^-1.6 (measured on English, code and
-/// multilingual text). A wrong guess costs time or memory, never the result.
-const DECAY: f64 = 1.6;
+/// multilingual text). Guessed a little lower, since one more count of all pairs costs more time
+/// than some more watched pairs; a wrong guess costs time or memory, never the result.
+const DECAY: f64 = 1.75;
 
 impl<'a> Learner<'a> {
     fn new(job: Job<'a>) -> Self {
@@ -152,7 +152,7 @@ impl<'a> Learner<'a> {
                 return Ok(true);
             }
             let found = self.next_candidate(&mut watch, &mut queue, records);
-            let Some(found) = found else {
+            let Some(mut found) = found else {
                 if watch.threshold <= self.job.min_frequency
                     || !self.lower_threshold(&mut watch, &mut queue, records)?
                 {
@@ -162,7 +162,8 @@ impl<'a> Learner<'a> {
             };
             // Births of this merge: at most two a place.
             if watch.postings.len() + 2 * found.places as usize > self.job.max_postings {
-                self.sweep(&mut watch, &mut queue, records, found.places)?;
+                queue.push(self.candidate::<L, C>(&mut found, &watch.postings, records));
+                self.sweep(&mut watch, records, found.places)?;
                 continue;
             }
             self.merge(found, &mut watch, &mut queue, records)?;
@@ -182,10 +183,13 @@ impl<'a> Learner<'a> {
     ) -> Option<Watched> {
         while let Some(candidate) = queue.pop() {
             let pair = candidate.pair();
-            let slot = watch.table.get_mut(pair)?;
-            if slot.count < watch.threshold {
-                continue;
-            }
+            // Too rare by now, or swept out for that.
+            let threshold = watch.threshold;
+            let slot = watch
+                .table
+                .get_mut(pair)
+                .filter(|slot| slot.count >= threshold);
+            let Some(slot) = slot else { continue };
             let now = self.candidate::<L, C>(slot, &watch.postings, records);
             if now < candidate {
                 queue.push(now);
@@ -253,26 +257,25 @@ impl<'a> Learner<'a> {
     }
 
     /// Throw out the postings that hold their pair no more, to make room for a merge at `places`.
-    fn sweep<L: Layout, C: Candidate>(
+    fn sweep<L: Layout>(
         &mut self,
         watch: &mut Watch,
-        queue: &mut Queue<C>,
         records: &Records<L>,
         places: u32,
     ) -> Result<()> {
-        let threshold = Wish::Times(watch.threshold);
-        self.rewatch(watch, queue, records, threshold)?;
-        let needed = watch.postings.len() + 2 * places as usize;
-        if needed > self.job.max_postings {
-            // The live ones alone are so many: there is no way around more room.
-            if needed > u32::MAX as usize {
+        let (done, tick) = (self.learned.len() as u32, &mut self.job.tick);
+        watch.sweep(records, &mut || tick(done))?;
+        let live = watch.postings.len() + 2 * places as usize;
+        // Full again soon, and swept again: better to have more room.
+        if live > self.job.max_postings / 4 * 3 {
+            if live > u32::MAX as usize {
                 return Err(Error::invalid(format!(
                     "the distinct words hold {} pairs, more than 2^32 with those of the next \
                      merge; drop rare words first (WordCounts.prune)",
                     watch.postings.len()
                 )));
             }
-            self.job.max_postings = (needed * 2).min(u32::MAX as usize);
+            self.job.max_postings = (live + live / 2).min(u32::MAX as usize);
         }
         Ok(())
     }
@@ -284,25 +287,12 @@ impl<'a> Learner<'a> {
         queue: &mut Queue<C>,
         records: &mut Records<L>,
     ) -> Result<bool> {
-        let wish = match self.learned.last() {
-            None => Wish::Share(FIRST_SHARE),
-            Some(last) => {
-                let done = self.next_id() as f64 / self.job.ids as f64;
-                let predicted = last.count as f64 * done.powf(DECAY);
-                Wish::Times((predicted as u64).min(watch.threshold - 1))
-            }
-        };
+        let wish = self.learned.last().map(|last| {
+            let done = self.next_id() as f64 / self.job.ids as f64;
+            let predicted = last.count as f64 * done.powf(DECAY);
+            (predicted as u64).min(watch.threshold - 1)
+        });
         records.drop_finished();
-        self.rewatch(watch, queue, records, wish)
-    }
-
-    fn rewatch<L: Layout, C: Candidate>(
-        &mut self,
-        watch: &mut Watch,
-        queue: &mut Queue<C>,
-        records: &Records<L>,
-        count: Wish,
-    ) -> Result<bool> {
         queue.clear();
         let done = self.learned.len() as u32;
         let job = &mut self.job;
@@ -311,10 +301,11 @@ impl<'a> Learner<'a> {
             lengths[pair.left() as usize].saturating_add(lengths[pair.right() as usize]) <= longest
         };
         let wanted = Wanted {
-            count,
+            count: wish,
             floor: job.min_frequency,
             allowed: &allowed,
             ids: lengths.len() as u32,
+            threads: job.threads,
         };
         if !recount(watch, records, &wanted, &mut || tick(done))? {
             return Ok(false);

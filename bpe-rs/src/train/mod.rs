@@ -62,6 +62,8 @@ pub struct Options {
     pub min_frequency: u64,
     /// Make no token of more bytes than this.
     pub max_token_length: Option<u32>,
+    /// Threads; they make no difference to the result. Merging itself runs on one.
+    pub threads: usize,
 }
 
 /// The distinct words of a training text, as tokens of the vocabulary that training starts from.
@@ -94,11 +96,21 @@ impl Corpus {
             id_of[byte as usize] = id as u32;
         }
         let tokens = alphabet.iter().map(|&byte| vec![byte]).collect();
-        let measure = |word: &[u8]| match word.iter().find(|&&b| id_of[b as usize] == MISSING) {
-            None => Ok(word.len()),
-            Some(byte) => Err(Error::invalid(format!(
-                "the words hold the byte 0x{byte:02x}, which is not in the alphabet"
-            ))),
+        // With all 256 bytes there is nothing to look for.
+        let complete = alphabet.len() == id_of.len();
+        let is_missing = |&&byte: &&u8| id_of[byte as usize] == MISSING;
+        let measure = |word: &[u8]| {
+            let missing = if complete {
+                None
+            } else {
+                word.iter().find(is_missing)
+            };
+            match missing {
+                None => Ok(word.len()),
+                Some(byte) => Err(Error::invalid(format!(
+                    "the words hold the byte 0x{byte:02x}, which is not in the alphabet"
+                ))),
+            }
         };
         Self::build(tokens, words, measure, |word, ids| {
             ids.extend(word.iter().map(|&byte| id_of[byte as usize]));
@@ -214,6 +226,7 @@ impl Corpus {
                 spellings: tokens.iter().map(Vec::as_slice).collect::<HashSet<_>>(),
             }),
             kind,
+            threads: options.threads.max(1),
             max_postings: max_postings.unwrap_or(usual),
             tick,
         };

@@ -66,6 +66,12 @@ pub(super) struct PairTable {
     len: usize,
 }
 
+impl Default for PairTable {
+    fn default() -> Self {
+        Self::with_room_for(1 << 12)
+    }
+}
+
 impl PairTable {
     pub(super) fn with_room_for(pairs: usize) -> Self {
         let slots = (pairs * 2 + 2).next_power_of_two().max(1024);
@@ -125,7 +131,7 @@ impl PairTable {
         *self = larger;
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Watched> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Watched> + Clone {
         self.slots.iter().filter(|slot| slot.pair != EMPTY)
     }
 

@@ -5,6 +5,7 @@
 //! [`Narrow`] (16-bit tokens, 12 in the first unit) carries a training run until its ids pass
 //! 65,535, [`Wide`] (32-bit tokens) goes on from there and takes what is too big for `Narrow`.
 
+use super::isa::prefetch;
 use super::memory::advise_huge_pages;
 use crate::error::{Error, Result};
 
@@ -19,8 +20,8 @@ const UNIT_BYTES: usize = size_of::<Unit>();
 pub(super) const HEADER: usize = 4;
 
 /// How the tokens and the header of a record lie in memory.
-pub(super) trait Layout: Copy + 'static {
-    type Token: Copy + Eq + Into<u32>;
+pub(super) trait Layout: Copy + Sync + 'static {
+    type Token: Copy + Eq + Into<u32> + Sync;
     /// The greatest token id that fits.
     const MAX_ID: u32;
     /// The greatest count of a word that fits.
@@ -214,6 +215,12 @@ impl<L: Layout> Records<L> {
             let (count, len) = L::header(record);
             (count, std::slice::from_raw_parts(record.add(HEADER), len))
         }
+    }
+
+    /// Ask for the word at `start` ahead of a look at it.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, start: u32) {
+        prefetch(&self.units[start as usize]);
     }
 
     /// Forget the words that have become one token: they hold no pair any more.

@@ -4,6 +4,8 @@
 //! so a pair below the threshold can be ignored until nothing above it is left; then all words are
 //! counted again with a lower threshold. The result does not depend on the thresholds.
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
 use super::pairs::{Pair, PairTable, Watched};
 use super::records::{Layout, Records};
 use crate::error::Result;
@@ -29,30 +31,25 @@ impl Watch {
 
 /// What to count for.
 pub(super) struct Wanted<'a> {
-    /// Watch pairs that occur so often, or fewer times if there are none.
-    pub(super) count: Wish,
+    /// Watch pairs that occur so often, or fewer times if there are none; `None` for the first
+    /// time, when that is derived from the greatest count.
+    pub(super) count: Option<u64>,
     /// Never watch pairs that occur less often.
     pub(super) floor: u64,
     /// Can rule pairs out.
     pub(super) allowed: &'a dyn Fn(Pair) -> bool,
     /// Number of ids in use.
     pub(super) ids: u32,
+    pub(super) threads: usize,
 }
 
-/// How often the pairs should occur that are watched.
-pub(super) enum Wish {
-    /// So many times.
-    Times(u64),
-    /// The greatest count divided by this.
-    Share(u64),
-}
+/// The first threshold is the greatest count divided by this: a few hundred merges later the pairs
+/// are counted again, when frequent words have become short.
+const FIRST_SHARE: u64 = 32;
 
 impl Wanted<'_> {
     fn threshold(&self, greatest: u64) -> u64 {
-        let wish = match self.count {
-            Wish::Times(times) => times,
-            Wish::Share(share) => greatest / share,
-        };
+        let wish = self.count.unwrap_or(greatest / FIRST_SHARE);
         wish.min(greatest).max(self.floor)
     }
 
@@ -63,10 +60,20 @@ impl Wanted<'_> {
 
 /// Records between two looks at the clock.
 const STRIDE: usize = 1 << 16;
+/// Records that are worth a thread of their own (in tests few, so that they see several threads).
+const SHARE: usize = if cfg!(test) { 3 } else { 1 << 14 };
 /// As long as ids fit a byte, pairs are counted in an array of all of them.
 const DENSE: usize = 1 << 16;
+/// In `start`: the pair is not watched.
+const UNWATCHED: u32 = u32::MAX;
+/// Records ahead of the one at work that are asked from memory.
+const AHEAD: usize = 16;
 
 /// Count all pairs of `records` and watch the frequent ones. `false` if no pair is left.
+///
+/// Every thread takes a run of the records and counts into a tally of its own; from the tallies
+/// follows where in a pair's run of postings each thread writes, so that these are in corpus
+/// order, whatever the number of threads.
 pub(super) fn recount<L: Layout>(
     watch: &mut Watch,
     records: &Records<L>,
@@ -75,16 +82,135 @@ pub(super) fn recount<L: Layout>(
 ) -> Result<bool> {
     watch.table = PairTable::with_room_for(0);
     watch.postings.clear();
-    let dense = wanted.ids as usize <= DENSE.isqrt();
-    let (threshold, counted) = if dense {
-        let counted = count_densely(records, tick)?;
-        let allowed = counted.iter().filter(|slot| wanted.keeps(slot, 1));
-        let threshold = wanted.threshold(allowed.map(|slot| slot.count).max().unwrap_or(0));
-        (threshold, counted)
+    if wanted.ids as usize <= DENSE.isqrt() {
+        let mut tallies = tallies_for::<Dense, L>(wanted, records);
+        each_pair(records, &mut tallies, tick, |tally, _, count, pair| {
+            tally.add(pair, count);
+        })?;
+        let total = sum_of(&tallies);
+        let greatest = total.iter().filter(|slot| wanted.keeps(slot, 1));
+        let threshold = wanted.threshold(greatest.map(|slot| slot.count).max().unwrap_or(0));
+        list(watch, records, wanted, threshold, total, tallies, tick)
     } else {
-        count_frequent(records, wanted, tick)?
-    };
-    let kept = counted.iter().filter(|slot| wanted.keeps(slot, threshold));
+        let (threshold, tallies) = count_frequent(records, wanted, tick)?;
+        let total = sum_of(&tallies);
+        list(watch, records, wanted, threshold, total, tallies, tick)
+    }
+}
+
+/// Pairs with their counts and number of places, as one thread finds them.
+trait Tally: Default + Send {
+    fn entry(&mut self, pair: Pair) -> &mut Watched;
+    fn find(&mut self, pair: Pair) -> Option<&mut Watched>;
+    fn counted(&self) -> impl Iterator<Item = &Watched>;
+    /// Keep `watched`, and forget all others.
+    fn reduced_to(self, watched: Vec<Watched>) -> Self;
+
+    #[inline(always)]
+    fn add(&mut self, pair: Pair, count: u64) {
+        let slot = self.entry(pair);
+        slot.count += count;
+        slot.places += 1;
+    }
+}
+
+impl Tally for PairTable {
+    #[inline(always)]
+    fn entry(&mut self, pair: Pair) -> &mut Watched {
+        PairTable::entry(self, pair)
+    }
+
+    #[inline(always)]
+    fn find(&mut self, pair: Pair) -> Option<&mut Watched> {
+        self.get_mut(pair)
+    }
+
+    fn counted(&self) -> impl Iterator<Item = &Watched> {
+        self.iter()
+    }
+
+    fn reduced_to(self, watched: Vec<Watched>) -> Self {
+        drop(self);
+        let mut reduced = Self::with_room_for(watched.len());
+        for slot in watched {
+            *reduced.entry(slot.pair) = slot;
+        }
+        reduced
+    }
+}
+
+/// All pairs of ids below 256.
+struct Dense(Vec<Watched>);
+
+impl Dense {
+    #[inline(always)]
+    fn index(pair: Pair) -> usize {
+        (pair.left() as usize * DENSE.isqrt() + pair.right() as usize) % DENSE
+    }
+}
+
+impl Default for Dense {
+    fn default() -> Self {
+        let side = DENSE.isqrt() as u32;
+        let vacant = |index| Watched {
+            pair: Pair::new(index / side, index % side),
+            count: 0,
+            start: UNWATCHED,
+            places: 0,
+        };
+        Self((0..DENSE as u32).map(vacant).collect())
+    }
+}
+
+impl Tally for Dense {
+    #[inline(always)]
+    fn entry(&mut self, pair: Pair) -> &mut Watched {
+        &mut self.0[Self::index(pair)]
+    }
+
+    #[inline(always)]
+    fn find(&mut self, pair: Pair) -> Option<&mut Watched> {
+        Some(self.entry(pair))
+    }
+
+    fn counted(&self) -> impl Iterator<Item = &Watched> {
+        self.0.iter().filter(|slot| slot.places > 0)
+    }
+
+    fn reduced_to(mut self, watched: Vec<Watched>) -> Self {
+        for slot in watched {
+            *self.entry(slot.pair) = slot;
+        }
+        self
+    }
+}
+
+fn tallies_for<T: Default, L: Layout>(wanted: &Wanted<'_>, records: &Records<L>) -> Vec<T> {
+    let shares = (records.starts().len() / SHARE).clamp(1, wanted.threads);
+    (0..shares).map(|_| T::default()).collect()
+}
+
+fn sum_of(tallies: &[impl Tally]) -> PairTable {
+    let mut total = PairTable::with_room_for(tallies[0].counted().count());
+    for slot in tallies.iter().flat_map(Tally::counted) {
+        let sum = total.entry(slot.pair);
+        sum.count += slot.count;
+        sum.places += slot.places;
+    }
+    total
+}
+
+/// Watch the pairs of `total`, which `tallies` add up to, that are frequent enough.
+fn list<L: Layout, T: Tally>(
+    watch: &mut Watch,
+    records: &Records<L>,
+    wanted: &Wanted<'_>,
+    threshold: u64,
+    total: PairTable,
+    tallies: Vec<T>,
+    tick: &mut dyn FnMut() -> Result<()>,
+) -> Result<bool> {
+    let kept = total.iter().filter(|slot| wanted.keeps(slot, threshold));
     watch.table = PairTable::with_room_for(kept.clone().count());
     let mut places = 0;
     for slot in kept {
@@ -95,96 +221,87 @@ pub(super) fn recount<L: Layout>(
         };
         places += slot.places;
     }
-    drop(counted);
+    drop(total);
     if places == 0 {
         return Ok(false);
     }
     watch.threshold = threshold;
-    watch.postings.resize(places as usize, 0);
-    if dense {
-        list_densely(watch, records, tick)?;
-    } else {
-        each_pair(records, tick, |start, _, pair| {
-            if let Some(slot) = watch.table.get_mut(pair) {
-                watch.postings[(slot.start + slot.places) as usize] = start;
-                slot.places += 1;
+    let mut writers = Vec::with_capacity(tallies.len());
+    for tally in tallies {
+        let mut runs = Vec::new();
+        for slot in tally.counted() {
+            if let Some(whole) = watch.table.get_mut(slot.pair) {
+                let start = whole.start + whole.places;
+                whole.places += slot.places;
+                runs.push(Watched { start, ..*slot });
             }
-        })?;
+        }
+        writers.push(tally.reduced_to(runs));
     }
+    watch.postings.resize(places as usize, 0);
+    let postings = shared(&mut watch.postings);
+    each_pair(records, &mut writers, tick, |writer, start, _, pair| {
+        if let Some(slot) = writer.find(pair) {
+            if slot.start != UNWATCHED {
+                postings[slot.start as usize].store(start, Ordering::Relaxed);
+                slot.start += 1;
+            }
+        }
+    })?;
     Ok(true)
 }
 
-/// Call `visit` with (start of the record, count of the word, pair) for all adjacent tokens.
+/// `values`, to be written by several threads.
+fn shared(values: &mut [u32]) -> &[AtomicU32] {
+    // SAFETY: both types have the same size and, on all platforms with 32-bit atomics that Rust
+    // knows, the same alignment (the assertion); the mutable borrow lasts as long as the result.
+    const { assert!(align_of::<AtomicU32>() == align_of::<u32>()) };
+    unsafe { &*(std::ptr::from_mut(values) as *const [AtomicU32]) }
+}
+
+/// Call `visit` with (start of the record, count of the word, pair) for all adjacent tokens: for
+/// each of `shares` with an equal run of the records, in order, on a thread of its own.
 #[inline(always)]
-fn each_pair<L: Layout>(
+fn each_pair<T: Send, L: Layout>(
     records: &Records<L>,
+    shares: &mut [T],
     tick: &mut dyn FnMut() -> Result<()>,
-    mut visit: impl FnMut(u32, u64, Pair),
+    visit: impl Fn(&mut T, u32, u64, Pair) + Sync,
 ) -> Result<()> {
-    for starts in records.starts().chunks(STRIDE) {
-        tick()?;
+    let visit_all = |share: &mut T, starts: &[u32]| {
         for &start in starts {
             let (count, tokens) = records.word(start);
             for pair in tokens.windows(2) {
-                visit(start, count, Pair::new(pair[0].into(), pair[1].into()));
+                let pair = Pair::new(pair[0].into(), pair[1].into());
+                visit(share, start, count, pair);
             }
         }
-    }
-    Ok(())
-}
-
-fn dense_index(pair: Pair) -> usize {
-    (pair.left() as usize * DENSE.isqrt() + pair.right() as usize) % DENSE
-}
-
-/// Counts of all pairs of ids below 256.
-fn count_densely<L: Layout>(
-    records: &Records<L>,
-    tick: &mut dyn FnMut() -> Result<()>,
-) -> Result<Vec<Watched>> {
-    let mut counts = vec![(0u64, 0u32); DENSE];
-    each_pair(records, tick, |_, count, pair| {
-        let slot = &mut counts[dense_index(pair)];
-        slot.0 += count;
-        slot.1 += 1;
-    })?;
-    let side = DENSE.isqrt() as u32;
-    let all = (0..).zip(counts).filter(|(_, (count, _))| *count > 0);
-    Ok(all
-        .map(|(index, (count, places))| {
-            let pair = Pair::new(index / side, index % side);
-            Watched {
-                pair,
-                count,
-                start: 0,
-                places,
-            }
-        })
-        .collect())
-}
-
-/// Fill the postings of pairs of ids below 256.
-fn list_densely<L: Layout>(
-    watch: &mut Watch,
-    records: &Records<L>,
-    tick: &mut dyn FnMut() -> Result<()>,
-) -> Result<()> {
-    const UNWATCHED: u32 = u32::MAX;
-    let mut next = vec![UNWATCHED; DENSE];
-    for slot in watch.table.iter() {
-        next[dense_index(slot.pair)] = slot.start;
-    }
-    each_pair(records, tick, |start, _, pair| {
-        let next = &mut next[dense_index(pair)];
-        if *next != UNWATCHED {
-            watch.postings[*next as usize] = start;
-            *next += 1;
+    };
+    let starts = records.starts();
+    let mut runs = starts.chunks(starts.len().div_ceil(shares.len()).max(1));
+    let mine = runs.next().unwrap_or_default();
+    let Some((my_share, others)) = shares.split_first_mut() else {
+        return Ok(());
+    };
+    let stopped = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (share, run) in others.iter_mut().zip(runs) {
+            let (visit_all, stopped) = (&visit_all, &stopped);
+            scope.spawn(move || {
+                for starts in run.chunks(STRIDE) {
+                    if stopped.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    visit_all(share, starts);
+                }
+            });
         }
-    })?;
-    for slot in watch.table.iter_mut() {
-        slot.places = next[dense_index(slot.pair)] - slot.start;
-    }
-    Ok(())
+        for starts in mine.chunks(STRIDE) {
+            tick().inspect_err(|_| stopped.store(true, Ordering::Relaxed))?;
+            visit_all(my_share, starts);
+        }
+        Ok(())
+    })
 }
 
 /// A threshold, and exact counts of all pairs that reach it and of some others.
@@ -192,23 +309,74 @@ fn count_frequent<L: Layout>(
     records: &Records<L>,
     wanted: &Wanted<'_>,
     tick: &mut dyn FnMut() -> Result<()>,
-) -> Result<(u64, Vec<Watched>)> {
-    let mut sketch = Sketch::new();
-    each_pair(records, tick, |_, count, pair| sketch.add(pair, count))?;
+) -> Result<(u64, Vec<PairTable>)> {
+    let mut sketches = tallies_for::<Sketch, L>(wanted, records);
+    each_pair(records, &mut sketches, tick, |sketch, _, count, pair| {
+        sketch.add(pair, count);
+    })?;
+    let sketch = Sketch::sum(sketches);
     let mut threshold = wanted.threshold(sketch.greatest());
     loop {
-        let mut table = PairTable::with_room_for(1 << 13);
-        each_pair(records, tick, |_, count, pair| {
+        let mut tallies = tallies_for::<PairTable, L>(wanted, records);
+        each_pair(records, &mut tallies, tick, |tally, _, count, pair| {
             if sketch.bound(pair) >= threshold {
-                let slot = table.entry(pair);
-                slot.count += count;
-                slot.places += 1;
+                tally.add(pair, count);
             }
         })?;
-        if threshold <= wanted.floor || table.iter().any(|slot| wanted.keeps(slot, threshold)) {
-            return Ok((threshold, table.iter().copied().collect()));
+        let found = || {
+            threshold <= wanted.floor || {
+                let total = sum_of(&tallies);
+                let found = total.iter().any(|slot| wanted.keeps(slot, threshold));
+                found
+            }
+        };
+        if found() {
+            return Ok((threshold, tallies));
         }
         threshold = (threshold / 4).max(wanted.floor);
+    }
+}
+
+impl Watch {
+    /// Drop the pairs that have become too rare, and the places that hold their pair no more.
+    pub(super) fn sweep<L: Layout>(
+        &mut self,
+        records: &Records<L>,
+        tick: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let frequent = |slot: &&Watched| slot.count >= self.threshold;
+        let mut kept: Vec<Watched> = self.table.iter().filter(frequent).copied().collect();
+        // By place, so that the postings move towards the front only.
+        kept.sort_unstable_by_key(|slot| slot.start);
+        let (mut end, mut looked) = (0, 0);
+        for slot in &mut kept {
+            let run = slot.start as usize..(slot.start + slot.places) as usize;
+            slot.start = end as u32;
+            looked += run.len();
+            if looked > STRIDE {
+                tick()?;
+                looked = 0;
+            }
+            for at in run {
+                if let Some(&ahead) = self.postings.get(at + AHEAD) {
+                    records.prefetch(ahead);
+                }
+                let place = self.postings[at];
+                let holds =
+                    |pair: &[L::Token]| Pair::new(pair[0].into(), pair[1].into()) == slot.pair;
+                if records.word(place).1.windows(2).any(holds) {
+                    self.postings[end] = place;
+                    end += 1;
+                }
+            }
+            slot.places = end as u32 - slot.start;
+        }
+        self.postings.truncate(end);
+        self.table = PairTable::with_room_for(kept.len());
+        for slot in kept {
+            *self.table.entry(slot.pair) = slot;
+        }
+        Ok(())
     }
 }
 
@@ -217,9 +385,22 @@ struct Sketch(Vec<u64>);
 
 const SKETCH_BITS: u32 = 17;
 
-impl Sketch {
-    fn new() -> Self {
+impl Default for Sketch {
+    fn default() -> Self {
         Self(vec![0; 1 << SKETCH_BITS])
+    }
+}
+
+impl Sketch {
+    fn sum(sketches: Vec<Self>) -> Self {
+        let mut sketches = sketches.into_iter();
+        let mut total = sketches.next().unwrap_or_default();
+        for sketch in sketches {
+            for (sum, count) in total.0.iter_mut().zip(sketch.0) {
+                *sum += count;
+            }
+        }
+        total
     }
 
     #[inline(always)]

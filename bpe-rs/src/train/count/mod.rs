@@ -121,6 +121,8 @@ impl Counter {
     /// All counts together.
     pub fn finish(self) -> WordCounts {
         let mut tables = self.tables;
+        // The smaller is added to the larger: fewer words to move, no table that grows.
+        tables.sort_by_key(|table| std::cmp::Reverse(table.len()));
         // Pairs of tables at once, until one is left.
         while tables.len() > 1 {
             let half = tables.len().div_ceil(2);
@@ -147,7 +149,7 @@ fn count_chunk(
     table: &mut WordTable,
 ) -> Result<()> {
     let path = chunk.path.display();
-    let text = std::str::from_utf8(&chunk.bytes).map_err(|error| {
+    let text = simdutf8::compat::from_utf8(&chunk.bytes).map_err(|error| {
         let at = chunk.offset + error.valid_up_to() as u64;
         Error::invalid(format!(
             "{path}: expected UTF-8 text, got the byte 0x{:02x} at offset {at}; convert the file first",

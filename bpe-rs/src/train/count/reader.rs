@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 
 use super::text::Splitter;
 
-/// Bytes that are read at a time.
-pub(super) const CHUNK: usize = 1 << 20;
+/// Bytes that are read at a time: what the second cache holds while it is checked, cut, counted.
+pub(super) const CHUNK: usize = 1 << 18;
 
 /// A piece of a file that can be counted apart from the others.
 pub(super) struct Chunk {
@@ -163,7 +163,7 @@ impl OpenFile {
         loop {
             let had = buffer.len();
             // A margin, so that no look-up of a short word at the very end needs a copy.
-            buffer.reserve(CHUNK + 16);
+            buffer.reserve_exact(CHUNK + 16);
             let mut part = self.source.by_ref().take(CHUNK as u64);
             part.read_to_end(buffer)
                 .map_err(|error| Error::io(self.path.as_ref(), error))?;

@@ -8,11 +8,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
 use super::super::isa::prefetch;
+use super::super::memory::{Pages, Zero};
 
 /// Longest word that is its own key.
 const SHORT: usize = 15;
 /// Pieces hashed ahead of the look-ups.
 const BATCH: usize = 64;
+/// Slots between asking for a long word's bytes and looking at them.
+const AHEAD: usize = 16;
 
 /// A short word: zero-padded bytes with the length in the last byte. No word is zero.
 #[derive(Clone, Copy, Default)]
@@ -33,11 +36,22 @@ struct LongSlot {
     len: u64,
 }
 
+// SAFETY: both are plain numbers.
+unsafe impl Zero for ShortSlot {}
+// SAFETY: as above.
+unsafe impl Zero for LongSlot {}
+
+/// The most slots that may be taken: frequent words come early and stand near their place, so
+/// that a rather full table costs little.
+fn is_full(taken: usize, slots: usize) -> bool {
+    taken * 4 > slots * 3
+}
+
 /// A set of words with their counts and the place where each was seen first.
 pub(super) struct WordTable {
-    short: Vec<ShortSlot>,
+    short: Pages<ShortSlot>,
     shorts: usize,
-    long: Vec<LongSlot>,
+    long: Pages<LongSlot>,
     longs: usize,
     arena: Vec<u8>,
 }
@@ -96,9 +110,9 @@ fn key_in(text: &[u8], start: usize, len: usize) -> u128 {
 impl WordTable {
     pub(super) fn new() -> Self {
         Self {
-            short: vec![ShortSlot::default(); 1 << 12],
+            short: Pages::zeroed(1 << 12),
             shorts: 0,
-            long: vec![LongSlot::default(); 1 << 10],
+            long: Pages::zeroed(1 << 10),
             longs: 0,
             arena: Vec::new(),
         }
@@ -177,7 +191,7 @@ impl WordTable {
             if slot.key == 0 {
                 *slot = ShortSlot { key, count, first };
                 self.shorts += 1;
-                if self.shorts * 8 > self.short.len() * 5 {
+                if is_full(self.shorts, self.short.len()) {
                     self.grow_short();
                 }
                 return;
@@ -202,7 +216,7 @@ impl WordTable {
                 };
                 self.arena.extend_from_slice(word);
                 self.longs += 1;
-                if self.longs * 2 > self.long.len() {
+                if is_full(self.longs, self.long.len()) {
                     self.grow_long();
                 }
                 return;
@@ -219,9 +233,9 @@ impl WordTable {
     #[cold]
     fn grow_short(&mut self) {
         let seeds = seeds();
-        let larger = vec![ShortSlot::default(); self.short.len() * 2];
+        let larger = Pages::zeroed(self.short.len() * 2);
         let mask = larger.len() - 1;
-        for slot in std::mem::replace(&mut self.short, larger) {
+        for &slot in std::mem::replace(&mut self.short, larger).iter() {
             if slot.key != 0 {
                 let mut at = hash_short(slot.key, seeds) as usize & mask;
                 while self.short[at].key != 0 {
@@ -234,9 +248,9 @@ impl WordTable {
 
     #[cold]
     fn grow_long(&mut self) {
-        let larger = vec![LongSlot::default(); self.long.len() * 2];
+        let larger = Pages::zeroed(self.long.len() * 2);
         let mask = larger.len() - 1;
-        for slot in std::mem::replace(&mut self.long, larger) {
+        for &slot in std::mem::replace(&mut self.long, larger).iter() {
             if slot.count != 0 {
                 let mut at = slot.hash as usize & mask;
                 while self.long[at].count != 0 {
@@ -253,8 +267,13 @@ impl WordTable {
             let bytes = slot.key.to_le_bytes();
             visit(&bytes[..bytes[SHORT] as usize], slot.count, slot.first);
         }
-        for slot in self.long.iter().filter(|slot| slot.count != 0) {
-            visit(word_of(&self.arena, slot), slot.count, slot.first);
+        for (at, slot) in self.long.iter().enumerate() {
+            if let Some(ahead) = self.long.get(at + AHEAD) {
+                prefetch(self.arena.as_ptr().wrapping_add(ahead.offset as usize));
+            }
+            if slot.count != 0 {
+                visit(word_of(&self.arena, slot), slot.count, slot.first);
+            }
         }
     }
 

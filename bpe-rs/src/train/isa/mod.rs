@@ -9,6 +9,7 @@ mod x86;
 
 use super::apply::{self, Merge, Neighbourhood};
 use super::records::Layout;
+use crate::simd::Level;
 
 /// Vector instructions that find a pair in a record and close the gap that its merge leaves.
 pub(super) trait Isa<L: Layout> {
@@ -61,8 +62,22 @@ impl Kind {
         kinds
     }
 
+    /// The fastest that the level in use allows (`BPE_RS_SIMD` can ask for less).
     pub(super) fn fastest() -> Self {
-        Self::available()[0]
+        let available = Self::available();
+        let allowed = |kind: &Self| match Level::current() {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => true,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => *kind != Self::Avx512,
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => true,
+            _ => *kind == Self::Portable,
+        };
+        available
+            .into_iter()
+            .find(allowed)
+            .unwrap_or(Self::Portable)
     }
 }
 

@@ -48,6 +48,7 @@ fn options(vocab_size: u32, tie_break: TieBreak) -> Options {
         tie_break,
         min_frequency: 0,
         max_token_length: None,
+        threads: 1,
     }
 }
 
@@ -73,6 +74,7 @@ fn random_corpora_give_the_naive_merges() {
         let options = Options {
             min_frequency: dice.below(3) * dice.below(30),
             max_token_length: (dice.below(3) == 0).then(|| 1 + dice.below(9) as u32),
+            threads: [1, 2, 8, 16][dice.below(4) as usize],
             ..options(256 + dice.below(60) as u32, rule)
         };
         let start: Vec<Vec<u8>> = rule.alphabet().iter().map(|&byte| vec![byte]).collect();
