@@ -2,10 +2,7 @@
 
     python count_tree.py FILE... --out all.counts --processes 4
 
-The two functions are all that an engine with map and tree reduce needs: in PySpark
-
-    paths.map(count).treeReduce(add)
-
+The two functions are all that an engine with map and tree reduce needs (`count_spark.py`).
 `WordCounts` can be pickled, so it travels between workers as it is.
 """
 

@@ -1,5 +1,6 @@
 """The examples that count on several processes give what one process gives."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,18 @@ def test_a_tree_of_processes(shards: list[Path], tmp_path: Path):
     out = tmp_path / "all.counts"
     run(EXAMPLES / "count_tree.py", *shards, "--out", out, "--processes", 2)
     assert out.read_bytes() == bpe_rs.count_words(shards).to_bytes()
+
+
+def test_partitions_of_spark(shards: list[Path], tmp_path: Path):
+    pytest.importorskip("pyspark", reason="uv sync --group engines installs it")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java, and there is no java on PATH")
+    out = tmp_path / "out"
+    settings = ["--master", "local[2]", "--partitions", 7, "--vocab", 300]
+    printed = run(EXAMPLES / "count_spark.py", *shards, "--out", out, *settings)
+    # More partitions than files: some are empty.
+    assert "7 partitions on local[2]" in printed
+    assert (out / "all.counts").read_bytes() == bpe_rs.count_words(shards).to_bytes()
+    bpe_rs.train(shards, vocab_size=300).save(tmp_path / "tokens.tiktoken")
+    ours, theirs = tmp_path / "tokens.tiktoken", out / "tokens.tiktoken"
+    assert ours.read_bytes() == theirs.read_bytes()

@@ -44,10 +44,20 @@ impl<T: Zero> Pages<T> {
     /// `len` zeros, at least one. Like `Vec`, gives up on the process when there is no memory.
     pub(super) fn zeroed(len: usize) -> Self {
         let bytes = len.saturating_mul(size_of::<T>());
-        let map = MmapMut::map_anon(bytes).unwrap_or_else(|_| {
+        let mut map = MmapMut::map_anon(bytes).unwrap_or_else(|_| {
             let page = Layout::from_size_align(bytes.min(isize::MAX as usize / 2), 4096);
             handle_alloc_error(page.unwrap_or(Layout::new::<T>()))
         });
+        #[cfg(target_os = "linux")]
+        if bytes >= 2 << 20 {
+            // A wish: pages of 4096 bytes do as well.
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
+        // A page that is read before it is written costs two faults, and the second interrupts
+        // the other threads: the system first shows a page of zeros that is everybody's.
+        for page in map.chunks_mut(4096) {
+            page[0] = 0;
+        }
         Self {
             map,
             len,

@@ -83,7 +83,8 @@ pub(super) fn recount<L: Layout>(
     watch.table = PairTable::with_room_for(0);
     watch.postings.clear();
     if wanted.ids as usize <= DENSE.isqrt() {
-        let mut tallies = tallies_for::<Dense, L>(wanted, records);
+        let shares = shares_of(wanted, records);
+        let mut tallies: Vec<Dense> = (0..shares).map(|_| Dense::default()).collect();
         each_pair(records, &mut tallies, tick, |tally, _, count, pair| {
             tally.add(pair, count);
         })?;
@@ -92,14 +93,13 @@ pub(super) fn recount<L: Layout>(
         let threshold = wanted.threshold(greatest.map(|slot| slot.count).max().unwrap_or(0));
         list(watch, records, wanted, threshold, total, tallies, tick)
     } else {
-        let (threshold, tallies) = count_frequent(records, wanted, tick)?;
-        let total = sum_of(&tallies);
+        let (threshold, total, tallies) = count_frequent(records, wanted, tick)?;
         list(watch, records, wanted, threshold, total, tallies, tick)
     }
 }
 
 /// Pairs with their counts and number of places, as one thread finds them.
-trait Tally: Default + Send {
+trait Tally: Send {
     fn entry(&mut self, pair: Pair) -> &mut Watched;
     fn find(&mut self, pair: Pair) -> Option<&mut Watched>;
     fn counted(&self) -> impl Iterator<Item = &Watched>;
@@ -185,9 +185,9 @@ impl Tally for Dense {
     }
 }
 
-fn tallies_for<T: Default, L: Layout>(wanted: &Wanted<'_>, records: &Records<L>) -> Vec<T> {
-    let shares = (records.starts().len() / SHARE).clamp(1, wanted.threads);
-    (0..shares).map(|_| T::default()).collect()
+/// Threads that are worth their start.
+fn shares_of<L: Layout>(wanted: &Wanted<'_>, records: &Records<L>) -> usize {
+    (records.starts().len() / SHARE).clamp(1, wanted.threads)
 }
 
 fn sum_of(tallies: &[impl Tally]) -> PairTable {
@@ -309,29 +309,27 @@ fn count_frequent<L: Layout>(
     records: &Records<L>,
     wanted: &Wanted<'_>,
     tick: &mut dyn FnMut() -> Result<()>,
-) -> Result<(u64, Vec<PairTable>)> {
-    let mut sketches = tallies_for::<Sketch, L>(wanted, records);
+) -> Result<(u64, PairTable, Vec<PairTable>)> {
+    let shares = shares_of(wanted, records);
+    let mut sketches: Vec<Sketch> = (0..shares)
+        .map(|_| Sketch::sized_for(records.tokens()))
+        .collect();
     each_pair(records, &mut sketches, tick, |sketch, _, count, pair| {
         sketch.add(pair, count);
     })?;
-    let sketch = Sketch::sum(sketches);
+    let mut sketch = sketches.swap_remove(0);
+    sketches.drain(..).for_each(|other| sketch.add_all(&other));
     let mut threshold = wanted.threshold(sketch.greatest());
     loop {
-        let mut tallies = tallies_for::<PairTable, L>(wanted, records);
+        let mut tallies: Vec<PairTable> = (0..shares).map(|_| PairTable::default()).collect();
         each_pair(records, &mut tallies, tick, |tally, _, count, pair| {
             if sketch.bound(pair) >= threshold {
                 tally.add(pair, count);
             }
         })?;
-        let found = || {
-            threshold <= wanted.floor || {
-                let total = sum_of(&tallies);
-                let found = total.iter().any(|slot| wanted.keeps(slot, threshold));
-                found
-            }
-        };
-        if found() {
-            return Ok((threshold, tallies));
+        let total = sum_of(&tallies);
+        if threshold <= wanted.floor || total.iter().any(|slot| wanted.keeps(slot, threshold)) {
+            return Ok((threshold, total, tallies));
         }
         threshold = (threshold / 4).max(wanted.floor);
     }
@@ -380,45 +378,41 @@ impl Watch {
     }
 }
 
-/// An upper bound of every pair's count: the sum over all pairs with the same few hash bits.
-struct Sketch(Vec<u64>);
-
-const SKETCH_BITS: u32 = 17;
-
-impl Default for Sketch {
-    fn default() -> Self {
-        Self(vec![0; 1 << SKETCH_BITS])
-    }
+/// An upper bound of every pair's count: the sum over all pairs with the same few hash bits, or
+/// `u32::MAX` where that is more.
+struct Sketch {
+    sums: Vec<u32>,
+    shift: u32,
 }
 
 impl Sketch {
-    fn sum(sketches: Vec<Self>) -> Self {
-        let mut sketches = sketches.into_iter();
-        let mut total = sketches.next().unwrap_or_default();
-        for sketch in sketches {
-            for (sum, count) in total.0.iter_mut().zip(sketch.0) {
-                *sum += count;
-            }
+    /// For text of so many tokens: about as many sums as there may be distinct pairs.
+    fn sized_for(tokens: usize) -> Self {
+        let bits = (tokens / 4).max(1).ilog2().clamp(16, 22);
+        Self {
+            sums: vec![0; 1 << bits],
+            shift: 64 - bits,
         }
-        total
-    }
-
-    #[inline(always)]
-    fn slot(pair: Pair) -> usize {
-        (pair.hash() >> (64 - SKETCH_BITS)) as usize
     }
 
     #[inline(always)]
     fn add(&mut self, pair: Pair, count: u64) {
-        self.0[Self::slot(pair)] += count;
+        let sum = &mut self.sums[(pair.hash() >> self.shift) as usize];
+        *sum = sum.saturating_add(count.min(u32::MAX.into()) as u32);
     }
 
     #[inline(always)]
     fn bound(&self, pair: Pair) -> u64 {
-        self.0[Self::slot(pair)]
+        self.sums[(pair.hash() >> self.shift) as usize].into()
     }
 
     fn greatest(&self) -> u64 {
-        self.0.iter().copied().max().unwrap_or(0)
+        self.sums.iter().copied().max().unwrap_or(0).into()
+    }
+
+    fn add_all(&mut self, other: &Self) {
+        for (sum, more) in self.sums.iter_mut().zip(&other.sums) {
+            *sum = sum.saturating_add(*more);
+        }
     }
 }

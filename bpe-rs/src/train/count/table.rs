@@ -93,6 +93,17 @@ fn hash_long(word: &[u8], seeds: &[u64; 4]) -> u64 {
     fold(low ^ hash, high ^ seeds[1])
 }
 
+/// By length, what a short word leaves of 16 bytes that start with it.
+const MASKS: [u128; SHORT + 1] = {
+    let mut masks = [0; SHORT + 1];
+    let mut len = 1;
+    while len <= SHORT {
+        masks[len] = !0 >> (128 - 8 * len);
+        len += 1;
+    }
+    masks
+};
+
 /// The key of `text[start..start + len]`, `1 <= len <= SHORT`.
 #[inline(always)]
 fn key_in(text: &[u8], start: usize, len: usize) -> u128 {
@@ -104,7 +115,7 @@ fn key_in(text: &[u8], start: usize, len: usize) -> u128 {
             u128::from_le_bytes(padded)
         }
     };
-    bytes & (!0 >> (128 - 8 * len)) | (len as u128) << 120
+    bytes & MASKS[len] | (len as u128) << 120
 }
 
 impl WordTable {
@@ -124,7 +135,7 @@ impl WordTable {
     }
 
     /// Count the pieces `base + bounds[i] .. base + bounds[i + 1]` of `text`. `origin` is the
-    /// place of `text` in the corpus.
+    /// place of `text` in the corpus; a table is given texts in the order of their places.
     pub(super) fn add_pieces(&mut self, text: &[u8], base: usize, bounds: &[u32], origin: u64) {
         let seeds = seeds();
         let mut keys = [(0u128, 0u64, 0u32); BATCH];
@@ -148,7 +159,7 @@ impl WordTable {
                 }
             }
             for &(key, hash, from) in &keys[..n_short] {
-                self.add_short(key, hash, 1, origin + base as u64 + from as u64);
+                self.add_short::<true>(key, hash, 1, origin + base as u64 + from as u64);
             }
             for &(_, _, hash) in &longs[..n_long] {
                 let slot = &self.long[hash as usize & (self.long.len() - 1)];
@@ -171,21 +182,24 @@ impl WordTable {
             0 => {}
             len if len <= SHORT => {
                 let key = key_in(word, 0, len);
-                self.add_short(key, hash_short(key, seeds), count, first);
+                self.add_short::<false>(key, hash_short(key, seeds), count, first);
             }
             _ => self.add_long(word, hash_long(word, seeds), count, first),
         }
     }
 
+    /// `LATER`: the place is behind all that were counted here before.
     #[inline(always)]
-    fn add_short(&mut self, key: u128, hash: u64, count: u64, first: u64) {
+    fn add_short<const LATER: bool>(&mut self, key: u128, hash: u64, count: u64, first: u64) {
         let mask = self.short.len() - 1;
         let mut at = hash as usize & mask;
         loop {
             let slot = &mut self.short[at];
             if slot.key == key {
                 slot.count = slot.count.saturating_add(count);
-                slot.first = slot.first.min(first);
+                if !LATER {
+                    slot.first = slot.first.min(first);
+                }
                 return;
             }
             if slot.key == 0 {
