@@ -2,6 +2,7 @@
 
     make bench-train                                # everything
     python benches/train.py --corpus english --vocab 32768 --rounds 3
+    python benches/train.py --checksums             # learned tokens only, every vocabulary
     python benches/train.py --scaling plot.png      # cost against corpus and vocabulary
 
 Every run is a process of its own that is timed from the open file's name to the learned tokens,
@@ -23,19 +24,14 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import Literal
+
+from train_contestants import CONTESTANTS, SEPARATOR, TWINS
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("GPTPY_SHARED", ROOT.parent / "shared"))
-SEPARATOR = "<|endoftext|>"
-GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-CL100K = (
-    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"
-    r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
-)
 # (corpus, pattern, vocabulary)
 TABLE = [
     ("english", "gpt2", 32_768),
@@ -46,113 +42,8 @@ TABLE = [
     ("code", "gpt2", 32_768),
     ("english", "cl100k", 100_256),
 ]
-
-
-# --- the contestants: path, pattern, vocabulary -> tokens in the order of their ids -------------
-
-
-def ours(
-    tie_break: Literal["huggingface", "pair"], threads: int | None
-) -> Callable[[Path, str, int], Iterable[bytes]]:
-    def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
-        encoding = bpe_rs.train(
-            path,
-            vocab_size=vocab + 1,
-            pattern=pattern,
-            special_tokens=[SEPARATOR],
-            tie_break=tie_break,
-            num_threads=threads,
-        )
-        return (encoding.decode_single_token_bytes(token) for token in range(vocab))
-
-    import bpe_rs
-
-    return run
-
-
-def gigatoken() -> Callable[[Path, str, int], Iterable[bytes]]:
-    import gigatoken  # pyright: ignore[reportMissingImports]
-
-    def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
-        assert pattern == "gpt2", "gigatoken trains with GPT-2's pattern only"
-        source = gigatoken.TextFileSource([path], separator=SEPARATOR)
-        tokens, _ = gigatoken.train_bpe(source, vocab, [])
-        return (tokens[token] for token in sorted(tokens))
-
-    return run
-
-
-def rustbpe() -> Callable[[Path, str, int], Iterable[bytes]]:
-    import rustbpe  # pyright: ignore[reportMissingImports]
-
-    def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
-        tokenizer = rustbpe.Tokenizer()  # pyright: ignore[reportAttributeAccessIssue]
-        documents = path.read_text().split(SEPARATOR)
-        tokenizer.train_from_iterator(iter(documents), vocab, pattern=regex_of(pattern))
-        return (token for token, _ in tokenizer.get_mergeable_ranks())
-
-    return run
-
-
-def huggingface() -> Callable[[Path, str, int], Iterable[bytes]]:
-    import tokenizers
-    from tokenizers import models, pre_tokenizers, trainers
-
-    def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
-        tokenizer = tokenizers.Tokenizer(models.BPE())
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        split = pre_tokenizers.Split(tokenizers.Regex(regex_of(pattern)), behavior="isolated")
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # pyright: ignore
-            [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-        )
-        if pattern == "gpt2":
-            tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore
-        trainer = trainers.BpeTrainer(
-            vocab_size=vocab, initial_alphabet=alphabet, show_progress=False
-        )
-        documents = path.read_text().split(SEPARATOR)
-        tokenizer.train_from_iterator(documents, trainer)
-        order = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-        byte_of = {char: byte for byte, char in byte_characters().items()}
-        return (bytes(byte_of[char] for char in token) for token, _ in order)
-
-    return run
-
-
-def bpeasy() -> Callable[[Path, str, int], Iterable[bytes]]:
-    import bpeasy  # pyright: ignore[reportMissingImports]
-
-    def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
-        documents = path.read_text().split(SEPARATOR)
-        ranks = bpeasy.train_bpe(iter(documents), regex_of(pattern), 1 << 16, vocab)
-        return sorted(ranks, key=lambda token: ranks[token])
-
-    return run
-
-
-CONTESTANTS: dict[str, Callable[[], Callable[[Path, str, int], Iterable[bytes]]]] = {
-    "bpe_rs": lambda: ours("huggingface", None),
-    "bpe_rs 1 thread": lambda: ours("huggingface", 1),
-    "bpe_rs pair": lambda: ours("pair", None),
-    "gigatoken": gigatoken,
-    "rustbpe": rustbpe,
-    "huggingface": huggingface,
-    "bpeasy": bpeasy,
-}
-# Whose tokens must be equal to whose. bpeasy promises no tie-break.
-TWINS = {"gigatoken": "bpe_rs", "huggingface": "bpe_rs", "rustbpe": "bpe_rs pair"}
-
-
-def regex_of(pattern: str) -> str:
-    return {"gpt2": GPT2, "cl100k": CL100K}[pattern]
-
-
-def byte_characters() -> dict[int, str]:
-    """GPT-2's way to write bytes as characters."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    pairs = [(byte, chr(byte)) for byte in printable]
-    return dict(pairs + [(byte, chr(256 + i)) for i, byte in enumerate(others)])
+# Vocabularies whose learned tokens are compared.
+SIZES = [512, 4096, 32_768, 50_257, 100_256]
 
 
 # --- corpora -----------------------------------------------------------------------------------
@@ -222,15 +113,20 @@ def work(contestant: str, path: Path, pattern: str, vocab: int) -> dict:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     # Single bytes are left out: which ids they have is everybody's own affair.
     learned = [token for token in tokens if len(token) > 1]
-    digest = hashlib.sha256()
-    for token in learned:
-        digest.update(len(token).to_bytes(4, "little") + token)
     return {
         "seconds": seconds,
         "megabytes": max(peak - before, 0) / 1e6,
         "merges": len(learned),
-        "sha256": digest.hexdigest(),
+        "sha256": digest_of(learned),
+        "sha256 at": {size: digest_of(learned[: size - 256]) for size in SIZES if size <= vocab},
     }
+
+
+def digest_of(learned: list[bytes]) -> str:
+    digest = hashlib.sha256()
+    for token in learned:
+        digest.update(len(token).to_bytes(4, "little") + token)
+    return digest.hexdigest()
 
 
 def run_apart(contestant: str, path: Path, pattern: str, vocab: int) -> dict:
@@ -286,6 +182,24 @@ def bench(rows: list[tuple[str, str, int]], peers: list[str], rounds: int, folde
             }
         )
     return records
+
+
+def checksums(names: list[str], peers: list[str], folder: Path) -> None:
+    """One run of each at the largest vocabulary, without timing: smaller ones are its beginning."""
+    for name in names:
+        for pattern in ("gpt2", "cl100k"):
+            path = corpus(name, folder)
+            runs = {
+                contestant: run_apart(contestant, path, pattern, SIZES[-1])
+                for contestant in contestants_of(pattern, peers)
+            }
+            print(f"\n{name}, {pattern}: sha256 of the learned tokens at each vocabulary")
+            print(f"| | {' | '.join(f'{size:,}' for size in SIZES)} |\n|---{'|---' * len(SIZES)}|")
+            for contestant, run in runs.items():
+                digests = (digest[:16] for digest in run["sha256 at"].values())
+                print(f"| {contestant} | {' | '.join(digests)} |")
+            sys.stdout.flush()
+            check_equal({contestant: [run] for contestant, run in runs.items()})
 
 
 def check_equal(runs: dict[str, list[dict]]) -> None:
@@ -359,6 +273,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the unpacked corpora are kept")
     parser.add_argument("--record", type=Path, help="write all runs as JSON")
     parser.add_argument("--scaling", type=Path, metavar="PLOT", help="only draw the cost of ours")
+    parser.add_argument("--checksums", action="store_true", help="only compare, time nothing")
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
@@ -377,6 +292,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if args.scaling:
             scaling(args.scaling, folder)
+            return
+        if args.checksums:
+            checksums(args.corpus or sorted(CORPORA), args.peers, folder)
             return
         records = bench(rows, args.peers, args.rounds, folder)
     if args.record:

@@ -4,7 +4,7 @@
 //! next is looked at.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -13,6 +13,7 @@ use crate::encode::threads;
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::format::idwriter::IdWriter;
+use crate::unpack::Form;
 
 mod rules;
 
@@ -42,7 +43,8 @@ const ROUND: usize = 32;
 /// (`.gz`, `.zst`) or not. `done`: bytes that earlier calls have done, which `progress` counts in;
 /// returns the new number.
 ///
-/// Errors: `Io`; `Invalid` for bytes that are not UTF-8 or not JSON; and what `progress` returns.
+/// Errors: `Io`, also for bytes that are not packed as the name says; `Invalid` for bytes that are
+/// not UTF-8 or not JSON; and what `progress` returns.
 pub fn encode_files(
     encoding: &Encoding,
     paths: &[PathBuf],
@@ -93,35 +95,14 @@ struct Job<'a, 'p> {
     out: &'a mut IdWriter,
 }
 
-fn extension(path: &Path) -> String {
-    path.extension()
-        .and_then(|ext| ext.to_str())
-        .unwrap_or_default()
-        .to_ascii_lowercase()
-}
-
 impl Job<'_, '_> {
     fn file(&mut self, path: &Path) -> Result<()> {
         let file = File::open(path).map_err(|error| Error::io(path, error))?;
-        let packed = extension(path);
-        let inner = if packed == "gz" || packed == "zst" {
-            path.with_extension("")
-        } else {
-            path.into()
-        };
-        let json = matches!(extension(&inner).as_str(), "jsonl" | "ndjson");
-        let source: Box<dyn Read> = match packed.as_str() {
-            "gz" => Box::new(flate2::read::MultiGzDecoder::new(BufReader::new(file))),
-            "zst" => {
-                let decoder = ruzstd::decoding::StreamingDecoder::new(BufReader::new(file));
-                Box::new(decoder.map_err(|error| {
-                    Error::invalid(format!("{}: expected zstd data: {error}", path.display()))
-                })?)
-            }
-            _ if json => Box::new(file),
-            _ => return self.mapped(path, &file),
-        };
-        self.stream(path, source, json)
+        let form = Form::of(path);
+        if form.is_plain_text() {
+            return self.mapped(path, &file);
+        }
+        self.stream(path, form.unpack(file, path)?, form.json_lines)
     }
 
     /// A plain file, mapped.
@@ -144,7 +125,7 @@ impl Job<'_, '_> {
     }
 
     /// A packed file or JSON lines, a block at a time.
-    fn stream(&mut self, path: &Path, mut source: Box<dyn Read>, json: bool) -> Result<()> {
+    fn stream(&mut self, path: &Path, mut source: Box<dyn Read + Send>, json: bool) -> Result<()> {
         let block = (PART * ROUND * self.rules.options.threads) as u64;
         let (mut buffer, mut offset) = (Vec::new(), 0);
         loop {

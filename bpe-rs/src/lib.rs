@@ -68,6 +68,7 @@ pub mod registry;
 pub mod simd;
 pub mod special;
 pub mod train;
+mod unpack;
 mod unstable;
 pub mod vocab;
 pub mod words;

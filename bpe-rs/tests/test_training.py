@@ -63,10 +63,10 @@ def test_random_corpora_give_the_naive_tokens(tie_break, tmp_path: Path):
         size = 256 + dice.randrange(60)
         expected = naive_train(words, size, tie_break, **options)
         sources: list[Any] = [iter(texts), [text.encode() for text in texts]]
-        if len(texts) == 1:
-            path = tmp_path / "text.txt"
-            path.write_bytes(texts[0].encode())
-            sources.append(path)
+        paths = [tmp_path / f"{i}.txt" for i in range(len(texts))]
+        for path, text in zip(paths, texts, strict=True):
+            path.write_bytes(text.encode())
+        sources.append(paths)
         sources.append(bpe_rs.WordCounts.from_mapping(words))
         for source in sources:
             threads = dice.choice([1, 2, 8, 16])

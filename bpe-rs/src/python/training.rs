@@ -13,7 +13,7 @@ use super::encoding::Encoding;
 use crate::encode::PieceEncoder;
 use crate::error::{Error, Result};
 use crate::train::count::{Counter, WordCounts as Counts};
-use crate::train::{Corpus, Options, TieBreak, Words};
+use crate::train::{Corpus, Options, Tick, TieBreak, Words};
 
 /// Between two looks at signals and calls of the progress callback.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -271,9 +271,10 @@ fn corpus_of(
     words: &(impl Words + ?Sized),
     alphabet: &[u8],
     base: Option<&Encoding>,
+    tick: &mut Tick<'_>,
 ) -> Result<Corpus> {
     let Some(base) = base else {
-        return Corpus::from_bytes(words, alphabet);
+        return Corpus::from_bytes(words, alphabet, tick);
     };
     let vocab = base.core().vocab();
     let (ids, tokens): (Vec<u32>, Vec<Vec<u8>>) = vocab
@@ -292,7 +293,7 @@ fn corpus_of(
         }
         Ok(())
     };
-    Corpus::from_vocabulary(words, tokens, &segment)
+    Corpus::from_vocabulary(words, tokens, &segment, tick)
 }
 
 /// Learn merges from `counts`, which are left empty if `consume` says so: their memory is given
@@ -317,15 +318,21 @@ fn learn<'py>(
 ) -> PyResult<Bound<'py, PyList>> {
     let tie_break = rule(tie_break)?;
     let base = base.as_deref();
+    let mut door = Door::new(callback);
     let corpus = {
         let held = counts.borrow();
         let counts = &held.0;
+        let tick = &mut |done| door.tick(u64::from(done));
         if tie_break == TieBreak::FirstSeen {
             let words = in_order(counts)?;
-            py.detach(|| corpus_of(words.as_slice(), alphabet, base))?
+            py.detach(|| corpus_of(words.as_slice(), alphabet, base, tick))
         } else {
-            py.detach(|| corpus_of(counts, alphabet, base))?
+            py.detach(|| corpus_of(counts, alphabet, base, tick))
         }
+    };
+    let corpus = match corpus {
+        Ok(corpus) => corpus,
+        Err(error) => return door.leave(Err(error)),
     };
     if consume {
         counts.borrow_mut().0 = Counter::new(".", &[], 1)?.finish();
@@ -348,8 +355,7 @@ fn learn<'py>(
             .collect::<Vec<_>>(),
     };
     let start = tokens.len();
-    let mut door = Door::new(callback);
-    let learned = py.detach(|| corpus.learn(&options, &mut |done| door.tick(done as u64)));
+    let learned = py.detach(|| corpus.learn(&options, &mut |done| door.tick(u64::from(done))));
     for merge in door.leave(learned)? {
         let token = [
             tokens[merge.left as usize].as_slice(),

@@ -1,9 +1,8 @@
 //! The merge loop: take the most frequent pair, merge it everywhere, repeat.
 
-use std::collections::HashSet;
-
-use super::apply::{Merge, Neighbourhood, Side};
-use super::isa::{Kind, Vectorized};
+use super::apply::Neighbourhood;
+use super::isa::Vectorized;
+use super::job::{Job, Learned};
 use super::memory::advise_huge_pages;
 use super::pairs::{Pair, Watched};
 use super::queue::Queue;
@@ -11,61 +10,6 @@ use super::records::{Layout, Narrow, Records, Wide};
 use super::ties::{ByFirstPlace, ByLength, BySmallestPair, Candidate, TieBreak};
 use super::watch::{recount, Wanted, Watch};
 use crate::error::{Error, Result};
-
-/// What the merges are learned from and how far.
-pub(super) struct Job<'a> {
-    /// Length in bytes of every token there is at the start, by id.
-    pub(super) lengths: Vec<u32>,
-    /// Merge until there are so many ids.
-    pub(super) ids: u32,
-    /// Leave pairs alone that occur less often (at least 1).
-    pub(super) min_frequency: u64,
-    /// Make no token of more bytes.
-    pub(super) max_token_length: u32,
-    /// Tokens that exist already, by their bytes, when that is more than the single bytes; a pair
-    /// that spells one of them is never merged.
-    pub(super) taken: Option<Taken<'a>>,
-    pub(super) kind: Kind,
-    /// For counting all pairs.
-    pub(super) threads: usize,
-    /// Postings that may be kept; more than that and the dead ones are swept out.
-    pub(super) max_postings: usize,
-    /// Told the number of merges made; an error stops the training.
-    pub(super) tick: &'a mut dyn FnMut(u32) -> Result<()>,
-}
-
-/// Existing vocabulary of a tokenizer that is extended. Pairs learned later cannot spell one
-/// another's tokens: between two boundaries that no merge has crossed, a word is segmented like
-/// that stretch alone, so one spelling has one segmentation at any time.
-pub(super) struct Taken<'a> {
-    pub(super) tokens: &'a [Vec<u8>],
-    pub(super) spellings: HashSet<&'a [u8]>,
-}
-
-impl Taken<'_> {
-    /// Append the bytes of token `id`.
-    fn spell(&self, id: u32, learned: &[Learned], spelling: &mut Vec<u8>) {
-        match self.tokens.get(id as usize) {
-            Some(token) => spelling.extend_from_slice(token),
-            None => {
-                let merge = learned[id as usize - self.tokens.len()];
-                self.spell(merge.left, learned, spelling);
-                self.spell(merge.right, learned, spelling);
-            }
-        }
-    }
-}
-
-/// A merge as it was learned: its id is the number of ids before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Learned {
-    /// Id of the left part.
-    pub left: u32,
-    /// Id of the right part.
-    pub right: u32,
-    /// How often the pair occurred when it was merged.
-    pub count: u64,
-}
 
 /// Learn merges from narrow records, going over to wide ones when the ids need it.
 pub(super) fn merge_narrow(
@@ -93,14 +37,12 @@ pub(super) fn merge_wide(
     Ok(learner.learned)
 }
 
-struct Learner<'a> {
-    job: Job<'a>,
-    learned: Vec<Learned>,
-    hood: Neighbourhood,
+pub(super) struct Learner<'a> {
+    pub(super) job: Job<'a>,
+    pub(super) learned: Vec<Learned>,
+    pub(super) hood: Neighbourhood,
 }
 
-/// Places between two looks at the clock: some ten milliseconds.
-const STRIDE: usize = 1 << 20;
 /// Merges between two looks at the clock.
 const MERGES_PER_TICK: usize = 128;
 /// The count of the pair of rank r falls about like r^-1.6 (measured on English, code and
@@ -131,7 +73,7 @@ impl<'a> Learner<'a> {
         }
     }
 
-    fn next_id(&self) -> u32 {
+    pub(super) fn next_id(&self) -> u32 {
         self.job.lengths.len() as u32
     }
 
@@ -204,7 +146,7 @@ impl<'a> Learner<'a> {
     }
 
     /// `slot` as a candidate, as things stand now.
-    fn candidate<L: Layout, C: Candidate>(
+    pub(super) fn candidate<L: Layout, C: Candidate>(
         &self,
         slot: &mut Watched,
         postings: &[u32],
@@ -241,7 +183,7 @@ impl<'a> Learner<'a> {
         u64::MAX
     }
 
-    fn merged_length(&self, pair: Pair) -> u32 {
+    pub(super) fn merged_length(&self, pair: Pair) -> u32 {
         let length = |id: u32| self.job.lengths[id as usize];
         length(pair.left()).saturating_add(length(pair.right()))
     }
@@ -317,159 +259,5 @@ impl<'a> Learner<'a> {
             queue.push(self.candidate::<L, C>(slot, postings, records));
         }
         Ok(true)
-    }
-
-    /// Merge `found` in all words and watch what this makes.
-    fn merge<L: Vectorized, C: Candidate>(
-        &mut self,
-        found: Watched,
-        watch: &mut Watch,
-        queue: &mut Queue<C>,
-        records: &mut Records<L>,
-    ) -> Result<()> {
-        let Watched {
-            pair,
-            count,
-            start,
-            places,
-        } = found;
-        let new = self.next_id();
-        let merge = Merge {
-            left: pair.left(),
-            right: pair.right(),
-            new,
-        };
-        self.job.lengths.push(self.merged_length(pair));
-        self.learned.push(Learned {
-            left: merge.left,
-            right: merge.right,
-            count,
-        });
-        let base = records.base_mut();
-        let places = &watch.postings[start as usize..(start + places) as usize];
-        for (i, places) in places.chunks(STRIDE).enumerate() {
-            if i > 0 {
-                (self.job.tick)(self.learned.len() as u32)?;
-            }
-            // SAFETY: `records` is borrowed mutably here; postings are starts of its records; all
-            // ids are below `job.ids`, for which the neighbourhood was made; the kind was found
-            // to be available.
-            unsafe { L::apply(self.job.kind, base, places, merge, &mut self.hood) }
-        }
-        if let Some(slot) = watch.table.get_mut(pair) {
-            slot.count = 0;
-        }
-        let mut hood = std::mem::replace(&mut self.hood, Neighbourhood::new(0));
-        lose_side(watch, &hood.left, |x| Pair::new(x, merge.left));
-        lose_side(watch, &hood.right, |y| Pair::new(merge.right, y));
-        if hood.twin_count > 0 {
-            // `a b a b`: the pair between the two matches. For `a a a a` that is the merged
-            // pair itself, which is at zero already.
-            lose(watch, Pair::new(merge.right, merge.left), hood.twin_count);
-        }
-        self.watch_side(&mut hood.left, |x| Pair::new(x, new), watch, queue, records);
-        self.watch_side(
-            &mut hood.right,
-            |y| Pair::new(new, y),
-            watch,
-            queue,
-            records,
-        );
-        let twin = Pair::new(new, new);
-        if hood.twin_count >= watch.threshold && self.allowed(twin) {
-            let slot = watch.table.entry(twin);
-            slot.count = hood.twin_count;
-            slot.start = watch.postings.len() as u32;
-            slot.places = hood.twin_places.len() as u32;
-            watch.postings.extend_from_slice(&hood.twin_places);
-            queue.push(self.candidate::<L, C>(slot, &watch.postings, records));
-        }
-        hood.clear();
-        self.hood = hood;
-        Ok(())
-    }
-
-    fn allowed(&self, pair: Pair) -> bool {
-        self.merged_length(pair) <= self.job.max_token_length
-    }
-
-    /// Watch the new pairs of one side that are frequent enough.
-    fn watch_side<L: Layout, C: Candidate>(
-        &self,
-        side: &mut Side,
-        pair_with: impl Fn(u32) -> Pair,
-        watch: &mut Watch,
-        queue: &mut Queue<C>,
-        records: &Records<L>,
-    ) {
-        const UNWATCHED: u32 = u32::MAX;
-        let before = watch.postings.len();
-        let mut end = before as u32;
-        for (i, &neighbour) in side.neighbours.iter().enumerate() {
-            if let Some(&ahead) = side.neighbours.get(i + AHEAD) {
-                if side.gathered[ahead as usize].count >= watch.threshold {
-                    watch.table.prefetch(pair_with(ahead));
-                }
-            }
-            let gathered = &mut side.gathered[neighbour as usize];
-            gathered.next = UNWATCHED;
-            let pair = pair_with(neighbour);
-            if gathered.count >= watch.threshold && self.allowed(pair) {
-                let slot = watch.table.entry(pair);
-                slot.count = gathered.count;
-                slot.start = end;
-                slot.places = gathered.places;
-                if !C::POSITIONAL {
-                    queue.push(C::new(slot.count, pair, self.merged_length(pair), 0));
-                }
-                gathered.next = end;
-                end += gathered.places;
-            }
-        }
-        if end as usize == before {
-            return;
-        }
-        watch.postings.resize(end as usize, 0);
-        for &event in &side.events {
-            let gathered = &mut side.gathered[(event >> 32) as usize];
-            if gathered.next != UNWATCHED {
-                watch.postings[gathered.next as usize] = event as u32;
-                gathered.next += 1;
-            }
-        }
-        if C::POSITIONAL {
-            let born = |x: &&u32| side.gathered[**x as usize].next != UNWATCHED;
-            for &neighbour in side.neighbours.iter().filter(born) {
-                if let Some(slot) = watch.table.get_mut(pair_with(neighbour)) {
-                    queue.push(self.candidate::<L, C>(slot, &watch.postings, records));
-                }
-            }
-        }
-    }
-}
-
-/// Pairs looked up ahead, so that their slots come from memory meanwhile.
-const AHEAD: usize = 8;
-
-/// The old pairs of one side occur less often now.
-#[inline(always)]
-fn lose_side(watch: &mut Watch, side: &Side, pair_with: impl Fn(u32) -> Pair) {
-    for (i, &neighbour) in side.neighbours.iter().enumerate() {
-        if let Some(&ahead) = side.neighbours.get(i + AHEAD) {
-            watch.table.prefetch(pair_with(ahead));
-        }
-        lose(
-            watch,
-            pair_with(neighbour),
-            side.gathered[neighbour as usize].count,
-        );
-    }
-}
-
-/// `pair` occurs `count` times less often than before.
-#[inline(always)]
-fn lose(watch: &mut Watch, pair: Pair, count: u64) {
-    if let Some(slot) = watch.table.get_mut(pair) {
-        slot.count = slot.count.saturating_sub(count);
     }
 }

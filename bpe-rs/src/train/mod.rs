@@ -6,17 +6,20 @@
 //!
 //! How it is fast: words are fixed records that vector instructions search (`records`, `isa`,
 //! `apply`); every pair lists its words once, when the merge that creates its younger part runs,
-//! and counts only fall afterwards, so that a lazy queue is exact (`merge`, `ties`); rare pairs
-//! are not watched until they matter (`watch`).
+//! and counts only fall afterwards, so that a lazy queue is exact (`merge`, `births`, `ties`); rare pairs
+//! are not watched until they matter (`watch`, `tally`).
 
 mod apply;
+mod births;
 pub mod count;
 mod isa;
+mod job;
 mod memory;
 mod merge;
 mod pairs;
 mod queue;
 mod records;
+mod tally;
 mod ties;
 mod watch;
 
@@ -27,10 +30,11 @@ use std::collections::HashSet;
 
 use crate::error::{Error, Result};
 use isa::Kind;
-use merge::{merge_narrow, merge_wide, Job, Taken};
+use job::{Job, Taken};
+use merge::{merge_narrow, merge_wide};
 use records::{Layout, Narrow, Records, Wide};
 
-pub use merge::Learned;
+pub use job::Learned;
 pub use ties::TieBreak;
 
 /// Distinct words and how often each occurs.
@@ -50,6 +54,9 @@ impl<W: AsRef<[u8]>> Words for [(W, u64)] {
 
 /// Splits a word into ids of an existing vocabulary, appending them to the second argument.
 pub type Segment<'a> = dyn Fn(&[u8], &mut Vec<u32>) -> Result<()> + 'a;
+
+/// Told the number of merges made so far, several times a second; an error stops the training.
+pub type Tick<'a> = dyn FnMut(u32) -> Result<()> + 'a;
 
 /// What may be merged, and how far.
 #[derive(Clone, Debug)]
@@ -83,8 +90,12 @@ impl Corpus {
     ///
     /// # Errors
     /// When `alphabet` names a byte twice or a word has a byte that it lacks; when the words are
-    /// too many (2^32 tokens) or their counts add up to 2^64 or more.
-    pub fn from_bytes(words: &(impl Words + ?Sized), alphabet: &[u8]) -> Result<Self> {
+    /// too many (2^32 tokens) or their counts add up to 2^64 or more; and what `tick` returns.
+    pub fn from_bytes(
+        words: &(impl Words + ?Sized),
+        alphabet: &[u8],
+        tick: &mut Tick<'_>,
+    ) -> Result<Self> {
         const MISSING: u32 = u32::MAX;
         let mut id_of = [MISSING; 256];
         for (id, &byte) in alphabet.iter().enumerate() {
@@ -112,10 +123,11 @@ impl Corpus {
                 ))),
             }
         };
-        Self::build(tokens, words, measure, |word, ids| {
+        let segment = |word: &[u8], ids: &mut Vec<u32>| {
             ids.extend(word.iter().map(|&byte| id_of[byte as usize]));
             Ok(())
-        })
+        };
+        Self::build(tokens, words, measure, segment, tick)
     }
 
     /// Words as tokens of an existing vocabulary, which learning goes on from. `tokens[id]` are
@@ -127,12 +139,13 @@ impl Corpus {
         words: &(impl Words + ?Sized),
         tokens: Vec<Vec<u8>>,
         segment: &Segment<'_>,
+        tick: &mut Tick<'_>,
     ) -> Result<Self> {
         let measure = |word: &[u8]| {
             let mut ids = Vec::new();
             segment(word, &mut ids).map(|()| ids.len())
         };
-        Self::build(tokens, words, measure, segment)
+        Self::build(tokens, words, measure, segment, tick)
     }
 
     fn build(
@@ -140,26 +153,19 @@ impl Corpus {
         words: &(impl Words + ?Sized),
         measure: impl Fn(&[u8]) -> Result<usize>,
         segment: impl Fn(&[u8], &mut Vec<u32>) -> Result<()>,
+        tick: &mut Tick<'_>,
     ) -> Result<Self> {
         // Two passes: the first finds the sizes, so that the records are allocated once.
         let mut lens = Vec::new();
         let (mut longest, mut greatest, mut pairs) = (0, 0, 0u128);
-        let mut outcome = Ok(());
-        words.each(&mut |word, count| {
-            if outcome.is_err() || count == 0 {
-                return;
-            }
-            match measure(word) {
-                Ok(len) => {
-                    longest = longest.max(len);
-                    greatest = greatest.max(count);
-                    pairs += count as u128 * len.saturating_sub(1) as u128;
-                    lens.push(len as u32);
-                }
-                Err(error) => outcome = Err(error),
-            }
-        });
-        outcome?;
+        each_word(words, tick, |word, count| {
+            let len = measure(word)?;
+            longest = longest.max(len);
+            greatest = greatest.max(count);
+            pairs += count as u128 * len.saturating_sub(1) as u128;
+            lens.push(len as u32);
+            Ok(())
+        })?;
         if pairs > u64::MAX as u128 {
             return Err(Error::invalid(format!(
                 "the counts are too large: {pairs} pairs in all, at most 2^64 - 1 can be counted"
@@ -175,23 +181,18 @@ impl Corpus {
             && tokens.len() <= Narrow::MAX_ID as usize + 1;
         let lens = lens.iter().map(|&len| len as usize);
         let words = if narrow {
-            Segmented::Narrow(fill(Records::with_room_for(lens), words, segment)?)
+            Segmented::Narrow(fill(Records::with_room_for(lens), words, segment, tick)?)
         } else {
-            Segmented::Wide(fill(Records::with_room_for(lens), words, segment)?)
+            Segmented::Wide(fill(Records::with_room_for(lens), words, segment, tick)?)
         };
         Ok(Self { tokens, words })
     }
 
-    /// Learn merges until the vocabulary is full or no pair is left. `tick` is told the number of
-    /// merges made so far, several times a second, and stops the training by an error.
+    /// Learn merges until the vocabulary is full or no pair is left.
     ///
     /// # Errors
     /// What `tick` returns; when `vocab_size` is smaller than the vocabulary at the start.
-    pub fn learn(
-        self,
-        options: &Options,
-        tick: &mut dyn FnMut(u32) -> Result<()>,
-    ) -> Result<Vec<Learned>> {
+    pub fn learn(self, options: &Options, tick: &mut Tick<'_>) -> Result<Vec<Learned>> {
         self.learn_with(options, Kind::fastest(), None, tick)
     }
 
@@ -200,7 +201,7 @@ impl Corpus {
         options: &Options,
         kind: Kind,
         max_postings: Option<usize>,
-        tick: &mut dyn FnMut(u32) -> Result<()>,
+        tick: &mut Tick<'_>,
     ) -> Result<Vec<Learned>> {
         let Self { tokens, words } = self;
         if (options.vocab_size as usize) < tokens.len() {
@@ -241,15 +242,37 @@ fn fill<L: Layout>(
     mut records: Records<L>,
     words: &(impl Words + ?Sized),
     segment: impl Fn(&[u8], &mut Vec<u32>) -> Result<()>,
+    tick: &mut Tick<'_>,
 ) -> Result<Records<L>> {
     let mut ids = Vec::new();
-    let mut outcome = Ok(());
+    each_word(words, tick, |word, count| {
+        ids.clear();
+        segment(word, &mut ids)?;
+        records.push(ids.iter().copied(), count)
+    })?;
+    Ok(records)
+}
+
+/// Call `visit` with all words that occur, until the first error.
+fn each_word(
+    words: &(impl Words + ?Sized),
+    tick: &mut Tick<'_>,
+    mut visit: impl FnMut(&[u8], u64) -> Result<()>,
+) -> Result<()> {
+    /// Words between two looks at the clock.
+    const STRIDE: usize = 1 << 16;
+    let (mut outcome, mut visited) = (Ok(()), 0usize);
     words.each(&mut |word, count| {
         if outcome.is_err() || count == 0 {
             return;
         }
-        ids.clear();
-        outcome = segment(word, &mut ids).and_then(|()| records.push(ids.iter().copied(), count));
+        visited += 1;
+        if visited.is_multiple_of(STRIDE) {
+            outcome = tick(0);
+        }
+        if outcome.is_ok() {
+            outcome = visit(word, count);
+        }
     });
-    outcome.map(|()| records)
+    outcome
 }

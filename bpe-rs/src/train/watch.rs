@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::pairs::{Pair, PairTable, Watched};
 use super::records::{Layout, Records};
+use super::tally::{sum_of, Dense, Sketch, Tally, UNWATCHED};
 use crate::error::Result;
 
 /// The pairs that occur at least `threshold` times, all their occurrences, and what may become one.
@@ -62,10 +63,6 @@ impl Wanted<'_> {
 const STRIDE: usize = 1 << 16;
 /// Records that are worth a thread of their own (in tests few, so that they see several threads).
 const SHARE: usize = if cfg!(test) { 3 } else { 1 << 14 };
-/// As long as ids fit a byte, pairs are counted in an array of all of them.
-const DENSE: usize = 1 << 16;
-/// In `start`: the pair is not watched.
-const UNWATCHED: u32 = u32::MAX;
 /// Records ahead of the one at work that are asked from memory.
 const AHEAD: usize = 16;
 
@@ -82,7 +79,7 @@ pub(super) fn recount<L: Layout>(
 ) -> Result<bool> {
     watch.table = PairTable::with_room_for(0);
     watch.postings.clear();
-    if wanted.ids as usize <= DENSE.isqrt() {
+    if wanted.ids as usize <= Dense::IDS {
         let shares = shares_of(wanted, records);
         let mut tallies: Vec<Dense> = (0..shares).map(|_| Dense::default()).collect();
         each_pair(records, &mut tallies, tick, |tally, _, count, pair| {
@@ -98,106 +95,9 @@ pub(super) fn recount<L: Layout>(
     }
 }
 
-/// Pairs with their counts and number of places, as one thread finds them.
-trait Tally: Send {
-    fn entry(&mut self, pair: Pair) -> &mut Watched;
-    fn find(&mut self, pair: Pair) -> Option<&mut Watched>;
-    fn counted(&self) -> impl Iterator<Item = &Watched>;
-    /// Keep `watched`, and forget all others.
-    fn reduced_to(self, watched: Vec<Watched>) -> Self;
-
-    #[inline(always)]
-    fn add(&mut self, pair: Pair, count: u64) {
-        let slot = self.entry(pair);
-        slot.count += count;
-        slot.places += 1;
-    }
-}
-
-impl Tally for PairTable {
-    #[inline(always)]
-    fn entry(&mut self, pair: Pair) -> &mut Watched {
-        PairTable::entry(self, pair)
-    }
-
-    #[inline(always)]
-    fn find(&mut self, pair: Pair) -> Option<&mut Watched> {
-        self.get_mut(pair)
-    }
-
-    fn counted(&self) -> impl Iterator<Item = &Watched> {
-        self.iter()
-    }
-
-    fn reduced_to(self, watched: Vec<Watched>) -> Self {
-        drop(self);
-        let mut reduced = Self::with_room_for(watched.len());
-        for slot in watched {
-            *reduced.entry(slot.pair) = slot;
-        }
-        reduced
-    }
-}
-
-/// All pairs of ids below 256.
-struct Dense(Vec<Watched>);
-
-impl Dense {
-    #[inline(always)]
-    fn index(pair: Pair) -> usize {
-        (pair.left() as usize * DENSE.isqrt() + pair.right() as usize) % DENSE
-    }
-}
-
-impl Default for Dense {
-    fn default() -> Self {
-        let side = DENSE.isqrt() as u32;
-        let vacant = |index| Watched {
-            pair: Pair::new(index / side, index % side),
-            count: 0,
-            start: UNWATCHED,
-            places: 0,
-        };
-        Self((0..DENSE as u32).map(vacant).collect())
-    }
-}
-
-impl Tally for Dense {
-    #[inline(always)]
-    fn entry(&mut self, pair: Pair) -> &mut Watched {
-        &mut self.0[Self::index(pair)]
-    }
-
-    #[inline(always)]
-    fn find(&mut self, pair: Pair) -> Option<&mut Watched> {
-        Some(self.entry(pair))
-    }
-
-    fn counted(&self) -> impl Iterator<Item = &Watched> {
-        self.0.iter().filter(|slot| slot.places > 0)
-    }
-
-    fn reduced_to(mut self, watched: Vec<Watched>) -> Self {
-        for slot in watched {
-            *self.entry(slot.pair) = slot;
-        }
-        self
-    }
-}
-
 /// Threads that are worth their start.
 fn shares_of<L: Layout>(wanted: &Wanted<'_>, records: &Records<L>) -> usize {
     (records.starts().len() / SHARE).clamp(1, wanted.threads)
-}
-
-fn sum_of(tallies: &[impl Tally]) -> PairTable {
-    let mut total = PairTable::with_room_for(tallies[0].counted().count());
-    for slot in tallies.iter().flat_map(Tally::counted) {
-        let sum = total.entry(slot.pair);
-        sum.count += slot.count;
-        sum.places += slot.places;
-    }
-    total
 }
 
 /// Watch the pairs of `total`, which `tallies` add up to, that are frequent enough.
@@ -375,44 +275,5 @@ impl Watch {
             *self.table.entry(slot.pair) = slot;
         }
         Ok(())
-    }
-}
-
-/// An upper bound of every pair's count: the sum over all pairs with the same few hash bits, or
-/// `u32::MAX` where that is more.
-struct Sketch {
-    sums: Vec<u32>,
-    shift: u32,
-}
-
-impl Sketch {
-    /// For text of so many tokens: about as many sums as there may be distinct pairs.
-    fn sized_for(tokens: usize) -> Self {
-        let bits = (tokens / 4).max(1).ilog2().clamp(16, 22);
-        Self {
-            sums: vec![0; 1 << bits],
-            shift: 64 - bits,
-        }
-    }
-
-    #[inline(always)]
-    fn add(&mut self, pair: Pair, count: u64) {
-        let sum = &mut self.sums[(pair.hash() >> self.shift) as usize];
-        *sum = sum.saturating_add(count.min(u32::MAX.into()) as u32);
-    }
-
-    #[inline(always)]
-    fn bound(&self, pair: Pair) -> u64 {
-        self.sums[(pair.hash() >> self.shift) as usize].into()
-    }
-
-    fn greatest(&self) -> u64 {
-        self.sums.iter().copied().max().unwrap_or(0).into()
-    }
-
-    fn add_all(&mut self, other: &Self) {
-        for (sum, more) in self.sums.iter_mut().zip(&other.sums) {
-            *sum = sum.saturating_add(*more);
-        }
     }
 }

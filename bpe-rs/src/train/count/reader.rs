@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufReader, ErrorKind, Read};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::unpack::Form;
 
 use super::text::Splitter;
 
@@ -116,35 +117,9 @@ impl OpenFile {
             inner: file,
             read: read.clone(),
         };
-        let extension = |path: &Path| {
-            path.extension()
-                .and_then(|ext| ext.to_str())
-                .unwrap_or_default()
-                .to_ascii_lowercase()
-        };
-        let mut name = path.to_path_buf();
-        let source: Box<dyn Read + Send> = match extension(path).as_str() {
-            "gz" => {
-                name.set_extension("");
-                Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(
-                    1 << 16,
-                    file,
-                )))
-            }
-            "zst" => {
-                name.set_extension("");
-                let error = |error: String| {
-                    Error::io(path, std::io::Error::new(ErrorKind::InvalidData, error))
-                };
-                let buffered = BufReader::with_capacity(1 << 16, file);
-                Box::new(
-                    ruzstd::decoding::StreamingDecoder::new(buffered)
-                        .map_err(|e| error(e.to_string()))?,
-                )
-            }
-            _ => Box::new(file),
-        };
-        let lines_of_json = matches!(extension(&name).as_str(), "jsonl" | "ndjson");
+        let form = Form::of(path);
+        let source = form.unpack(file, path)?;
+        let lines_of_json = form.json_lines;
         let path = Arc::new(path.to_path_buf());
         Ok(Self {
             source,

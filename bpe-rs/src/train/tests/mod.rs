@@ -81,7 +81,8 @@ fn random_corpora_give_the_naive_merges() {
         let expected = naive(&words, &start, &options);
         for kind in Kind::available() {
             for max_postings in [None, Some(1), Some(50)] {
-                let corpus = Corpus::from_bytes(words.as_slice(), &rule.alphabet()).unwrap();
+                let corpus =
+                    Corpus::from_bytes(words.as_slice(), &rule.alphabet(), &mut quiet()).unwrap();
                 let got = corpus
                     .learn_with(&options, kind, max_postings, &mut quiet())
                     .unwrap();
@@ -106,7 +107,8 @@ fn wide_records_give_the_naive_merges() {
         let start: Vec<Vec<u8>> = rule.alphabet().iter().map(|&byte| vec![byte]).collect();
         let expected = naive(&words, &start, &options);
         for kind in Kind::available() {
-            let corpus = Corpus::from_bytes(words.as_slice(), &rule.alphabet()).unwrap();
+            let corpus =
+                Corpus::from_bytes(words.as_slice(), &rule.alphabet(), &mut quiet()).unwrap();
             assert!(matches!(corpus.words, Segmented::Wide(_)));
             let got = corpus
                 .learn_with(&options, kind, None, &mut quiet())
@@ -127,7 +129,8 @@ fn ids_past_65535_go_on_in_wide_records() {
         })
         .collect();
     for rule in RULES {
-        let corpus = || Corpus::from_bytes(words.as_slice(), &rule.alphabet()).unwrap();
+        let corpus =
+            || Corpus::from_bytes(words.as_slice(), &rule.alphabet(), &mut quiet()).unwrap();
         let options = options(70_000, rule);
         let changing = corpus().learn(&options, &mut quiet()).unwrap();
         assert_eq!(changing.len(), 70_000 - 256);
@@ -153,7 +156,8 @@ fn words_of_any_length() {
         let options = options(256 + 12, TieBreak::Pair);
         let start: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
         let expected = naive(&words, &start, &options);
-        let corpus = Corpus::from_bytes(words.as_slice(), &TieBreak::Pair.alphabet()).unwrap();
+        let corpus =
+            Corpus::from_bytes(words.as_slice(), &TieBreak::Pair.alphabet(), &mut quiet()).unwrap();
         assert_eq!(
             corpus.learn(&options, &mut quiet()).unwrap(),
             expected,
@@ -182,7 +186,9 @@ fn extending_a_vocabulary_never_spells_a_token_twice() {
             Ok(())
         };
         let expected = naive(&words, &start, &options);
-        let corpus = Corpus::from_vocabulary(words.as_slice(), start.clone(), &segment).unwrap();
+        let corpus =
+            Corpus::from_vocabulary(words.as_slice(), start.clone(), &segment, &mut quiet())
+                .unwrap();
         let got = corpus.learn(&options, &mut quiet()).unwrap();
         assert_eq!(got, expected, "seed {seed}");
     }
@@ -192,14 +198,14 @@ fn extending_a_vocabulary_never_spells_a_token_twice() {
 fn errors_say_what_is_wrong() {
     let words = [(b"ab".to_vec(), 1u64)];
     let message = |result: Result<Corpus>| result.err().unwrap().to_string();
-    assert!(message(Corpus::from_bytes(&words[..], b"a")).contains("0x62"));
-    assert!(message(Corpus::from_bytes(&words[..], b"aab")).contains("twice"));
+    assert!(message(Corpus::from_bytes(&words[..], b"a", &mut quiet())).contains("0x62"));
+    assert!(message(Corpus::from_bytes(&words[..], b"aab", &mut quiet())).contains("twice"));
     let counts = [(b"aaaaa".to_vec(), u64::MAX / 2)];
-    assert!(message(Corpus::from_bytes(&counts[..], b"a")).contains("too large"));
-    let corpus = Corpus::from_bytes(&words[..], b"ab").unwrap();
+    assert!(message(Corpus::from_bytes(&counts[..], b"a", &mut quiet())).contains("too large"));
+    let corpus = Corpus::from_bytes(&words[..], b"ab", &mut quiet()).unwrap();
     let small = corpus.learn(&options(1, TieBreak::Pair), &mut quiet());
     assert!(small.unwrap_err().to_string().contains("vocab_size 1"));
-    let corpus = Corpus::from_bytes(&words[..], b"ab").unwrap();
+    let corpus = Corpus::from_bytes(&words[..], b"ab", &mut quiet()).unwrap();
     let stopped = corpus.learn(&options(10, TieBreak::Pair), &mut |_| {
         Err(Error::interrupted())
     });
