@@ -24,7 +24,8 @@ if phase == "count":
     print("ready", flush=True)
     bpe_rs.train([path] * 1000, vocab_size=1000, num_threads=threads)
 else:
-    letters = random.Random(0).randbytes(60_000_000).translate(bytes(97 + i % 26 for i in range(256)))
+    alphabet = bytes(97 + i % 26 for i in range(256))
+    letters = random.Random(0).randbytes(60_000_000).translate(alphabet)
     words = " ".join(letters[i : i + 20].decode() for i in range(0, len(letters), 20))
     counts = bpe_rs.count_words([words], num_threads=threads)
     print("ready", flush=True)

@@ -170,6 +170,14 @@ class WordCounts:
     @staticmethod
     def from_bytes(data: builtins.bytes) -> WordCounts: ...
 
+@final
+class Learned:
+    def __len__(self) -> int: ...
+    def tokens(self) -> list[bytes]: ...
+    def encoding(
+        self, merges: int, name: str, pattern: str, special_tokens: list[tuple[str, int]]
+    ) -> Encoding: ...
+
 def learn(
     counts: WordCounts,
     *,
@@ -182,7 +190,7 @@ def learn(
     threads: int,
     consume: bool,
     callback: Callable[[int], None] | None = None,
-) -> list[bytes]: ...
+) -> Learned: ...
 def byte_order(tie_break: str) -> bytes: ...
 def load_encoding(
     path: Path,

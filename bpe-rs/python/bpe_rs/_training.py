@@ -107,13 +107,12 @@ def train(
         raise ValueError(f"expected max_token_length of at least 1, got {max_token_length}")
     if base is None:
         _check_sizes(sizes, len(order) if initial_alphabet is None else 1, "bytes", specials)
-        ranks = {bytes([byte]): rank for rank, byte in enumerate(order)}
         old_specials: dict[str, int] = {}
         regex = _regex(pattern or "gpt2")
     else:
         _check_base(base, pattern, initial_alphabet, specials)
         _check_sizes(sizes, base.n_vocab, "ids of base", specials)
-        ranks, old_specials, regex = base.mergeable_ranks, base.special_tokens, base.pat_str
+        old_specials, regex = base.special_tokens, base.pat_str
     report = reporter_of(progress)
     if isinstance(source, WordCounts):
         counts = source
@@ -137,7 +136,6 @@ def train(
     if initial_alphabet is not None:
         kept = set(initial_alphabet).union(*(word for word, _ in counts.items()))
         order = bytes(byte for byte in order if byte in kept)
-        ranks = {bytes([byte]): rank for rank, byte in enumerate(order)}
         _check_sizes(sizes, len(order), "bytes", specials)
     first = base.n_vocab if base else len(order)
     merges = max(sizes) - first - len(specials)
@@ -151,7 +149,7 @@ def train(
         counts._counts,
         alphabet=order,
         base=base,
-        vocab_size=len(ranks) + merges,
+        vocab_size=(len(base.mergeable_ranks) if base else len(order)) + merges,
         tie_break=tie_break,
         min_frequency=min_frequency,
         max_token_length=max_token_length,
@@ -170,15 +168,21 @@ def train(
             f"{first + len(learned) + len(specials)} tokens",
             stacklevel=2,
         )
+    tokens = learned.tokens() if base else []
     encodings = []
     for size in sizes:
-        new = learned[: size - first - len(specials)]
-        ids = {special: first + len(new) + i for i, special in enumerate(specials)}
+        new = min(size - first - len(specials), len(learned))
+        ids = {special: first + new + i for i, special in enumerate(specials)}
+        if base is None:
+            made = learned.encoding(new, name, regex, list(ids.items()))
+            encodings.append(Encoding(made))
+            continue
+        added = {token: first + i for i, token in enumerate(tokens[:new])}
         encodings.append(
             Encoding(
                 name,
                 pat_str=regex,
-                mergeable_ranks={**ranks, **{token: first + i for i, token in enumerate(new)}},
+                mergeable_ranks={**base.mergeable_ranks, **added},
                 special_tokens={**old_specials, **ids},
             )
         )

@@ -11,9 +11,13 @@ use pyo3::types::{PyBytes, PyList, PyString};
 
 use super::encoding::Encoding;
 use crate::encode::PieceEncoder;
+use crate::encoding::Encoding as Core;
 use crate::error::{Error, Result};
+use crate::pretokenize::Pretokenizer;
+use crate::special::SpecialTokens;
 use crate::train::count::{Counter, WordCounts as Counts};
 use crate::train::{Corpus, Options, Tick, TieBreak, Words};
+use crate::vocab::Vocab;
 
 /// Between two looks at signals and calls of the progress callback.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -296,18 +300,65 @@ fn corpus_of(
     Corpus::from_vocabulary(words, tokens, &segment, tick)
 }
 
+/// What training found: merges upon an alphabet or a vocabulary.
+#[pyclass(frozen, module = "bpe_rs._core")]
+struct Learned {
+    /// The bytes that were tokens at the start; `None` when an encoding was extended.
+    alphabet: Option<Vec<u8>>,
+    /// Tokens at the start.
+    start: Vec<Vec<u8>>,
+    merges: Vec<(u32, u32)>,
+}
+
+#[pymethods]
+impl Learned {
+    fn __len__(&self) -> usize {
+        self.merges.len()
+    }
+
+    /// The tokens learned, in order.
+    fn tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let mut tokens = self.start.clone();
+        for &(left, right) in &self.merges {
+            let token = [&tokens[left as usize][..], &tokens[right as usize]].concat();
+            tokens.push(token);
+        }
+        let learned = tokens[self.start.len()..].iter();
+        PyList::new(py, learned.map(|token| PyBytes::new(py, token)))
+    }
+
+    /// The encoding of the alphabet and the first `merges` merges.
+    fn encoding(
+        &self,
+        merges: usize,
+        name: &str,
+        pattern: &str,
+        special_tokens: Vec<(String, u32)>,
+    ) -> PyResult<Encoding> {
+        let Some(alphabet) = &self.alphabet else {
+            return Err(PyValueError::new_err("these merges extend an encoding"));
+        };
+        let merges = &self.merges[..merges.min(self.merges.len())];
+        Ok(Encoding::from_core(Core::new(
+            name,
+            Vocab::from_training(alphabet, merges)?,
+            Pretokenizer::new(pattern)?,
+            SpecialTokens::new(special_tokens)?,
+        )))
+    }
+}
+
 /// Learn merges from `counts`, which are left empty if `consume` says so: their memory is given
 /// back before merging starts. Starts from the bytes of `alphabet` or from the tokens of `base`.
-/// Returns the tokens learned, in order.
 #[pyfunction]
 #[pyo3(signature = (counts, *, alphabet, base=None, vocab_size, tie_break, min_frequency,
                     max_token_length, threads, consume, callback=None))]
 #[allow(clippy::too_many_arguments)]
-fn learn<'py>(
-    py: Python<'py>,
-    counts: &Bound<'py, WordCounts>,
+fn learn(
+    py: Python<'_>,
+    counts: &Bound<'_, WordCounts>,
     alphabet: &[u8],
-    base: Option<PyRef<'py, Encoding>>,
+    base: Option<PyRef<'_, Encoding>>,
     vocab_size: u32,
     tie_break: &str,
     min_frequency: u64,
@@ -315,7 +366,7 @@ fn learn<'py>(
     threads: usize,
     consume: bool,
     callback: Option<Py<PyAny>>,
-) -> PyResult<Bound<'py, PyList>> {
+) -> PyResult<Learned> {
     let tie_break = rule(tie_break)?;
     let base = base.as_deref();
     let mut door = Door::new(callback);
@@ -344,30 +395,23 @@ fn learn<'py>(
         max_token_length,
         threads,
     };
-    let mut tokens = match base {
+    let start = match base {
         None => alphabet.iter().map(|&byte| vec![byte]).collect(),
-        Some(base) => base
-            .core()
-            .vocab()
-            .tokens()
-            .iter()
-            .map(|(_, token)| token.to_vec())
-            .collect::<Vec<_>>(),
+        Some(base) => {
+            let tokens = base.core().vocab().tokens();
+            tokens.iter().map(|(_, token)| token.to_vec()).collect()
+        }
     };
-    let start = tokens.len();
     let learned = py.detach(|| corpus.learn(&options, &mut |done| door.tick(u64::from(done))));
-    for merge in door.leave(learned)? {
-        let token = [
-            tokens[merge.left as usize].as_slice(),
-            &tokens[merge.right as usize],
-        ]
-        .concat();
-        tokens.push(token);
-    }
-    PyList::new(
-        py,
-        tokens[start..].iter().map(|token| PyBytes::new(py, token)),
-    )
+    let learned = door.leave(learned)?;
+    Ok(Learned {
+        alphabet: base.is_none().then(|| alphabet.to_vec()),
+        start,
+        merges: learned
+            .iter()
+            .map(|merge| (merge.left, merge.right))
+            .collect(),
+    })
 }
 
 fn rule(tie_break: &str) -> PyResult<TieBreak> {
@@ -389,6 +433,7 @@ fn byte_order<'py>(py: Python<'py>, tie_break: &str) -> PyResult<Bound<'py, PyBy
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<WordCounter>()?;
     m.add_class::<WordCounts>()?;
+    m.add_class::<Learned>()?;
     m.add_function(wrap_pyfunction!(byte_order, m)?)?;
     m.add_function(wrap_pyfunction!(learn, m)?)
 }

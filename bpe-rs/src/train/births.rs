@@ -65,6 +65,10 @@ impl Learner<'_> {
             // pair itself, which is at zero already.
             lose(watch, Pair::new(merge.right, merge.left), hood.twin_count);
         }
+        let most = hood.left.neighbours.len() + hood.right.neighbours.len() + 1;
+        if !watch.table.has_room_for(most) {
+            watch.forget_rare_pairs(most);
+        }
         self.watch_side(&mut hood.left, |x| Pair::new(x, new), watch, queue, records);
         self.watch_side(
             &mut hood.right,

@@ -48,7 +48,7 @@ const MERGES_PER_TICK: usize = 128;
 /// The count of the pair of rank r falls about like r^-1.6 (measured on English, code and
 /// multilingual text). Guessed a little lower, since one more count of all pairs costs more time
 /// than some more watched pairs; a wrong guess costs time or memory, never the result.
-const DECAY: f64 = 1.75;
+const DECAY: f64 = 1.7;
 
 impl<'a> Learner<'a> {
     fn new(job: Job<'a>) -> Self {
@@ -87,7 +87,7 @@ impl<'a> Learner<'a> {
         let mut queue = Queue::<C>::new();
         watch
             .postings
-            .reserve_exact(self.job.max_postings.min(records.tokens() * 5 / 4));
+            .reserve_exact(self.job.max_postings.min(records.tokens()));
         advise_huge_pages(watch.postings.spare_capacity_mut());
         while self.next_id() < self.job.ids {
             if self.next_id() >= end {

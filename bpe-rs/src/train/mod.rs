@@ -215,8 +215,8 @@ impl Corpus {
             Segmented::Narrow(records) => records.tokens(),
             Segmented::Wide(records) => records.tokens(),
         };
-        // Most runs stay below this; it also is what is reserved, once.
-        let usual = (records + records / 4 + 4096).min(u32::MAX as usize);
+        // What is reserved, once. Sweeping is cheap, and lists of dead places are mere memory.
+        let usual = (records / 8 * 7 + 4096).min(u32::MAX as usize);
         let job = Job {
             lengths: tokens.iter().map(|token| token.len() as u32).collect(),
             ids: options.vocab_size,

@@ -122,6 +122,11 @@ impl PairTable {
         &mut self.slots[at]
     }
 
+    /// `more` pairs can be added without growing.
+    pub(super) fn has_room_for(&self, more: usize) -> bool {
+        (self.len + more) * 2 <= self.slots.len()
+    }
+
     #[cold]
     fn grow(&mut self) {
         let mut larger = Self::with_room_for(self.slots.len());

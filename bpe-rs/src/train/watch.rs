@@ -153,9 +153,9 @@ fn list<L: Layout, T: Tally>(
 
 /// `values`, to be written by several threads.
 fn shared(values: &mut [u32]) -> &[AtomicU32] {
-    // SAFETY: both types have the same size and, on all platforms with 32-bit atomics that Rust
-    // knows, the same alignment (the assertion); the mutable borrow lasts as long as the result.
     const { assert!(align_of::<AtomicU32>() == align_of::<u32>()) };
+    // SAFETY: both types have the same size and (asserted above) alignment; the mutable borrow
+    // lasts as long as the result.
     unsafe { &*(std::ptr::from_mut(values) as *const [AtomicU32]) }
 }
 
@@ -242,8 +242,7 @@ impl Watch {
         records: &Records<L>,
         tick: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
-        let frequent = |slot: &&Watched| slot.count >= self.threshold;
-        let mut kept: Vec<Watched> = self.table.iter().filter(frequent).copied().collect();
+        let mut kept = self.frequent_pairs();
         // By place, so that the postings move towards the front only.
         kept.sort_unstable_by_key(|slot| slot.start);
         let (mut end, mut looked) = (0, 0);
@@ -270,10 +269,29 @@ impl Watch {
             slot.places = end as u32 - slot.start;
         }
         self.postings.truncate(end);
-        self.table = PairTable::with_room_for(kept.len());
-        for slot in kept {
+        self.put_back(kept, 0);
+        Ok(())
+    }
+
+    /// Forget the pairs that have become too rare, so that `more` can be added for a while
+    /// without a larger table.
+    #[cold]
+    pub(super) fn forget_rare_pairs(&mut self, more: usize) {
+        let kept = self.frequent_pairs();
+        self.put_back(kept, more);
+    }
+
+    fn frequent_pairs(&self) -> Vec<Watched> {
+        let frequent = |slot: &&Watched| slot.count >= self.threshold;
+        self.table.iter().filter(frequent).copied().collect()
+    }
+
+    fn put_back(&mut self, pairs: Vec<Watched>, more: usize) {
+        // The old table goes before the new one comes.
+        self.table = PairTable::with_room_for(0);
+        self.table = PairTable::with_room_for(pairs.len() + pairs.len() / 2 + more);
+        for slot in pairs {
             *self.table.entry(slot.pair) = slot;
         }
-        Ok(())
     }
 }

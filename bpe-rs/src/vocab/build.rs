@@ -84,6 +84,63 @@ impl Vocab {
     }
 }
 
+impl Vocab {
+    /// The vocabulary that training gives: token `i` is the byte `alphabet[i]`, those behind are
+    /// made by `merges` in their order, each of two earlier ids.
+    ///
+    /// Equal to [`Self::from_ranks`] of the tokens, which has to find the parts anew: the parts
+    /// that [`crate::train`] merged are those that the token's bytes alone merge to, since their
+    /// neighbours took no part. Merges from elsewhere belong into [`Self::from_merges`].
+    ///
+    /// Errors: `Invalid` for a byte given twice, a merge of later ids, too many tokens.
+    pub fn from_training(alphabet: &[u8], merges: &[MergeRule]) -> Result<Self> {
+        check_number(merges.len())?;
+        let number_of = |id: u32| match alphabet.get(id as usize) {
+            Some(&byte) => u32::from(byte),
+            None => 256 + id - alphabet.len() as u32,
+        };
+        let mut ids = vec![None; 256 + merges.len()];
+        let mut tokens = TokenBytes::with_capacity(alphabet.len() + merges.len(), 8 * merges.len());
+        let mut pairs = PairTable::with_capacity(merges.len());
+        for (id, &byte) in (0..).zip(alphabet) {
+            if ids[usize::from(byte)].replace(id).is_some() {
+                return Err(Error::invalid(format!(
+                    "expected distinct bytes, got 0x{byte:02x} twice"
+                )));
+            }
+            tokens.push(id, &[byte]);
+        }
+        for (id, &(left, right)) in (alphabet.len() as u32..).zip(merges) {
+            if left.max(right) >= id {
+                return Err(Error::invalid(format!(
+                    "expected a merge of ids below {id}, got ({left}, {right})"
+                )));
+            }
+            let number = number_of(id);
+            ids[number as usize] = Some(id);
+            tokens.push_joined(id, left, right);
+            pairs.insert(number_of(left), number_of(right), number);
+        }
+        Ok(Self {
+            tokens: tokens.into(),
+            ids,
+            pairs: pairs.into(),
+            whole_pieces: true,
+            ..Self::empty()
+        })
+    }
+}
+
+fn check_number(merged: usize) -> Result<()> {
+    if merged + 256 >= NONE as usize {
+        return Err(Error::invalid(format!(
+            "expected at most {} merged tokens, got {merged}",
+            NONE - 256
+        )));
+    }
+    Ok(())
+}
+
 /// Sort by id and refuse what no tokenizer can mean.
 fn sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<Vec<(u32, &'a [u8])>> {
     let mut tokens: Vec<_> = tokens.collect();
@@ -116,13 +173,7 @@ fn build(
     candidates: Vec<Candidate<'_>>,
     whole_pieces: bool,
 ) -> Result<Vocab> {
-    if candidates.len() + 256 >= NONE as usize {
-        return Err(Error::invalid(format!(
-            "expected at most {} merged tokens, got {}",
-            NONE - 256,
-            candidates.len()
-        )));
-    }
+    check_number(candidates.len())?;
     let mut ids = vec![None; 256 + candidates.len()];
     let mut number_of: HashMap<u32, u32> = HashMap::with_capacity(tokens.len());
     for &(id, bytes) in tokens.iter().filter(|t| t.1.len() == 1) {

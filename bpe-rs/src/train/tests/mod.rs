@@ -211,3 +211,36 @@ fn errors_say_what_is_wrong() {
     });
     assert!(stopped.is_err());
 }
+
+#[test]
+fn the_learned_parts_are_those_that_a_rank_file_gives() {
+    use crate::vocab::Vocab;
+    for seed in 0..300 {
+        let mut dice = Dice(seed);
+        let words = dice.words();
+        let rule = RULES[dice.below(4) as usize];
+        let alphabet = rule.alphabet();
+        let options = options(256 + dice.below(60) as u32, rule);
+        let corpus = Corpus::from_bytes(words.as_slice(), &alphabet, &mut quiet()).unwrap();
+        let learned = corpus.learn(&options, &mut quiet()).unwrap();
+        let merges: Vec<(u32, u32)> = learned.iter().map(|m| (m.left, m.right)).collect();
+        let ours = Vocab::from_training(&alphabet, &merges).unwrap();
+        let ranks: Vec<(Vec<u8>, u32)> = ours
+            .tokens()
+            .iter()
+            .map(|(id, token)| (token.to_vec(), id))
+            .collect();
+        let theirs = Vocab::from_ranks(ranks).unwrap();
+        assert_eq!(ours.len(), theirs.len(), "seed {seed}");
+        assert_eq!(ours.merges(), theirs.merges(), "seed {seed}");
+        assert!(theirs.whole_piece_ids().is_empty(), "seed {seed}");
+    }
+}
+
+#[test]
+fn merges_that_no_training_gives_are_refused() {
+    use crate::vocab::Vocab;
+    let message = |vocab: Result<Vocab>| vocab.err().map(|error| error.to_string()).unwrap();
+    assert!(message(Vocab::from_training(b"aa", &[])).contains("0x61 twice"));
+    assert!(message(Vocab::from_training(b"ab", &[(0, 2)])).contains("below 2, got (0, 2)"));
+}
