@@ -51,6 +51,10 @@ impl Side {
             self.gathered[neighbour as usize] = Gathered::default();
         }
         self.neighbours.clear();
+        // The first merges are at hundreds of times more places than most.
+        if self.events.len() < self.events.capacity() / 16 {
+            self.events.shrink_to(self.events.capacity() / 8);
+        }
         self.events.clear();
     }
 }
