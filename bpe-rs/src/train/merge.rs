@@ -209,7 +209,7 @@ impl<'a> Learner<'a> {
         watch.sweep(records, &mut || tick(done))?;
         let live = watch.postings.len() + 2 * places as usize;
         // Full again soon, and swept again: better to have more room.
-        if live > self.job.max_postings / 4 * 3 {
+        if live > self.job.max_postings / 8 * 7 {
             if live > u32::MAX as usize {
                 return Err(Error::invalid(format!(
                     "the distinct words hold {} pairs, more than 2^32 with those of the next \
@@ -217,7 +217,9 @@ impl<'a> Learner<'a> {
                     watch.postings.len()
                 )));
             }
-            self.job.max_postings = (live + live / 2).min(u32::MAX as usize);
+            self.job.max_postings = (live + live / 4).min(u32::MAX as usize);
+            let more = self.job.max_postings - watch.postings.len();
+            watch.postings.reserve_exact(more);
         }
         Ok(())
     }

@@ -216,7 +216,7 @@ impl Corpus {
             Segmented::Wide(records) => records.tokens(),
         };
         // What is reserved, once. Sweeping is cheap, and lists of dead places are mere memory.
-        let usual = (records / 4 * 3 + 4096).min(u32::MAX as usize);
+        let usual = (records / 8 * 7 + 4096).min(u32::MAX as usize);
         let job = Job {
             lengths: tokens.iter().map(|token| token.len() as u32).collect(),
             ids: options.vocab_size,
