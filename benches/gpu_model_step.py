@@ -56,6 +56,13 @@ def bench_step(
     parameters = list(model.parameters())
     rows: list[dict[str, Any]] = []
     plain: Any = None
+
+    def step(network: Any) -> Any:
+        # The interpreter's bfloat16 is only right in the tests' repaired harness.
+        with torch.autocast(device.type, torch.bfloat16, enabled=not dry_run):
+            loss = network(inputs, targets)[1]
+        return torch.autograd.grad(loss, parameters)
+
     for name, backend, fusions, compiled in ROWS:
         if dry_run and compiled:
             continue  # minutes of a compiler that a dry run need not wait for
@@ -69,14 +76,8 @@ def bench_step(
         model.select_fusions(FUSIONS if fusions is None else fusions, dtype=dtype)
         network: Any = torch.compile(model) if compiled else model
 
-        def step(network: Any = network) -> Any:
-            # The interpreter's bfloat16 is only right in the tests' repaired harness.
-            with torch.autocast(device.type, torch.bfloat16, enabled=not dry_run):
-                loss = network(inputs, targets)[1]
-            return torch.autograd.grad(loss, parameters)
-
         try:
-            gradients = torch.cat([g.flatten().float() for g in step()])
+            gradients = torch.cat([g.flatten().float() for g in step(network)])
         # A compiler or a kernel that fails costs its row, not the table.
         except Exception as problem:
             lines = str(problem).strip().splitlines() or [""]
@@ -91,7 +92,7 @@ def bench_step(
         del gradients
         if not dry_run:
             torch.cuda.reset_peak_memory_stats()
-        row["ms"] = measure(step, dry_run)
+        row["ms"] = measure(lambda n=network: step(n), dry_run)
         if not dry_run:
             row["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
     return rows

@@ -57,7 +57,7 @@ def block_of(C: int) -> int:
 
 def warps_of(C: int) -> int:
     """Warps that hold a row without spilling."""
-    return 4 if C <= 2048 else 8 if C <= 4096 else 16
+    return 4 if C <= 512 else 8
 
 
 def _unit_columns(x: Tensor) -> Tensor:
