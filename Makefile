@@ -122,6 +122,8 @@ bench-train: setup ## training from a file, ours and the peers' in turn, equal t
 .PHONY: bench-encode
 bench-encode: setup ## encoding, ours and the peers in turn (BENCH_ARGS=--quick: two minutes)
 	$(UV) sync --quiet --group bench
+	@# What is timed is a wheel, as users install it (`make setup` goes back).
+	$(UV) pip install --quiet --no-deps --reinstall ./bpe-rs
 	$(RUN) python benches/encode.py $(BENCH_ARGS)
 
 .PHONY: bench-growth

@@ -6,7 +6,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::lists::HAS_GIL;
+use super::lists::{prefetch_object, AHEAD, HAS_GIL};
 
 /// Ids that somebody gave us.
 pub(super) enum Ids<'py> {
@@ -76,21 +76,30 @@ fn plain_ints(list: &Bound<'_, PyList>) -> Option<Vec<u32>> {
     if !HAS_GIL {
         return None;
     }
-    let mut ids = Vec::with_capacity(list.len());
-    for at in 0..list.len() {
-        // SAFETY: the GIL is held, and nothing here runs Python code that could change the list:
-        // `PyLong_AsLong` of an exact int only reads it. A failure is cleared.
-        unsafe {
-            let item = ffi::PyList_GetItem(list.as_ptr(), at as ffi::Py_ssize_t);
-            if ffi::PyLong_CheckExact(item) == 0 {
-                return None;
-            }
-            let id = ffi::PyLong_AsLong(item);
-            match u32::try_from(id) {
-                Ok(id) => ids.push(id),
-                Err(_) => {
-                    ffi::PyErr_Clear();
+    let len = list.len();
+    let mut ids = Vec::with_capacity(len);
+    let mut block = [std::ptr::null_mut(); AHEAD];
+    for from in (0..len).step_by(AHEAD) {
+        let block = &mut block[..AHEAD.min(len - from)];
+        for (at, item) in block.iter_mut().enumerate() {
+            // SAFETY: the GIL is held; the list has an item there.
+            *item = unsafe { ffi::PyList_GetItem(list.as_ptr(), (from + at) as ffi::Py_ssize_t) };
+            prefetch_object(*item);
+        }
+        for &item in block.iter() {
+            // SAFETY: the GIL is held, and nothing since the list gave the item has run Python
+            // code that could change it: `PyLong_AsUnsignedLong` of an exact int only reads. A
+            // failure is cleared.
+            unsafe {
+                if ffi::PyLong_CheckExact(item) == 0 {
                     return None;
+                }
+                match u32::try_from(ffi::PyLong_AsUnsignedLong(item)) {
+                    Ok(id) => ids.push(id),
+                    Err(_) => {
+                        ffi::PyErr_Clear();
+                        return None;
+                    }
                 }
             }
         }
