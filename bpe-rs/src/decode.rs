@@ -42,6 +42,7 @@ pub fn decode_into<'a>(
     ids: &[u32],
     out: &mut Vec<u8>,
 ) -> Result<()> {
+    out.reserve(4 * ids.len());
     for chunk in ids.chunks(CHUNK) {
         out.reserve(SLOT * chunk.len());
         let mut len = out.len();

@@ -62,7 +62,7 @@ pub fn encode_batch(
         });
     }
     // Some parts a thread, so that all end at about the same time.
-    let most = (total / (4 * threads)).clamp(PART / 2, 1 << 20);
+    let most = (total / (8 * threads)).clamp(PART / 4, 1 << 19);
     let parts = parts(texts, most, cut);
     type Part = (Vec<u32>, Vec<(usize, usize)>);
     let work = |scratch: &mut Lease<'_>, (ids, rows): &mut Part, i: usize| {

@@ -8,7 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
-use super::ids::Ids;
+use super::ids::{with_spare, Ids};
 use super::lists::Ints;
 use super::special::{Finders, Policy};
 use super::text::{text, texts};
@@ -117,18 +117,28 @@ impl Encoding {
         Ok(py.detach(|| self.core.count_with_special(string, allowed, limit))?)
     }
 
-    /// Bytes of ids.
-    fn bytes_of(&self, py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-        let ids = Ids::new(tokens)?;
-        let ids = ids.as_slice();
-        let mut out = Vec::new();
-        let mut run = || self.core.decode(ids, &mut out);
-        if ids.len() < RELEASE_FROM {
-            run()
-        } else {
-            py.detach(run)
-        }?;
-        Ok(out)
+    /// What `make` makes of the bytes of ids.
+    fn decoded<T>(
+        &self,
+        py: Python<'_>,
+        tokens: &Bound<'_, PyAny>,
+        make: impl FnOnce(&[u8]) -> PyResult<T>,
+    ) -> PyResult<T> {
+        with_spare(|spare, bytes| {
+            let ids = match Ids::new(tokens, spare) {
+                Ok(ids) => ids,
+                Err(error) => return (Err(error), Vec::new()),
+            };
+            let slice = ids.as_slice();
+            let mut run = || self.core.decode(slice, bytes);
+            let done = if slice.len() < RELEASE_FROM {
+                run()
+            } else {
+                py.detach(run)
+            };
+            let result = done.map_err(Into::into).and_then(|()| make(bytes));
+            (result, ids.into_spare())
+        })
     }
 
     /// Ids of a batch.
@@ -432,7 +442,7 @@ impl Encoding {
         py: Python<'py>,
         tokens: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(py, &self.bytes_of(py, tokens)?))
+        self.decoded(py, tokens, |bytes| Ok(PyBytes::new(py, bytes)))
     }
 
     #[pyo3(signature = (tokens, errors="replace"))]
@@ -442,8 +452,7 @@ impl Encoding {
         tokens: &Bound<'py, PyAny>,
         errors: &str,
     ) -> PyResult<Bound<'py, PyString>> {
-        let bytes = self.bytes_of(py, tokens)?;
-        super::text::decoded(py, &bytes, errors)
+        self.decoded(py, tokens, |bytes| super::text::decoded(py, bytes, errors))
     }
 
     /// The bytes of every mergeable token, sorted, as tiktoken gives them.

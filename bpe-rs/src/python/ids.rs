@@ -1,5 +1,7 @@
 //! Ids in: from numpy arrays without a copy where that is possible, from lists of ints quickly.
 
+use std::cell::Cell;
+
 use numpy::{PyReadonlyArray1, PyUntypedArray};
 use pyo3::exceptions::PyOverflowError;
 use pyo3::ffi;
@@ -7,6 +9,24 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::lists::{prefetch_object, AHEAD, HAS_GIL};
+
+thread_local! {
+    static SPARE: Cell<(Vec<u32>, Vec<u8>)> = const { Cell::new((Vec::new(), Vec::new())) };
+}
+/// Larger buffers are not kept.
+const KEPT_BYTES: usize = 4 << 20;
+
+/// Call `work` with two empty buffers of this thread: fresh memory costs as much as decoding.
+pub(super) fn with_spare<T>(work: impl FnOnce(Vec<u32>, &mut Vec<u8>) -> (T, Vec<u32>)) -> T {
+    let (mut ids, mut bytes) = SPARE.take();
+    ids.clear();
+    bytes.clear();
+    let (result, ids) = work(ids, &mut bytes);
+    if 4 * ids.capacity() <= KEPT_BYTES && bytes.capacity() <= KEPT_BYTES {
+        SPARE.set((ids, bytes));
+    }
+    result
+}
 
 /// Ids that somebody gave us.
 pub(super) enum Ids<'py> {
@@ -19,9 +39,10 @@ impl<'py> Ids<'py> {
     /// From a numpy array or any sequence of ints.
     ///
     /// Errors: `TypeError` or `OverflowError` for what cannot be an id.
-    pub(super) fn new(tokens: &Bound<'py, PyAny>) -> PyResult<Self> {
+    /// `spare` is where those of a list go.
+    pub(super) fn new(tokens: &Bound<'py, PyAny>, spare: Vec<u32>) -> PyResult<Self> {
         if let Ok(list) = tokens.cast_exact::<PyList>() {
-            if let Some(ids) = plain_ints(list) {
+            if let Some(ids) = plain_ints(list, spare) {
                 return Ok(Self::Owned(ids));
             }
         } else if tokens.cast::<PyUntypedArray>().is_ok() {
@@ -30,6 +51,14 @@ impl<'py> Ids<'py> {
             }
         }
         Ok(Self::Owned(tokens.extract()?))
+    }
+
+    /// The buffer, to be used again.
+    pub(super) fn into_spare(self) -> Vec<u32> {
+        match self {
+            Self::Borrowed(_) => Vec::new(),
+            Self::Owned(ids) => ids,
+        }
     }
 
     pub(super) fn as_slice(&self) -> &[u32] {
@@ -72,12 +101,12 @@ fn from_array<'py>(tokens: &Bound<'py, PyAny>) -> PyResult<Option<Ids<'py>>> {
 }
 
 /// The ids of a list that holds nothing but `int` objects in range: the common case.
-fn plain_ints(list: &Bound<'_, PyList>) -> Option<Vec<u32>> {
+fn plain_ints(list: &Bound<'_, PyList>, mut ids: Vec<u32>) -> Option<Vec<u32>> {
     if !HAS_GIL {
         return None;
     }
     let len = list.len();
-    let mut ids = Vec::with_capacity(len);
+    ids.reserve(len);
     let mut block = [std::ptr::null_mut(); AHEAD];
     for from in (0..len).step_by(AHEAD) {
         let block = &mut block[..AHEAD.min(len - from)];
