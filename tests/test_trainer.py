@@ -214,6 +214,21 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch):
     assert sum("No space left" in m and "untouched" in m for m in messages) == 2
 
 
+def test_a_disk_full_to_the_end_is_an_error(tmp_path: Path, monkeypatch):
+    real = checkpoint.save_file
+
+    def full(tensors, path):
+        if "step-1." not in str(path):
+            raise OSError(28, "No space left on device")
+        real(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    config = settings(steps=3, save_every=1)
+    with pytest.raises(checkpoint.CheckpointError, match=r"step-3 could not be .* No space left"):
+        Trainer(make_model(), make_data(), config, run_dir=tmp_path).fit()
+    assert checkpoint.steps(tmp_path) == [1]
+
+
 class CompilerError(RuntimeError):
     """Stands for what the compiler raises; told by its module."""
 

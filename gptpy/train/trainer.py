@@ -136,8 +136,9 @@ class Trainer:
                 passed = state.seconds - saved_seconds
                 by_time = self.config.save_seconds and passed >= self.config.save_seconds
                 if self._due(self.config.save_every) or self.world.any(bool(by_time), self.device):
-                    self._save(final=False)
-                    saved_step, saved_seconds = state.step, state.seconds
+                    # A failed one is tried again in its turn, and at the end once more
+                    saved_step = state.step if self._save(final=False) else saved_step
+                    saved_seconds = state.seconds
                 if self.config.patience and state.evals_without_gain >= self.config.patience:
                     stopped = "early"
                     break
@@ -265,13 +266,15 @@ class Trainer:
             with (self.run_dir / "samples.txt").open("a", encoding="utf-8") as file:
                 file.write(f"--- step {self.state.step}\n{text}\n")
 
-    def _save(self, *, final: bool) -> None:
-        """Write a checkpoint. A failure ends the run only at its end: a disk may get room again."""
+    def _save(self, *, final: bool) -> bool:
+        """Write a checkpoint; whether it was. A failure ends the run only at its end: a disk may
+        get room again.
+        """
         if self.run_dir is None:
-            return
+            return True
         spread = is_spread(self.model)
         if not (spread or self.world.is_main):
-            return
+            return True
         tensors = {
             "model": self.model.state_dict(),
             "optimizer": checkpoint.optimizer_tensors(self.update.optimizers),
@@ -290,12 +293,13 @@ class Trainer:
             if final:
                 raise
             self._say(str(error))
-            return
+            return False
         if not self.world.is_main:
-            return
+            return True
         best = self.state.best_step
         keep = [best] if best is not None and self.config.keep_best else []
         checkpoint.prune(self.run_dir, self.config.keep_last, keep)
+        return True
 
     def _open_log(self) -> MetricsLog:
         return MetricsLog(
