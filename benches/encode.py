@@ -113,7 +113,7 @@ def cases(name: str, text: str, folder: Path, one_core: bool) -> Iterator[Case]:
     want = twin.encode_ordinary(sample)
     assert ours.encode_ordinary(sample) == want, name
     assert np.asarray(giga.encode(sample)).ravel().tolist() == want, name
-    assert ours.encode_files(path).size == giga_count(giga, path), name
+    assert np.size(ours.encode_files(path)) == giga_count(giga, path), name
 
     yield (
         "file, first pass, start-up included",
@@ -304,8 +304,7 @@ def row(result: dict, name: str, corpus: str) -> str:
     if corpus in ("multilingual", "Chinese"):
         musts |= OTHER_MUSTS.get(case, {})
     ratios = ", ".join(
-        f"{ratio:.2f}x {peer}"
-        + (f" (must {musts[peer]:.3g})" if peer in musts else "")
+        f"{ratio:.2f}x {peer}" + (f" (must {musts[peer]:.3g})" if peer in musts else "")
         for peer, ratio in result["ratio"].items()
     )
     speeds = ", ".join(

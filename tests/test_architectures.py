@@ -328,6 +328,7 @@ def test_flops_are_those_of_the_products():
 
 def test_scaled_embeddings():
     plain, scaled = make(position="sinusoidal"), make(position="sinusoidal", scale_embedding=True)
+    assert isinstance(plain, GPT) and isinstance(scaled, GPT)
     with torch.no_grad():
         plain.token_embedding.weight.copy_(scaled.token_embedding.weight * 32**0.5)
     ids = some_ids()

@@ -4,8 +4,11 @@ mod batch;
 mod cache;
 #[cfg(test)]
 mod checks;
+mod keys;
 mod many;
 mod memory;
+mod misses;
+mod output;
 mod pool;
 pub mod threads;
 pub(crate) mod value;
@@ -84,7 +87,7 @@ pub fn encode_into(
             &text.as_bytes()[base..],
             bounds,
             |batch, cache, count| {
-                batch::write(&batch.values[..count], &cache.arena, ids);
+                output::write(&batch.values[..count], &cache.arena, ids);
             },
         )
     })
