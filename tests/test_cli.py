@@ -121,6 +121,13 @@ def test_train_resumes_with_more_steps(run, capsys):
     assert json.loads((run / "run/summary.json").read_text())["steps"] == 6
 
 
+def test_a_refused_resume_leaves_the_run_as_it_was(run, capsys):
+    before = {name: (run / "run" / name).read_bytes() for name in ("config.toml", "tokenizer.json")}
+    error = fails(capsys, "train", "--resume", "-o", run / "run", "--train.seed", "5")
+    assert "was trained on other data" in error and one_line(error)
+    assert before == {name: (run / "run" / name).read_bytes() for name in before}
+
+
 def test_generate_is_repeatable(run, capsys):
     words = ["generate", str(run / "run"), "-p", "The", "--tokens", "8", "--seed", "1"]
     texts = []

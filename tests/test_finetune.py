@@ -10,7 +10,7 @@ import torch
 
 from gptpy import checkpoint
 from gptpy.cli import main
-from gptpy.config import GPTConfig
+from gptpy.config import ConfigError, GPTConfig
 from gptpy.config.data import TemplateConfig
 from gptpy.config.lora import LoraConfig
 from gptpy.data import DataError
@@ -157,7 +157,7 @@ def test_only_adapters_train_and_merging_keeps_the_logits(preset):
 
 
 def test_adapters_need_layers():
-    with pytest.raises(ValueError, match="none of the layers kv"):
+    with pytest.raises(ConfigError, match="none of the layers kv"):
         add_adapters(build_model(GPTConfig(**SHAPE)), LoraConfig(targets=["kv"]))
     with pytest.raises(ValueError, match="targets are of"):
         LoraConfig(targets=["head"])
@@ -241,8 +241,8 @@ def test_loss_falls_on_instructions(bytes_base, tmp_path, capsys, lora):
 def test_a_base_without_an_end_gets_one(base, tmp_path, capsys):
     before = checkpoint.read_tensors(checkpoint.find(base / "base"), "model")
     table = before["token_embedding.weight"]
-    for lora in ([], ["--lora", "2"]):
-        out = tmp_path / f"run{len(lora)}"
+    for lora in ([], ["--lora", "2"], ["--lora.rank", "2"]):
+        out = tmp_path / "-".join(["run", *lora])
         words = ["finetune", str(base / "base"), str(base / "i.jsonl"), "-o", str(out), *lora]
         assert main([*words, "--train.steps", "2"]) == 0
         tensors = checkpoint.read_tensors(checkpoint.find(out), "model")
@@ -268,6 +268,12 @@ def test_long_conversations_are_left_out_and_told(base, tmp_path, capsys):
     path.write_text(json.dumps(rows[1]))
     assert main([*words, "-o", str(tmp_path / "b"), "--data.validation", "0"]) == 2
     assert "nothing to learn from" in capsys.readouterr().err
+    held = tmp_path / "held.jsonl"
+    held.write_text(json.dumps(rows[1]))
+    path.write_text(json.dumps(rows[0]))
+    validates = ["--data.validation_sources", json.dumps([str(held)])]
+    assert main([*words, "-o", str(tmp_path / "d"), *validates]) == 0
+    assert "1 of 1 conversations are longer" in capsys.readouterr().out
     assert main(["finetune", str(base / "base"), "-o", str(tmp_path / "c")]) == 2
     assert "no instructions" in capsys.readouterr().err
 

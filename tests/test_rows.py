@@ -15,10 +15,12 @@ from gptpy.data import DataError
 from gptpy.data.dataset import IGNORE, Dataset
 from gptpy.data.rows import Row, Rows, line_rows, pair_rows, reserve, windows_of
 from gptpy.model import build_model
+from gptpy.progress import Silent
 from gptpy.tokenizer import make_tokenizer, open_tokenizer
 from gptpy.train import Trainer
 from gptpy.train.masking import Masked
 from gptpy.train.material import gather, open_material
+from gptpy.train.run import run_training
 from gptpy.train.scoring import evaluate_rows, exact_share, row_batches
 
 SHAPE: dict[str, Any] = {
@@ -53,6 +55,13 @@ def test_windows_score_every_target_once(length, block, stride):
         assert np.array_equal(window.targets[kept], window.inputs[kept] + 1)
         scored += window.targets[kept].tolist()
     assert scored == targets.tolist()
+
+
+def test_windows_of_stored_ids():
+    stored, signed = (np.arange(40, dtype=dtype) for dtype in (np.uint16, np.int64))
+    wanted = list(windows_of(signed, signed, 8, 3))
+    for one, two in zip(windows_of(stored, stored, 8, 3), wanted, strict=True):
+        assert one.targets.dtype == np.int64 and np.array_equal(one.targets, two.targets)
 
 
 def test_lines_begin_and_end(letters):
@@ -121,8 +130,12 @@ def test_masks_depend_on_the_sample_alone():
     hidden = together.targets != IGNORE
     assert torch.equal(together.targets[hidden], original[hidden])
     assert torch.equal(together.inputs[~hidden], original[~hidden])
-    stream = Masked(Dataset([np.arange(500) % 29], 16), 29, 29, 0.3)
-    assert (stream.batch(np.arange(4)).inputs == 29).any()
+    packed = Dataset([np.arange(500) % 29], 16, end_of_text=0, document_mask=True)
+    stream = Masked(packed, 29, 29, 0.3).batch(np.arange(4))
+    assert (stream.inputs == 29).any()
+    documents = packed.batch(np.arange(4)).documents
+    assert documents is not None and stream.documents is not None
+    assert torch.equal(stream.documents, documents), "attention stays inside a document"
 
 
 def test_exact_share_counts_whole_rows():
@@ -160,7 +173,7 @@ def opened(config, run_dir):
 def test_held_out_sources_are_all_that_validates(tmp_path):
     for name, text in (("a.txt", "first train. " * 30), ("b.txt", "held out! " * 20)):
         (tmp_path / name).write_text(text)
-    sources = {
+    sources: dict[str, Any] = {
         "sources": [str(tmp_path / "a.txt")],
         "validation_sources": [str(tmp_path / "b.txt")],
         "tokenizer": "characters",
@@ -175,6 +188,53 @@ def test_held_out_sources_are_all_that_validates(tmp_path):
         scored = material.score(model, None)
         assert scored.tokens == len("held out! " * 20) + (form == "lines")
         assert (scored.bits_per_byte is None) == (form == "lines")
+
+
+@pytest.mark.parametrize("spec", ["bytes:270", "words:20"])
+def test_a_tokenizer_is_not_trained_on_what_validates(tmp_path, spec):
+    (tmp_path / "a.txt").write_text("first train. " * 30)
+    (tmp_path / "b.txt").write_text("zzz held out é! " * 20)
+    sources: dict[str, Any] = {
+        "sources": [str(tmp_path / "a.txt")],
+        "validation_sources": [str(tmp_path / "b.txt")],
+    }
+    material = opened(config_for(**sources, tokenizer=spec), tmp_path / "run")
+    alone = make_tokenizer(spec, lambda: ["first train. " * 30])
+    assert material.tokenizer.fingerprint == alone.fingerprint
+    assert material.score is not None
+    assert material.score(build_model(material.config.model), None).tokens > 0
+
+
+def test_a_second_attempt_takes_its_own_tokenizer_and_text(tmp_path):
+    text, run = tmp_path / "a.txt", tmp_path / "run"
+    text.write_text("abc " * 40)
+    source: dict[str, Any] = {"sources": [str(text)]}
+    first = opened(config_for(**source, tokenizer="characters"), run).tokenizer
+    assert opened(config_for(**source, tokenizer="characters"), run).tokenizer.n_vocab == 4
+    gather(config_for(**source, tokenizer="words:5"), run, resume=True)
+    assert open_tokenizer(run).fingerprint == first.fingerprint
+    with pytest.raises(DataError, match="prepared with another tokenizer"):
+        gather(config_for(**source, tokenizer="words:5"), run)
+    text.write_text("abc " * 50)
+    with pytest.raises(DataError, match="prepared with other sources"):
+        gather(config_for(**source, tokenizer="characters"), run)
+    lines = opened(config_for(**source, tokenizer="words:5", form="lines"), run)
+    assert lines.tokenizer.fingerprint != first.fingerprint
+
+
+def test_an_encoder_is_scored_on_a_stream(tmp_path):
+    (tmp_path / "a.txt").write_text("some words " * 60)
+    config = config_for("encoder", sources=[str(tmp_path / "a.txt")], tokenizer="characters")
+    material = opened(config, tmp_path / "run")
+    assert material.score is not None
+    assert material.score(build_model(material.config.model), None).tokens > 0
+
+
+@pytest.mark.parametrize("data", [{"form": "lines"}, {"min_length": 4}])
+def test_tokens_of_padded_rows_are_no_end(tmp_path, data):
+    mapping = {"train": {"tokens": 1000}, "data": data}
+    with pytest.raises(ConfigError, match=r"train.tokens counts windows .* give train.steps"):
+        run_training(mapping, tmp_path / "run", Silent())
 
 
 def test_a_word_model_has_no_bits_per_byte(tmp_path):

@@ -104,10 +104,10 @@ def _mapping(arguments: argparse.Namespace) -> dict[str, Any]:
         )
     if arguments.lora is not None:
         given = merged(given, {"lora": {"rank": arguments.lora}})
+    given = with_overrides(given, arguments.overrides)
     if "lora" in given and size > base.model.vocab_size:
         # The base has no token that ends a reply
-        given["lora"] = {"embeddings": True, **given["lora"]}
-    given = with_overrides(given, arguments.overrides)
+        given = merged({"lora": {"embeddings": True}}, given)
     if not given.get("data", {}).get("sources"):
         raise ConfigError("no instructions: give F.jsonl, or data.sources in --config")
     train = given.get("train", {})

@@ -146,7 +146,7 @@ def windows_of(
     seen = 0
     for start in range(0, len(inputs), stride):
         stop = min(start + block_size, len(inputs))
-        scored = targets[start:stop].copy()
+        scored = targets[start:stop].astype(np.int64)  # a copy; stored ids have no sign
         scored[: seen - start] = IGNORE
         yield Row(inputs[start:stop], scored)
         seen = stop

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gptpy.config.errors import ConfigError
 from gptpy.config.lora import LoraConfig
 
 
@@ -48,7 +49,7 @@ class LoraLinear(nn.Linear):
 def add_adapters(model: nn.Module, config: LoraConfig) -> list[str]:
     """Freeze `model` and put adapters beside the layers that `config` names; returns their names.
 
-    Raises `ValueError` when the model has none of them.
+    Raises `ConfigError` when the model has none of them.
     """
     for name, parameter in model.named_parameters():
         table = name in ("token_embedding.weight", "head.weight")
@@ -59,7 +60,7 @@ def add_adapters(model: nn.Module, config: LoraConfig) -> list[str]:
         if isinstance(module, nn.Linear) and "." in name and name.split(".")[-1] in config.targets
     ]
     if not chosen:
-        raise ValueError(f"this model has none of the layers {', '.join(config.targets)}")
+        raise ConfigError(f"this model has none of the layers {', '.join(config.targets)}")
     for name, linear in chosen:
         _replace(model, name, LoraLinear(linear, config))
     return [name for name, _ in chosen]

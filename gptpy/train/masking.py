@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,4 +49,4 @@ class Masked:
                 generator=torch.Generator().manual_seed(seed),
             )
             inputs[row, :length], targets[row, :length] = hidden, wanted
-        return Batch(inputs, targets, extra=batch.extra, real=batch.real)
+        return replace(batch, inputs=inputs, targets=targets)

@@ -50,8 +50,14 @@ class Material:
     """The id that closes a text, or None where texts have no end."""
 
 
-def gather(config: RunConfig, run_dir: Path, say: Say = lambda text: None) -> None:
-    """What one process does before all open the material: sources to tokenizer and id shards."""
+def gather(
+    config: RunConfig, run_dir: Path, say: Say = lambda text: None, *, resume: bool = False
+) -> None:
+    """What one process does before all open the material: sources to tokenizer and id shards.
+
+    Only `resume` takes what is there as it is; else `DataError` where an earlier attempt prepared
+    other sources or with another tokenizer.
+    """
     data = config.data
     if not data.sources:
         return
@@ -60,17 +66,17 @@ def gather(config: RunConfig, run_dir: Path, say: Say = lambda text: None) -> No
     run_dir.mkdir(parents=True, exist_ok=True)
     sources, held_out = _found(data.sources, run_dir, say), _found(data.validation_sources, run_dir)
     options = split_options(config)
-    if not (run_dir / FILE_NAME).is_file():
-        # What is trained on bytes can spell any text; the others must have seen every character
+    if not (resume and (run_dir / FILE_NAME).is_file()):
+        # What is trained on bytes can spell any text; characters must all have been seen
         splits = ("train",) if data.tokenizer.startswith("bytes:") else SPLITS
-        tokenizer = make_tokenizer(
-            data.tokenizer, lambda: plain_texts(config, [*sources, *held_out], splits)
-        )
+        seen = [*sources, *held_out] if data.tokenizer == "characters" else sources
+        tokenizer = make_tokenizer(data.tokenizer, lambda: plain_texts(config, seen, splits))
         save_tokenizer(tokenizer, run_dir)
     if data.form == "stream":
         tokenizer = open_tokenizer(run_dir)
         for folder, texts in ((OWN_DATA, sources), (OWN_VALIDATION, held_out)):
-            if texts and not (run_dir / folder / "manifest.json").is_file():
+            there = resume and (run_dir / folder / "manifest.json").is_file()
+            if texts and not there:
                 prepare(texts, tokenizer, run_dir / folder, options, say=say)
 
 

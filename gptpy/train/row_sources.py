@@ -108,7 +108,7 @@ def _chats(
         yield row
     if long:
         left = f"{long:,} of {found:,} conversations are longer than {block} tokens"
-        if long == found:
+        if long == found and split == "train":
             raise DataError(f"{left} (model.block_size): there is nothing to learn from")
         say(f"{left} (model.block_size) and were left out")
 

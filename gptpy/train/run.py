@@ -39,7 +39,7 @@ def run_training(
     world = join_world(config.train.device)
     try:
         if world.is_main:
-            gather(config, run_dir, reporter.on_message)
+            gather(config, run_dir, reporter.on_message, resume=resume)
         world.barrier()
         material = open_material(
             config,
@@ -78,8 +78,6 @@ def run_training(
             if fusions:
                 reporter.on_message(f"fused kernels {', '.join(sorted(fusions))}: {why}")
             run_dir.mkdir(parents=True, exist_ok=True)
-            atomic.write_text(run_dir / "config.toml", config.to_toml())
-            save_tokenizer(tokenizer, run_dir)
 
         trainer = Trainer(
             model,
@@ -92,6 +90,9 @@ def run_training(
             world=world,
             resume=resume,
         )
+        if world.is_main:  # not earlier: a resume that is refused leaves the run as it was
+            atomic.write_text(run_dir / "config.toml", config.to_toml())
+            save_tokenizer(tokenizer, run_dir)
         result = trainer.fit()
         evaluation = trainer.final_evaluation() if result.stopped != "interrupted" else None
         if not world.is_main:
@@ -134,6 +135,13 @@ def _configure(mapping: Mapping[str, Any]) -> tuple[RunConfig, bool]:
         raise ConfigError("nothing ends this run: give --train.steps N, or tokens, epochs, seconds")
     if config.train.sample_every and config.model.architecture == "encoder":
         raise ConfigError("train.sample_every: an encoder does not generate, leave it out")
+    padded = config.data.form != "stream" or config.data.min_length is not None
+    if padded and config.train.tokens is not None:
+        raise ConfigError(
+            "train.tokens counts windows of block_size tokens, but with data.form = "
+            f"{config.data.form!r} and data.min_length = {config.data.min_length} batches are of "
+            "many lengths: give train.steps, epochs or seconds"
+        )
     model = mapping.get("model", {})
     return config, isinstance(model, Mapping) and "vocab_size" in model
 
