@@ -8,8 +8,9 @@ use crate::error::{Error, Result};
 pub struct ShortTokens(Vec<[u8; SLOT]>);
 
 const SLOT: usize = 16;
-/// The last byte of a slot is the token's length, or this: too long for a slot, or no token.
+/// The last byte of a slot is the token's length, or one of these: too long for a slot; no token.
 const ELSEWHERE: u8 = u8::MAX;
+const VACANT: u8 = ELSEWHERE - 1;
 /// Beyond this many ids a table would cost more memory than it saves time.
 const MOST: u32 = 1 << 21;
 /// Ids between two looks at the room for output.
@@ -19,12 +20,16 @@ impl ShortTokens {
     /// Of `(id, bytes)` in any order; of ids given twice the first counts.
     pub fn new<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Self {
         let mut slots = Vec::new();
-        for (id, bytes) in tokens.filter(|(id, bytes)| *id < MOST && bytes.len() < SLOT) {
+        for (id, bytes) in tokens.filter(|(id, _)| *id < MOST) {
             let id = id as usize;
             if slots.len() <= id {
-                slots.resize(id + 1, [ELSEWHERE; SLOT]);
+                slots.resize(id + 1, [VACANT; SLOT]);
             }
-            if slots[id][SLOT - 1] == ELSEWHERE {
+            if slots[id][SLOT - 1] != VACANT {
+                continue;
+            }
+            slots[id][SLOT - 1] = ELSEWHERE;
+            if bytes.len() < SLOT {
                 slots[id][..bytes.len()].copy_from_slice(bytes);
                 slots[id][SLOT - 1] = bytes.len() as u8;
             }
@@ -48,7 +53,7 @@ pub fn decode_into<'a>(
         let mut len = out.len();
         for (at, &id) in chunk.iter().enumerate() {
             match short.0.get(id as usize) {
-                Some(slot) if slot[SLOT - 1] != ELSEWHERE => {
+                Some(slot) if slot[SLOT - 1] < VACANT => {
                     // SAFETY: SLOT bytes are reserved for each remaining id of the chunk.
                     unsafe {
                         let room = out.as_mut_ptr().add(len).cast::<[u8; SLOT]>();
@@ -85,6 +90,7 @@ mod tests {
             (3, b"fifteen bytes.."),
             (4, b"sixteen bytes..."),
             (5, &long),
+            (5, b"given twice"),
             (MOST + 7, b"far"),
         ];
         let find = |id| tokens.iter().find(|t| t.0 == id).map(|t| t.1);

@@ -112,9 +112,9 @@ impl Job<'_, '_> {
             .map_err(|error| Error::io(path, error))?
             .len();
         if size > 0 {
-            // SAFETY: as with every map, somebody could shorten the file meanwhile, and the
-            // process would be stopped (SIGBUS); bytes that change are at worst encoded as they
-            // were read, every access being checked.
+            // SAFETY: sound while nobody changes the file, which nothing can promise: what is cut
+            // off meanwhile stops the process (SIGBUS), and bytes that change between their check
+            // and their use are no text any more. README and docstring ask to leave it alone.
             let map = unsafe { Mmap::map(file) }.map_err(|error| Error::io(path, error))?;
             #[cfg(unix)]
             let _ = map.advise(memmap2::Advice::Sequential);
@@ -126,7 +126,7 @@ impl Job<'_, '_> {
 
     /// A packed file or JSON lines, a block at a time.
     fn stream(&mut self, path: &Path, mut source: Box<dyn Read + Send>, json: bool) -> Result<()> {
-        let block = (PART * ROUND * self.rules.options.threads) as u64;
+        let block = (PART * ROUND * self.rules.threads()) as u64;
         let (mut buffer, mut offset) = (Vec::new(), 0);
         loop {
             let had = buffer.len();
@@ -158,8 +158,8 @@ impl Job<'_, '_> {
         while from < bytes.len() {
             let mut parts = Vec::new();
             let mut at = from;
-            while at < bytes.len() && parts.len() < ROUND * self.rules.options.threads {
-                let end = match self.rules.cut(bytes, at) {
+            while at < bytes.len() && parts.len() < ROUND * self.rules.threads() {
+                let end = match self.rules.cut(bytes, at, last) {
                     Some(end) => end,
                     None if last => bytes.len(),
                     None => break,
@@ -199,7 +199,7 @@ impl Job<'_, '_> {
         };
         let lines: Vec<&[u8]> = bytes[..end].split(|&byte| byte == b'\n').collect();
         let documents = lines.chunks(64).collect::<Vec<_>>();
-        for round in documents.chunks(ROUND * self.rules.options.threads) {
+        for round in documents.chunks(ROUND * self.rules.threads()) {
             self.round(round, |rules, lines, ids| {
                 for line in lines.iter().filter(|line| !line.trim_ascii().is_empty()) {
                     let at = offset + (line.as_ptr() as usize - bytes.as_ptr() as usize) as u64;
@@ -218,7 +218,7 @@ impl Job<'_, '_> {
     fn documents(&mut self, mut documents: &[&str]) -> Result<()> {
         while !documents.is_empty() {
             let (mut parts, mut taken, mut bytes) = (Vec::new(), 0, 0);
-            while taken < documents.len() && parts.len() < ROUND / 4 * self.rules.options.threads {
+            while taken < documents.len() && parts.len() < ROUND / 4 * self.rules.threads() {
                 let from = taken;
                 let mut size = 0;
                 while taken < documents.len() && size < PART / 4 {
@@ -253,7 +253,7 @@ impl Job<'_, '_> {
             width.write(ids, bytes)
         };
         let done = |bytes: &mut Vec<u8>, _| out.append(bytes);
-        let threads = rules.options.threads;
+        let threads = rules.threads();
         threads::in_order(parts.len(), threads, Vec::new, work, done)
     }
 

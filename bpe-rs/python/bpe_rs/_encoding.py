@@ -215,7 +215,8 @@ class Encoding(_core.Encoding):
         `dtype`: uint16 where the ids allow, else uint32. `out`: an id file, written as it goes with
         bounded memory, there when whole. `num_threads`: by default one per core. `progress` is
         called with the bytes of text done in all files; what it raises stops the work, and so
-        does Ctrl-C.
+        does Ctrl-C. Leave the files alone meanwhile: mapped memory that another process changes
+        cannot be checked.
 
         Raises `ValueError` for bytes that are not UTF-8, lines or rows without strings under the
         field, a separator that is no special token; and `OSError`.

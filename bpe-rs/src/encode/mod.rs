@@ -209,6 +209,9 @@ impl PieceEncoder {
         piece: &[u8],
         ids: &mut Vec<u32>,
     ) -> Result<()> {
+        if piece.is_empty() {
+            return Ok(());
+        }
         if let Some(id) = vocab.whole_piece(piece) {
             ids.push(id);
             return Ok(());

@@ -41,7 +41,9 @@ pub fn map<S, T: Send>(
         }
     };
     let finished: Vec<Result<Vec<(usize, T)>>> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+        // Where the system gives no more threads, those that there are do the work.
+        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, run).ok();
+        let others: Vec<_> = (1..threads).filter_map(spawn).collect();
         let mut all = vec![run()];
         all.extend(others.into_iter().map(|thread| match thread.join() {
             Ok(result) => result,
@@ -111,7 +113,8 @@ pub fn in_order<S, B: Default + Send>(
     };
     std::thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(run);
+            // Where the system gives no more threads, those that there are do the work.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, run);
         }
         run();
     });

@@ -51,6 +51,11 @@ impl<'a> Rules<'a> {
         })
     }
 
+    /// Threads, at least one.
+    pub(super) fn threads(&self) -> usize {
+        self.options.threads.max(1)
+    }
+
     /// The text in a line of JSON, which stands at `at` in its file.
     pub(super) fn field(&self, path: &Path, line: &[u8], at: u64) -> Result<String> {
         let wrong = |what: String| {
@@ -85,10 +90,11 @@ impl<'a> Rules<'a> {
     }
 
     /// Where the part that starts at `from` ends; `None` when the rest of `bytes` has no place to
-    /// cut.
-    pub(super) fn cut(&self, bytes: &[u8], from: usize) -> Option<usize> {
+    /// cut. Unless `bytes` are the `last`, a special token may go on behind their end.
+    pub(super) fn cut(&self, bytes: &[u8], from: usize, last: bool) -> Option<usize> {
         let (mut searched, mut near) = (from, from + PART);
-        while near < bytes.len() {
+        let behind = if last { 0 } else { self.longest };
+        while near + behind < bytes.len() {
             if let Some(cut) = self.encoding.pattern().safe_cut(bytes, searched, near) {
                 if !self.inside_special(bytes, cut) {
                     return Some(cut);

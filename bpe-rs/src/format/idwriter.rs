@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::idfile::{Header, Width, HEADER_BYTES};
 use crate::error::{Error, Result};
@@ -72,9 +73,13 @@ impl IdWriter {
     /// Errors: `Io`.
     pub fn create(path: &Path, width: Width, fingerprint: [u8; 32]) -> Result<Self> {
         let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = Temporary(path.with_file_name(name));
-        let file = File::create(&temporary.0).map_err(|error| Error::io(path, error))?;
+        // Two writers to one path, of two threads even, must not share it.
+        static WRITERS: AtomicU64 = AtomicU64::new(0);
+        let number = WRITERS.fetch_add(1, Ordering::Relaxed);
+        name.push(format!(".{}.{number}.tmp", std::process::id()));
+        let temporary = path.with_file_name(name);
+        let file = File::create(&temporary).map_err(|error| Error::io(path, error))?;
+        let temporary = Temporary(temporary);
         let mut file = BufWriter::with_capacity(1 << 20, file);
         file.write_all(&[0; HEADER_BYTES])
             .map_err(|error| Error::io(path, error))?;

@@ -131,7 +131,8 @@ impl Pretokenizer {
     /// that is not named.
     pub fn safe_cut(&self, text: &[u8], from: usize, near: usize) -> Option<usize> {
         self.named?;
-        let near = near.min(text.len().saturating_sub(1));
+        // `text` may end inside a character: none that is looked at may reach beyond it.
+        let near = near.min(text.len().saturating_sub(4));
         (from + 1..=near).rev().find(|&at| {
             let (before, here) = (text[at - 1], text[at]);
             match here {

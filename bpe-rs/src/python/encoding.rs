@@ -8,7 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
-use super::ids::{with_spare, Ids};
+use super::ids::{ids_of, with_spare};
 use super::lists::Ints;
 use super::special::{Finders, Policy};
 use super::text::{text, texts};
@@ -125,19 +125,18 @@ impl Encoding {
         make: impl FnOnce(&[u8]) -> PyResult<T>,
     ) -> PyResult<T> {
         with_spare(|spare, bytes| {
-            let ids = match Ids::new(tokens, spare) {
+            let ids = match ids_of(tokens, spare) {
                 Ok(ids) => ids,
                 Err(error) => return (Err(error), Vec::new()),
             };
-            let slice = ids.as_slice();
-            let mut run = || self.core.decode(slice, bytes);
-            let done = if slice.len() < RELEASE_FROM {
+            let mut run = || self.core.decode(&ids, bytes);
+            let done = if ids.len() < RELEASE_FROM {
                 run()
             } else {
                 py.detach(run)
             };
             let result = done.map_err(Into::into).and_then(|()| make(bytes));
-            (result, ids.into_spare())
+            (result, ids)
         })
     }
 

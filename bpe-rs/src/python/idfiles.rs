@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use numpy::PyArray1;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::encoding::Encoding;
@@ -27,6 +27,18 @@ struct IdWriter {
 impl IdWriter {
     fn lock(&self) -> MutexGuard<'_, Option<Core>> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The writer, at once: who waited for it while attached to the interpreter could wait for
+    /// somebody who waits for the interpreter.
+    fn at_once(&self) -> PyResult<MutexGuard<'_, Option<Core>>> {
+        match self.core.try_lock() {
+            Ok(core) => Ok(core),
+            Err(TryLockError::Poisoned(core)) => Ok(core.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(
+                "expected a writer that no other call uses at the moment",
+            )),
+        }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Core) -> Result<T>) -> Result<T> {
@@ -158,12 +170,14 @@ impl IdWriter {
     /// How many ids so far.
     #[getter]
     fn count(&self) -> PyResult<u64> {
-        Ok(self.with(|core| Ok(core.count()))?)
+        let core = self.at_once()?;
+        let core = core.as_ref().map(Core::count);
+        core.ok_or_else(|| PyValueError::new_err("expected a writer that is not yet finished"))
     }
 
     /// Finish the file, or give the ids' little-endian bytes if there is none.
     fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u8>>> {
-        let core = self.lock().take();
+        let core = self.at_once()?.take();
         let core = core
             .ok_or_else(|| PyValueError::new_err("expected a writer that is not yet finished"))?;
         let bytes = py.detach(|| core.finish())?;
@@ -171,8 +185,9 @@ impl IdWriter {
     }
 
     /// Forget everything: no file appears.
-    fn discard(&self) {
-        self.lock().take();
+    fn discard(&self) -> PyResult<()> {
+        self.at_once()?.take();
+        Ok(())
     }
 }
 

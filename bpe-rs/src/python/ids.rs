@@ -1,4 +1,4 @@
-//! Ids in: from numpy arrays without a copy where that is possible, from lists of ints quickly.
+//! Ids in, from numpy arrays and lists of ints.
 
 use std::cell::Cell;
 
@@ -28,80 +28,57 @@ pub(super) fn with_spare<T>(work: impl FnOnce(Vec<u32>, &mut Vec<u8>) -> (T, Vec
     result
 }
 
-/// Ids that somebody gave us.
-pub(super) enum Ids<'py> {
-    /// A contiguous array of them, which stays as it is while borrowed.
-    Borrowed(PyReadonlyArray1<'py, u32>),
-    Owned(Vec<u32>),
+/// The ids in a numpy array or any sequence of ints; `spare` is the buffer for them.
+///
+/// An array is copied: somebody could change it as soon as the GIL is released.
+///
+/// Errors: `TypeError` or `OverflowError` for what cannot be an id.
+pub(super) fn ids_of(tokens: &Bound<'_, PyAny>, mut spare: Vec<u32>) -> PyResult<Vec<u32>> {
+    if let Ok(list) = tokens.cast_exact::<PyList>() {
+        if plain_ints(list, &mut spare).is_some() {
+            return Ok(spare);
+        }
+    } else if tokens.cast::<PyUntypedArray>().is_ok() && from_array(tokens, &mut spare)? {
+        return Ok(spare);
+    }
+    tokens.extract()
 }
 
-impl<'py> Ids<'py> {
-    /// From a numpy array or any sequence of ints.
-    ///
-    /// Errors: `TypeError` or `OverflowError` for what cannot be an id.
-    /// `spare` is where those of a list go.
-    pub(super) fn new(tokens: &Bound<'py, PyAny>, spare: Vec<u32>) -> PyResult<Self> {
-        if let Ok(list) = tokens.cast_exact::<PyList>() {
-            if let Some(ids) = plain_ints(list, spare) {
-                return Ok(Self::Owned(ids));
-            }
-        } else if tokens.cast::<PyUntypedArray>().is_ok() {
-            if let Some(ids) = from_array(tokens)? {
-                return Ok(ids);
-            }
-        }
-        Ok(Self::Owned(tokens.extract()?))
-    }
-
-    /// The buffer, to be used again.
-    pub(super) fn into_spare(self) -> Vec<u32> {
-        match self {
-            Self::Borrowed(_) => Vec::new(),
-            Self::Owned(ids) => ids,
-        }
-    }
-
-    pub(super) fn as_slice(&self) -> &[u32] {
-        match self {
-            Self::Borrowed(array) => array.as_slice().unwrap_or_default(),
-            Self::Owned(ids) => ids,
-        }
-    }
-}
-
-/// The ids of an array of one dimension and a type that is common for ids.
-fn from_array<'py>(tokens: &Bound<'py, PyAny>) -> PyResult<Option<Ids<'py>>> {
+/// Append the ids of an array of one dimension and a type that is common for ids; whether it is
+/// one.
+fn from_array(tokens: &Bound<'_, PyAny>, ids: &mut Vec<u32>) -> PyResult<bool> {
     fn narrow<T: numpy::Element + Copy + TryInto<u32> + std::fmt::Display>(
         array: &PyReadonlyArray1<'_, T>,
-    ) -> PyResult<Option<Ids<'static>>> {
-        let narrow = |&id: &T| {
-            id.try_into().map_err(|_| {
+        ids: &mut Vec<u32>,
+    ) -> PyResult<bool> {
+        for &id in array.as_array() {
+            ids.push(id.try_into().map_err(|_| {
                 PyOverflowError::new_err(format!("expected ids from 0 to 4294967295, got {id}"))
-            })
-        };
-        let ids: PyResult<_> = array.as_array().iter().map(narrow).collect();
-        Ok(Some(Ids::Owned(ids?)))
+            })?);
+        }
+        Ok(true)
     }
     if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, u32>>() {
-        if array.as_slice().is_ok() {
-            return Ok(Some(Ids::Borrowed(array)));
+        match array.as_slice() {
+            Ok(slice) => ids.extend_from_slice(slice),
+            Err(_) => ids.extend(array.as_array()),
         }
-        return Ok(Some(Ids::Owned(array.as_array().to_vec())));
+        return Ok(true);
     }
     if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, i64>>() {
-        return narrow(&array);
+        return narrow(&array, ids);
     }
     if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, u16>>() {
-        return narrow(&array);
+        return narrow(&array, ids);
     }
     if let Ok(array) = tokens.extract::<PyReadonlyArray1<'_, i32>>() {
-        return narrow(&array);
+        return narrow(&array, ids);
     }
-    Ok(None)
+    Ok(false)
 }
 
-/// The ids of a list that holds nothing but `int` objects in range: the common case.
-fn plain_ints(list: &Bound<'_, PyList>, mut ids: Vec<u32>) -> Option<Vec<u32>> {
+/// Append the ids of a list that holds nothing but `int` objects in range: the common case.
+fn plain_ints(list: &Bound<'_, PyList>, ids: &mut Vec<u32>) -> Option<()> {
     if !HAS_GIL {
         return None;
     }
@@ -117,13 +94,13 @@ fn plain_ints(list: &Bound<'_, PyList>, mut ids: Vec<u32>) -> Option<Vec<u32>> {
         }
         for &item in block.iter() {
             // SAFETY: the GIL is held, and nothing since the list gave the item has run Python
-            // code that could change it: `PyLong_AsUnsignedLong` of an exact int only reads. A
+            // code that could change it: `PyLong_AsUnsignedLongLong` of an exact int only reads. A
             // failure is cleared.
             unsafe {
                 if ffi::PyLong_CheckExact(item) == 0 {
                     return None;
                 }
-                match u32::try_from(ffi::PyLong_AsUnsignedLong(item)) {
+                match u32::try_from(ffi::PyLong_AsUnsignedLongLong(item)) {
                     Ok(id) => ids.push(id),
                     Err(_) => {
                         ffi::PyErr_Clear();
@@ -133,5 +110,5 @@ fn plain_ints(list: &Bound<'_, PyList>, mut ids: Vec<u32>) -> Option<Vec<u32>> {
             }
         }
     }
-    Some(ids)
+    Some(())
 }

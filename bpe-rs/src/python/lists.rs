@@ -77,12 +77,21 @@ impl Ints {
 /// A new reference to the table's `int` for `id`.
 #[inline(always)]
 fn int(py: Python<'_>, slot: &AtomicPtr<ffi::PyObject>, id: u32) -> PyResult<*mut ffi::PyObject> {
-    let mut int = slot.load(Ordering::Relaxed);
+    let mut int = slot.load(Ordering::Acquire);
     if int.is_null() {
-        int = made(py, id)?;
-        slot.store(int, Ordering::Relaxed);
+        let new = made(py, id)?;
+        let null = std::ptr::null_mut();
+        int = match slot.compare_exchange(null, new, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => new,
+            Err(first) => {
+                // Another thread was faster, where there is no GIL.
+                // SAFETY: `made` gave this reference; the thread is attached to the interpreter.
+                unsafe { ffi::Py_DECREF(new) };
+                first
+            }
+        };
     }
-    // SAFETY: the table owns one reference, so the object lives; the GIL is held.
+    // SAFETY: the table owns one reference, so the object lives; the thread is attached.
     unsafe { new_reference(int) };
     Ok(int)
 }
