@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,25 +71,37 @@ def save_shards(
     target = Path(run_dir) / "checkpoints" / f"step-{step}"
     # One name for all processes, which a process id would not be
     temporary = target.with_name(f".{target.name}.shards.tmp")
-    reason = ""
-    try:
+    # Where the weights are, the processes can talk: nccl knows no CPU
+    device = next(tensor.device for members in tensors.values() for tensor in members.values())
+
+    def together(act: Callable[[], None]) -> None:
+        """None goes on to the next step, to wait there for ever, unless all did this one."""
+        reason = ""
+        try:
+            act()
+        except (OSError, shards.ShardsError) as error:
+            reason = str(error) or type(error).__name__
+        if world.any(bool(reason), device):
+            if world.is_main:
+                shutil.rmtree(temporary, ignore_errors=True)
+            raise _not_written(target, reason or "another process failed")
+
+    def make_folders() -> None:
         if world.is_main:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
             for name in tensors:
                 (temporary / name).mkdir()
-        world.barrier()
-        for name, members in tensors.items():
-            shards.write(temporary / name, members)
+
+    def take_name() -> None:
         if world.is_main:
             atomic.write_text(temporary / "state.json", _state_text(step, state))
             atomic.take_name(temporary, target)
-    except (OSError, shards.ShardsError) as error:
-        reason = str(error)
-    if world.any(bool(reason), torch.device("cpu")):
-        if world.is_main:
-            shutil.rmtree(temporary, ignore_errors=True)
-        raise _not_written(target, reason or "another process failed")
+
+    together(make_folders)
+    for name, members in tensors.items():
+        together(partial(shards.write, temporary / name, members))
+    together(take_name)
     return target
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.nn.parallel import DistributedDataParallel
 
 from gptpy.distributed import World
@@ -21,11 +21,13 @@ def spread(model: Any, world: World, kind: str, compiled: bool = False) -> Calla
     one, since the gathering of weights between them is Python; all else is the caller's to compile.
     """
     if world.size > 1 and kind == "fsdp":
-        for block in getattr(model, "blocks", ()):
+        for block in _blocks(model):
             if compiled:
                 block.compile()
             fully_shard(block)
         fully_shard(model)
+        if hasattr(model, "encode"):  # called by itself too, before tokens are generated
+            register_fsdp_forward_method(model, "encode")
         return model
     if world.size == 1:
         return model
@@ -34,9 +36,13 @@ def spread(model: Any, world: World, kind: str, compiled: bool = False) -> Calla
     return DistributedDataParallel(model, device_ids=devices)
 
 
+def _blocks(model: Any) -> list[Any]:
+    return [*getattr(model, "encoder_blocks", ()), *getattr(model, "blocks", ())]
+
+
 def without_compiler(model: Any) -> None:
     """Take back what `spread` compiled."""
-    for block in getattr(model, "blocks", ()):
+    for block in _blocks(model):
         block._compiled_call_impl = None  # what `Module.compile` sets
 
 
@@ -48,6 +54,13 @@ def without_exchange(forward: Any, model: Any, last: bool) -> AbstractContextMan
     if isinstance(forward, DistributedDataParallel) and not last:
         return forward.no_sync()
     return nullcontext()
+
+
+def release(model: Any) -> None:
+    """Forget gathered weights: the next forward gathers them anew from the processes' parts."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def is_spread(model: Any) -> bool:

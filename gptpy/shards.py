@@ -24,6 +24,8 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor
 
+from gptpy import atomic
+
 SHAPES = "shapes.json"
 
 
@@ -34,7 +36,8 @@ class ShardsError(ValueError):
 def write(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write every process's part of `tensors` into `folder`; all processes must call it.
 
-    Raises `ShardsError` on every process when one of them fails.
+    Raises `ShardsError` on every process when one of them fails at its part, and `OSError` on the
+    first alone when it fails at the list of shapes.
     """
     # A process may hold no row of a small tensor
     own = {name: tensor.detach() for name, tensor in tensors.items() if _local(tensor).numel()}
@@ -44,7 +47,7 @@ def write(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
         if dist.get_rank() == 0:
             # The files know their parts; that the last of them is missing, only this one tells
             whole = {name: [*tensor.shape] for name, tensor in tensors.items()}
-            (folder / SHAPES).write_text(json.dumps(whole), encoding="utf-8")
+            atomic.write_text(folder / SHAPES, json.dumps(whole))
     except CheckpointException as error:
         raise ShardsError(f"{folder.name}: {_first_reason(error)}") from None
 

@@ -3,6 +3,7 @@
 test_distributed.py runs them alone by calling `work`, and together by starting this file.
 """
 
+import copy
 import json
 import shutil
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+from torch.distributed.fsdp import FSDPModule
 
 from gptpy import checkpoint, optim
 from gptpy.config import GPTConfig
@@ -19,7 +21,8 @@ from gptpy.config.training import OptimConfig, ScheduleConfig, TrainConfig
 from gptpy.data import Dataset
 from gptpy.distributed import World, join_world, leave_world
 from gptpy.evaluate import evaluate
-from gptpy.model import GPT
+from gptpy.model import GPT, EncoderDecoder
+from gptpy.parallel import spread
 from gptpy.train import Trainer
 
 MODEL = GPTConfig.preset(
@@ -68,8 +71,11 @@ def work(
     micro: int = 4,
     resume: bool = False,
     fail: bool = False,
+    saves: bool = True,
 ) -> dict[str, Any]:
-    """Train into `run`; returns what this process saw. `fail`: the disk is full at step 3."""
+    """Train into `run`; returns what this process saw. `fail`: the disk is full at step 3; without
+    `saves` there is one checkpoint only, at the end.
+    """
     torch.manual_seed(0)
     model = GPT(MODEL)
     noise = np.random.default_rng(0).integers(0, 64, 2000)
@@ -82,7 +88,8 @@ def work(
         dtype="float32",
         compile="off",
         log_every=1,
-        save_every=3,
+        save_every=3 if saves else None,
+        keep_best=saves,
         eval_every=3,
         keep_last=9,
         ema_decay=0.9,
@@ -114,6 +121,29 @@ def work(
     return {"seen": data.seen, "messages": heard.messages}
 
 
+def translate(world: World) -> dict[str, float]:
+    """How far a sharded encoder-decoder's memory, loss and gradients are from a whole one's."""
+    torch.manual_seed(0)
+    whole: Any = EncoderDecoder(MODEL.replace(architecture="encoder-decoder"))
+    shared = copy.deepcopy(whole)
+    spread(shared, world, "fsdp")
+    source, ids = torch.arange(20).view(2, 10), torch.arange(1, 13).view(2, 6)
+    found = {}
+    with torch.no_grad():  # the first call of all, before any forward
+        found["memory"] = float((shared.encode(source) - whole.encode(source)).abs().max())
+    losses = []
+    for model in (whole, shared):
+        loss = model(ids, ids + 1, source=source)[1]
+        loss.backward()
+        losses.append(float(loss))
+    found["loss"] = abs(losses[0] - losses[1])
+    pairs = zip(whole.parameters(), shared.parameters(), strict=True)
+    differences = [(one.grad - other.grad.full_tensor()).abs().max() for one, other in pairs]
+    found["gradient"] = float(max(differences))
+    found["in blocks"] = float(all(isinstance(b, FSDPModule) for b in shared.encoder_blocks))
+    return found
+
+
 def cut(source: Path, run: Path) -> None:
     """A run as `source` was at the cut: its checkpoint of that step and the metrics."""
     kept = run / "checkpoints"
@@ -135,6 +165,7 @@ def main(folder: str, jobs: str) -> None:
         found[name] = work(
             world, Path(folder) / name, fail=failing == world.rank, **options, resume=bool(source)
         )
+    found["translate"] = translate(world)
     Path(folder, f"seen.{world.rank}.json").write_text(json.dumps(found))
     leave_world()
 

@@ -1,10 +1,16 @@
 """Checkpoints: whole or absent, found by what a user gives, never unpickled."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
 import pytest
 import torch
 
-from gptpy import atomic, checkpoint
+from gptpy import atomic, checkpoint, shards
 from gptpy.checkpoint import CheckpointError
+from gptpy.distributed import World
 
 TENSORS = {"model": {"w": torch.arange(6.0).reshape(2, 3).t()}, "optimizer": {"w|m": torch.ones(2)}}
 
@@ -85,3 +91,63 @@ def test_files_replace_or_stay(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         atomic.write_text(path, "new")
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+class Meeting:
+    """What two processes, here threads, wait for together; none waits for long."""
+
+    def __init__(self) -> None:
+        self.arrived = threading.Barrier(2, timeout=2)
+        self.said = [False, False]
+
+
+@dataclass(frozen=True)
+class Half(World):
+    """One of two processes whose group works on the device of the weights alone."""
+
+    voting: Meeting = field(default_factory=Meeting)
+    resting: Meeting = field(default_factory=Meeting)
+
+    def any(self, value, device):
+        assert device.type == "meta"
+        self.voting.said[self.rank] = value
+        self.voting.arrived.wait()
+        result = any(self.voting.said)
+        self.voting.arrived.wait()
+        return result
+
+    def barrier(self):
+        self.resting.arrived.wait()
+
+
+@pytest.mark.parametrize("fails", ["folders", "shapes", "name"])
+def test_what_fails_on_the_main_process_alone_is_raised_on_all(tmp_path, monkeypatch, fails):
+    voting, resting, writing = Meeting(), Meeting(), Meeting()
+    main = threading.local()
+
+    def write(folder: Path, members: object) -> None:
+        writing.arrived.wait()  # as in torch's: all take part
+        if fails == "shapes" and main.here and folder.name == "model":
+            raise OSError(28, "No space left on device")
+
+    def save(rank: int) -> str:
+        main.here = rank == 0
+        world = Half(rank, 2, voting=voting, resting=resting)
+        tensors = {name: {"w": torch.empty(2, device="meta")} for name in ("model", "optimizer")}
+        with pytest.raises(CheckpointError) as raised:
+            checkpoint.save_shards(tmp_path, 1, tensors=tensors, state={}, world=world)
+        return str(raised.value)
+
+    monkeypatch.setattr(shards, "write", write)
+    if fails == "folders":
+        (tmp_path / "checkpoints").write_text("a file where the folder should be")
+    if fails == "name":
+        monkeypatch.setattr(atomic, "take_name", lambda *paths: (tmp_path / "no").rename("there"))
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(save, range(2))
+    reason = {"folders": ".step-1.shards.tmp", "shapes": "No space left", "name": "No such file"}[
+        fails
+    ]
+    assert "step-1 could not be written" in first and reason in first
+    assert "another process failed" in second
+    assert not list(tmp_path.glob("checkpoints/*"))

@@ -26,6 +26,8 @@ TOGETHER = {
     "ddp-accumulating": {"kind": "ddp", "micro": 2},
     "fsdp": {"kind": "fsdp"},
     "fsdp-accumulating": {"kind": "fsdp", "micro": 2},
+    # A checkpoint, too, would drop the averaged weights that an evaluation gathered
+    "fsdp-unsaved": {"kind": "fsdp", "saves": False},
 }
 # Whose checkpoint of step 3, and how two processes go on with it
 RESUMED = {
@@ -136,6 +138,13 @@ def test_one_process_with_a_full_disk_loses_nothing(both):
     assert sorted(path.name for path in (folder / "full" / "checkpoints").iterdir()) == ["step-6"]
     assert any("No space left" in text for text in one["full"]["messages"])
     assert losses(folder, "full") == losses(folder, "fsdp")
+
+
+def test_a_sharded_encoder_decoder_is_the_whole_one(both):
+    _, processes = both
+    for found in (process["translate"] for process in processes):
+        assert found.pop("in blocks") == 1
+        assert found == pytest.approx({"memory": 0, "loss": 0, "gradient": 0}, abs=1e-5)
 
 
 @pytest.mark.slow

@@ -151,6 +151,15 @@ def test_bad_steps_are_skipped_then_the_run_gives_up():
     assert trainer.state.step == 3
 
 
+def test_an_average_switched_on_later_begins_with_the_weights_it_finds(tmp_path: Path):
+    Trainer(make_model(), make_data(), settings(), run_dir=tmp_path).fit()
+    again = make_model(seed=99)
+    config = settings(steps=20, ema_decay=0.9)
+    trainer = Trainer(again, make_data(), config, run_dir=tmp_path, resume=True)
+    assert trainer.average is not None
+    assert same(trainer.average.tensors, dict(again.named_parameters()))
+
+
 def scripted(losses: list[float]):
     remaining = iter(losses)
     return lambda model: Evaluation(next(remaining), 1.0, None, 1, None, 16, 16, 0.0)

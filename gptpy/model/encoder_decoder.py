@@ -56,7 +56,7 @@ class EncoderDecoder(Transformer):
         if (source is None) == (memory is None):
             raise ValueError("give the encoder's text as source, or as memory from encode()")
         if source is not None:
-            memory = self.encode(source, source_padding_mask)
+            memory = self._encode(source, source_padding_mask)
         context = Context(
             backend=self.attention_backend,
             causal=True,
@@ -70,6 +70,10 @@ class EncoderDecoder(Transformer):
 
     def encode(self, source: Tensor, source_padding_mask: Tensor | None = None) -> Tensor:
         """The encoder's output, `(B, S, n_embd)`, for `source: (B, S)`."""
+        return self._encode(source, source_padding_mask)
+
+    def _encode(self, source: Tensor, source_padding_mask: Tensor | None) -> Tensor:
+        # Apart from `encode`, which sharding wraps as a forward of its own: those do not nest
         context = Context(
             backend=self.attention_backend, causal=False, key_padding_mask=source_padding_mask
         )

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gptpy.parallel import release
+
 
 class Average:
     """Follows a model's parameters: `average = decay * average + (1 - decay) * weights`.
@@ -19,6 +21,7 @@ class Average:
 
     def __init__(self, model: Any, decay: float) -> None:
         self.decay = decay
+        self._model = model
         self._weights = dict(model.named_parameters())
         self.tensors: dict[str, Tensor] = {
             name: weight.detach().clone() for name, weight in self._weights.items()
@@ -42,6 +45,8 @@ class Average:
 
     @torch.no_grad()
     def _swap(self) -> None:
+        # A forward may leave gathered weights behind, which the next would take for current
+        release(self._model)
         for name, weight in self._weights.items():
             kept = weight.detach().clone()
             weight.copy_(self.tensors[name])

@@ -107,8 +107,11 @@ class Trainer:
             )
         self.state = state
         checkpoint.restore(folder, self.model, self.update.optimizers)
-        if self.average is not None and checkpoint.holds(folder, "ema"):
-            checkpoint.load_tensors(folder, "ema", self.average.tensors)
+        if self.average is not None:
+            if checkpoint.holds(folder, "ema"):
+                checkpoint.load_tensors(folder, "ema", self.average.tensors)
+            else:  # it was off until now: it begins with the weights that were read
+                self.average = Average(self.model, self.average.decay)
         if self.update.scaler is not None and state.scaler:
             self.update.scaler.load_state_dict(state.scaler)
         self._say(f"resumed {folder} at step {state.step}")
