@@ -17,6 +17,7 @@ CASES: dict[str, dict[str, Any]] = {
     "alibi": {"alibi_slopes": torch.tensor([0.5, 0.25])},
     "sinks": {"sinks": torch.tensor([0.5, -1.0])},
     "three tiles of queries": {"T": 9, "H": 4, "lengths": [37, 11, 64, 9]},
+    "large heads": {"D": 256, "T": 2},
     "everything": {
         "T": 2, "window": 20, "softcap": 2.0, "sinks": torch.tensor([0.5, -1.0]),
         "alibi_slopes": torch.tensor([0.5, 0.25]), "D": 24,

@@ -102,10 +102,18 @@ def choose_tile(rows: int, block_d: int, itemsize: int) -> Tile:
             Tile(padded, block_n, 4, 3) if padded <= 16 else Tile(min(padded, most), block_n, 8, 2)
         )
     # float32 products take three registers for one: fewer rows, keys read again for each tile.
-    # At D = 256 a contiguous cache still spills 52 bytes on Hopper and later, a paged one nothing.
     if block_d > 128:
         return Tile(16, 16, 8, 2)
     return Tile(16, 32, 4, 3) if padded <= 16 else Tile(32, 16, 8, 2)
+
+
+def needs_pages(block_d: int, itemsize: int) -> bool:
+    """Whether a contiguous cache is read as one page a sequence.
+
+    In float32 at D = 256 that form of the kernel needs fewer registers than the other, which spills
+    52 bytes on Hopper and later.
+    """
+    return itemsize == 4 and block_d > 128
 
 
 def choose_splits(device: torch.device, programs: int, capacity: int, block_n: int) -> int:
@@ -137,9 +145,11 @@ def _launch(
     lse = torch.empty(B, H, T, device=q.device, dtype=torch.float32)
     if out.numel() == 0:
         return out, lse
+    block_d = padded_head_dim(D)
+    if block_table is None and needs_pages(block_d, q.element_size()):
+        block_table = torch.arange(B, device=q.device, dtype=torch.int32)[:, None]
     page = k_cache.shape[1]
     capacity = page if block_table is None else page * block_table.shape[1]
-    block_d = padded_head_dim(D)
     tile = choose_tile(T * group, block_d, q.element_size())
     if q.device.type != "cuda":
         tile = Tile(16, 16, 4, 1)  # the interpreter: small tests have several blocks

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..attention.launch import padded_head_dim
 from ..compilation import KernelReport, compile_kernel, inspect
-from . import MAX_QUERY_ROWS, MAX_SPLITS, Tile, choose_tile
+from . import MAX_QUERY_ROWS, MAX_SPLITS, Tile, choose_tile, needs_pages
 
 ARCHITECTURES = (80, 90, 100)
 
@@ -93,4 +93,6 @@ def table_cases(architectures: Sequence[int] = ARCHITECTURES) -> list[Case]:
         for dtype in ("bf16", "fp32")
         for head_dim in (64, 128, 256)
         for kernel, rows, paged in (*forms, ("join", 8, False))
+        # Forms that no launch uses are left out.
+        if kernel == "join" or paged or not needs_pages(head_dim, 4 if dtype == "fp32" else 2)
     ]
