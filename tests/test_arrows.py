@@ -17,13 +17,13 @@ PYTHON_ROOTS = {
 GPTPY_LEVELS = [
     {"config"},
     {"symbols"},
+    {"atomic"},
     {
         "attention",
         "tokenizer",
         "precision",
         "schedule",
         "progress",
-        "atomic",
         "distributed",
         "shards",
     },

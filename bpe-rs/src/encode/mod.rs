@@ -11,7 +11,7 @@ mod misses;
 mod output;
 mod pool;
 pub mod threads;
-pub(crate) mod value;
+mod value;
 
 use batch::{Batch, BATCH};
 use cache::Cache;

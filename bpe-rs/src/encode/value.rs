@@ -1,10 +1,8 @@
 //! The ids of a piece in one word: what the caches hold.
 
-/// Ids of up to this many bits are packed.
-pub(crate) const ID_BITS: u32 = 20;
+use crate::simd::{ID_BITS, THERE};
+
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
-/// From here on a bit for each id that is there: a count that needs no counting.
-pub(crate) const THERE: u32 = 3 * ID_BITS;
 /// Says that the ids are in the arena.
 const FAR: u64 = 1 << 63;
 

@@ -9,8 +9,6 @@ mod x86;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::encode::value::{ID_BITS, THERE};
-
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
@@ -206,6 +204,11 @@ pub(crate) trait Bytes64: Copy {
         count
     }
 }
+
+/// Numbers of up to this many bits are packed three to a word.
+pub(crate) const ID_BITS: u32 = 20;
+/// From here on a packed word has a bit for each number that is there: a count without counting.
+pub(crate) const THERE: u32 = 3 * ID_BITS;
 
 /// Look-ups in the caches and the pair table. As with [`Bytes64`], only inside [`dispatch!`].
 pub(crate) trait Lanes: Copy {

@@ -6,8 +6,7 @@
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::{least_of, set_in, Bytes64, Lanes};
-use crate::encode::value::{ID_BITS, THERE};
+use super::{least_of, set_in, Bytes64, Lanes, ID_BITS, THERE};
 
 /// Two registers of 32 bytes.
 #[derive(Clone, Copy)]

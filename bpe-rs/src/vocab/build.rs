@@ -89,7 +89,7 @@ impl Vocab {
     /// made by `merges` in their order, each of two earlier ids.
     ///
     /// Equal to [`Self::from_ranks`] of the tokens, which has to find the parts anew: the parts
-    /// that [`crate::train`] merged are those that the token's bytes alone merge to, since their
+    /// that training merged are those that the token's bytes alone merge to, since their
     /// neighbours took no part. Merges from elsewhere belong into [`Self::from_merges`].
     ///
     /// Errors: `Invalid` for a byte given twice, a merge of later ids, too many tokens.
