@@ -1,8 +1,9 @@
 """Sources that other projects bring: data sets of Hugging Face on disk, tasks on a Ray cluster."""
 
-from __future__ import os
+from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
