@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -70,6 +72,12 @@ def join_world(device: str = "auto") -> World:
 
 
 def leave_world() -> None:
-    """Close what `join_world` opened."""
+    """Close what `join_world` opened; without an error in flight, when every process is here."""
     if dist.is_available() and dist.is_initialized():
+        # gloo's threads drop the tensors of what they exchanged a moment after we have the result;
+        # one that does so while the interpreter ends aborts the process (pytorch issue 190489).
+        # A barrier waits for all earlier work.
+        if sys.exc_info()[0] is None:
+            dist.barrier()
+        gc.collect()
         dist.destroy_process_group()

@@ -5,6 +5,7 @@ test_distributed.py runs them alone by calling `work`, and together by starting 
 
 import copy
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -135,7 +136,7 @@ def translate(world: World) -> dict[str, float]:
     for model in (whole, shared):
         loss = model(ids, ids + 1, source=source)[1]
         loss.backward()
-        losses.append(float(loss))
+        losses.append(loss.item())
     found["loss"] = abs(losses[0] - losses[1])
     pairs = zip(whole.parameters(), shared.parameters(), strict=True)
     differences = [(one.grad - other.grad.full_tensor()).abs().max() for one, other in pairs]
@@ -172,3 +173,6 @@ def main(folder: str, jobs: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    # models and meshes of a dozen jobs still hold the group: its threads must not meet an
+    # interpreter that ends (pytorch issue 190489)
+    os._exit(0)
