@@ -144,6 +144,27 @@ def test_models_without_a_counterpart_write_nothing(tmp_path, preset, settings, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_export_replaces_nothing_but_an_earlier_export(tmp_path, monkeypatch):
+    own = tmp_path / "papers"
+    own.mkdir()
+    (own / "thesis.txt").write_text("years of work")
+    model = make("modern-1m")
+    for target in (own, own / "thesis.txt"):
+        with pytest.raises(ExportError, match="thesis.txt"):
+            export_huggingface(model, target)
+    monkeypatch.chdir(own)
+    with pytest.raises(ExportError, match="thesis.txt"):
+        export_huggingface(model, ".")
+    assert [path.name for path in own.iterdir()] == ["thesis.txt"]
+    for _ in range(2):
+        export_huggingface(model, tmp_path / "export")
+    assert logits_of(import_huggingface(tmp_path / "export"), some_ids()).shape == (2, 16, 61)
+    with pytest.raises(ExportError, match="is a folder"):
+        export_gguf(model, own)
+    with pytest.raises(ExportError, match="is a folder"):
+        export_onnx(model, ".")
+
+
 def test_folders_that_are_not_models(tmp_path):
     with pytest.raises(ExportError, match=r"config.json: no such file"):
         import_huggingface(tmp_path)

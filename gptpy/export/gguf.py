@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gptpy import atomic
 from gptpy.config.model import GPTConfig
-from gptpy.export.errors import ExportError
+from gptpy.export.errors import ExportError, file_target
 from gptpy.export.families import TO, family
 from gptpy.model import LanguageModel
 
@@ -47,7 +47,7 @@ def export_gguf(
     c, kind = model.config, family(model.config)
     if c.window is not None:
         raise ExportError("GGUF's qwen3 has no sliding window: only models without can be written")
-    path = Path(path)
+    path = file_target(path)
     with atomic.folder(path.with_name(f".{path.name}.writing")) as temporary:
         writer = gguf.GGUFWriter(temporary / "model.gguf", kind)
         writer.add_name(path.stem)

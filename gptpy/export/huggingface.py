@@ -16,6 +16,8 @@ from gptpy.export.errors import ExportError
 from gptpy.export.families import FROM, GPT2_ACTIVATIONS, TO, family
 from gptpy.model import LanguageModel, build_model
 
+# What a folder holds that was exported before: nothing else is ever replaced
+WRITTEN = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 CLASSES = {"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 
 
@@ -31,9 +33,12 @@ def export_huggingface(
 
     The logits of `AutoModelForCausalLM.from_pretrained(folder)` are the model's own. Needs no
     `transformers`. `end_of_text`: its text and id. `chat_template`: Jinja, as `transformers` takes
-    it. Raises `ExportError` when no class of
-    `transformers` computes what this model does, before anything is written.
+    it. `folder` may be an earlier export, which is replaced as a whole. Raises `ExportError`, before
+    anything is written, when it holds anything else, or when no class of `transformers` computes
+    what this model does.
     """
+    target = Path(folder).resolve()
+    _check_free(target)
     kind = family(model.config)
     settings = _settings(model.config, kind)
     if end_of_text is not None:
@@ -41,7 +46,6 @@ def export_huggingface(
     weights = TO[kind](model.config, model.state_dict())
     plain = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
     settings["dtype"] = str(model.dtype).removeprefix("torch.")
-    target = Path(folder)
     with atomic.folder(target) as temporary:
         save_file(plain, str(temporary / "model.safetensors"), metadata={"format": "pt"})
         _write_json(temporary / "config.json", settings)
@@ -57,7 +61,21 @@ def export_huggingface(
             if chat_template is not None:
                 about["chat_template"] = chat_template
             _write_json(temporary / "tokenizer_config.json", about)
-    return target
+    return Path(folder)
+
+
+def _check_free(folder: Path) -> None:
+    """Raises `ExportError` where replacing `folder` would lose what no export has written."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise ExportError(f"{folder}: is a file; an export for transformers is a folder")
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in WRITTEN)
+    if foreign:
+        raise ExportError(
+            f"{folder}: holds {', '.join(foreign[:3])}, which an export would replace: "
+            "give a new or empty folder"
+        )
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gptpy import atomic
-from gptpy.export.errors import ExportError
+from gptpy.export.errors import ExportError, file_target
 from gptpy.model import LanguageModel
 
 
@@ -35,7 +35,7 @@ def export_onnx(model: LanguageModel, path: str | Path) -> Path:
     c = model.config
     if c.architecture == "encoder-decoder":
         raise ExportError("ONNX export takes ids alone; an encoder-decoder needs a source, too")
-    path = Path(path)
+    path = file_target(path)
     training, backend = model.training, model.attention_backend
     model.eval()
     model.attention_backend = "sdpa" if c.attention_softcap is None else "reference"
