@@ -150,10 +150,10 @@ def test_an_export_replaces_nothing_but_an_earlier_export(tmp_path, monkeypatch)
     (own / "thesis.txt").write_text("years of work")
     model = make("modern-1m")
     for target in (own, own / "thesis.txt"):
-        with pytest.raises(ExportError, match="thesis.txt"):
+        with pytest.raises(ExportError, match=r"thesis\.txt"):
             export_huggingface(model, target)
     monkeypatch.chdir(own)
-    with pytest.raises(ExportError, match="thesis.txt"):
+    with pytest.raises(ExportError, match=r"thesis\.txt"):
         export_huggingface(model, ".")
     assert [path.name for path in own.iterdir()] == ["thesis.txt"]
     for _ in range(2):

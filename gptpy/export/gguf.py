@@ -38,6 +38,7 @@ def export_gguf(
     `dtype`: "f32" or "f16" for the matrices; vectors stay fp32. Needs the extra `gguf`. Raises
     `ExportError` when GGUF has no architecture that computes what this model does.
     """
+    path = file_target(path)
     try:
         import gguf
     except ImportError:
@@ -47,7 +48,6 @@ def export_gguf(
     c, kind = model.config, family(model.config)
     if c.window is not None:
         raise ExportError("GGUF's qwen3 has no sliding window: only models without can be written")
-    path = file_target(path)
     with atomic.folder(path.with_name(f".{path.name}.writing")) as temporary:
         writer = gguf.GGUFWriter(temporary / "model.gguf", kind)
         writer.add_name(path.stem)

@@ -33,9 +33,9 @@ def export_huggingface(
 
     The logits of `AutoModelForCausalLM.from_pretrained(folder)` are the model's own. Needs no
     `transformers`. `end_of_text`: its text and id. `chat_template`: Jinja, as `transformers` takes
-    it. `folder` may be an earlier export, which is replaced as a whole. Raises `ExportError`, before
-    anything is written, when it holds anything else, or when no class of `transformers` computes
-    what this model does.
+    it. `folder` may be an earlier export, which is replaced as a whole. Raises `ExportError`,
+    before anything is written, when it holds anything else, or when no class of `transformers`
+    computes what this model does.
     """
     target = Path(folder).resolve()
     _check_free(target)

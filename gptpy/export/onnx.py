@@ -27,6 +27,7 @@ def export_onnx(model: LanguageModel, path: str | Path) -> Path:
 
     Both sizes are free, up to `block_size`. Needs the extra `onnx`.
     """
+    path = file_target(path)
     try:
         import onnx  # noqa: F401  # pyright: ignore[reportMissingImports]
         import onnxscript  # noqa: F401  # pyright: ignore[reportMissingImports]
@@ -35,7 +36,6 @@ def export_onnx(model: LanguageModel, path: str | Path) -> Path:
     c = model.config
     if c.architecture == "encoder-decoder":
         raise ExportError("ONNX export takes ids alone; an encoder-decoder needs a source, too")
-    path = file_target(path)
     training, backend = model.training, model.attention_backend
     model.eval()
     model.attention_backend = "sdpa" if c.attention_softcap is None else "reference"
