@@ -94,7 +94,7 @@ def stream_text(
             token = int(token)
             if token == eos_id:
                 break
-            held += decoder.decode(tokenizer.decode_bytes([token]))
+            held += decoder.decode(_bytes_of(tokenizer, token))
             found = [at for at in (held.find(s) for s in stop) if at >= 0]
             if found:
                 if min(found):
@@ -109,6 +109,13 @@ def stream_text(
             yield held
     finally:
         model.train(was_training)
+
+
+def _bytes_of(tokenizer: TextTokenizer, token: int) -> bytes:
+    try:
+        return tokenizer.decode_bytes([token])
+    except KeyError:
+        return b""  # a vocabulary padded to a round number, or with gaps: no text
 
 
 def _held_back(text: str, stop: Sequence[str]) -> int:

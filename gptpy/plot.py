@@ -167,8 +167,11 @@ def nearest_tokens(model: Any, ids: Sequence[int], count: int = 5) -> list[list[
 
 
 def token_label(tokenizer: Any, token: int) -> str:
-    """A token's text; ids that a run has added after the vocabulary (end, mask) by number."""
-    return tokenizer.decode([token]) if token < tokenizer.n_vocab else f"<{token}>"
+    """A token's text; ids without one (a run's own end and mask, gaps, padding) by number."""
+    try:
+        return tokenizer.decode([token])
+    except KeyError:
+        return f"<{token}>"
 
 
 def plot_neighbours(model: Any, tokenizer: Any, ids: Sequence[int], path: Path) -> Path | None:

@@ -138,6 +138,17 @@ def test_generate_is_repeatable(run, capsys):
     assert "temperature" in fails(capsys, *words, "--temperature", "-1")
 
 
+def test_more_ids_than_the_tokenizer_has(run, capsys):
+    # As when a vocabulary is padded to a round number: what it draws from there is no text.
+    out = str(run / "padded")
+    words = ["train", str(run / "data"), "--preset", "modern-1m", "-o", out, "--train.steps", "1"]
+    words += [word for key, value in TINY.items() for word in (f"--{key}", str(value))]
+    assert main([*words, "--model.vocab_size", "5000"]) == 0
+    assert main(["generate", out, "-p", "The", "--tokens", "20", "--temperature", "2"]) == 0
+    assert capsys.readouterr().out.count("The") >= 1
+    assert main(["plot", out]) == 0
+
+
 def test_eval_scores_any_text(run, capsys):
     assert main(["eval", str(run / "run"), "--data", str(run / "prose.txt"), "--json"]) == 0
     row = json.loads(capsys.readouterr().out)

@@ -154,3 +154,13 @@ def test_streamed_text_holds_back_partial_characters_and_stop_strings():
     assert "".join(stream_text(model, Bytes(), [0], 3, temperature=0)) == "ab\ufffd"
     assert "".join(stream_text(model, Bytes(), "", 3, temperature=0, eos_id=0)) == "ab\ufffd"
     assert "".join(stream_text(model, Bytes(), "a", 9, temperature=0, eos_id=ord(" "))) == "bé"
+
+
+def test_ids_without_a_token_are_no_text():
+    class Gaps(Bytes):
+        def decode_bytes(self, tokens):
+            if ord("x") in tokens:
+                raise KeyError("Invalid token for decoding")
+            return bytes(tokens)
+
+    assert "".join(stream_text(speaker("axb"), Gaps(), [0], 3, temperature=0)) == "ab"

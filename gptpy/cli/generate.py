@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from typing import Any
 
@@ -50,11 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not prompt and loaded.end_of_text is None:
         raise ConfigError("this tokenizer has no end-of-text token to start from: give -p TEXT")
     data = loaded.config.data
-    ids, inputs = opening(loaded.model, loaded.tokenizer, prompt, data, loaded.end_of_text)
     for number in range(arguments.samples):
         if number:
             print("\n---")
         try:
+            ids, inputs = opening(loaded.model, loaded.tokenizer, prompt, data, loaded.end_of_text)
             pieces = stream_text(
                 loaded.model,
                 loaded.tokenizer,
@@ -69,16 +70,13 @@ def run(arguments: argparse.Namespace) -> int:
                 seed=None if arguments.seed is None else arguments.seed + number,
                 inputs=inputs,
             )
-            sys.stdout.write(shown(loaded.tokenizer, prompt, data))
-            kept = []
-            for piece in pieces:
-                kept.append(piece)
-                if arguments.stream:
-                    sys.stdout.write(piece)
-                    sys.stdout.flush()
-        except ValueError as error:  # a sampling option out of range
+            # The first piece before the prompt is shown: a mistake is told alone
+            begin = next(pieces, "")
+            parts = itertools.chain([shown(loaded.tokenizer, prompt, data) + begin], pieces)
+            for part in parts if arguments.stream else ["".join(parts)]:
+                sys.stdout.write(part)
+                sys.stdout.flush()
+        except ValueError as error:  # a sampling option out of range, a source that is too long
             raise ConfigError(str(error)) from None
-        if not arguments.stream:
-            sys.stdout.write("".join(kept))
         print()
     return 0
