@@ -5,6 +5,7 @@
 //! is touched once for every distinct neighbour, not once for every occurrence.
 
 use super::isa::{prefetch, Isa};
+use super::memory::{Pages, Zero};
 use super::records::{Layout, HEADER};
 
 /// What one neighbour has gathered during a merge.
@@ -16,11 +17,13 @@ pub(super) struct Gathered {
     pub(super) next: u32,
 }
 
+// SAFETY: numbers.
+unsafe impl Zero for Gathered {}
+
 /// One side (left or right) of the merged pair.
-#[derive(Default)]
 pub(super) struct Side {
     /// By neighbour id; one more slot at the end takes what a word's edge would have added.
-    pub(super) gathered: Vec<Gathered>,
+    pub(super) gathered: Pages<Gathered>,
     /// The distinct neighbours.
     pub(super) neighbours: Vec<u32>,
     /// (neighbour << 32 | record) of every occurrence, in corpus order.
@@ -30,8 +33,9 @@ pub(super) struct Side {
 impl Side {
     fn new(ids: usize) -> Self {
         Self {
-            gathered: vec![Gathered::default(); ids + 1],
-            ..Self::default()
+            gathered: Pages::untouched(ids + 1),
+            neighbours: Vec::new(),
+            events: Vec::new(),
         }
     }
 

@@ -43,6 +43,9 @@ impl Learner<'_> {
             right: merge.right,
             count,
         });
+        let ids = self.job.ids as usize;
+        let hood = self.hood.take();
+        let mut hood = hood.unwrap_or_else(|| Neighbourhood::new(ids));
         let base = records.base_mut();
         let places = &watch.postings[start as usize..(start + places) as usize];
         for (i, places) in places.chunks(STRIDE).enumerate() {
@@ -52,12 +55,11 @@ impl Learner<'_> {
             // SAFETY: `records` is borrowed mutably here; postings are starts of its records; all
             // ids are below `job.ids`, for which the neighbourhood was made; the kind was found
             // to be available.
-            unsafe { L::apply(self.job.kind, base, places, merge, &mut self.hood) }
+            unsafe { L::apply(self.job.kind, base, places, merge, &mut hood) }
         }
         if let Some(slot) = watch.table.get_mut(pair) {
             slot.count = 0;
         }
-        let mut hood = std::mem::replace(&mut self.hood, Neighbourhood::new(0));
         lose_side(watch, &hood.left, |x| Pair::new(x, merge.left));
         lose_side(watch, &hood.right, |y| Pair::new(merge.right, y));
         if hood.twin_count > 0 {
@@ -87,7 +89,7 @@ impl Learner<'_> {
             queue.push(self.candidate::<L, C>(slot, &watch.postings, records));
         }
         hood.clear();
-        self.hood = hood;
+        self.hood = Some(hood);
         Ok(())
     }
 

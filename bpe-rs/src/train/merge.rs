@@ -3,7 +3,6 @@
 use super::apply::Neighbourhood;
 use super::isa::Vectorized;
 use super::job::{Job, Learned};
-use super::memory::advise_huge_pages;
 use super::pairs::{Pair, Watched};
 use super::queue::Queue;
 use super::records::{Layout, Narrow, Records, Wide};
@@ -19,6 +18,8 @@ pub(super) fn merge_narrow(
 ) -> Result<Vec<Learned>> {
     let mut learner = Learner::new(job);
     if learner.run_by(rule, &mut records, Narrow::MAX_ID + 1)? {
+        // Both are held for a while.
+        records.compact();
         let mut wide = records.widen()?;
         drop(records);
         learner.run_by(rule, &mut wide, Wide::MAX_ID)?;
@@ -40,7 +41,14 @@ pub(super) fn merge_wide(
 pub(super) struct Learner<'a> {
     pub(super) job: Job<'a>,
     pub(super) learned: Vec<Learned>,
-    pub(super) hood: Neighbourhood,
+    /// Made when there is something to merge.
+    pub(super) hood: Option<Neighbourhood>,
+}
+
+/// What is reserved for the postings of words of so many tokens. Sweeping is cheap, and lists of
+/// dead places are mere memory.
+pub(super) fn usual_postings(tokens: usize) -> usize {
+    (tokens / 8 * 7 + 4096).min(u32::MAX as usize)
 }
 
 /// Merges between two looks at the clock.
@@ -52,11 +60,10 @@ const DECAY: f64 = 1.7;
 
 impl<'a> Learner<'a> {
     fn new(job: Job<'a>) -> Self {
-        let hood = Neighbourhood::new(job.ids as usize);
         Self {
             job,
             learned: Vec::new(),
-            hood,
+            hood: None,
         }
     }
 
@@ -88,7 +95,6 @@ impl<'a> Learner<'a> {
         watch
             .postings
             .reserve_exact(self.job.max_postings.min(records.tokens()));
-        advise_huge_pages(watch.postings.spare_capacity_mut());
         while self.next_id() < self.job.ids {
             if self.next_id() >= end {
                 return Ok(true);
@@ -236,8 +242,11 @@ impl<'a> Learner<'a> {
             let predicted = last.count as f64 * done.powf(DECAY);
             (predicted as u64).min(watch.threshold - 1)
         });
-        records.drop_finished();
+        records.compact();
+        self.job.max_postings = self.job.max_postings.min(usual_postings(records.tokens()));
         queue.clear();
+        // Not needed while all pairs are counted, which takes room of its own.
+        self.hood = None;
         let done = self.learned.len() as u32;
         let job = &mut self.job;
         let (lengths, longest, tick) = (&job.lengths, job.max_token_length, &mut job.tick);

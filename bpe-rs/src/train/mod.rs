@@ -31,8 +31,8 @@ use std::collections::HashSet;
 use crate::error::{Error, Result};
 use isa::Kind;
 use job::{Job, Taken};
-use merge::{merge_narrow, merge_wide};
-use records::{Layout, Narrow, Records, Wide};
+use merge::{merge_narrow, merge_wide, usual_postings};
+use records::{Layout, Narrow, Records, Room, Wide};
 
 pub use job::Learned;
 pub use ties::TieBreak;
@@ -156,14 +156,15 @@ impl Corpus {
         tick: &mut Tick<'_>,
     ) -> Result<Self> {
         // Two passes: the first finds the sizes, so that the records are allocated once.
-        let mut lens = Vec::new();
+        let (mut narrow_room, mut wide_room) = (Room::none(), Room::none());
         let (mut longest, mut greatest, mut pairs) = (0, 0, 0u128);
         each_word(words, tick, |word, count| {
             let len = measure(word)?;
             longest = longest.max(len);
             greatest = greatest.max(count);
             pairs += count as u128 * len.saturating_sub(1) as u128;
-            lens.push(len as u32);
+            narrow_room.add(len);
+            wide_room.add(len);
             Ok(())
         })?;
         if pairs > u64::MAX as u128 {
@@ -179,11 +180,20 @@ impl Corpus {
         let narrow = longest <= Narrow::MAX_LEN
             && greatest <= Narrow::MAX_COUNT
             && tokens.len() <= Narrow::MAX_ID as usize + 1;
-        let lens = lens.iter().map(|&len| len as usize);
         let words = if narrow {
-            Segmented::Narrow(fill(Records::with_room_for(lens), words, segment, tick)?)
+            Segmented::Narrow(fill(
+                Records::with_room_for(narrow_room),
+                words,
+                segment,
+                tick,
+            )?)
         } else {
-            Segmented::Wide(fill(Records::with_room_for(lens), words, segment, tick)?)
+            Segmented::Wide(fill(
+                Records::with_room_for(wide_room),
+                words,
+                segment,
+                tick,
+            )?)
         };
         Ok(Self { tokens, words })
     }
@@ -215,8 +225,6 @@ impl Corpus {
             Segmented::Narrow(records) => records.tokens(),
             Segmented::Wide(records) => records.tokens(),
         };
-        // What is reserved, once. Sweeping is cheap, and lists of dead places are mere memory.
-        let usual = (records / 8 * 7 + 4096).min(u32::MAX as usize);
         let job = Job {
             lengths: tokens.iter().map(|token| token.len() as u32).collect(),
             ids: options.vocab_size,
@@ -228,7 +236,7 @@ impl Corpus {
             }),
             kind,
             threads: options.threads.max(1),
-            max_postings: max_postings.unwrap_or(usual),
+            max_postings: max_postings.unwrap_or(usual_postings(records)),
             tick,
         };
         match words {

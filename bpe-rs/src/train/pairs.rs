@@ -1,6 +1,7 @@
 //! The pairs under watch: how often each occurs now and where its occurrences are listed.
 
 use super::isa::prefetch;
+use super::memory::{Pages, Zero};
 
 /// (left id, right id) in one word.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -52,6 +53,9 @@ pub(super) struct Watched {
     pub(super) places: u32,
 }
 
+// SAFETY: numbers.
+unsafe impl Zero for Watched {}
+
 const VACANT: Watched = Watched {
     pair: EMPTY,
     count: 0,
@@ -59,10 +63,10 @@ const VACANT: Watched = Watched {
     places: 0,
 };
 
-/// Open addressing with linear probing, at most half full.
+/// Open addressing with linear probing. Any number of slots will do, so that a table is never much
+/// larger than it has to be: at most five eighths are taken, and it grows by a half.
 pub(super) struct PairTable {
-    slots: Vec<Watched>,
-    shift: u32,
+    slots: Pages<Watched>,
     len: usize,
 }
 
@@ -72,23 +76,40 @@ impl Default for PairTable {
     }
 }
 
+/// Pairs that `slots` slots may hold: rare pairs are looked up and not found as often as frequent
+/// ones are found, and that is what a full table makes slow.
+fn room_in(slots: usize) -> usize {
+    slots / 8 * 5
+}
+
 impl PairTable {
     pub(super) fn with_room_for(pairs: usize) -> Self {
-        let slots = (pairs * 2 + 2).next_power_of_two().max(1024);
+        let slots = ((pairs + 1).div_ceil(5) * 8).max(64);
+        assert!(
+            slots <= u32::MAX as usize,
+            "more pairs than a hash can tell apart"
+        );
         Self {
-            slots: vec![VACANT; slots],
-            shift: 64 - slots.trailing_zeros(),
+            slots: Pages::filled(slots, VACANT),
             len: 0,
         }
+    }
+
+    /// Where the search for `pair` begins: the hash, scaled down to the slots.
+    #[inline(always)]
+    fn home(&self, pair: Pair) -> usize {
+        (((pair.hash() >> 32) * self.slots.len() as u64) >> 32) as usize
     }
 
     /// Where `pair` is or would be put.
     #[inline(always)]
     fn find(&self, pair: Pair) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut at = (pair.hash() >> self.shift) as usize & mask;
+        let mut at = self.home(pair);
         while self.slots[at].pair != pair && self.slots[at].pair != EMPTY {
-            at = (at + 1) & mask;
+            at += 1;
+            if at == self.slots.len() {
+                at = 0;
+            }
         }
         at
     }
@@ -96,8 +117,7 @@ impl PairTable {
     /// Ask for the slot of `pair` ahead of a look-up.
     #[inline(always)]
     pub(super) fn prefetch(&self, pair: Pair) {
-        let mask = self.slots.len() - 1;
-        prefetch(&self.slots[(pair.hash() >> self.shift) as usize & mask]);
+        prefetch(&self.slots[self.home(pair)]);
     }
 
     #[inline(always)]
@@ -112,7 +132,7 @@ impl PairTable {
     pub(super) fn entry(&mut self, pair: Pair) -> &mut Watched {
         let mut at = self.find(pair);
         if self.slots[at].pair == EMPTY {
-            if (self.len + 1) * 2 > self.slots.len() {
+            if !self.has_room_for(1) {
                 self.grow();
                 at = self.find(pair);
             }
@@ -122,14 +142,19 @@ impl PairTable {
         &mut self.slots[at]
     }
 
+    /// Number of pairs.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
     /// `more` pairs can be added without growing.
     pub(super) fn has_room_for(&self, more: usize) -> bool {
-        (self.len + more) * 2 <= self.slots.len()
+        self.len + more <= room_in(self.slots.len())
     }
 
     #[cold]
     fn grow(&mut self) {
-        let mut larger = Self::with_room_for(self.slots.len());
+        let mut larger = Self::with_room_for(self.len + self.len / 2);
         for slot in self.iter() {
             *larger.entry(slot.pair) = *slot;
         }

@@ -39,8 +39,8 @@ impl<C: Candidate> Queue<C> {
 
     /// Empty, and ready for candidates of any count.
     pub(super) fn clear(&mut self) {
-        self.heap.clear();
-        self.buckets.iter_mut().for_each(Vec::clear);
+        self.heap = BinaryHeap::new();
+        self.buckets.fill_with(Vec::new);
         self.current = self.buckets.len();
     }
 

@@ -5,14 +5,19 @@
 //! [`Narrow`] (16-bit tokens, 12 in the first unit) carries a training run until its ids pass
 //! 65,535, [`Wide`] (32-bit tokens) goes on from there and takes what is too big for `Narrow`.
 
+use std::marker::PhantomData;
+
 use super::isa::prefetch;
-use super::memory::advise_huge_pages;
+use super::memory::{Pages, Zero};
 use crate::error::{Error, Result};
 
 /// A 32-byte aligned block: a record takes one or more of them.
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
 pub(super) struct Unit([u64; 4]);
+
+// SAFETY: numbers, aligned to 32 bytes.
+unsafe impl Zero for Unit {}
 
 const UNIT_BYTES: usize = size_of::<Unit>();
 
@@ -113,34 +118,58 @@ impl Layout for Wide {
 
 /// All words with at least two tokens, in the order in which they were given.
 pub(super) struct Records<L: Layout> {
-    units: Vec<Unit>,
+    units: Pages<Unit>,
     /// First unit of every record, ascending.
-    starts: Vec<u32>,
-    /// Tokens in all records when they were built: what postings can never outnumber by much.
+    starts: Pages<u32>,
+    /// Tokens in all records when they were built or moved together: what postings can never
+    /// outnumber by much.
     tokens: usize,
-    layout: std::marker::PhantomData<L>,
+    layout: PhantomData<L>,
 }
 
 fn units_for<L: Layout>(len: usize) -> usize {
     (HEADER + len).div_ceil(L::LANES)
 }
 
+/// How much room words take in a layout.
+pub(super) struct Room<L: Layout> {
+    units: usize,
+    words: usize,
+    layout: PhantomData<L>,
+}
+
+impl<L: Layout> Room<L> {
+    pub(super) fn none() -> Self {
+        Self {
+            units: 0,
+            words: 0,
+            layout: PhantomData,
+        }
+    }
+
+    /// And that of one more word of `len` tokens.
+    #[inline(always)]
+    pub(super) fn add(&mut self, len: usize) {
+        if len > 1 {
+            self.units += units_for::<L>(len);
+            self.words += 1;
+        }
+    }
+}
+
 impl<L: Layout> Records<L> {
-    /// Room for exactly these words, given as their lengths in tokens.
-    pub(super) fn with_room_for(lens: impl Iterator<Item = usize> + Clone) -> Self {
-        let kept = lens.filter(|&len| len > 1);
-        let units: usize = kept.clone().map(units_for::<L>).sum();
+    /// Empty, with room for so much.
+    pub(super) fn with_room_for(room: Room<L>) -> Self {
         // One unit more than the records take: a vector load one token past a record's start
         // reads into the unit behind it.
-        let mut records = Self {
-            units: Vec::with_capacity(units + 1),
-            starts: Vec::with_capacity(kept.count()),
+        let mut units = Pages::with_capacity(room.units + 1);
+        units.push(Unit([0; 4]));
+        Self {
+            units,
+            starts: Pages::with_capacity(room.words),
             tokens: 0,
-            layout: std::marker::PhantomData,
-        };
-        advise_huge_pages(records.units.spare_capacity_mut());
-        records.units.push(Unit([0; 4]));
-        records
+            layout: PhantomData,
+        }
     }
 
     /// Append a word. Words of fewer than two tokens hold no pair and are left out.
@@ -223,18 +252,37 @@ impl<L: Layout> Records<L> {
         prefetch(&self.units[start as usize]);
     }
 
-    /// Forget the words that have become one token: they hold no pair any more.
-    pub(super) fn drop_finished(&mut self) {
-        let mut starts = std::mem::take(&mut self.starts);
-        starts.retain(|&start| self.word(start).1.len() > 1);
-        self.starts = starts;
+    /// Forget the words that have become one token, since they hold no pair any more, and move the
+    /// others together, in their order. Every start may change.
+    pub(super) fn compact(&mut self) {
+        let (mut end, mut kept) = (0, 0);
+        self.tokens = 0;
+        for i in 0..self.starts.len() {
+            let start = self.starts[i] as usize;
+            let len = self.word(self.starts[i]).1.len();
+            if len < 2 {
+                continue;
+            }
+            let units = units_for::<L>(len);
+            self.units.copy_within(start..start + units, end);
+            self.starts[kept] = end as u32;
+            self.tokens += len;
+            kept += 1;
+            end += units;
+        }
+        self.starts.shorten(kept);
+        // And the unit behind the last record.
+        self.units.shorten(end + 1);
     }
 
     /// The same words with wider tokens.
     pub(super) fn widen(&self) -> Result<Records<Wide>> {
-        let lens = self.starts.iter().map(|&start| self.word(start).1.len());
-        let mut wide = Records::<Wide>::with_room_for(lens);
-        for &start in &self.starts {
+        let mut room = Room::none();
+        for &start in self.starts.iter() {
+            room.add(self.word(start).1.len());
+        }
+        let mut wide = Records::<Wide>::with_room_for(room);
+        for &start in self.starts.iter() {
             let (count, tokens) = self.word(start);
             wide.push(tokens.iter().map(|&token| token.into()), count)?;
         }

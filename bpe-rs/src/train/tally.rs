@@ -1,5 +1,6 @@
 //! What one thread finds when all pairs are counted, and how the findings add up.
 
+use super::memory::Pages;
 use super::pairs::{Pair, PairTable, Watched};
 
 /// As long as ids fit a byte, pairs are counted in an array of all of them.
@@ -111,16 +112,17 @@ pub(super) fn sum_of(tallies: &[impl Tally]) -> PairTable {
 /// An upper bound of every pair's count: the sum over all pairs with the same few hash bits, or
 /// `u32::MAX` where that is more.
 pub(super) struct Sketch {
-    sums: Vec<u32>,
+    sums: Pages<u32>,
     shift: u32,
 }
 
 impl Sketch {
-    /// For text of so many tokens: about as many sums as there may be distinct pairs.
-    pub(super) fn sized_for(tokens: usize) -> Self {
-        let bits = (tokens / 4).max(1).ilog2().clamp(16, 22);
+    /// For so many places: more sums than there may be distinct pairs, since a rare pair that is
+    /// not told from a frequent one takes more room in a tally.
+    pub(super) fn sized_for(places: usize) -> Self {
+        let bits = (places * 2).max(1).ilog2().clamp(16, 20);
         Self {
-            sums: vec![0; 1 << bits],
+            sums: Pages::zeroed(1 << bits),
             shift: 64 - bits,
         }
     }
@@ -141,7 +143,7 @@ impl Sketch {
     }
 
     pub(super) fn add_all(&mut self, other: &Self) {
-        for (sum, more) in self.sums.iter_mut().zip(&other.sums) {
+        for (sum, more) in self.sums.iter_mut().zip(other.sums.iter()) {
             *sum = sum.saturating_add(*more);
         }
     }

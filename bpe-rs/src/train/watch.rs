@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use super::memory::Pages;
 use super::pairs::{Pair, PairTable, Watched};
 use super::records::{Layout, Records};
 use super::tally::{sum_of, Dense, Sketch, Tally, UNWATCHED};
@@ -15,7 +16,7 @@ use crate::error::Result;
 pub(super) struct Watch {
     pub(super) table: PairTable,
     /// Starts of records; every pair owns a run of them, in corpus order.
-    pub(super) postings: Vec<u32>,
+    pub(super) postings: Pages<u32>,
     pub(super) threshold: u64,
 }
 
@@ -24,7 +25,7 @@ impl Watch {
     pub(super) fn nothing() -> Self {
         Self {
             table: PairTable::with_room_for(0),
-            postings: Vec::new(),
+            postings: Pages::with_capacity(0),
             threshold: u64::MAX,
         }
     }
@@ -78,7 +79,7 @@ pub(super) fn recount<L: Layout>(
     tick: &mut dyn FnMut() -> Result<()>,
 ) -> Result<bool> {
     watch.table = PairTable::with_room_for(0);
-    watch.postings.clear();
+    watch.postings.shorten(0);
     if wanted.ids as usize <= Dense::IDS {
         let shares = shares_of(wanted, records);
         let mut tallies: Vec<Dense> = (0..shares).map(|_| Dense::default()).collect();
@@ -128,7 +129,7 @@ fn list<L: Layout, T: Tally>(
     watch.threshold = threshold;
     let mut writers = Vec::with_capacity(tallies.len());
     for tally in tallies {
-        let mut runs = Vec::new();
+        let mut runs = Vec::with_capacity(watch.table.len());
         for slot in tally.counted() {
             if let Some(whole) = watch.table.get_mut(slot.pair) {
                 let start = whole.start + whole.places;
@@ -212,7 +213,7 @@ fn count_frequent<L: Layout>(
 ) -> Result<(u64, PairTable, Vec<PairTable>)> {
     let shares = shares_of(wanted, records);
     let mut sketches: Vec<Sketch> = (0..shares)
-        .map(|_| Sketch::sized_for(records.tokens()))
+        .map(|_| Sketch::sized_for(records.tokens() - records.starts().len()))
         .collect();
     each_pair(records, &mut sketches, tick, |sketch, _, count, pair| {
         sketch.add(pair, count);
@@ -268,7 +269,7 @@ impl Watch {
             }
             slot.places = end as u32 - slot.start;
         }
-        self.postings.truncate(end);
+        self.postings.shorten(end);
         self.put_back(kept, 0);
         Ok(())
     }
@@ -283,13 +284,17 @@ impl Watch {
 
     fn frequent_pairs(&self) -> Vec<Watched> {
         let frequent = |slot: &&Watched| slot.count >= self.threshold;
-        self.table.iter().filter(frequent).copied().collect()
+        let found = self.table.iter().filter(frequent);
+        // Room for just these: a vector that grows takes up to three times as much.
+        let mut pairs = Vec::with_capacity(found.clone().count());
+        pairs.extend(found);
+        pairs
     }
 
     fn put_back(&mut self, pairs: Vec<Watched>, more: usize) {
         // The old table goes before the new one comes.
         self.table = PairTable::with_room_for(0);
-        self.table = PairTable::with_room_for(pairs.len() + pairs.len() / 2 + more);
+        self.table = PairTable::with_room_for(pairs.len() + pairs.len() / 4 + more);
         for slot in pairs {
             *self.table.entry(slot.pair) = slot;
         }
