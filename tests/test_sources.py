@@ -87,3 +87,41 @@ def test_mistakes_are_named(tmp_path, jsonl):
     (tmp_path / "bad.txt").write_bytes(b"ok\n\n\xff")
     with pytest.raises(DataError, match=r"byte 4 is 0xff"):
         collect([tmp_path / "bad.txt"], separator="\n\n")
+
+
+def test_damaged_packed_files_are_named(tmp_path):
+    zstandard = pytest.importorskip("zstandard")
+    lines = "\n".join(json.dumps({"text": t}) for t in TEXTS).encode()
+    packed = gzip.compress(lines)
+    damaged = {
+        "cut.jsonl.gz": packed[:-300],
+        "wrong.jsonl.gz": lines,
+        "broken.txt.gz": packed[:50] + bytes(50) + packed[100:],
+        "wrong.jsonl.zst": lines,
+        "cut.jsonl.zst": zstandard.compress(lines)[:-100],
+        "broken.txt.zst": zstandard.compress(lines)[:40] + bytes(60),
+    }
+    for name, data in damaged.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(DataError, match=name.replace(".", r"\.") + ": is damaged"):
+            collect([tmp_path / name])
+
+
+def test_zst_files_of_several_frames(tmp_path):
+    zstandard = pytest.importorskip("zstandard")
+    text = "".join(TEXTS) * 100
+    half = len(text) // 2
+    path = tmp_path / "a.txt.zst"
+    path.write_bytes(b"".join(zstandard.compress(t.encode()) for t in (text[:half], text[half:])))
+    assert collect([path]) == [text]
+
+
+def test_what_json_can_spell_and_utf8_cannot(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"text": "a\\ud83db"}\n{"text": "\\ud83d\\ude00", "\\udc00": 1}\n{"text": "c\\\\ud800"}\n'
+    )
+    assert collect([path]) == ["a\ufffdb", "\U0001f600", "c\\ud800"]
+    path.write_text('{"text": "a", "n": ' + "1" * 5000 + "}")
+    with pytest.raises(DataError, match="not a line of JSON"):
+        collect([path])

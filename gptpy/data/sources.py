@@ -8,13 +8,17 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from gptpy.data import hugging_face
 from gptpy.data.ids import DataError
+from gptpy.data.zstd import Unzstd
 
 SUFFIXES = {
     ".txt": "text",
@@ -26,6 +30,8 @@ SUFFIXES = {
 }
 PACKED = (".gz", ".zst")
 READ_BYTES = 1 << 22
+# An escape of JSON that may be half of a surrogate pair
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
@@ -120,19 +126,23 @@ def _open(path: Path) -> BinaryIO:
     if path.suffix == ".gz":
         return cast(BinaryIO, gzip.open(path, "rb"))
     if path.suffix == ".zst":
-        try:
-            import zstandard  # pyright: ignore[reportMissingImports]
-        except ImportError:
-            raise DataError(
-                f"{path}: reading .zst needs zstandard: pip install zstandard"
-            ) from None
-        return cast(BinaryIO, io.BufferedReader(zstandard.open(path, "rb")))
+        return cast(BinaryIO, io.BufferedReader(Unzstd(path)))
     return path.open("rb")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """`_open` with one error for packed bytes that are cut or damaged."""
+    try:
+        with _open(path) as file:
+            yield file
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: is damaged, or not what its name says: {error}") from None
 
 
 def _pieces(piece: Slice, mark: bytes) -> Iterator[tuple[int, bytes]]:
     """`(offset, bytes)` of what lies between marks, for those that begin inside the slice."""
-    with _open(Path(piece.path)) as file:
+    with _opened(Path(piece.path)) as file:
         packed = piece.path.endswith(PACKED)
         offset = piece.start
         carry = b""
@@ -178,7 +188,7 @@ def _text(piece: Slice, separator: str | None) -> Iterator[str]:
         for offset, data in _pieces(piece, mark):
             yield _decoded(data, piece.path, offset)
     elif piece.start == 0:
-        with _open(Path(piece.path)) as file:
+        with _opened(Path(piece.path)) as file:
             yield _decoded(file.read(), piece.path, 0)
 
 
@@ -196,9 +206,17 @@ def json_rows(piece: Slice) -> Iterator[tuple[Any, str]]:
         where = f"{piece.path}, byte {offset}"
         try:
             row = json.loads(line)
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: not a line of JSON: {error}") from None
+        if _HALF.search(line):
+            row = _whole(row)
         yield row, where
+
+
+def _whole(row: Any) -> Any:
+    """The row with U+FFFD for half surrogate pairs, which JSON can spell and UTF-8 cannot."""
+    text = json.dumps(row, ensure_ascii=False).encode("utf-16", "surrogatepass")
+    return json.loads(text.decode("utf-16", "replace"))
 
 
 def _field(row: Any, field: str, where: str) -> str:

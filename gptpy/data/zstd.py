@@ -1,0 +1,61 @@
+"""Reading .zst files, noticing where they were cut."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from gptpy.data.ids import DataError
+
+READ_BYTES = 1 << 17
+
+
+class Unzstd(io.RawIOBase):
+    """The unpacked bytes of a .zst file of any number of frames.
+
+    zstandard's own reader takes a cut for the end; this one raises `EOFError`, which it also does
+    for bytes that are not zstd. `DataError` without the package.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import zstandard  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise DataError(
+                f"{path}: reading .zst needs zstandard: pip install zstandard"
+            ) from None
+        self._zstandard = zstandard
+        self._file = path.open("rb")
+        self._frame = None
+        self._packed = self._ready = b""
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer) -> int:  # type: ignore[override]
+        """Fill `buffer` with what comes next; 0 at the end."""
+        while not self._ready:
+            self._packed = self._packed or self._file.read(READ_BYTES)
+            if not self._packed:
+                if self._frame is not None:
+                    raise EOFError("it ends in the middle of a frame")
+                return 0
+            if self._frame is None:
+                self._frame = self._zstandard.ZstdDecompressor().decompressobj()
+            try:
+                self._ready = self._frame.decompress(self._packed)
+            except self._zstandard.ZstdError as error:
+                raise EOFError(str(error)) from None
+            ended = self._frame.eof
+            self._packed = self._frame.unused_data if ended else b""
+            self._frame = None if ended else self._frame
+        count = min(len(buffer), len(self._ready))
+        buffer[:count], self._ready = self._ready[:count], self._ready[count:]
+        return count
+
+    def close(self) -> None:
+        """Close the file beneath."""
+        if not self.closed:
+            self._file.close()
+        super().close()
