@@ -123,6 +123,8 @@ def resume(run_dir: Path, reporter: Reporter, *, started: float | None = None) -
     started = time.perf_counter() if started is None else started
     if not (run_dir / "config.toml").is_file():
         raise ConfigError(f"{run_dir}: there is no quickstart to resume (no config.toml)")
+    if (run_dir / "summary.json").is_file():
+        raise ConfigError(f"{run_dir}: this quickstart has come to its end: take another -o")
     config = checkpoint.read_config(run_dir)
     prepared = open_prepared(run_dir / "data")
     tokenizer = open_tokenizer(run_dir)

@@ -1,5 +1,6 @@
 """The command line: every verb has help with an example; a mistake is one line and code 2."""
 
+import io
 import json
 import re
 
@@ -118,7 +119,12 @@ def test_train_resumes_with_more_steps(run, capsys):
     words = ["train", "--resume", "-o", str(run / "run"), "--train.steps", "6"]
     assert main(words) == 0
     assert "resumed" in capsys.readouterr().out
-    assert json.loads((run / "run/summary.json").read_text())["steps"] == 6
+    before = (run / "run/summary.json").read_text()
+    assert json.loads(before)["steps"] == 6
+    assert main(words) == 0
+    shown = capsys.readouterr().out
+    assert "its budget is used up: raise train.steps" in shown and "nan" not in shown
+    assert (run / "run/summary.json").read_text() == before
 
 
 def test_a_refused_resume_leaves_the_run_as_it_was(run, capsys):
@@ -188,6 +194,21 @@ def test_tokenizer_verbs(run, capsys):
     assert "bytes per token" in capsys.readouterr().out
 
 
+def test_standard_input_that_is_no_text(capsys, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(b"ab\xff"), encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", stream)
+    error = fails(capsys, "tokenizer", "encode", "gpt2")
+    assert "standard input is not UTF-8: byte 2 is 0xff" in error and one_line(error)
+
+
+def test_words_need_a_prompt_to_begin_with(run, capsys, tmp_path):
+    words = ["train", "-o", str(tmp_path / "r"), "--train.steps", "2", "--train.sample_every", "1"]
+    words += ["--data.sources", f'["{run / "prose.txt"}"]', "--data.tokenizer", "words:20"]
+    words += [word for key, value in TINY.items() for word in (f"--{key}", str(value))]
+    error = fails(capsys, *words)
+    assert "train.sample_prompt" in error and one_line(error)
+
+
 def test_tokenizer_compare(run, capsys, tmp_path):
     words = ["tokenizer", "compare", str(run / "tok.json"), "gpt2"]
     drawn = tmp_path / "compare.png"
@@ -209,6 +230,13 @@ def test_mistakes(run, capsys, tmp_path):
         (["train", data, "--preset", "modern-2m", "-o", out], "no preset 'modern-2m'"),
         (["train", str(tmp_path), "-o", out, "--train.steps", "1"], "not a prepared data set"),
         (["train", "-o", out, "--train.steps", "1"], "no data"),
+        (["train", str(tmp_path / "no.toml"), "-o", out], "no such configuration file"),
+        (["train", "-o", out, "--train.stepz", "1"], "did you mean train.steps"),
+        (["quickstart", "--resume", "-o", str(run / "run"), "--seconds", "9"], "leave all else"),
+        (["quickstart", "--resume", "-o", str(run / "run"), "--train.seed", "1"], "leave all else"),
+        (["quickstart", "--resume", "-o", str(run / "run")], "has come to its end"),
+        (["eval", str(run / "run"), "--context", "0"], "1 <= stride <= context"),
+        (["eval", str(run / "run"), "--stride", "0"], "1 <= stride <= context"),
         (["train", "--resume", "-o", out], "no run to resume"),
         (["train", data, "-o", str(run / "run")], "holds a run"),
         ([*base, "--train.steps", "1", "--train.device", "tpu"], "not known"),

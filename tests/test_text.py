@@ -13,6 +13,7 @@ from gptpy.data.text import default_text, python_prose, read_text, split_text
     ("data", "message"),
     [
         (b"", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
         (b"ab\0c", r"is binary \(byte 2 is zero\)"),
         (b"caf\xe9 noir", "is not UTF-8: byte 3 is 0xe9"),
     ],

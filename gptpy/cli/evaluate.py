@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = open_run(arguments.run_dir, step=arguments.step, device=arguments.device)
     c = loaded.config
     rows = c.data.form != "stream" or c.model.architecture == "encoder"
-    if rows and (arguments.data or arguments.context or arguments.stride):
+    asked = (arguments.data, arguments.context, arguments.stride)
+    if rows and asked != (None, None, None):
         raise ConfigError(
             "this run is scored on its own rows: leave out --data, --context and --stride"
         )
@@ -51,8 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         result, name = _score_rows(loaded), "its validation rows"
     else:
         ids, n_bytes, name = _data(arguments.data, loaded)
-        context = arguments.context or c.model.block_size
-        stride = arguments.stride or max(1, context // 4)
+        context = c.model.block_size if arguments.context is None else arguments.context
+        stride = max(1, context // 4) if arguments.stride is None else arguments.stride
         result = evaluate(
             loaded.model, ids, n_bytes=n_bytes, context=context, stride=stride, dtype=loaded.dtype
         )

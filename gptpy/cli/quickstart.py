@@ -9,6 +9,7 @@ from typing import Any
 from gptpy.cli.options import add_verb
 from gptpy.config.errors import ConfigError
 
+SECONDS = 165.0
 EXAMPLE = """\
   gptpy quickstart                         Tiny Shakespeare, three minutes on two cores
   gptpy quickstart my.txt -o runs/mine     any UTF-8 text
@@ -33,9 +34,8 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--seconds",
         type=float,
-        default=165.0,
         metavar="S",
-        help="time for everything (default: %(default)g)",
+        help=f"time for everything (default: {SECONDS:g})",
     )
     parser.add_argument(
         "--section.key", dest="_", metavar="VALUE", help="any key of config.toml, as --train.seed 1"
@@ -46,15 +46,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Train on the text and show what came out."""
     from gptpy.cli import STARTED
 
-    if arguments.seconds <= 0:
-        raise ConfigError(f"--seconds must be greater than 0, got {arguments.seconds:g}")
+    seconds = SECONDS if arguments.seconds is None else arguments.seconds
+    if not seconds > 0:
+        raise ConfigError(f"--seconds must be greater than 0, got {seconds:g}")
     run_dir = _run_dir(arguments)
     text = None
     if not arguments.resume:
         # Read before torch loads, so that a mistake is told at once
         text = _text(arguments.text)
-    elif arguments.text:
-        raise ConfigError("--resume goes on with the run's own text: leave TEXT out")
+    elif arguments.text or arguments.overrides or arguments.seconds is not None:
+        raise ConfigError(
+            "--resume goes on with the run's own text and configuration: leave all else but -o out"
+        )
     from gptpy.cli.show import Live
     from gptpy.config.run import with_overrides
     from gptpy.quickstart import quickstart, resume
@@ -68,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
                 text,
                 run_dir,
                 live,
-                seconds=arguments.seconds,
+                seconds=seconds,
                 started=STARTED,
                 overrides=overrides,
             )

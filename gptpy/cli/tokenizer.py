@@ -133,7 +133,7 @@ def run_encode(arguments: argparse.Namespace) -> int:
     if arguments.file:
         text = read_text(arguments.file).decode("utf-8")
     else:
-        text = sys.stdin.read() if arguments.text is None else arguments.text
+        text = _standard_input() if arguments.text is None else arguments.text
     ids = tokenizer.encode_array(opened, text)
     if arguments.output:
         dtype = dtype_for(opened.n_vocab)
@@ -145,6 +145,14 @@ def run_encode(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        wrong = f"byte {error.start} is {error.object[error.start]:#04x}"
+        raise ConfigError(f"standard input is not {error.encoding.upper()}: {wrong}") from None
+
+
 def run_decode(arguments: argparse.Namespace) -> int:
     """Print text."""
     from gptpy import tokenizer
@@ -154,7 +162,7 @@ def run_decode(arguments: argparse.Namespace) -> int:
     if arguments.file:
         ids = open_ids(arguments.file, fingerprint=opened.fingerprint).ids.tolist()
     else:
-        words = arguments.ids or sys.stdin.read().split()
+        words = arguments.ids or _standard_input().split()
         if not all(word.isdecimal() for word in words):
             wrong = next(word for word in words if not word.isdecimal())
             raise ConfigError(f"ids are whole numbers from 0, got {wrong!r}")
@@ -181,7 +189,9 @@ def run_info(arguments: argparse.Namespace) -> int:
     if arguments.file:
         data = read_text(arguments.file)
         ids = tokenizer.encode_array(opened, data.decode("utf-8"))
-        rows.append(("bytes per token", f"{len(data) / len(ids):.3f} on {arguments.file}"))
+        # Words alone leave nothing of white space
+        rate = f"{len(data) / len(ids):.3f}" if len(ids) else "no token"
+        rows.append(("bytes per token", f"{rate} on {arguments.file}"))
     table(str(arguments.tokenizer), rows)
     return 0
 

@@ -40,7 +40,7 @@ def add(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Configure, train, say what came out."""
     run_dir = Path(arguments.output)
-    if arguments.data and arguments.data.endswith(".toml") and Path(arguments.data).is_file():
+    if arguments.data and arguments.data.endswith(".toml") and not Path(arguments.data).is_dir():
         if arguments.config:
             raise ConfigError(f"two configuration files: {arguments.data} and {arguments.config}")
         arguments.data, arguments.config = None, arguments.data
@@ -75,9 +75,10 @@ def show_result(title: str, result: Any, evaluation: Any, run_dir: Path) -> int:
     rows = [
         ("steps", f"{result.step:,}" + (", stopped early" if result.stopped == "early" else "")),
         ("tokens", f"{result.tokens:,}"),
-        ("tokens per second", f"{result.tokens_per_second:,.0f}"),
-        ("last training loss", f"{result.loss:.4f}"),
     ]
+    if result.tokens_per_second:  # else nothing was left to do
+        rows.append(("tokens per second", f"{result.tokens_per_second:,.0f}"))
+        rows.append(("last training loss", f"{result.loss:.4f}"))
     if evaluation is not None:
         rows.append(("validation loss", f"{evaluation.loss:.4f}"))
         rows.append(("perplexity", f"{evaluation.perplexity:.2f}"))
@@ -94,7 +95,7 @@ def show_result(title: str, result: Any, evaluation: Any, run_dir: Path) -> int:
 def _mapping(arguments: argparse.Namespace, run_dir: Path) -> dict[str, Any]:
     """Configuration file, preset, data folder and overrides, in this order."""
     from gptpy.config.files import merged, read_toml
-    from gptpy.config.run import with_overrides
+    from gptpy.config.run import RunConfig, with_overrides
 
     if arguments.resume:
         mapping = read_toml(run_dir / "config.toml")
@@ -110,6 +111,7 @@ def _mapping(arguments: argparse.Namespace, run_dir: Path) -> dict[str, Any]:
         # a recipe on other data, with that data's tokenizer
         for key in ("sources", "validation_sources", "tokenizer"):
             data.pop(key, None)
+    RunConfig.from_mapping(mapping)  # a key that is misspelt is told before one that is missing
     if not data.get("train") and not data.get("sources"):
         raise ConfigError(
             "no data: give DIR (what `gptpy prepare` wrote), or data.train or data.sources in "

@@ -11,6 +11,7 @@ from pathlib import Path
 from gptpy import atomic
 from gptpy.data.ids import DataError
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SHAKESPEARE = "tinyshakespeare.txt"
 SHAKESPEARE_URL = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -44,7 +45,7 @@ def read_text(path: str | Path) -> bytes:
         ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    if not data:
+    if not data.removeprefix(BYTE_ORDER_MARK):
         raise DataError(f"{path}: is empty")
     if b"\0" in data:
         raise DataError(f"{path}: is binary (byte {data.index(0)} is zero); a UTF-8 text is needed")
@@ -55,7 +56,7 @@ def read_text(path: str | Path) -> bytes:
             f"{path}: is not UTF-8: byte {error.start} is {data[error.start]:#04x}; convert it, "
             "for example with iconv"
         ) from None
-    return data.removeprefix(b"\xef\xbb\xbf")
+    return data.removeprefix(BYTE_ORDER_MARK)
 
 
 def split_text(data: bytes, fraction: float = 0.9) -> tuple[bytes, bytes]:

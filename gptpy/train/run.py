@@ -97,7 +97,9 @@ def run_training(
         evaluation = trainer.final_evaluation() if result.stopped != "interrupted" else None
         if not world.is_main:
             return None, None
-        _summarise(run_dir, model, result, evaluation)
+        # A resume that finds nothing left to do has nothing to tell
+        if result.tokens_per_second or not (run_dir / "summary.json").is_file():
+            _summarise(run_dir, model, result, evaluation)
         return result, evaluation
     finally:
         leave_world()
@@ -148,6 +150,12 @@ def _configure(mapping: Mapping[str, Any]) -> tuple[RunConfig, bool]:
 
 def _sampler(tokenizer: Tokenizer, config: RunConfig, end: int | None) -> Any:
     train = config.train
+    # Told now, not after `sample_every` steps
+    if train.sample_every and not tokenizer.encode_ordinary(train.sample_prompt) and end is None:
+        raise ConfigError(
+            f"train.sample_prompt {train.sample_prompt!r} has no token to begin with, and this "
+            "tokenizer no end-of-text: give train.sample_prompt"
+        )
 
     def sample(model: Any) -> str:
         ids, inputs = opening(model, tokenizer, train.sample_prompt, config.data, end)

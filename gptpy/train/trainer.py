@@ -115,6 +115,8 @@ class Trainer:
         if self.update.scaler is not None and state.scaler:
             self.update.scaler.load_state_dict(state.scaler)
         self._say(f"resumed {folder} at step {state.step}")
+        if self._progress() >= 1:
+            self._say("its budget is used up: raise train.steps (tokens, epochs, seconds) to go on")
 
     def fit(self) -> TrainResult:
         """Train to the end of the budgets; Ctrl-C or SIGTERM ends the run after a checkpoint."""
