@@ -13,7 +13,7 @@ use crate::encode::threads;
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::format::idwriter::IdWriter;
-use crate::unpack::Form;
+use crate::unpack::{self, Form};
 
 mod rules;
 
@@ -53,16 +53,8 @@ pub fn encode_files(
     progress: &mut Progress<'_>,
     out: &mut IdWriter,
 ) -> Result<u64> {
-    let rules = Rules::new(encoding, options)?;
-    let mut job = Job {
-        rules,
-        progress,
-        done,
-        out,
-    };
-    for path in paths {
-        job.file(path)?;
-    }
+    let mut job = Job::new(encoding, options, done, progress, out)?;
+    paths.iter().try_for_each(|path| job.file(path))?;
     Ok(job.done)
 }
 
@@ -77,13 +69,7 @@ pub fn encode_documents(
     progress: &mut Progress<'_>,
     out: &mut IdWriter,
 ) -> Result<u64> {
-    let rules = Rules::new(encoding, options)?;
-    let mut job = Job {
-        rules,
-        progress,
-        done,
-        out,
-    };
+    let mut job = Job::new(encoding, options, done, progress, out)?;
     job.documents(documents)?;
     Ok(job.done)
 }
@@ -95,11 +81,28 @@ struct Job<'a, 'p> {
     out: &'a mut IdWriter,
 }
 
-impl Job<'_, '_> {
+impl<'a, 'p> Job<'a, 'p> {
+    fn new(
+        encoding: &'a Encoding,
+        options: &'a FileOptions,
+        done: u64,
+        progress: &'a mut Progress<'p>,
+        out: &'a mut IdWriter,
+    ) -> Result<Self> {
+        Ok(Self {
+            rules: Rules::new(encoding, options)?,
+            progress,
+            done,
+            out,
+        })
+    }
+
     fn file(&mut self, path: &Path) -> Result<()> {
-        let file = File::open(path).map_err(|error| Error::io(path, error))?;
+        let file = unpack::open(path)?;
+        let data = file.metadata().map_err(|error| Error::io(path, error))?;
         let form = Form::of(path);
-        if form.is_plain_text() {
+        // Pipes and the system's own files say that they are empty.
+        if form.is_plain_text() && data.is_file() && data.len() > 0 {
             return self.mapped(path, &file);
         }
         self.stream(path, form.unpack(file, path)?, form.json_lines)
@@ -107,24 +110,18 @@ impl Job<'_, '_> {
 
     /// A plain file, mapped.
     fn mapped(&mut self, path: &Path, file: &File) -> Result<()> {
-        let size = file
-            .metadata()
-            .map_err(|error| Error::io(path, error))?
-            .len();
-        if size > 0 {
-            // SAFETY: sound while nobody changes the file, which nothing can promise: what is cut
-            // off meanwhile stops the process (SIGBUS), and bytes that change between their check
-            // and their use are no text any more. README and docstring ask to leave it alone.
-            let map = unsafe { Mmap::map(file) }.map_err(|error| Error::io(path, error))?;
-            #[cfg(unix)]
-            let _ = map.advise(memmap2::Advice::Sequential);
-            let end = self.text(path, &map, 0, true)?;
-            debug_assert_eq!(end, map.len());
-        }
+        // SAFETY: sound while nobody changes the file, which nothing can promise: what is cut off
+        // meanwhile stops the process (SIGBUS), and bytes that change between their check and
+        // their use are no text any more. The docstring asks to leave it alone.
+        let map = unsafe { Mmap::map(file) }.map_err(|error| Error::io(path, error))?;
+        #[cfg(unix)]
+        let _ = map.advise(memmap2::Advice::Sequential);
+        let end = self.text(path, &map, 0, true)?;
+        debug_assert_eq!(end, map.len());
         self.end_document()
     }
 
-    /// A packed file or JSON lines, a block at a time.
+    /// A packed file, JSON lines or a pipe, a block at a time.
     fn stream(&mut self, path: &Path, mut source: Box<dyn Read + Send>, json: bool) -> Result<()> {
         let block = (PART * ROUND * self.rules.threads()) as u64;
         let (mut buffer, mut offset) = (Vec::new(), 0);

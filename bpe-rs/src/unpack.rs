@@ -1,5 +1,6 @@
 //! What a file's name says about its bytes: packed or not, plain text or lines of JSON.
 
+use std::fs::File;
 use std::io::{BufReader, Error as IoError, ErrorKind, Read};
 use std::path::Path;
 
@@ -10,6 +11,22 @@ enum Packing {
     Plain,
     Gzip,
     Zstd,
+}
+
+/// Open a file to read.
+///
+/// Errors: `Io`, also for a directory, which the system opens and then does not read.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    let file = File::open(path).map_err(|error| Error::io(path, error))?;
+    if file.metadata().is_ok_and(|data| data.is_dir()) {
+        return Err(Error::io(path, is_a_directory()));
+    }
+    Ok(file)
+}
+
+/// What is wrong with a directory in a file's place.
+pub(crate) fn is_a_directory() -> IoError {
+    IoError::new(ErrorKind::IsADirectory, "is a directory, not a file")
 }
 
 /// The form of a file: `.gz` or `.zst` or neither, with `.jsonl` or `.ndjson` below it or not.

@@ -262,6 +262,34 @@ def test_nothing_half_written(encoding, tmp_path):
     assert not out.exists() and not list(tmp_path.glob("*.tmp"))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="named pipes are a matter of POSIX systems")
+def test_pipes_are_read_like_files(encoding, tmp_path):
+    text = "a pipe says that it is empty. " * 5000
+    for name in ("text", "lines.jsonl"):
+        pipe = tmp_path / name
+        os.mkfifo(pipe)
+        sent = text if name == "text" else json.dumps({"text": text})
+        writer = threading.Thread(target=pipe.write_text, args=(sent,))
+        writer.start()
+        assert encoding.encode_files(pipe).tolist() == encoding.encode_ordinary(text)
+        writer.join()
+    (tmp_path / "empty").touch()
+    assert encoding.encode_files([tmp_path / "empty"]).tolist() == []
+
+
+def test_folders_are_no_files(encoding, tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a directory, not a file"):
+        encoding.encode_files(tmp_path)
+    (tmp_path / "a.txt").write_text("text")
+
+    def never(done):
+        raise AssertionError("it is told before the work")
+
+    with pytest.raises(IsADirectoryError, match="is a directory, not a file"):
+        encoding.encode_files(tmp_path / "a.txt", out=tmp_path, progress=never)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_threads_share_an_encoding(encoding):
     rng = random.Random(2)
     texts = ["".join(rng.choices("abc dé\n你1 ", k=3000)) for _ in range(40)]

@@ -385,6 +385,9 @@ def test_an_alphabet_of_its_own():
     assert tokens_of(encoding, 5) == [b"a", b"b", b"z", b"ab", b"abab"]
     with pytest.raises(ValueError, match=r"at least 3 \(3 bytes"):
         bpe_rs.train(["abab"], vocab_size=2, initial_alphabet=b"z")
+    for wrong in ([300], [-1], "ab", ["a"]):
+        with pytest.raises(ValueError, match="expected bytes, 0 to 255, in initial_alphabet"):
+            bpe_rs.train(["abab"], vocab_size=300, initial_alphabet=wrong)
 
 
 def test_texts_of_the_length_of_file_names_are_texts():

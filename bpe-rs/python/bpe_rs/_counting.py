@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from bpe_rs import _core
@@ -189,7 +190,7 @@ def count_words(
         done = 0
         for run, packed in _runs(paths):
             if packed:
-                for batch in text_batches(parquet_texts(run[0], text_column)):
+                for batch in text_batches(chain.from_iterable(parquet_texts(run[0], text_column))):
                     counter.add_texts(batch)
             else:
                 counter.add_files(

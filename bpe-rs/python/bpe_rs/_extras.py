@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bpe_rs import _core
+from bpe_rs._sources import is_parquet, parquet_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from bpe_rs._encoding import Encoding
 
 Progress = Callable[[int], None]
-_ROWS = 1024
 
 
 def encode_files(
@@ -49,8 +49,8 @@ def encode_files(
     writer = _core.IdWriter(None if out is None else Path(out), kind.itemsize, encoding)
     try:
         for path in map(Path, paths):
-            if path.suffix.lower() == ".parquet":
-                for texts in _rows(path, field):
+            if is_parquet(path):
+                for texts in parquet_texts(path, field):
                     writer.encode_documents(
                         encoding, texts, separator, special_tokens, num_threads, progress
                     )
@@ -66,32 +66,6 @@ def encode_files(
     if out is not None:
         return count
     return data.view(np.uint16 if kind == np.uint16 else np.uint32)
-
-
-def _rows(path: Path, field: str) -> Iterator[list[str]]:
-    """The texts of a Parquet file's column, without nulls, some rows at a time."""
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ImportError(f"{path}: reading Parquet needs pyarrow: pip install pyarrow") from error
-    try:
-        file = parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path}: expected a Parquet file: {error}") from error
-    with file:
-        schema = file.schema_arrow
-        if field not in schema.names:
-            raise ValueError(
-                f"{path}: expected a column {field!r}, got {', '.join(schema.names)}: name it "
-                "with field="
-            )
-        kind = schema.field(field).type
-        kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
-        if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-            raise ValueError(f"{path}: expected strings in the column {field!r}, got {kind}")
-        for rows in file.iter_batches(batch_size=_ROWS, columns=[field]):
-            yield [text for text in rows.column(0).to_pylist() if text is not None]
 
 
 def encode_padded(

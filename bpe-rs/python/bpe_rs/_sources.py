@@ -17,6 +17,7 @@ PathLike = str | os.PathLike[str]
 # Texts that go to Rust at once: enough to share out among threads, little enough to hold.
 BATCH_BYTES = 8 << 20
 BATCH_TEXTS = 1 << 16
+PARQUET_ROWS = 1024
 
 
 def as_paths(source: object) -> list[Path] | None:
@@ -85,23 +86,32 @@ def text_batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
         yield batch
 
 
-def parquet_texts(path: Path, column: str) -> Iterator[str]:
-    """The strings of one column of a Parquet file; missing values are left out."""
+def parquet_texts(path: Path, column: str) -> Iterator[list[str]]:
+    """The strings of one column of a Parquet file, a batch of rows at a time, without nulls.
+
+    Raises ImportError without pyarrow, ValueError for what is no such file or column.
+    """
     try:
-        import pyarrow.parquet as parquet
+        import pyarrow
+        from pyarrow import parquet
     except ImportError as error:
         raise ImportError(
             f"{path}: reading Parquet needs pyarrow; install bpe-rs[parquet]"
         ) from error
     try:
         file = parquet.ParquetFile(path)
-    except Exception as error:
-        raise ValueError(f"{path}: not a readable Parquet file: {error}") from error
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path}: expected a Parquet file: {error}") from error
     with file:
-        if column not in file.schema_arrow.names:
-            names = ", ".join(file.schema_arrow.names)
-            raise ValueError(f"{path}: no column {column!r}, only {names}")
-        for batch in file.iter_batches(batch_size=4096, columns=[column]):
-            for text in batch.column(0).to_pylist():
-                if text is not None:
-                    yield text
+        schema = file.schema_arrow
+        if column not in schema.names:
+            raise ValueError(
+                f"{path}: expected a column {column!r}, got {', '.join(schema.names)}: name "
+                "another (field, text_column)"
+            )
+        kind = schema.field(column).type
+        kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+        if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
+            raise ValueError(f"{path}: expected strings in the column {column!r}, got {kind}")
+        for rows in file.iter_batches(batch_size=PARQUET_ROWS, columns=[column]):
+            yield [text for text in rows.column(0).to_pylist() if text is not None]

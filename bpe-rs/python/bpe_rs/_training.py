@@ -101,6 +101,7 @@ def train(
     specials = distinct(special_tokens)
     sizes = [vocab_size] if isinstance(vocab_size, int) else list(vocab_size)
     order = _core.byte_order(tie_break)
+    alphabet = None if initial_alphabet is None else _bytes_of(initial_alphabet)
     if min_frequency < 0:
         raise ValueError(f"expected min_frequency of at least 0, got {min_frequency}")
     if max_token_length is not None and max_token_length < 1:
@@ -133,8 +134,8 @@ def train(
         )
     if not len(counts):
         raise ValueError("expected a source with text, got none: there is nothing to learn from")
-    if initial_alphabet is not None:
-        kept = set(initial_alphabet).union(*(word for word, _ in counts.items()))
+    if alphabet is not None:
+        kept = alphabet.union(*(word for word, _ in counts.items()))
         order = bytes(byte for byte in order if byte in kept)
         _check_sizes(sizes, len(order), "bytes", specials)
     first = base.n_vocab if base else len(order)
@@ -187,6 +188,15 @@ def train(
             )
         )
     return encodings[0] if isinstance(vocab_size, int) else encodings
+
+
+def _bytes_of(alphabet: Iterable[int]) -> set[int]:
+    """The bytes that `initial_alphabet` names; ValueError for anything else."""
+    found = set(alphabet)
+    for byte in found:
+        if not isinstance(byte, int) or not 0 <= byte < 256:
+            raise ValueError(f"expected bytes, 0 to 255, in initial_alphabet, got {byte!r}")
+    return found
 
 
 def _regex(pattern: str) -> str:

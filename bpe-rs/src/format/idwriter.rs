@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::idfile::{Header, Width, HEADER_BYTES};
 use crate::error::{Error, Result};
+use crate::unpack::is_a_directory;
 
 /// Takes ids in any number of parts.
 #[derive(Debug)]
@@ -72,6 +73,10 @@ impl IdWriter {
     ///
     /// Errors: `Io`.
     pub fn create(path: &Path, width: Width, fingerprint: [u8; 32]) -> Result<Self> {
+        // Else it would be found out at the end.
+        if path.is_dir() {
+            return Err(Error::io(path, is_a_directory()));
+        }
         let mut name = path.file_name().unwrap_or_default().to_os_string();
         // Two writers to one path, of two threads even, must not share it.
         static WRITERS: AtomicU64 = AtomicU64::new(0);

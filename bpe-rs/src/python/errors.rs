@@ -1,8 +1,8 @@
 //! Our errors as Python's.
 
 use pyo3::exceptions::{
-    PyFileNotFoundError, PyKeyError, PyKeyboardInterrupt, PyOSError, PyPermissionError,
-    PyValueError,
+    PyFileNotFoundError, PyIsADirectoryError, PyKeyError, PyKeyboardInterrupt, PyOSError,
+    PyPermissionError, PyValueError,
 };
 use pyo3::PyErr;
 
@@ -15,6 +15,9 @@ impl From<Error> for PyErr {
             (Kind::NotFound, _) => PyKeyError::new_err(message),
             (Kind::Interrupted, _) => PyKeyboardInterrupt::new_err(message),
             (Kind::Io, Some(std::io::ErrorKind::NotFound)) => PyFileNotFoundError::new_err(message),
+            (Kind::Io, Some(std::io::ErrorKind::IsADirectory)) => {
+                PyIsADirectoryError::new_err(message)
+            }
             (Kind::Io, Some(std::io::ErrorKind::PermissionDenied)) => {
                 PyPermissionError::new_err(message)
             }

@@ -371,7 +371,7 @@ fn learn(
     let base = base.as_deref();
     let mut door = Door::new(callback);
     let corpus = {
-        let held = counts.borrow();
+        let held = counts.try_borrow()?;
         let counts = &held.0;
         let tick = &mut |done| door.tick(u64::from(done));
         if tie_break == TieBreak::FirstSeen {
@@ -386,7 +386,7 @@ fn learn(
         Err(error) => return door.leave(Err(error)),
     };
     if consume {
-        counts.borrow_mut().0 = Counter::new(".", &[], 1)?.finish();
+        counts.try_borrow_mut()?.0 = Counter::new(".", &[], 1)?.finish();
     }
     let options = Options {
         vocab_size,

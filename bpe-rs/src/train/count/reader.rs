@@ -1,14 +1,13 @@
 //! Files as chunks of text, whatever their form: a few megabytes of memory for any size.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::unpack::Form;
+use crate::unpack::{self, Form};
 
 use super::text::Splitter;
 
@@ -108,13 +107,8 @@ impl FileReader {
 
 impl OpenFile {
     fn open(path: &Path, read: &Arc<AtomicU64>) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::io(path, error))?;
-        if file.metadata().is_ok_and(|data| data.is_dir()) {
-            let error = std::io::Error::new(ErrorKind::IsADirectory, "is a directory, not a file");
-            return Err(Error::io(path, error));
-        }
         let file = Metered {
-            inner: file,
+            inner: unpack::open(path)?,
             read: read.clone(),
         };
         let form = Form::of(path);
