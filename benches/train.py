@@ -41,7 +41,9 @@ TABLE = [
     ("multilingual", "gpt2", 50_257),
     ("code", "gpt2", 32_768),
     ("english", "cl100k", 100_256),
+    ("english", "o200k", 100_256),
 ]
+PATTERNS = ["gpt2", "cl100k", "o200k"]
 # Vocabularies whose learned tokens are compared.
 SIZES = [512, 4096, 32_768, 50_257, 100_256]
 
@@ -184,10 +186,10 @@ def bench(rows: list[tuple[str, str, int]], peers: list[str], rounds: int, folde
     return records
 
 
-def checksums(names: list[str], peers: list[str], folder: Path) -> None:
+def checksums(names: list[str], patterns: list[str], peers: list[str], folder: Path) -> None:
     """One run of each at the largest vocabulary, without timing: smaller ones are its beginning."""
     for name in names:
-        for pattern in ("gpt2", "cl100k"):
+        for pattern in patterns:
             path = corpus(name, folder)
             runs = {
                 contestant: run_apart(contestant, path, pattern, SIZES[-1])
@@ -266,7 +268,7 @@ def main() -> None:
         description="Training from a file, ours and the peers' in turn."
     )
     parser.add_argument("--corpus", choices=sorted(CORPORA), action="append")
-    parser.add_argument("--pattern", choices=["gpt2", "cl100k"])
+    parser.add_argument("--pattern", choices=PATTERNS)
     parser.add_argument("--vocab", type=int, action="append")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", nargs="*", default=["gigatoken", "rustbpe", "huggingface"])
@@ -294,7 +296,12 @@ def main() -> None:
             scaling(args.scaling, folder)
             return
         if args.checksums:
-            checksums(args.corpus or sorted(CORPORA), args.peers, folder)
+            checksums(
+                args.corpus or sorted(CORPORA),
+                [args.pattern] if args.pattern else PATTERNS,
+                args.peers,
+                folder,
+            )
             return
         records = bench(rows, args.peers, args.rounds, folder)
     if args.record:

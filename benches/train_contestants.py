@@ -13,6 +13,21 @@ CL100K = (
     r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
 )
 
+# As in tiktoken's o200k_base: a word is capitals, then small letters, one of the two at least.
+UPPER, LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
+CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+O200K = "|".join(
+    [
+        rf"[^\r\n\p{{L}}\p{{N}}]?[{UPPER}]*[{LOWER}]+{CONTRACTION}",
+        rf"[^\r\n\p{{L}}\p{{N}}]?[{UPPER}]+[{LOWER}]*{CONTRACTION}",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n/]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    ]
+)
+
 
 def ours(
     tie_break: Literal["huggingface", "pair"], threads: int | None
@@ -107,7 +122,7 @@ TWINS = {"gigatoken": "bpe_rs", "huggingface": "bpe_rs", "rustbpe": "bpe_rs pair
 
 
 def regex_of(pattern: str) -> str:
-    return {"gpt2": GPT2, "cl100k": CL100K}[pattern]
+    return {"gpt2": GPT2, "cl100k": CL100K, "o200k": O200K}[pattern]
 
 
 def byte_characters() -> dict[int, str]:

@@ -21,8 +21,8 @@ pub(super) struct Job<'a> {
     pub(super) kind: Kind,
     /// For counting all pairs.
     pub(super) threads: usize,
-    /// Postings that may be kept; more than that and the dead ones are swept out.
-    pub(super) max_postings: usize,
+    /// Postings that may be kept after all pairs have been counted, if not as many as is usual.
+    pub(super) max_postings: Option<usize>,
     /// Told the number of merges made; an error stops the training.
     pub(super) tick: &'a mut dyn FnMut(u32) -> Result<()>,
 }

@@ -5,7 +5,7 @@
 
 use std::alloc::{handle_alloc_error, Layout};
 use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 
 use memmap2::MmapMut;
 
@@ -72,6 +72,20 @@ impl<T: Zero> Pages<T> {
         }
         pages.len = len;
         pages
+    }
+
+    /// Have the pages of these items there before they are looked at, as [`Pages::zeroed`] does, but
+    /// whatever they hold.
+    pub(super) fn populate(&self, items: Range<usize>) {
+        #[cfg(all(target_os = "linux", not(miri)))]
+        {
+            // A wish, which older systems do not know.
+            let (from, bytes) = (items.start, items.len() * size_of::<T>());
+            let advice = memmap2::Advice::PopulateWrite;
+            let _ = self.map.advise_range(advice, from * size_of::<T>(), bytes);
+        }
+        #[cfg(not(all(target_os = "linux", not(miri))))]
+        let _ = items;
     }
 
     /// `len` times `item`.

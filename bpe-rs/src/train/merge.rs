@@ -43,12 +43,14 @@ pub(super) struct Learner<'a> {
     pub(super) learned: Vec<Learned>,
     /// Made when there is something to merge.
     pub(super) hood: Option<Neighbourhood>,
+    /// More postings than that and the dead ones are swept out.
+    max_postings: usize,
 }
 
-/// What is reserved for the postings of words of so many tokens. Sweeping is cheap, and lists of
-/// dead places are mere memory.
-pub(super) fn usual_postings(tokens: usize) -> usize {
-    (tokens / 8 * 7 + 4096).min(u32::MAX as usize)
+/// Postings that may be kept when there are `live` of them. Sweeping the dead ones out takes as long
+/// as a few hundred merges: where there is room for many, it is rare.
+fn room_for(live: usize) -> usize {
+    (live + live / 8 * 5 + 4096).min(u32::MAX as usize)
 }
 
 /// Merges between two looks at the clock.
@@ -64,6 +66,7 @@ impl<'a> Learner<'a> {
             job,
             learned: Vec::new(),
             hood: None,
+            max_postings: 0,
         }
     }
 
@@ -92,9 +95,8 @@ impl<'a> Learner<'a> {
     ) -> Result<bool> {
         let mut watch = Watch::nothing();
         let mut queue = Queue::<C>::new();
-        watch
-            .postings
-            .reserve_exact(self.job.max_postings.min(records.tokens()));
+        // No page of it is there before it is written.
+        watch.postings.reserve_exact(room_for(records.tokens()));
         while self.next_id() < self.job.ids {
             if self.next_id() >= end {
                 return Ok(true);
@@ -109,7 +111,7 @@ impl<'a> Learner<'a> {
                 continue;
             };
             // Births of this merge: at most two a place.
-            if watch.postings.len() + 2 * found.places as usize > self.job.max_postings {
+            if watch.postings.len() + 2 * found.places as usize > self.max_postings {
                 queue.push(self.candidate::<L, C>(&mut found, &watch.postings, records));
                 self.sweep(&mut watch, records, found.places)?;
                 continue;
@@ -214,19 +216,16 @@ impl<'a> Learner<'a> {
         let (done, tick) = (self.learned.len() as u32, &mut self.job.tick);
         watch.sweep(records, &mut || tick(done))?;
         let live = watch.postings.len() + 2 * places as usize;
-        // Full again soon, and swept again: better to have more room.
-        if live > self.job.max_postings / 8 * 7 {
-            if live > u32::MAX as usize {
-                return Err(Error::invalid(format!(
-                    "the distinct words hold {} pairs, more than 2^32 with those of the next \
-                     merge; drop rare words first (WordCounts.prune)",
-                    watch.postings.len()
-                )));
-            }
-            self.job.max_postings = (live + live / 4).min(u32::MAX as usize);
-            let more = self.job.max_postings - watch.postings.len();
-            watch.postings.reserve_exact(more);
+        if live > u32::MAX as usize {
+            return Err(Error::invalid(format!(
+                "the distinct words hold {} pairs, more than 2^32 with those of the next \
+                 merge; drop rare words first (WordCounts.prune)",
+                watch.postings.len()
+            )));
         }
+        self.max_postings = room_for(live);
+        let more = self.max_postings - watch.postings.len();
+        watch.postings.reserve_exact(more);
         Ok(())
     }
 
@@ -243,7 +242,6 @@ impl<'a> Learner<'a> {
             (predicted as u64).min(watch.threshold - 1)
         });
         records.compact();
-        self.job.max_postings = self.job.max_postings.min(usual_postings(records.tokens()));
         queue.clear();
         // Not needed while all pairs are counted, which takes room of its own.
         self.hood = None;
@@ -266,6 +264,8 @@ impl<'a> Learner<'a> {
         let Watch {
             table, postings, ..
         } = watch;
+        let max_postings = self.job.max_postings;
+        self.max_postings = max_postings.unwrap_or(room_for(postings.len()));
         for slot in table.iter_mut() {
             queue.push(self.candidate::<L, C>(slot, postings, records));
         }

@@ -31,7 +31,7 @@ use std::collections::HashSet;
 use crate::error::{Error, Result};
 use isa::Kind;
 use job::{Job, Taken};
-use merge::{merge_narrow, merge_wide, usual_postings};
+use merge::{merge_narrow, merge_wide};
 use records::{Layout, Narrow, Records, Room, Wide};
 
 pub use job::Learned;
@@ -221,10 +221,6 @@ impl Corpus {
                 tokens.len()
             )));
         }
-        let records = match &words {
-            Segmented::Narrow(records) => records.tokens(),
-            Segmented::Wide(records) => records.tokens(),
-        };
         let job = Job {
             lengths: tokens.iter().map(|token| token.len() as u32).collect(),
             ids: options.vocab_size,
@@ -236,7 +232,7 @@ impl Corpus {
             }),
             kind,
             threads: options.threads.max(1),
-            max_postings: max_postings.unwrap_or(usual_postings(records)),
+            max_postings,
             tick,
         };
         match words {

@@ -294,7 +294,7 @@ impl Watch {
     fn put_back(&mut self, pairs: Vec<Watched>, more: usize) {
         // The old table goes before the new one comes.
         self.table = PairTable::with_room_for(0);
-        self.table = PairTable::with_room_for(pairs.len() + pairs.len() / 4 + more);
+        self.table = PairTable::with_room_for(pairs.len() + pairs.len() / 2 + more);
         for slot in pairs {
             *self.table.entry(slot.pair) = slot;
         }

@@ -247,32 +247,16 @@ impl WordTable {
     #[cold]
     fn grow_short(&mut self) {
         let seeds = seeds();
-        let larger = Pages::zeroed(self.short.len() * 2);
-        let mask = larger.len() - 1;
-        for &slot in std::mem::replace(&mut self.short, larger).iter() {
-            if slot.key != 0 {
-                let mut at = hash_short(slot.key, seeds) as usize & mask;
-                while self.short[at].key != 0 {
-                    at = (at + 1) & mask;
-                }
-                self.short[at] = slot;
-            }
-        }
+        let is_taken = |slot: &ShortSlot| slot.key != 0;
+        self.short = doubled(&mut self.short, is_taken, |slot| {
+            hash_short(slot.key, seeds)
+        });
     }
 
     #[cold]
     fn grow_long(&mut self) {
-        let larger = Pages::zeroed(self.long.len() * 2);
-        let mask = larger.len() - 1;
-        for &slot in std::mem::replace(&mut self.long, larger).iter() {
-            if slot.count != 0 {
-                let mut at = slot.hash as usize & mask;
-                while self.long[at].count != 0 {
-                    at = (at + 1) & mask;
-                }
-                self.long[at] = slot;
-            }
-        }
+        let is_taken = |slot: &LongSlot| slot.count != 0;
+        self.long = doubled(&mut self.long, is_taken, |slot| slot.hash);
     }
 
     /// Call `visit` with every word, its count and its first place, in no order.
@@ -328,6 +312,38 @@ impl WordTable {
     pub(super) fn absorb(&mut self, other: &Self, shift: u64) {
         other.each(&mut |word, count, first| self.add(word, count, first.saturating_add(shift)));
     }
+}
+
+/// The slots of `old` in a table of twice the size.
+///
+/// From the end on, block by block, and what has been moved is given back at once. Taken slots are
+/// at their hash's place or a little behind it, so the new table is filled from the end of each of
+/// its halves on, and the two together never take much more than the new one.
+fn doubled<S: Zero>(
+    old: &mut Pages<S>,
+    is_taken: impl Fn(&S) -> bool,
+    hash: impl Fn(&S) -> u64,
+) -> Pages<S> {
+    const BLOCK: usize = 1 << 14;
+    let half = old.len();
+    let mut larger = Pages::untouched(half * 2);
+    let mask = half * 2 - 1;
+    let mut end = half;
+    while end > 0 {
+        let from = end.saturating_sub(BLOCK);
+        larger.populate(from..end);
+        larger.populate(half + from..half + end);
+        for slot in old[from..end].iter().filter(|slot| is_taken(slot)) {
+            let mut at = hash(slot) as usize & mask;
+            while is_taken(&larger[at]) {
+                at = (at + 1) & mask;
+            }
+            larger[at] = *slot;
+        }
+        old.shorten(from);
+        end = from;
+    }
+    larger
 }
 
 fn word_of<'a>(arena: &'a [u8], slot: &LongSlot) -> &'a [u8] {
