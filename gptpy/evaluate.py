@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gptpy.data.dataset import Batch, number_documents
 from gptpy.data.ids import DataError
 from gptpy.model import IGNORE
 
@@ -66,14 +67,16 @@ def evaluate(
     n_bytes: int | None = None,
     context: int | None = None,
     stride: int | None = None,
+    end_of_text: int | None = None,
     batch_tokens: int = 8192,
     dtype: torch.dtype | None = None,
 ) -> Evaluation:
     """Score all of `ids` (one-dimensional integers) under `model`.
 
     `context` defaults to the model's `block_size`, `stride` to `context` (disjoint windows);
-    `n_bytes`: length of the text that the ids encode. `dtype`: autocast to it. Raises `DataError`
-    for an empty text or an impossible window.
+    `n_bytes`: length of the text that the ids encode. With `end_of_text`, no document sees another,
+    as in training with `data.document_mask`. `dtype`: autocast to it. Raises `DataError` for an
+    empty text or an impossible window.
     """
     begin = time.perf_counter()
     block_size = model.config.block_size
@@ -97,8 +100,10 @@ def evaluate(
     model.eval()
     try:
         for inputs, targets in _batches(row, context, stride, max(1, batch_tokens // context)):
+            documents = None if end_of_text is None else number_documents(inputs, end_of_text)
+            batch = Batch(inputs, targets, documents).to(device)
             with casting:
-                _, loss = model(inputs.to(device), targets.to(device), reduction="sum")
+                _, loss = model(batch.inputs, batch.targets, reduction="sum", **batch.masks())
             total += float(loss)
     finally:
         model.train(was_training)

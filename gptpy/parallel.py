@@ -13,17 +13,20 @@ from torch.nn.parallel import DistributedDataParallel
 from gptpy.distributed import World
 
 
-def spread(model: Any, world: World, kind: str, compiled: bool = False) -> Callable[..., Any]:
+def spread(
+    model: Any, world: World, kind: str, *, compiled: bool = False, dynamic: bool | None = None
+) -> Callable[..., Any]:
     """What to call instead of `model`; must come before its optimiser is built.
 
     "fsdp" shards the weights of `model` itself, block by block; "ddp" (and "auto") wraps it and
     averages gradients. Alone, the model stays as it is. Sharded blocks are `compiled` here, one by
-    one, since the gathering of weights between them is Python; all else is the caller's to compile.
+    one (`dynamic`: for any length), since the gathering of weights between them is Python; all else
+    is the caller's to compile.
     """
     if world.size > 1 and kind == "fsdp":
         for block in _blocks(model):
             if compiled:
-                block.compile()
+                _compile_for_training(block, dynamic)
             fully_shard(block)
         fully_shard(model)
         if hasattr(model, "encode"):  # called by itself too, before tokens are generated
@@ -40,10 +43,25 @@ def _blocks(model: Any) -> list[Any]:
     return [*getattr(model, "encoder_blocks", ()), *getattr(model, "blocks", ())]
 
 
+def _compile_for_training(block: Any, dynamic: bool | None) -> None:
+    """Compile the forward of `block`, its hooks left out; evaluation keeps the plain one.
+
+    Evaluation and generation come with other lengths and a growing cache, and each of them would be
+    compiled anew.
+    """
+    plain = block.forward
+    fast = torch.compile(plain, dynamic=dynamic)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return (fast if block.training else plain)(*args, **kwargs)
+
+    block.forward = forward  # on the object, before that of its class
+
+
 def without_compiler(model: Any) -> None:
     """Take back what `spread` compiled."""
     for block in _blocks(model):
-        block._compiled_call_impl = None  # what `Module.compile` sets
+        vars(block).pop("forward", None)
 
 
 def without_exchange(forward: Any, model: Any, last: bool) -> AbstractContextManager[Any]:

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def work(
     resume: bool = False,
     fail: bool = False,
     saves: bool = True,
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Train into `run`; returns what this process saw. `fail`: the disk is full at step 3; without
     `saves` there is one checkpoint only, at the end.
@@ -87,7 +89,7 @@ def work(
         batch_size=8,
         micro_batch_size=micro,
         dtype="float32",
-        compile="off",
+        compile="on" if compiled else "off",
         log_every=1,
         save_every=3 if saves else None,
         keep_best=saves,
@@ -155,6 +157,8 @@ def cut(source: Path, run: Path) -> None:
 
 def main(folder: str, jobs: str) -> None:
     torch.set_num_threads(1)
+    # All of torch.compile but the C++ code at its end, which takes the better part of a minute
+    torch.compile = partial(torch.compile, backend="aot_eager")  # type: ignore[assignment]
     world = join_world("cpu")
     found = {}
     for name, options in json.loads(jobs).items():

@@ -28,6 +28,8 @@ TOGETHER = {
     "fsdp-accumulating": {"kind": "fsdp", "micro": 2},
     # A checkpoint, too, would drop the averaged weights that an evaluation gathered
     "fsdp-unsaved": {"kind": "fsdp", "saves": False},
+    "ddp-compiled": {"kind": "ddp", "micro": 2, "compiled": True},
+    "fsdp-compiled": {"kind": "fsdp", "micro": 2, "compiled": True},
 }
 # Whose checkpoint of step 3, and how two processes go on with it
 RESUMED = {
@@ -84,6 +86,7 @@ def losses(folder: Path, name: str, kind: str = "step") -> list[float]:
 @pytest.mark.parametrize("name", TOGETHER)
 def test_two_processes_are_one(both, name):
     folder, (one, two) = both
+    assert not any("does not work" in text for text in one[name]["messages"])
     assert len(losses(folder, "one")) == STEPS
     assert losses(folder, name) == pytest.approx(losses(folder, "one"), rel=1e-5)
     # of averaged weights

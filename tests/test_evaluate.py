@@ -1,6 +1,7 @@
 """Evaluation: every token once, the sum against the obvious loop."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -46,6 +47,22 @@ def test_the_loss_is_the_obvious_loops(model, context, stride):
     assert result.bits_per_byte == pytest.approx(total / math.log(2) / 250, rel=1e-5)
     assert result.perplexity == pytest.approx(math.exp(result.loss))
     assert result.tokens == 101
+
+
+def test_documents_do_not_see_each_other(model):
+    ids = np.random.default_rng(1).integers(0, 6, 101)  # id 0 begins a document
+    total = math.log(32)
+    for start, first, end in windows(len(ids), 16, 5):
+        borders = [start, *(i for i in range(start + 1, end - 1) if ids[i] == 0), end - 1]
+        for begin, stop in pairwise(borders):
+            with torch.no_grad():
+                logits, _ = model(torch.tensor(ids[None, begin:stop]))
+            logp = logits[0].double().log_softmax(-1)
+            scored = range(max(first, begin + 1), stop + 1)
+            total -= sum(float(logp[i - 1 - begin, ids[i]]) for i in scored)
+    found = evaluate(model, ids, stride=5, end_of_text=0, batch_tokens=64)
+    assert found.loss == pytest.approx(total / 101, rel=1e-5)
+    assert evaluate(model, ids, stride=5).loss != pytest.approx(found.loss, rel=1e-2)
 
 
 def test_a_uniform_model_needs_log_vocabulary(model):

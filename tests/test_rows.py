@@ -1,6 +1,7 @@
 """Padded rows: what is scored, what is hidden, and that padding is neither seen nor counted."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from gptpy.config.run import RunConfig
 from gptpy.config.training import TrainConfig
 from gptpy.data import DataError
 from gptpy.data.dataset import IGNORE, Dataset
+from gptpy.data.prepared import open_prepared
 from gptpy.data.rows import Row, Rows, line_rows, pair_rows, reserve, windows_of
 from gptpy.model import build_model
 from gptpy.progress import Silent
@@ -228,6 +230,43 @@ def test_an_encoder_is_scored_on_a_stream(tmp_path):
     material = opened(config, tmp_path / "run")
     assert material.score is not None
     assert material.score(build_model(material.config.model), None).tokens > 0
+
+
+def test_an_encoder_is_scored_inside_documents(tmp_path):
+    """With `document_mask` the score on a stream is that of every document by itself."""
+    texts = [f"{i} words and {i * i} more" for i in range(60)]
+    (tmp_path / "a.txt").write_text("|".join(texts))
+    source: dict[str, Any] = {"sources": [str(tmp_path / "a.txt")], "separator": "|"}
+    source |= {"tokenizer": "bytes:270", "validation": 0.5}
+
+    def material_of(name: str, **data: Any) -> Any:
+        config = config_for("encoder", **source, **data)
+        relative = config.model.replace(position="rope")  # a document may stand anywhere
+        return opened(replace(config, model=relative), tmp_path / name)
+
+    material = material_of("run", document_mask=True)
+    torch.manual_seed(0)
+    model: Any = build_model(material.config.model)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    end, ids = material.end, open_prepared(tmp_path / "run/data").validation.joined()
+    like = material.dataset
+    rows = Rows(list(windows_of(ids, ids, 16)), 16)
+    masked = Masked(rows, like.mask_id, like.random_ids, like.share)
+    total, scored, documents = 0.0, 0, 0
+    for number, row in enumerate(rows.rows):
+        batch = masked.mask(rows.stack([row]), np.array([number]))
+        borders = [0, *(i for i, token in enumerate(row.inputs) if i and token == end)]
+        for begin, stop in zip(borders, [*borders[1:], len(row.inputs)], strict=True):
+            inputs, targets = batch.inputs[:, begin:stop], batch.targets[:, begin:stop]
+            total += model(inputs, targets, reduction="sum")[1].item()
+            scored += int((targets != IGNORE).sum())
+            documents += 1
+    assert documents > 1.5 * len(rows.rows) > 20
+    found = material.score(model, None)
+    assert found.tokens == scored and found.loss == pytest.approx(total / scored, rel=1e-5)
+    across = material_of("other").score(model, None)
+    assert across.tokens == scored and across.loss != pytest.approx(found.loss, rel=1e-3)
 
 
 @pytest.mark.parametrize("data", [{"form": "lines"}, {"min_length": 4}])

@@ -55,7 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
         context = c.model.block_size if arguments.context is None else arguments.context
         stride = max(1, context // 4) if arguments.stride is None else arguments.stride
         result = evaluate(
-            loaded.model, ids, n_bytes=n_bytes, context=context, stride=stride, dtype=loaded.dtype
+            loaded.model,
+            ids,
+            n_bytes=n_bytes,
+            context=context,
+            stride=stride,
+            end_of_text=loaded.end_of_text if c.data.document_mask else None,
+            dtype=loaded.dtype,
         )
     if arguments.json:
         print(json.dumps({"step": loaded.step, **result.metrics()}))

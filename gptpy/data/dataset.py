@@ -57,6 +57,8 @@ class Samples(Protocol):
     block_size: int
     seed: int
     n_windows: int
+    varying: bool
+    """Whether batches are of more than one length."""
 
     def __len__(self) -> int:
         """How many ids there are."""
@@ -93,6 +95,7 @@ class Dataset:
         self.end_of_text = end_of_text
         self.document_mask = document_mask
         self.min_length = min_length
+        self.varying = min_length is not None
         # block_size - 1 ids are set aside so that every border offset has the same window count
         self.n_windows = max(0, (len(self) - block_size) // block_size)
         if self.n_windows == 0:
@@ -157,7 +160,14 @@ class Dataset:
         inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
         if not self.document_mask:
             return Batch(inputs, targets)
-        # End-of-text ends one document and opens the next: seen from the new document it stands
-        # first, so that generation from a lone end-of-text is what training has shown.
-        documents = torch.cumsum(inputs == self.end_of_text, dim=1)
-        return Batch(inputs, targets, documents)
+        assert self.end_of_text is not None
+        return Batch(inputs, targets, number_documents(inputs, self.end_of_text))
+
+
+def number_documents(inputs: torch.Tensor, end_of_text: int) -> torch.Tensor:
+    """Number of the document that each id of `inputs: (B, T)` belongs to, counted by row.
+
+    End-of-text ends one document and opens the next: seen from the new document it stands first,
+    so that generation from a lone end-of-text is what training has shown.
+    """
+    return torch.cumsum(inputs == end_of_text, dim=1)

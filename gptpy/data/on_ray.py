@@ -6,6 +6,7 @@ skipped, a task that dies is started again by Ray.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ def prepare_on_ray(
     `tokenizer` is a name or path that every machine can open; so are `sources` and `folder`.
     Joins the cluster of `RAY_ADDRESS`, or starts one of this machine's cores. Raises `DataError`.
     """
+    # Started by `uv run`, Ray would copy the current folder to every worker and start it through uv
+    # there, to wait for ever where that fails; workers are to run in the driver's own environment.
+    # Ray reads this when it is imported; "1" set outside asks for Ray's way.
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
         import ray  # pyright: ignore[reportMissingImports]
         import ray.data  # pyright: ignore[reportMissingImports]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gptpy.data.dataset import IGNORE, Batch
+from gptpy.data.dataset import IGNORE, Batch, number_documents
 from gptpy.data.ids import DataError
 from gptpy.data.permutation import permute
 from gptpy.tokenizer import Tokenizer, end_of_text
@@ -53,17 +53,26 @@ class Rows:
 
     The contract of `Dataset`: sample `i` of a run is row `permute(i mod n)` of epoch `i div n`.
     With `key_padding` batches carry the mask that an encoder needs; under a causal mask padding on
-    the right is out of sight anyway.
+    the right is out of sight anyway. With `end_of_text` they number the documents in each row, as
+    those of `Dataset` do.
     """
 
     def __init__(
-        self, rows: Sequence[Row], block_size: int, *, seed: int = 0, key_padding: bool = False
+        self,
+        rows: Sequence[Row],
+        block_size: int,
+        *,
+        seed: int = 0,
+        key_padding: bool = False,
+        end_of_text: int | None = None,
     ) -> None:
         self.rows = list(rows)
         self.block_size = block_size
         self.seed = seed
         self.key_padding = key_padding
+        self.end_of_text = end_of_text
         self.n_windows = len(self.rows)
+        self.varying = True
         if not self.rows:
             raise DataError("there is no row to train on: the sources hold no text")
         for number, row in enumerate(self.rows):
@@ -99,7 +108,10 @@ class Rows:
         if rows[0].source is not None:
             source, mask = _pad([row.source for row in rows if row.source is not None], 0)
             extra |= {"source": source, "source_padding_mask": mask}
-        return Batch(inputs, targets, extra=extra, real=int(real.sum()))
+        documents = None
+        if self.end_of_text is not None:  # padding, which nothing sees, belongs to the last one
+            documents = number_documents(inputs.masked_fill(~real, -1), self.end_of_text)
+        return Batch(inputs, targets, documents, extra, int(real.sum()))
 
 
 def _pad(rows: Sequence[np.ndarray], value: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from gptpy.config.model import GPTConfig
 from gptpy.model.base import LanguageModel, check_ids
+from gptpy.model.embedding import TokenEmbedding
 from gptpy.model.initialise import initialise
 from gptpy.model.loss import cross_entropy
 
@@ -17,7 +18,7 @@ class Bigram(LanguageModel):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
-        self.token_embedding = nn.Embedding(config.vocab_size, config.vocab_size)
+        self.token_embedding = TokenEmbedding(config.vocab_size, config.vocab_size)
         initialise(self, config)
 
     def forward(

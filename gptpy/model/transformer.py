@@ -12,6 +12,7 @@ from gptpy.model.base import LanguageModel, check_ids
 from gptpy.model.block import Block, run_block
 from gptpy.model.cache import KVCache
 from gptpy.model.context import Context
+from gptpy.model.embedding import TokenEmbedding
 from gptpy.model.initialise import initialise
 from gptpy.model.loss import IGNORE, check_reduction, cross_entropy
 from gptpy.model.norm import make_norm
@@ -27,7 +28,7 @@ class Transformer(LanguageModel):
     def __init__(self, config: GPTConfig) -> None:
         super().__init__(config)
         c = config
-        self.token_embedding = nn.Embedding(c.vocab_size, c.n_embd)
+        self.token_embedding = TokenEmbedding(c.vocab_size, c.n_embd)
         self.position_embedding = (
             nn.Embedding(c.block_size, c.n_embd) if c.position == "learned" else None
         )

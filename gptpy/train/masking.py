@@ -26,6 +26,7 @@ class Masked:
         self.random_ids = random_ids
         self.share = share
         self.block_size, self.seed, self.n_windows = data.block_size, data.seed, data.n_windows
+        self.varying = data.varying
 
     def __len__(self) -> int:
         return len(self.data)

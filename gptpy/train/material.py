@@ -67,9 +67,10 @@ def gather(
     sources, held_out = _found(data.sources, run_dir, say), _found(data.validation_sources, run_dir)
     options = split_options(config)
     if not (resume and (run_dir / FILE_NAME).is_file()):
-        # What is trained on bytes can spell any text; characters must all have been seen
-        splits = ("train",) if data.tokenizer.startswith("bytes:") else SPLITS
-        seen = [*sources, *held_out] if data.tokenizer == "characters" else sources
+        # Bytes spell any text, and words have an id for the unknown; characters must all be seen
+        characters = data.tokenizer == "characters"
+        splits = SPLITS if characters else ("train",)
+        seen = [*sources, *held_out] if characters else sources
         tokenizer = make_tokenizer(data.tokenizer, lambda: plain_texts(config, seen, splits))
         save_tokenizer(tokenizer, run_dir)
     if data.form == "stream":
@@ -98,6 +99,8 @@ def open_material(
             f"model.architecture = {architecture!r} with data.form = {data.form!r}: pairs are for "
             "an encoder-decoder, and it needs them"
         )
+    if architecture == "bigram" and data.document_mask:
+        raise ConfigError("data.document_mask: a bigram sees one token only, leave it out")
     prepared = None
     if data.form == "stream":
         prepared = open_splits(config, run_dir)
@@ -132,18 +135,22 @@ def _stream(
     dataset: Any = training_data(prepared, config)
     split = prepared.validation
     score: Score | None = None
+    end = prepared.end_of_text if config.data.document_mask else None
     if config.model.architecture == "encoder":
         dataset = _masked(dataset, config, tokenizer, reserved)
         if split.n_ids:
             ids = split.joined()
             rows = list(windows_of(ids, ids, config.model.block_size))
-            score = _rows_score(config, rows, tokenizer, reserved)
+            score = _rows_score(config, rows, tokenizer, reserved, end)
     elif split.n_ids:
         stride = config.train.eval_stride
         n_bytes = split.bytes if is_lossless(tokenizer) else None
 
         def all_of_it(model: Any, dtype: torch.dtype | None) -> Evaluation:
-            return evaluate(model, split.joined(), n_bytes=n_bytes, stride=stride, dtype=dtype)
+            ids = split.joined()
+            return evaluate(
+                model, ids, n_bytes=n_bytes, stride=stride, end_of_text=end, dtype=dtype
+            )
 
         score = all_of_it
     return Material(tokenizer, config, dataset, score, prepared.end_of_text)
@@ -165,11 +172,20 @@ def _rows(
 
 
 def _rows_score(
-    config: RunConfig, rows: list[Row], tokenizer: Tokenizer, reserved: Reserved
+    config: RunConfig,
+    rows: list[Row],
+    tokenizer: Tokenizer,
+    reserved: Reserved,
+    end_of_text: int | None = None,
 ) -> Score:
     """The score on `rows`, which are masked the same way every time."""
     architecture = config.model.architecture
-    plain = Rows(rows, config.model.block_size, key_padding=architecture == "encoder")
+    plain = Rows(
+        rows,
+        config.model.block_size,
+        key_padding=architecture == "encoder",
+        end_of_text=end_of_text,
+    )
     data = plain
     if architecture == "encoder":
         data = _masked(plain, config, tokenizer, reserved)

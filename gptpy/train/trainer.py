@@ -62,7 +62,9 @@ class Trainer:
         self.device = next(model.parameters()).device
         self.total_steps = self._total_steps()
         self._plan_batch()
-        self.update = Updater(model, config, self.world, self._say, self.total_steps)
+        self.update = Updater(
+            model, config, self.world, self._say, steps=self.total_steps, varying=data.varying
+        )
         self.average = Average(model, config.ema_decay) if config.ema_decay else None
         identity = {"ids": len(data), "block_size": data.block_size, "seed": data.seed}
         self.state = TrainState(data=identity)

@@ -37,7 +37,8 @@ class Update:
 class Updater:
     """Forward, backward, clip and step, in the number type and through the compiler chosen.
 
-    `steps`: how many the run will take at most, where that is known.
+    `steps`: how many the run will take at most, where that is known; `varying`: whether batches
+    are of many lengths.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Updater:
         config: TrainConfig,
         world: World,
         say: Callable[[str], None],
+        *,
         steps: int | None = None,
+        varying: bool = False,
     ) -> None:
         self.model = model
         self.config = config
@@ -57,9 +60,13 @@ class Updater:
         say(f"{self.device.type}, {str(self.dtype)[6:]}: {reason}")
         compiled, reason = choose_compile(self.device, config.compile, steps)
         say(f"torch.compile {'on' if compiled else 'off'}: {reason}")
-        self._plain = spread(model, world, config.parallel, compiled)
-        whole = compiled and not is_spread(model)
-        self.forward: Callable[..., Any] = torch.compile(self._plain) if whole else self._plain
+        # Code for any length from the first step on: compiled for one length first, a resumed run
+        # would meet another one first, and could differ in the last bit
+        dynamic = varying or None
+        self._plain = spread(model, world, config.parallel, compiled=compiled, dynamic=dynamic)
+        self.forward: Callable[..., Any] = self._plain
+        if compiled and not is_spread(model):
+            self.forward = torch.compile(self._plain, dynamic=dynamic)
         # Until a first backward has run, a broken compiler is survived by going on without it
         self._may_fall_back = compiled
         self.optimizers = build_optimizers(model, config.optim)
@@ -116,8 +123,11 @@ class Updater:
         return self.world.sum(total, self.device)
 
     def _forward_backward(self, batch: Batch, scored: float) -> float:
+        masks = batch.masks()
+        if "cu_seqlens" in masks:  # another number of documents is no reason to compile again
+            torch._dynamo.maybe_mark_dynamic(masks["cu_seqlens"], 0)
         with self.casting():
-            _, loss = self.forward(batch.inputs, batch.targets, reduction="sum", **batch.masks())
+            _, loss = self.forward(batch.inputs, batch.targets, reduction="sum", **masks)
         loss = loss / scored
         # Processes exchange the mean of their gradients; what is wanted is the sum
         whole = loss * self.world.size
