@@ -3,26 +3,31 @@
 //! One loop per step over a few hundred pieces: keys and prefetches, look-ups, misses, output.
 //! By the time a table's line is looked at, it has arrived from memory.
 
-use super::cache::{Cache, LONGEST, MEDIUM};
+use super::cache::{Cache, ShortEntry, LONGEST, MEDIUM};
 use super::keys::{is_odd, medium_key, short_key, word, Pieces};
 use super::misses::merge_missed;
+use super::output;
 use super::value::Value;
 use super::PieceEncoder;
 use crate::error::Result;
-use crate::simd::{dispatch, prefetch, Lanes};
+use crate::simd::{dispatch, prefetch, prefetch_at, Lanes};
 use crate::vocab::Vocab;
 
 /// Pieces in a batch.
 pub(super) const BATCH: usize = 256;
 
-/// Numbers of pieces of a batch.
-type Numbers = [u16; BATCH + 1];
+/// Numbers of pieces of a batch, and room for the 64 that are written at once.
+type Numbers = [u32; BATCH + 64];
 
 /// A batch on its way: the keys of the pieces, their slots in the first table, their values.
 pub(super) struct Batch {
     pub(super) keys: [u64; BATCH],
     slots: [u32; BATCH],
+    /// What the slots hold.
+    entries: [ShortEntry; BATCH],
     pub(super) values: [Value; BATCH],
+    /// 1 for each piece that the next step is about.
+    flags: [u8; BATCH],
     /// The pieces that are not the first table's: all, and those that are not the second's either.
     longer: Numbers,
     long: Numbers,
@@ -34,13 +39,16 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new() -> Box<Self> {
+        const NONE: Numbers = [0; BATCH + 64];
         Box::new(Self {
             keys: [0; BATCH],
             slots: [0; BATCH],
+            entries: [ShortEntry::default(); BATCH],
             values: [Value::default(); BATCH],
-            longer: [0; BATCH + 1],
-            long: [0; BATCH + 1],
-            missed: [[0; BATCH + 1]; 3],
+            flags: [0; BATCH],
+            longer: NONE,
+            long: NONE,
+            missed: [NONE; 3],
             wide_keys: [[0; 2]; BATCH],
             hashes: [0; BATCH],
         })
@@ -71,24 +79,26 @@ fn look_up_with<S: Lanes>(
     vocab: &Vocab,
     all: Pieces<'_>,
 ) -> Result<()> {
-    let longer = prepare(batch, cache, all);
-    let mut missed = [0; 3];
-    for j in 0..(all.bounds.len() - 1).min(BATCH) {
-        let entry = cache.short.at(batch.slots[j] as usize);
-        batch.values[j] = entry.value;
-        // SAFETY: `missed` grew by at most one in each of fewer than BATCH rounds.
-        unsafe { *batch.missed[0].get_unchecked_mut(missed[0]) = j as u16 };
-        missed[0] += usize::from(entry.key != batch.keys[j]);
+    let count = (all.bounds.len() - 1).min(BATCH);
+    let longer = prepare::<S>(batch, cache, all);
+    for (entry, &slot) in batch.entries.iter_mut().zip(&batch.slots[..count]) {
+        *entry = *cache.short.at(slot as usize);
     }
+    for j in 0..count {
+        batch.values[j] = batch.entries[j].value;
+        batch.flags[j] = u8::from(batch.entries[j].key != batch.keys[j]);
+    }
+    let mut missed = [0; 3];
+    missed[0] = numbers::<S>(&mut batch.flags, count, &mut batch.missed[0]);
     if missed[0] > 0 {
         missed[0] = look_aside(batch, cache, missed[0]);
     }
     let mut long = 0;
     for q in 0..longer {
-        let j = usize::from(batch.longer[q]) % BATCH;
+        let j = batch.longer[q] as usize % BATCH;
         let key = batch.wide_keys[j];
         if key[1] == 0 {
-            batch.long[long] = j as u16;
+            batch.long[long] = j as u32;
             long += 1;
             continue;
         }
@@ -97,23 +107,23 @@ fn look_up_with<S: Lanes>(
             .line(cache.medium.place(batch.hashes[j]))
             .find(key);
         batch.values[j] = value;
-        batch.missed[0][missed[0]] = j as u16;
+        batch.missed[0][missed[0]] = j as u32;
         missed[0] += usize::from(!found);
     }
     if long > 0 {
         for q in 0..long {
-            let j = usize::from(batch.long[q]) % BATCH;
+            let j = batch.long[q] as usize % BATCH;
             let found = cache.find_long(batch.hashes[j]);
             let (value, place) = found.unwrap_or_default();
             prefetch(cache.long_piece(place));
             (batch.values[j], batch.wide_keys[j][0]) = (value, place);
         }
         for q in 0..long {
-            let j = usize::from(batch.long[q]) % BATCH;
+            let j = batch.long[q] as usize % BATCH;
             let piece = all.get(j);
             if cache.long_piece(batch.wide_keys[j][0]) != piece {
                 let class = 1 + usize::from(piece.len() > 32);
-                batch.missed[class][missed[class]] = j as u16;
+                batch.missed[class][missed[class]] = j as u32;
                 missed[class] += 1;
             }
         }
@@ -121,7 +131,7 @@ fn look_up_with<S: Lanes>(
     merge_missed::<S, 16>(batch, cache, pieces, vocab, all, missed[0])?;
     merge_missed::<S, 32>(batch, cache, pieces, vocab, all, missed[1])?;
     for q in 0..missed[2] {
-        let j = usize::from(batch.missed[2][q]);
+        let j = batch.missed[2][q] as usize;
         let piece = all.get(j);
         let value = pieces.value::<S>(vocab, piece, &mut cache.arena)?;
         batch.values[j] = value;
@@ -129,50 +139,62 @@ fn look_up_with<S: Lanes>(
             cache.keep_long(batch.hashes[j], piece, value);
         }
     }
+    if output::is_mixed(&batch.values[..count]) {
+        // For all, since which are there cannot be foretold: the others ask for what is here.
+        for value in &batch.values[..count] {
+            let here: *const u32 = std::ptr::from_ref(value).cast();
+            let there = cache
+                .arena
+                .as_ptr()
+                .wrapping_add(value.bits() as u32 as usize);
+            prefetch_at(if value.is_far() { there } else { here });
+        }
+    }
     Ok(())
 }
 
 /// Keys and slots of all pieces, their lines on the way; returns how many are longer.
+///
+/// Loops without branches over plain arrays, which compilers turn into vector instructions.
 #[inline(always)]
-fn prepare(batch: &mut Batch, cache: &Cache, all: Pieces<'_>) -> usize {
+fn prepare<S: Lanes>(batch: &mut Batch, cache: &Cache, all: Pieces<'_>) -> usize {
     let count = (all.bounds.len() - 1).min(BATCH);
+    let (starts, ends) = (&all.bounds[..count], &all.bounds[1..=count]);
     let (first, last) = (all.bounds[0] as usize, all.bounds[count] as usize);
-    let odd = memchr::memchr2(0, 1, &all.text[first..last]).is_some();
-    // As long as eight bytes can be read at once.
-    let whole = if last + 8 <= all.text.len() {
-        count
-    } else {
-        let readable = |end: &&u32| **end as usize + 8 <= all.text.len();
-        all.bounds[..count].iter().take_while(readable).count()
-    };
-    let mut longer = 0;
-    let mut enter = |batch: &mut Batch, j: usize, word: u64, len: usize| {
-        let mut key = short_key(word, len);
-        let mut other = len > 8;
-        if odd && is_odd(key, len) {
-            (key, other) = (0, true);
+    let keys = &mut batch.keys[..count];
+    if last + 8 <= all.text.len() {
+        for (key, &start) in keys.iter_mut().zip(starts) {
+            // SAFETY: pieces follow each other, so this one starts before `last`, at least eight
+            // bytes before the text's end.
+            let bytes = unsafe { all.text.as_ptr().add(start as usize).cast::<u64>() };
+            // SAFETY: as above.
+            *key = u64::from_le(unsafe { bytes.read_unaligned() });
         }
-        let slot = cache.short.slot(cache.seeds.short(key));
-        batch.keys[j] = key;
-        batch.slots[j] = slot as u32;
-        prefetch(cache.short.at(slot));
-        // SAFETY: `longer` grew by at most one in each of fewer than BATCH rounds.
-        unsafe { *batch.longer.get_unchecked_mut(longer) = j as u16 };
-        longer += usize::from(other);
-    };
-    let mut start = first;
-    for (j, &end) in all.bounds[1..=whole].iter().enumerate().take(BATCH) {
-        // SAFETY: the first `whole` pieces start at least eight bytes before the text's end.
-        let word = unsafe { all.text.as_ptr().add(start).cast::<u64>().read_unaligned() };
-        enter(batch, j, u64::from_le(word), end as usize - start);
-        start = end as usize;
+    } else {
+        for (key, &start) in keys.iter_mut().zip(starts) {
+            *key = word(all.text, start as usize);
+        }
     }
-    for j in whole..count {
-        let (start, len) = all.place(j);
-        enter(batch, j, word(all.text, start), len);
+    let (slots, flags) = (&mut batch.slots[..count], &mut batch.flags[..count]);
+    for j in 0..count {
+        let len = ends[j] - starts[j];
+        keys[j] = short_key(keys[j], len);
+        slots[j] = cache.short.slot(cache.seeds.short(keys[j])) as u32;
+        flags[j] = u8::from(len > 8);
     }
+    if memchr::memchr2(0, 1, &all.text[first..last]).is_some() {
+        for j in 0..count {
+            if is_odd(keys[j], ends[j] - starts[j]) {
+                (keys[j], slots[j], flags[j]) = (0, 0, 1);
+            }
+        }
+    }
+    for &slot in &batch.slots[..count] {
+        prefetch(cache.short.at(slot as usize));
+    }
+    let longer = numbers::<S>(&mut batch.flags, count, &mut batch.longer);
     for q in 0..longer {
-        let j = usize::from(batch.longer[q]) % BATCH;
+        let j = batch.longer[q] as usize % BATCH;
         let (start, len) = all.place(j);
         if len <= MEDIUM {
             let key = medium_key(all.text, start, len);
@@ -190,19 +212,32 @@ fn prepare(batch: &mut Batch, cache: &Cache, all: Pieces<'_>) -> usize {
     longer
 }
 
+/// Write the numbers of the first `count` pieces that are flagged to `found`; returns how many.
+#[inline(always)]
+fn numbers<S: Lanes>(flags: &mut [u8; BATCH], count: usize, found: &mut Numbers) -> usize {
+    let blocks = count.div_ceil(64);
+    flags[count..64 * blocks].fill(0);
+    let mut n = 0;
+    for (block, flags) in flags.as_chunks().0[..blocks].iter().enumerate() {
+        let mask = S::load(flags).eq(1);
+        // Not more than 64 for each block before, so there is room.
+        if let Some(room) = found[n..].first_chunk_mut() {
+            n += S::positions(mask, 64 * block as u32, room);
+        }
+    }
+    n
+}
+
 /// Look for the first `missed` short pieces beside their slots; returns how many are new.
 #[inline(always)]
 fn look_aside(batch: &mut Batch, cache: &mut Cache, missed: usize) -> usize {
     let mut new = 0;
     for q in 0..missed {
-        let j = usize::from(batch.missed[0][q]) % BATCH;
-        match cache.short.find(batch.slots[j] as usize, batch.keys[j]) {
-            Some(value) => batch.values[j] = value,
-            None => {
-                batch.missed[0][new] = j as u16;
-                new += 1;
-            }
-        }
+        let j = batch.missed[0][q] as usize % BATCH;
+        let (value, found) = cache.short.find(batch.slots[j] as usize, batch.keys[j]);
+        batch.values[j] = value;
+        batch.missed[0][new] = j as u32;
+        new += usize::from(!found);
     }
     new
 }

@@ -76,7 +76,10 @@ pub(super) struct ShortTable {
     shift: u32,
     used: usize,
     limit: usize,
+    /// Keys found beside their slots since one was last moved.
     turns: usize,
+    /// Entries that made room.
+    victims: usize,
 }
 
 impl ShortTable {
@@ -88,6 +91,7 @@ impl ShortTable {
             used: 0,
             limit: limit.max(lines),
             turns: 0,
+            victims: 0,
         }
     }
 
@@ -112,18 +116,24 @@ impl ShortTable {
         &mut self.lines[slot / 4].0[slot % 4]
     }
 
-    /// The value of `key`, in whatever place of its line.
-    #[inline]
-    pub(super) fn find(&mut self, slot: usize, key: u64) -> Option<Value> {
-        let way = (0..4).find(|way| self.at(slot ^ way).key == key)?;
+    /// The value of `key`, in whatever place of its line, and whether it is there.
+    ///
+    /// Without branches but one that is seldom taken: which place it is cannot be foretold.
+    #[inline(always)]
+    pub(super) fn find(&mut self, slot: usize, key: u64) -> (Value, bool) {
+        let is_at = |way: usize| usize::from(self.at(slot ^ way).key == key);
+        let way = is_at(1) + 2 * is_at(2) + 3 * is_at(3);
         let found = *self.at(slot ^ way);
-        // A word found twice on a side road moves to the main one.
-        self.turns += 1;
-        if way > 0 && slot > 0 && self.turns.is_multiple_of(4) {
-            *self.entry(slot ^ way) = *self.at(slot);
-            *self.entry(slot) = found;
+        // A word found often on a side road moves to the main one.
+        self.turns += usize::from(way > 0);
+        if self.turns > 8 {
+            self.turns = 0;
+            if slot > 0 {
+                *self.entry(slot ^ way) = *self.at(slot);
+                *self.entry(slot) = found;
+            }
         }
-        Some(found.value)
+        (found.value, found.key == key)
     }
 
     /// Enter a key that is not in the table.
@@ -138,8 +148,8 @@ impl ShortTable {
             return self.insert(entry, seeds);
         }
         let at = place.unwrap_or_else(|| {
-            self.turns += 1;
-            (slot ^ (1 + self.turns % 3)).max(1)
+            self.victims += 1;
+            (slot ^ (1 + self.victims % 3)).max(1)
         });
         self.used += usize::from(place.is_some());
         *self.entry(at) = entry;
@@ -360,7 +370,8 @@ impl Cache {
     #[inline(always)]
     pub(super) fn find_short(&mut self, key: u64) -> Option<Value> {
         let slot = self.short.slot(self.seeds.short(key));
-        self.short.find(slot, key)
+        let (value, found) = self.short.find(slot, key);
+        found.then_some(value)
     }
 
     /// Keep a short piece that the table does not have.

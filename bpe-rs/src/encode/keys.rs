@@ -55,44 +55,26 @@ fn first_bytes(word: u64, len: usize) -> u64 {
     word & !(u64::MAX << (4 * len) << (4 * len))
 }
 
-/// What of the first eight bytes is in the key of a piece, by its length.
-const KEPT: [u64; 10] = {
-    let mut masks = [0; 10];
-    let mut len = 1;
-    while len < 8 {
-        masks[len] = (1 << (8 * len)) - 1;
-        len += 1;
-    }
-    masks[8] = u64::MAX;
-    masks
-};
-/// A bit behind the piece, so that "a" and "a\0" have different keys.
-const END: [u64; 10] = [
-    0,
-    1 << 8,
-    1 << 16,
-    1 << 24,
-    1 << 32,
-    1 << 40,
-    1 << 48,
-    1 << 56,
-    0,
-    0,
-];
-
 /// The key of a piece of `len` bytes that begins with `word`; 0 for more than eight bytes.
 ///
-/// That of eight bytes has no room for the end bit. It is unique all the same, but where the
-/// eighth byte is 0 or 1: see [`is_odd`].
+/// A bit behind the piece tells "a" from "a\0". That of eight bytes has no room for it; its key is
+/// unique all the same, but where the eighth byte is 0 or 1: see [`is_odd`].
 #[inline(always)]
-pub(super) fn short_key(word: u64, len: usize) -> u64 {
-    let len = len.min(9);
-    word & KEPT[len] | END[len]
+pub(super) fn short_key(word: u64, len: u32) -> u64 {
+    // In two steps: a shift by 64 is none.
+    let half = 4 * len.min(8);
+    let end = 1 << half << half;
+    let key = word & !(u64::MAX << half << half) | end;
+    if len > 8 {
+        0
+    } else {
+        key
+    }
 }
 
 /// Whether a piece of eight bytes must not be taken for a short one.
 #[inline(always)]
-pub(super) fn is_odd(key: u64, len: usize) -> bool {
+pub(super) fn is_odd(key: u64, len: u32) -> bool {
     len == 8 && key >> 57 == 0
 }
 

@@ -30,7 +30,7 @@ pub(super) fn merge_missed<S: Lanes, const N: usize>(
     let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
     let mut merges = [SmallMerge::<S, N>::empty(); ABREAST];
     for q in 0..missed {
-        let j = usize::from(batch.missed[class][q]) % BATCH;
+        let j = batch.missed[class][q] as usize % BATCH;
         if N == 32 {
             prefetch(cache.long.line(cache.long.place(batch.hashes[j]) ^ 1));
         } else if batch.keys[j] == 0 {
@@ -41,7 +41,7 @@ pub(super) fn merge_missed<S: Lanes, const N: usize>(
     while at < missed {
         let (mut group, mut taken) = ([0; ABREAST], 0);
         while at < missed && taken < ABREAST {
-            let j = usize::from(batch.missed[class][at]) % BATCH;
+            let j = batch.missed[class][at] as usize % BATCH;
             at += 1;
             // In the next line after all, or merged meanwhile: a new word seldom comes alone.
             match known(batch, cache, all, j) {

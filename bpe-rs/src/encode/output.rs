@@ -2,19 +2,78 @@
 
 use std::mem::MaybeUninit;
 
-use super::value::Value;
-use crate::simd::{dispatch, Lanes};
+use super::batch::BATCH;
+use super::value::{Value, ID_MASK};
+use crate::simd::{dispatch, Lanes, ID_BITS};
 
 dispatch! { S =>
     pub(super) fn write(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
-        write_with::<S>(values, arena, out)
+        if is_mixed(values) {
+            write_mixed(values, arena, out)
+        } else {
+            write_near::<S>(values, arena, out)
+        }
     }
 }
 
-/// Append the ids of `values` to `out`.
+/// Whether so many of `values` are in the arena that which kind comes next cannot be foretold.
 #[inline(always)]
-fn write_with<S: Lanes>(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
-    out.reserve(3 * values.len() + 16);
+pub(super) fn is_mixed(values: &[Value]) -> bool {
+    let far: usize = values.iter().map(|value| usize::from(value.is_far())).sum();
+    32 * far > values.len()
+}
+
+/// Words that are copied at once: more than four packed values fill.
+const WIDTH: usize = 16;
+/// The same where each value is copied on its own: half a line of the processor's cache, since
+/// words that are not needed would cost as much as those that are.
+const FEW: usize = 8;
+
+/// Append the ids of `values`, at most [`BATCH`], to `out`; every value takes the same steps,
+/// wherever its ids are.
+#[inline(always)]
+fn write_mixed(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
+    // The ids of the packed ones, four words apart, and words to read behind the last.
+    let mut near = [[0; 4]; BATCH + FEW / 4];
+    let mut total = 0;
+    for (ids, value) in near.iter_mut().zip(values) {
+        let bits = value.bits();
+        *ids = [0, 1, 2, 3].map(|i| (bits >> (ID_BITS * i) & ID_MASK) as u32);
+        total += value.count();
+    }
+    out.reserve(total + FEW);
+    for (ids, value) in near.iter().zip(values) {
+        let count = value.count();
+        let (place, far) = (value.bits() as u32 as usize, value.is_far());
+        if count > FEW || far && place + FEW > arena.len() {
+            out.extend_from_slice(&arena[place..place + count]);
+            continue;
+        }
+        let from = if far {
+            // SAFETY: `FEW` words from `place` on are in the arena.
+            unsafe { arena.as_ptr().add(place) }
+        } else {
+            ids.as_ptr()
+        };
+        let len = out.len();
+        // SAFETY: `FEW` words can be read: in the arena, or in `near`, which has so many behind
+        // the words of the last value. The counts up to here make at most `total`, so as many are
+        // reserved; the first `count` of them are what `set_len` adds.
+        unsafe {
+            let words = from.cast::<[u32; FEW]>().read_unaligned();
+            out.as_mut_ptr()
+                .add(len)
+                .cast::<[u32; FEW]>()
+                .write_unaligned(words);
+            out.set_len(len + count);
+        }
+    }
+}
+
+/// Append the ids of `values` to `out`, where nearly all are packed.
+#[inline(always)]
+fn write_near<S: Lanes>(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
+    out.reserve(3 * values.len() + WIDTH);
     let (fours, rest) = values.as_chunks::<4>();
     for four in fours {
         let packed = four.map(Value::bits);
@@ -34,9 +93,9 @@ fn write_with<S: Lanes>(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
 fn write_one<S: Lanes>(value: Value, arena: &[u32], out: &mut Vec<u32>) {
     match value.far() {
         // A few words too many are quicker to copy than just enough.
-        Some(place) if place.len() <= 16 && place.start + 16 <= arena.len() => {
+        Some(place) if place.len() <= WIDTH && place.start + WIDTH <= arena.len() => {
             let len = out.len() + place.len();
-            out.extend_from_slice(&arena[place.start..place.start + 16]);
+            out.extend_from_slice(&arena[place.start..place.start + WIDTH]);
             out.truncate(len);
         }
         Some(place) => out.extend_from_slice(&arena[place]),
@@ -46,8 +105,7 @@ fn write_one<S: Lanes>(value: Value, arena: &[u32], out: &mut Vec<u32>) {
 
 #[inline(always)]
 fn write_packed<S: Lanes>(packed: [u64; 4], out: &mut Vec<u32>) {
-    /// More words than four values fill: a fixed number is faster than the right one.
-    const WIDTH: usize = 16;
+    // More words than four values fill: a fixed number is faster than the right one.
     out.reserve(WIDTH);
     let len = out.len();
     // SAFETY: the words are reserved; `unpack` writes those that it counts.

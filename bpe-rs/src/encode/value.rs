@@ -2,7 +2,8 @@
 
 use crate::simd::{ID_BITS, THERE};
 
-const ID_MASK: u64 = (1 << ID_BITS) - 1;
+/// An id's bits.
+pub(super) const ID_MASK: u64 = (1 << ID_BITS) - 1;
 /// Says that the ids are in the arena.
 const FAR: u64 = 1 << 63;
 
@@ -43,6 +44,12 @@ impl Value {
         } else {
             (self.0 >> THERE).count_ones() as usize
         }
+    }
+
+    /// Whether the ids are in the arena.
+    #[inline(always)]
+    pub(super) fn is_far(self) -> bool {
+        self.0 & FAR != 0
     }
 
     /// The place in the arena, unless the ids are here.

@@ -23,7 +23,7 @@ pub enum Level {
     Portable = 1,
     /// x86-64 with AVX2, BMI2 and LZCNT.
     Avx2 = 2,
-    /// x86-64 with AVX-512 F, BW, VL, VBMI, VBMI2.
+    /// x86-64 with AVX-512 F, BW, DQ, VL, VBMI, VBMI2.
     Avx512 = 3,
     /// AArch64.
     Neon = 4,
@@ -47,6 +47,7 @@ impl Level {
                 levels.push(Self::Avx2);
                 if std::is_x86_feature_detected!("avx512f")
                     && std::is_x86_feature_detected!("avx512bw")
+                    && std::is_x86_feature_detected!("avx512dq")
                     && std::is_x86_feature_detected!("avx512vl")
                     && std::is_x86_feature_detected!("avx512vbmi")
                     && std::is_x86_feature_detected!("avx512vbmi2")
@@ -117,7 +118,7 @@ macro_rules! dispatch {
         #[allow(clippy::too_many_arguments)]
         $vis fn $name($($arg: $type),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt")]
             #[allow(clippy::too_many_arguments)]
             fn avx512($($arg: $type),*) $(-> $ret)? {
                 #[allow(dead_code)]
@@ -162,16 +163,22 @@ pub(crate) use dispatch;
 /// Ask for the cache line of `place`; it need not be used.
 #[inline(always)]
 pub(crate) fn prefetch<T: ?Sized>(place: &T) {
+    prefetch_at(std::ptr::from_ref(place).cast::<u8>());
+}
+
+/// Ask for the cache line at `place`, which need not exist.
+#[inline(always)]
+pub(crate) fn prefetch_at<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
-        // SAFETY: a hint; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
+        // SAFETY: a hint, whatever the address; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: a hint that changes nothing.
+    // SAFETY: a hint that changes nothing, whatever the address.
     unsafe {
-        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) std::ptr::from_ref(place).cast::<u8>(), options(nostack, readonly, preserves_flags));
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) place.cast::<u8>(), options(nostack, readonly, preserves_flags));
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = place;
@@ -211,7 +218,7 @@ pub(crate) const ID_BITS: u32 = 20;
 pub(crate) const THERE: u32 = 3 * ID_BITS;
 
 /// Look-ups in the caches and the pair table. As with [`Bytes64`], only inside [`dispatch!`].
-pub(crate) trait Lanes: Copy {
+pub(crate) trait Lanes: Bytes64 {
     /// Unpack four words of three numbers of [`ID_BITS`] bits each to the front of `out`, but only
     /// numbers `i` whose bit `THERE + i` is set, which are a word's first ones; returns how many.
     /// The highest bits are zero. More of `out` may be overwritten.
