@@ -58,7 +58,7 @@ const MERGES_PER_TICK: usize = 128;
 /// The count of the pair of rank r falls about like r^-1.6 (measured on English, code and
 /// multilingual text). Guessed a little lower, since one more count of all pairs costs more time
 /// than some more watched pairs; a wrong guess costs time or memory, never the result.
-const DECAY: f64 = 1.7;
+const DECAY: f64 = 1.75;
 
 impl<'a> Learner<'a> {
     fn new(job: Job<'a>) -> Self {
@@ -239,7 +239,7 @@ impl<'a> Learner<'a> {
         let wish = self.learned.last().map(|last| {
             let done = self.next_id() as f64 / self.job.ids as f64;
             let predicted = last.count as f64 * done.powf(DECAY);
-            (predicted as u64).min(watch.threshold - 1)
+            (predicted as u64 + 1).min(watch.threshold - 1)
         });
         records.compact();
         queue.clear();

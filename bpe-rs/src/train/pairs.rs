@@ -72,7 +72,7 @@ pub(super) struct PairTable {
 
 impl Default for PairTable {
     fn default() -> Self {
-        Self::with_room_for(1 << 12)
+        Self::with_room_for(1 << 14)
     }
 }
 

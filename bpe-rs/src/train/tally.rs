@@ -41,7 +41,8 @@ impl Tally for PairTable {
 
     fn reduced_to(self, watched: Vec<Watched>) -> Self {
         drop(self);
-        let mut reduced = Self::with_room_for(watched.len());
+        // Most pairs are looked up in vain, which is fast where much is vacant.
+        let mut reduced = Self::with_room_for(watched.len() * 2);
         for slot in watched {
             *reduced.entry(slot.pair) = slot;
         }
