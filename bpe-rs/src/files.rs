@@ -168,7 +168,7 @@ impl<'a, 'p> Job<'a, 'p> {
                 break;
             }
             self.round(&parts, |rules, &(start, end), ids| {
-                let text = std::str::from_utf8(&bytes[start..end]).map_err(|error| {
+                let text = simdutf8::compat::from_utf8(&bytes[start..end]).map_err(|error| {
                     let at = start + error.valid_up_to();
                     Error::invalid(format!(
                         "{}: expected UTF-8 text, got the byte 0x{:02x} at offset {}: convert the \
