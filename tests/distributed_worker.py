@@ -19,11 +19,13 @@ from torch.distributed.fsdp import FSDPModule
 
 from gptpy import checkpoint, optim
 from gptpy.config import GPTConfig
+from gptpy.config.lora import LoraConfig
 from gptpy.config.training import OptimConfig, ScheduleConfig, TrainConfig
 from gptpy.data import Dataset
 from gptpy.distributed import World, join_world, leave_world
 from gptpy.evaluate import evaluate
 from gptpy.model import GPT, EncoderDecoder
+from gptpy.model.lora import add_adapters
 from gptpy.parallel import spread
 from gptpy.train import Trainer
 
@@ -75,12 +77,17 @@ def work(
     fail: bool = False,
     saves: bool = True,
     compiled: bool = False,
+    lora: bool = False,
 ) -> dict[str, Any]:
     """Train into `run`; returns what this process saw. `fail`: the disk is full at step 3; without
     `saves` there is one checkpoint only, at the end.
     """
     torch.manual_seed(0)
     model = GPT(MODEL)
+    if lora:
+        for parameter in model.parameters():  # a trained model has no zeros for adapters to meet
+            torch.nn.init.normal_(parameter, std=0.05)
+        add_adapters(model, LoraConfig(rank=4))
     noise = np.random.default_rng(0).integers(0, 64, 2000)
     ids = np.where(noise < 8, noise, np.arange(2000) % 64).astype(np.uint16)
     data, heard = Record([ids], 16), Heard()

@@ -209,6 +209,23 @@ def test_words_need_a_prompt_to_begin_with(run, capsys, tmp_path):
     assert "train.sample_prompt" in error and one_line(error)
 
 
+def test_what_ended_before_its_first_checkpoint_begins_anew(run, capsys, tmp_path, monkeypatch):
+    out = tmp_path / "r"
+    words = ["train", str(run / "data"), "--preset", "gpt2", "-o", str(out), "--train.steps", "9"]
+    for key, value in {**TINY, "train.dtype": "float32"}.items():
+        words += [] if key == "model.n_kv_head" else [f"--{key}", str(value)]
+    with monkeypatch.context() as without:
+        without.setattr("gptpy.train.metrics.find_spec", lambda name: None)
+        error = fails(capsys, *words, "--train.wandb", "me")
+        assert "needs the wandb package" in error and one_line(error) and not out.exists()
+    assert "5 steps in a row" in fails(capsys, *words, "--train.optim.lr", "1e30", code=1)
+    assert (out / "config.toml").is_file()
+    error = fails(capsys, "train", "--resume", "-o", str(out))
+    assert "ended before its first checkpoint" in error and one_line(error)
+    assert main(words) == 0
+    assert "holds a run" in fails(capsys, *words)
+
+
 def test_tokenizer_compare(run, capsys, tmp_path):
     words = ["tokenizer", "compare", str(run / "tok.json"), "gpt2"]
     drawn = tmp_path / "compare.png"

@@ -30,6 +30,8 @@ TOGETHER = {
     "fsdp-unsaved": {"kind": "fsdp", "saves": False},
     "ddp-compiled": {"kind": "ddp", "micro": 2, "compiled": True},
     "fsdp-compiled": {"kind": "fsdp", "micro": 2, "compiled": True},
+    "ddp-lora": {"kind": "ddp", "lora": True},
+    "fsdp-lora": {"kind": "fsdp", "micro": 2, "lora": True},
 }
 # Whose checkpoint of step 3, and how two processes go on with it
 RESUMED = {
@@ -66,6 +68,7 @@ def both(tmp_path_factory) -> tuple[Path, list[dict[str, Any]]]:
     local = worker()
     alone = local.work(World(), folder / "one")
     assert alone["seen"] == list(range(SAMPLES))
+    local.work(World(), folder / "one-lora", lora=True)
     jobs: dict[str, dict[str, Any]] = {**TOGETHER, "full": {"kind": "fsdp", "fail": 1}}
     jobs |= {name: {"kind": kind, "resumes": source} for name, (source, kind) in RESUMED.items()}
     torchrun(WORKER, folder, json.dumps(jobs))
@@ -87,15 +90,17 @@ def losses(folder: Path, name: str, kind: str = "step") -> list[float]:
 def test_two_processes_are_one(both, name):
     folder, (one, two) = both
     assert not any("does not work" in text for text in one[name]["messages"])
-    assert len(losses(folder, "one")) == STEPS
-    assert losses(folder, name) == pytest.approx(losses(folder, "one"), rel=1e-5)
+    alone = "one-lora" if name.endswith("lora") else "one"
+    expected = losses(folder, alone)
+    assert len(expected) == STEPS and expected[-1] < expected[0]
+    assert losses(folder, name) == pytest.approx(expected, rel=1e-5)
     # of averaged weights
-    assert losses(folder, name, "eval") == pytest.approx(losses(folder, "one", "eval"), rel=1e-5)
+    assert losses(folder, name, "eval") == pytest.approx(losses(folder, alone, "eval"), rel=1e-5)
     assert sorted(one[name]["seen"] + two[name]["seen"]) == list(range(SAMPLES))
-    expected = checkpoint.read_tensors(checkpoint.find(folder / "one"), "model")
+    weights = checkpoint.read_tensors(checkpoint.find(folder / alone), "model")
     found = checkpoint.read_tensors(checkpoint.find(folder / name), "model")
-    assert found.keys() == expected.keys()
-    for key, tensor in expected.items():
+    assert found.keys() == weights.keys()
+    for key, tensor in weights.items():
         torch.testing.assert_close(found[key], tensor, atol=2e-5, rtol=0)
 
 

@@ -1,6 +1,8 @@
 """Every recipe loads and fits together; the reduced ones train, are scored and drawn."""
 
 import json
+import math
+import os
 import re
 import runpy
 import sys
@@ -19,6 +21,7 @@ from gptpy.train import material
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 TRAINED = sorted(p for p in RECIPES.glob("*.toml") if not p.stem.startswith("c-instructions"))
 SMALL = [p for p in TRAINED if p.stem.endswith("-small") or p.stem == "b-bigram"]
+FULL = [p for p in TRAINED if p not in SMALL]
 QUICK: dict[str, float] = {
     "train.steps": 3,
     "train.batch_size": 4,
@@ -95,6 +98,35 @@ def test_reduced_recipes_train(path, texts, capsys):
     # a run directory goes on by itself, and is the run that it was
     assert main(["train", "--resume", "-o", "run", "--train.steps", "4"]) == 0
     assert "resumed" in capsys.readouterr().out
+
+
+# What a full-size recipe downloads or has made beforehand, by what the fixture `texts` holds
+ELSEWHERE = {
+    "a-encoder-decoder": {"data.sources": '["numbers.jsonl"]'},
+    "d-wikitext": {
+        "data.sources": '["wikitext2-valid.txt"]',
+        "data.validation_sources": '["wikitext2-test.txt"]',
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    os.environ.get("GPTPY_RECIPES") != "full", reason="models at full size: GPTPY_RECIPES=full"
+)
+@pytest.mark.parametrize("path", FULL, ids=lambda p: p.stem)
+def test_full_size_recipes_take_a_step(path, texts):
+    quick = {"train.steps": 1, "train.batch_size": 2, "train.micro_batch_size": 1}
+    quick |= ELSEWHERE.get(path.stem, {})
+    options = [word for name, value in quick.items() for word in (f"--{name}", str(value))]
+    assert main(["train", str(path), "-o", "run", *options]) == 0
+    summary = json.loads(Path("run/summary.json").read_text())
+    assert summary["steps"] == 1 and math.isfinite(summary["val_loss"])
+    if path.stem == "c-gpt2":  # what the instructions are taught to
+        Path("say.jsonl").write_text('{"prompt": "Say yes.", "response": "Yes."}\n' * 20)
+        recipe = str(RECIPES / "c-instructions.toml")
+        command = ["finetune", "run", "say.jsonl", "--config", recipe, "-o", "chat"]
+        assert main([*command, "--data.validation", "0", *options]) == 0
 
 
 def test_a_recipe_takes_other_data(texts, tmp_path):

@@ -55,7 +55,9 @@ def add(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Configure from the base run, train, say what came out."""
     run_dir = Path(arguments.output)
-    if (run_dir / "config.toml").is_file():
+    from gptpy.cli.train import has_checkpoint
+
+    if (run_dir / "config.toml").is_file() and has_checkpoint(run_dir):
         raise ConfigError(
             f"{run_dir} holds a run: `gptpy train --resume -o {run_dir}` goes on with it, or take "
             "another -o"

@@ -47,8 +47,14 @@ def run(arguments: argparse.Namespace) -> int:
     exists = (run_dir / "config.toml").is_file()
     if arguments.resume and not exists:
         raise ConfigError(f"{run_dir}: there is no run to resume (no config.toml)")
-    if exists and not arguments.resume:
+    begun = exists and has_checkpoint(run_dir)
+    if begun and not arguments.resume:
         raise ConfigError(f"{run_dir} holds a run: --resume goes on with it, or take another -o")
+    if arguments.resume and not begun:
+        raise ConfigError(
+            f"{run_dir} ended before its first checkpoint: give the command that began it again, "
+            "without --resume"
+        )
     if arguments.resume and (arguments.preset or arguments.config):
         raise ConfigError(
             "--resume takes the run's own configuration: leave out --preset, --config"
@@ -60,6 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
     with Live() as live:
         result, evaluation = run_training(mapping, run_dir, live, resume=arguments.resume)
     return show_result("train", result, evaluation, run_dir)
+
+
+def has_checkpoint(run_dir: Path) -> bool:
+    """Whether there is something to go on from; what ended earlier may be begun anew."""
+    from gptpy import checkpoint
+
+    return bool(checkpoint.steps(run_dir))
 
 
 def show_result(title: str, result: Any, evaluation: Any, run_dir: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ class MetricsLog:
         self._board = self._wandb = None
         if run_dir is None:
             return
+        check_trackers(tensorboard, wandb)
         run_dir.mkdir(parents=True, exist_ok=True)
         path = run_dir / "metrics.jsonl"
         kept = []
@@ -98,23 +100,24 @@ def _jsonable(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) else value
 
 
+def check_trackers(tensorboard: bool, wandb: str | None) -> None:
+    """Raises `ConfigError` where a tracker that is asked for is not installed."""
+    for name, wanted in (("tensorboard", tensorboard), ("wandb", wandb)):
+        if wanted and find_spec(name) is None:
+            raise ConfigError(
+                f"train.{name} needs the {name} package: pip install 'gptpy[tracking]'"
+            )
+
+
 def _tensorboard(run_dir: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise ConfigError(
-            "train.tensorboard needs the tensorboard package: pip install 'gptpy[tracking]'"
-        ) from None
+    from torch.utils.tensorboard import SummaryWriter
+
     return SummaryWriter(str(run_dir / "tensorboard"))
 
 
 def _wandb(project: str, run_dir: Path, resumed: bool) -> Any:
-    try:
-        import wandb  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise ConfigError(
-            "train.wandb needs the wandb package: pip install 'gptpy[tracking]'"
-        ) from None
+    import wandb  # pyright: ignore[reportMissingImports]
+
     return wandb.init(
         project=project,
         name=run_dir.name,

@@ -25,6 +25,7 @@ from gptpy.tokenizer import Tokenizer, save_tokenizer
 from gptpy.train import Trainer, TrainResult
 from gptpy.train.embeddings import load_embeddings
 from gptpy.train.material import gather, open_material
+from gptpy.train.metrics import check_trackers
 from gptpy.train.trainer import make_deterministic
 
 
@@ -137,6 +138,7 @@ def _configure(mapping: Mapping[str, Any]) -> tuple[RunConfig, bool]:
         raise ConfigError("nothing ends this run: give --train.steps N, or tokens, epochs, seconds")
     if config.train.sample_every and config.model.architecture == "encoder":
         raise ConfigError("train.sample_every: an encoder does not generate, leave it out")
+    check_trackers(config.train.tensorboard, config.train.wandb)  # before a folder is begun
     padded = config.data.form != "stream" or config.data.min_length is not None
     if padded and config.train.tokens is not None:
         raise ConfigError(
