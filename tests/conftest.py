@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+# Threads of torch that wait by spinning slow each other down tenfold where others want the cores
+# too (gptpy/cli/cores.py); read when torch is loaded, which no test module has done yet.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
