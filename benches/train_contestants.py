@@ -79,7 +79,10 @@ def huggingface() -> Callable[[Path, str, int], Iterable[bytes]]:
     def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
         tokenizer = tokenizers.Tokenizer(models.BPE())
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        split = pre_tokenizers.Split(tokenizers.Regex(regex_of(pattern)), behavior="isolated")
+        # To Oniguruma {1,3}+ is not possessive but {1,3} again and again. Nothing behind a number
+        # ever asks for digits back, so the plain form cuts as the possessive one does elsewhere.
+        regex = tokenizers.Regex(regex_of(pattern).replace("{1,3}+", "{1,3}"))
+        split = pre_tokenizers.Split(regex, behavior="isolated")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # pyright: ignore
             [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
         )

@@ -349,3 +349,33 @@ fn doubled<S: Zero>(
 fn word_of<'a>(arena: &'a [u8], slot: &LongSlot) -> &'a [u8] {
     &arena[slot.offset as usize..(slot.offset + slot.len) as usize]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// Enough words for tables that grow in several blocks.
+    #[test]
+    fn counts_what_a_map_counts() {
+        let (mut table, mut map) = (WordTable::new(), HashMap::new());
+        for i in 0..100_000u64 {
+            let number = i * i % 65_537;
+            let word = match i % 3 {
+                0 => format!("a word of {number}, a long one"),
+                _ => number.to_string(),
+            };
+            table.add(word.as_bytes(), i + 1, i);
+            let (count, _) = map.entry(word.into_bytes()).or_insert((0, i));
+            *count += i + 1;
+        }
+        assert!(table.shorts > 20_000 && table.longs > 20_000);
+        let mut seen = HashMap::new();
+        table.each(&mut |word, count, first| {
+            assert_eq!(table.get(word), count);
+            assert!(seen.insert(word.to_vec(), (count, first)).is_none());
+        });
+        assert!(seen == map, "{} words, expected {}", seen.len(), map.len());
+    }
+}
