@@ -4,23 +4,18 @@
 use std::sync::Arc;
 
 use numpy::PyArray1;
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
-use super::ids::{ids_of, with_spare};
 use super::lists::Ints;
 use super::special::{Finders, Policy};
-use super::text::{text, texts};
-use crate::encode::{threads, Rows};
+use super::text::text;
 use crate::encoding::Encoding as Core;
-use crate::error::Result;
-use crate::pretokenize::Pretokenizer;
-use crate::special::SpecialTokens;
-use crate::vocab::Vocab;
 
-/// Shorter texts are encoded while holding the GIL: giving it up and taking it back costs more.
-const RELEASE_FROM: usize = 4096;
+mod calls;
+mod construct;
+
+use calls::RELEASE_FROM;
 
 type WithOffsets<'py> = (Bound<'py, PyList>, Vec<(usize, usize)>);
 type BatchArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
@@ -60,110 +55,6 @@ impl Encoding {
     ) -> PyResult<Policy<'_>> {
         Policy::new(self.core.special(), &self.finders, allowed, disallowed)
     }
-
-    /// Ids of one text; without a policy special tokens are plain text.
-    fn ids(
-        &self,
-        py: Python<'_>,
-        input: &Bound<'_, PyAny>,
-        policy: Option<&Policy<'_>>,
-    ) -> PyResult<Vec<u32>> {
-        let string = text(input)?;
-        let string = string.to_str()?;
-        if let Some(policy) = policy {
-            policy.check(string)?;
-        }
-        let run = || self.run(string, policy);
-        Ok(if string.len() < RELEASE_FROM {
-            run()
-        } else {
-            py.detach(run)
-        }?)
-    }
-
-    fn list<'py>(&self, py: Python<'py>, ids: &[u32]) -> PyResult<Bound<'py, PyList>> {
-        self.ints.list(py, ids, self.max_id)
-    }
-
-    fn lists<'py>(&self, py: Python<'py>, rows: &Rows) -> PyResult<Bound<'py, PyList>> {
-        let all = PyList::empty(py);
-        for row in rows.iter() {
-            all.append(self.list(py, row)?)?;
-        }
-        Ok(all)
-    }
-
-    fn run(&self, text: &str, policy: Option<&Policy<'_>>) -> Result<Vec<u32>> {
-        // Enough for most texts; more is cheaper than growing.
-        let mut ids = Vec::with_capacity(text.len() / 3 + 64);
-        match policy.and_then(|policy| policy.allowed.finder()) {
-            Some(allowed) => self.core.encode(text, allowed, &mut ids)?,
-            None => self.core.encode_ordinary(text, &mut ids)?,
-        }
-        Ok(ids)
-    }
-
-    fn count_up_to(
-        &self,
-        py: Python<'_>,
-        input: &Bound<'_, PyAny>,
-        limit: usize,
-        policy: &Policy<'_>,
-    ) -> PyResult<Option<usize>> {
-        let string = text(input)?;
-        let string = string.to_str()?;
-        policy.check(string)?;
-        let allowed = policy.allowed.finder();
-        Ok(py.detach(|| self.core.count_with_special(string, allowed, limit))?)
-    }
-
-    /// What `make` makes of the bytes of ids.
-    fn decoded<T>(
-        &self,
-        py: Python<'_>,
-        tokens: &Bound<'_, PyAny>,
-        make: impl FnOnce(&[u8]) -> PyResult<T>,
-    ) -> PyResult<T> {
-        with_spare(|spare, bytes| {
-            let ids = match ids_of(tokens, spare) {
-                Ok(ids) => ids,
-                Err(error) => return (Err(error), Vec::new()),
-            };
-            let mut run = || self.core.decode(&ids, bytes);
-            let done = if ids.len() < RELEASE_FROM {
-                run()
-            } else {
-                py.detach(run)
-            };
-            let result = done.map_err(Into::into).and_then(|()| make(bytes));
-            (result, ids)
-        })
-    }
-
-    /// Ids of a batch.
-    fn batch(
-        &self,
-        py: Python<'_>,
-        input: &Bound<'_, PyAny>,
-        num_threads: Option<usize>,
-        policy: Option<&Policy<'_>>,
-    ) -> PyResult<Rows> {
-        let strings = texts(input)?;
-        let strings: Vec<&str> = strings
-            .iter()
-            .map(|s| s.to_str())
-            .collect::<PyResult<_>>()?;
-        if let Some(policy) = policy {
-            strings.iter().try_for_each(|string| policy.check(string))?;
-        }
-        let threads = num_threads.unwrap_or_else(threads::default_threads);
-        if threads == 0 {
-            return Err(PyValueError::new_err("expected num_threads >= 1, got 0"));
-        }
-        let threads = threads.min(threads::default_threads());
-        let allowed = policy.and_then(|policy| policy.allowed.finder());
-        Ok(py.detach(|| self.core.encode_batch(&strings, allowed, threads))?)
-    }
 }
 
 #[pymethods]
@@ -182,46 +73,9 @@ impl Encoding {
         if let Ok(other) = name.cast::<Encoding>() {
             return Ok(Self::sharing(other.get().core.clone()));
         }
-        let name: &str = name.extract()?;
-        let (Some(pattern), Some(ranks)) = (pat_str, mergeable_ranks) else {
-            if pat_str.is_some() || mergeable_ranks.is_some() || special_tokens.is_some() {
-                return Err(PyValueError::new_err(
-                    "expected pat_str and mergeable_ranks together, or neither for a published encoding",
-                ));
-            }
-            return Ok(Self::from_core(crate::registry::published(name)?));
-        };
-        let mut tokens = Vec::with_capacity(ranks.len());
-        for (token, rank) in ranks {
-            tokens.push((token.cast_into::<PyBytes>()?, rank.extract::<u32>()?));
-        }
-        let tokens = tokens.iter().map(|(token, rank)| (token.as_bytes(), *rank));
-        let mut special = Vec::new();
-        for (token, id) in special_tokens.into_iter().flatten() {
-            special.push((token.extract::<String>()?, id.extract::<u32>()?));
-        }
-        let special = SpecialTokens::new(special)?;
-        let core = Core::new(
-            name,
-            Vocab::from_ranks(tokens)?,
-            Pretokenizer::new(pattern)?,
-            special,
-        );
-        if let Some(expected) = explicit_n_vocab {
-            let (tokens, special) = (core.vocab().len(), core.special().len());
-            if tokens + special != expected {
-                return Err(PyValueError::new_err(format!(
-                    "expected explicit_n_vocab={expected} tokens, got {tokens} mergeable and {special} special ones"
-                )));
-            }
-            let highest = core.max_token_value();
-            if highest.map(|id| id as usize + 1) != Some(expected) {
-                return Err(PyValueError::new_err(format!(
-                    "expected ids 0 to {} for explicit_n_vocab={expected}, got {highest:?} as the highest",
-                    expected.saturating_sub(1)
-                )));
-            }
-        }
+        let name = name.extract()?;
+        let (ranks, special) = (mergeable_ranks, special_tokens);
+        let core = construct::core_of(name, pat_str, ranks, special, explicit_n_vocab)?;
         Ok(Self::from_core(core))
     }
 
@@ -302,12 +156,8 @@ impl Encoding {
         allowed_special: Option<&Bound<'_, PyAny>>,
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<usize>> {
-        self.count_up_to(
-            py,
-            text,
-            usize::MAX,
-            &self.policy(allowed_special, disallowed_special)?,
-        )
+        let policy = self.policy(allowed_special, disallowed_special)?;
+        self.count_up_to(py, text, usize::MAX, &policy)
     }
 
     /// The same, or None as soon as there are more than `limit`.
@@ -320,12 +170,8 @@ impl Encoding {
         allowed_special: Option<&Bound<'_, PyAny>>,
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<usize>> {
-        self.count_up_to(
-            py,
-            text,
-            limit,
-            &self.policy(allowed_special, disallowed_special)?,
-        )
+        let policy = self.policy(allowed_special, disallowed_special)?;
+        self.count_up_to(py, text, limit, &policy)
     }
 
     /// Ids and the (start, end) of each in characters.

@@ -1,5 +1,6 @@
 //! The Python extension module `bpe_rs._core`: conversions only, no algorithms.
 
+mod counting;
 mod encoding;
 mod errors;
 mod files;
@@ -29,6 +30,7 @@ mod _core {
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         super::encoding::register(m)?;
+        super::counting::register(m)?;
         super::training::register(m)?;
         super::unstable::register(m)?;
         super::files::register(m)?;

@@ -1,0 +1,257 @@
+//! `_core.WordCounter` and `_core.WordCounts`: counting words.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyBytes, PyList, PyString};
+
+use crate::error::{Error, Result};
+use crate::train::count::{Counter, WordCounts as Counts};
+
+/// Between two looks at signals and calls of the progress callback.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Lets Python in now and then: Ctrl-C, and the caller's callback with the work done.
+pub(super) struct Door {
+    callback: Option<Py<PyAny>>,
+    last: Instant,
+    raised: Option<PyErr>,
+}
+
+impl Door {
+    pub(super) fn new(callback: Option<Py<PyAny>>) -> Self {
+        Self {
+            callback,
+            last: Instant::now(),
+            raised: None,
+        }
+    }
+
+    pub(super) fn tick(&mut self, done: u64) -> Result<()> {
+        if self.last.elapsed() < INTERVAL {
+            return Ok(());
+        }
+        self.last = Instant::now();
+        let let_in = Python::attach(|py| {
+            py.check_signals()?;
+            match &self.callback {
+                Some(callback) => callback.call1(py, (done,)).map(drop),
+                None => Ok(()),
+            }
+        });
+        let_in.map_err(|raised| {
+            self.raised = Some(raised);
+            Error::interrupted()
+        })
+    }
+
+    /// `result`, or what Python has raised meanwhile.
+    pub(super) fn leave<T>(self, result: Result<T>) -> PyResult<T> {
+        match self.raised {
+            Some(raised) => Err(raised),
+            None => Ok(result?),
+        }
+    }
+}
+
+/// Counts the words of texts and files that come one after the other.
+#[pyclass(module = "bpe_rs._core")]
+struct WordCounter(Option<Counter>);
+
+impl WordCounter {
+    fn counter(&mut self) -> PyResult<&mut Counter> {
+        self.0
+            .as_mut()
+            .ok_or_else(|| PyValueError::new_err("this counter has been finished"))
+    }
+}
+
+/// A `str` or UTF-8 `bytes`, borrowed from Python.
+enum Text {
+    Str(PyBackedStr),
+    Bytes(PyBackedBytes),
+}
+
+impl Text {
+    fn extract(item: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if item.is_instance_of::<PyString>() {
+            Ok(Self::Str(item.extract()?))
+        } else if item.is_instance_of::<PyBytes>() {
+            Ok(Self::Bytes(item.extract()?))
+        } else {
+            let kind = item.get_type().name()?;
+            Err(PyTypeError::new_err(format!(
+                "expected texts of type str or bytes, got {kind}"
+            )))
+        }
+    }
+
+    fn as_str(&self) -> Result<&str> {
+        match self {
+            Self::Str(text) => Ok(text),
+            Self::Bytes(bytes) => std::str::from_utf8(bytes).map_err(|error| {
+                let at = error.valid_up_to();
+                Error::invalid(format!(
+                    "expected texts in UTF-8, got bytes with 0x{:02x} at offset {at}",
+                    bytes[at]
+                ))
+            }),
+        }
+    }
+}
+
+#[pymethods]
+impl WordCounter {
+    #[new]
+    fn new(pattern: &str, special_tokens: Vec<String>, threads: usize) -> PyResult<Self> {
+        Ok(Self(Some(Counter::new(pattern, &special_tokens, threads)?)))
+    }
+
+    #[pyo3(signature = (texts, callback=None))]
+    fn add_texts(
+        &mut self,
+        py: Python<'_>,
+        texts: &Bound<'_, PyList>,
+        callback: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let counter = self.counter()?;
+        let texts = texts
+            .iter()
+            .map(|item| Text::extract(&item))
+            .collect::<PyResult<Vec<_>>>()?;
+        let mut door = Door::new(callback);
+        let result = py.detach(|| {
+            let texts = texts.iter().map(Text::as_str).collect::<Result<Vec<_>>>()?;
+            counter.add_texts(&texts, &mut |done| door.tick(done))
+        });
+        door.leave(result)
+    }
+
+    #[pyo3(signature = (paths, field, callback=None))]
+    fn add_files(
+        &mut self,
+        py: Python<'_>,
+        paths: Vec<PathBuf>,
+        field: &str,
+        callback: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let counter = self.counter()?;
+        let mut door = Door::new(callback);
+        let result = py.detach(|| counter.add_files(&paths, field, &mut |done| door.tick(done)));
+        door.leave(result)
+    }
+
+    fn add_words(&mut self, words: Vec<(PyBackedBytes, u64)>) -> PyResult<()> {
+        let counter = self.counter()?;
+        for (word, count) in words {
+            counter.add_word(&word, count);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, py: Python<'_>) -> PyResult<WordCounts> {
+        let counter = self.0.take();
+        let counter =
+            counter.ok_or_else(|| PyValueError::new_err("this counter has been finished"))?;
+        Ok(WordCounts(py.detach(|| counter.finish())))
+    }
+}
+
+/// Distinct words with their counts: what the Python class `bpe_rs.WordCounts` holds.
+#[pyclass(module = "bpe_rs._core")]
+pub(super) struct WordCounts(pub(super) Counts);
+
+#[pymethods]
+impl WordCounts {
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    #[getter]
+    fn total(&self) -> u128 {
+        self.0.total()
+    }
+
+    #[getter]
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+
+    #[getter]
+    fn pattern(&self) -> &str {
+        self.0.regex()
+    }
+
+    #[getter]
+    fn pattern_name(&self) -> Option<&'static str> {
+        self.0.pattern_name()
+    }
+
+    #[getter]
+    fn special_tokens(&self) -> Vec<String> {
+        self.0.special().to_vec()
+    }
+
+    #[getter]
+    fn is_ordered(&self) -> bool {
+        self.0.is_ordered()
+    }
+
+    #[getter]
+    fn fingerprint(&self) -> String {
+        self.0.fingerprint()
+    }
+
+    fn get(&self, word: &[u8]) -> u64 {
+        self.0.get(word)
+    }
+
+    fn sorted<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let words = py.detach(|| self.0.sorted());
+        PyList::new(
+            py,
+            words
+                .iter()
+                .map(|(word, count)| (PyBytes::new(py, word), *count)),
+        )
+    }
+
+    fn merge(&mut self, py: Python<'_>, other: PyRef<'_, Self>) -> PyResult<()> {
+        let (counts, other) = (&mut self.0, &other.0);
+        Ok(py.detach(|| counts.merge(other))?)
+    }
+
+    fn pruned(&self, py: Python<'_>, min_count: u64) -> PyResult<Self> {
+        Ok(Self(py.detach(|| self.0.pruned(min_count))?))
+    }
+
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        Ok(py.detach(|| self.0.save(&path))?)
+    }
+
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        Ok(Self(py.detach(|| Counts::load(&path))?))
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let mut bytes = Vec::new();
+        py.detach(|| self.0.write(&mut bytes))
+            .map_err(|error| Error::io("memory", error))?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
+        let mut data = data;
+        Ok(Self(py.detach(|| Counts::read(&mut data, "these bytes"))?))
+    }
+}
+
+pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<WordCounter>()?;
+    m.add_class::<WordCounts>()
+}

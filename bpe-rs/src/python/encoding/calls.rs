@@ -1,0 +1,121 @@
+//! What the methods have in common: texts and ids out of Python, work without the GIL.
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use super::Encoding;
+use crate::encode::{threads, Rows};
+use crate::error::Result;
+use crate::python::ids::{ids_of, with_spare};
+use crate::python::special::Policy;
+use crate::python::text::{text, texts};
+
+/// Shorter texts are encoded while holding the GIL: giving it up and taking it back costs more.
+pub(super) const RELEASE_FROM: usize = 4096;
+
+impl Encoding {
+    /// Ids of one text; without a policy special tokens are plain text.
+    pub(super) fn ids(
+        &self,
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+        policy: Option<&Policy<'_>>,
+    ) -> PyResult<Vec<u32>> {
+        let string = text(input)?;
+        let string = string.to_str()?;
+        if let Some(policy) = policy {
+            policy.check(string)?;
+        }
+        let run = || self.run(string, policy);
+        Ok(if string.len() < RELEASE_FROM {
+            run()
+        } else {
+            py.detach(run)
+        }?)
+    }
+
+    pub(super) fn list<'py>(&self, py: Python<'py>, ids: &[u32]) -> PyResult<Bound<'py, PyList>> {
+        self.ints.list(py, ids, self.max_id)
+    }
+
+    pub(super) fn lists<'py>(&self, py: Python<'py>, rows: &Rows) -> PyResult<Bound<'py, PyList>> {
+        let all = PyList::empty(py);
+        for row in rows.iter() {
+            all.append(self.list(py, row)?)?;
+        }
+        Ok(all)
+    }
+
+    pub(super) fn run(&self, text: &str, policy: Option<&Policy<'_>>) -> Result<Vec<u32>> {
+        // Enough for most texts; more is cheaper than growing.
+        let mut ids = Vec::with_capacity(text.len() / 3 + 64);
+        match policy.and_then(|policy| policy.allowed.finder()) {
+            Some(allowed) => self.core.encode(text, allowed, &mut ids)?,
+            None => self.core.encode_ordinary(text, &mut ids)?,
+        }
+        Ok(ids)
+    }
+
+    pub(super) fn count_up_to(
+        &self,
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+        limit: usize,
+        policy: &Policy<'_>,
+    ) -> PyResult<Option<usize>> {
+        let string = text(input)?;
+        let string = string.to_str()?;
+        policy.check(string)?;
+        let allowed = policy.allowed.finder();
+        Ok(py.detach(|| self.core.count_with_special(string, allowed, limit))?)
+    }
+
+    /// What `make` makes of the bytes of ids.
+    pub(super) fn decoded<T>(
+        &self,
+        py: Python<'_>,
+        tokens: &Bound<'_, PyAny>,
+        make: impl FnOnce(&[u8]) -> PyResult<T>,
+    ) -> PyResult<T> {
+        with_spare(|spare, bytes| {
+            let ids = match ids_of(tokens, spare) {
+                Ok(ids) => ids,
+                Err(error) => return (Err(error), Vec::new()),
+            };
+            let mut run = || self.core.decode(&ids, bytes);
+            let done = if ids.len() < RELEASE_FROM {
+                run()
+            } else {
+                py.detach(run)
+            };
+            let result = done.map_err(Into::into).and_then(|()| make(bytes));
+            (result, ids)
+        })
+    }
+
+    /// Ids of a batch.
+    pub(super) fn batch(
+        &self,
+        py: Python<'_>,
+        input: &Bound<'_, PyAny>,
+        num_threads: Option<usize>,
+        policy: Option<&Policy<'_>>,
+    ) -> PyResult<Rows> {
+        let strings = texts(input)?;
+        let strings: Vec<&str> = strings
+            .iter()
+            .map(|s| s.to_str())
+            .collect::<PyResult<_>>()?;
+        if let Some(policy) = policy {
+            strings.iter().try_for_each(|string| policy.check(string))?;
+        }
+        let threads = num_threads.unwrap_or_else(threads::default_threads);
+        if threads == 0 {
+            return Err(PyValueError::new_err("expected num_threads >= 1, got 0"));
+        }
+        let threads = threads.min(threads::default_threads());
+        let allowed = policy.and_then(|policy| policy.allowed.finder());
+        Ok(py.detach(|| self.core.encode_batch(&strings, allowed, threads))?)
+    }
+}
