@@ -199,6 +199,12 @@ def _train_and_show(
     result = trainer.fit()
     if result.stopped == "interrupted":
         return Quickstart(run_dir, {"step": result.step}, "", interrupted=True)
+    planned = config.train.steps
+    if planned is not None and result.step < planned / 2:
+        reporter.on_message(
+            f"only {result.step:,} of {planned:,} steps fitted into the time: this model knows "
+            "little yet; give more --seconds, or let other programs end first"
+        )
     final = score(model, max(1, config.model.block_size // 4))
     row = {"step": result.step, **final.metrics()}
     reporter.on_eval(row)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gptpy import checkpoint
+from gptpy.config import ConfigError
 from gptpy.data import DataError, open_ids
 from gptpy.data.text import Text, python_prose
 from gptpy.evaluate import evaluate
@@ -130,3 +131,16 @@ def test_gpt_load_takes_a_run_or_a_checkpoint(done):
     )
     with pytest.raises(ValueError, match="holds a GPT, expected a Bigram"):
         Bigram.load(run)
+
+
+def test_a_budget_that_ends_early_is_told(tmp_path):
+    watch = Watch()
+    few = {**SMALL, "train": {**SMALL["train"], "steps": 100_000, "seconds": 0.01}}
+    quickstart(Text(python_prose()[:30_000], "some prose"), tmp_path / "run", watch, overrides=few)
+    assert any("of 100,000 steps fitted into the time" in text for text in watch.messages)
+
+
+def test_a_finished_run_is_not_gone_on_with(done):
+    _, result = done
+    with pytest.raises(ConfigError, match="has come to its end"):
+        resume(result.run_dir, Watch())
