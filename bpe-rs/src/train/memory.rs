@@ -16,6 +16,7 @@ const PAGE: usize = 4096;
 const LARGEST_PAGE: usize = 1 << 16;
 /// From here on large pages are asked for: fewer page faults, and fewer misses of the address cache
 /// in arrays that are read in no order.
+#[cfg(all(target_os = "linux", not(miri)))]
 const HUGE: usize = 2 << 20;
 
 /// A type that is valid when all its bytes are zero.

@@ -72,7 +72,8 @@ pub(super) struct PairTable {
 
 impl Default for PairTable {
     fn default() -> Self {
-        Self::with_room_for(1 << 14)
+        // In tests few, so that they see tables grow.
+        Self::with_room_for(if cfg!(test) { 1 << 5 } else { 1 << 14 })
     }
 }
 
