@@ -35,7 +35,8 @@ def prepare_on_ray(
     Joins the cluster of `RAY_ADDRESS`, or starts one of this machine's cores. Raises `DataError`.
     """
     # Started by `uv run`, Ray would copy the current folder to every worker and start it through uv
-    # there, which was seen to hang; workers are to run in the driver's own environment.
+    # there, in an environment without ray, and wait for it for ever. Workers are to run in the
+    # driver's own environment.
     # Ray reads this when it is imported; "1" set outside asks for Ray's way.
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
