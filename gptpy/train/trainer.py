@@ -251,8 +251,10 @@ class Trainer:
             row = {"step": state.step, "epoch": round(epoch, 3), **result.metrics()}
             log.write("eval", row)
             self.reporter.on_eval(row)
-        if state.best_loss is None or result.loss < state.best_loss:
-            state.best_loss, state.best_step, state.evals_without_gain = result.loss, state.step, 0
+        # The main process decides for all: saving together or stopping must not hang on a last bit.
+        loss = self.world.from_main(result.loss, self.device)
+        if state.best_loss is None or math.isnan(state.best_loss) or loss < state.best_loss:
+            state.best_loss, state.best_step, state.evals_without_gain = loss, state.step, 0
             if self.config.keep_best:
                 self._save(final=False)
         else:
