@@ -385,7 +385,8 @@ def test_an_alphabet_of_its_own():
     assert tokens_of(encoding, 5) == [b"a", b"b", b"z", b"ab", b"abab"]
     with pytest.raises(ValueError, match=r"at least 3 \(3 bytes"):
         bpe_rs.train(["abab"], vocab_size=2, initial_alphabet=b"z")
-    for wrong in ([300], [-1], "ab", ["a"]):
+    mistakes: list[Any] = [[300], [-1], "ab", ["a"]]
+    for wrong in mistakes:
         with pytest.raises(ValueError, match="expected bytes, 0 to 255, in initial_alphabet"):
             bpe_rs.train(["abab"], vocab_size=300, initial_alphabet=wrong)
 
