@@ -200,7 +200,7 @@ def _train_and_show(
     if result.stopped == "interrupted":
         return Quickstart(run_dir, {"step": result.step}, "", interrupted=True)
     planned = config.train.steps
-    if planned is not None and result.step < planned / 2:
+    if result.stopped == "done" and planned is not None and result.step < planned / 2:
         reporter.on_message(
             f"only {result.step:,} of {planned:,} steps fitted into the time: this model knows "
             "little yet; give more --seconds, or let other programs end first"

@@ -174,6 +174,14 @@ def test_early_stopping_and_the_best_checkpoint(tmp_path: Path):
     assert checkpoint.read_state(checkpoint.find(tmp_path))["best_step"] == 4
 
 
+def test_a_validation_loss_that_is_no_number_is_never_the_best(tmp_path: Path):
+    config = settings(steps=100, eval_every=2, patience=2, keep_last=1, save_every=1)
+    score = scripted([math.nan, 3.0, math.nan, math.nan])
+    result = Trainer(make_model(), make_data(), config, run_dir=tmp_path, evaluate=score).fit()
+    assert (result.stopped, result.step) == ("early", 8)
+    assert checkpoint.read_state(checkpoint.find(tmp_path))["best_step"] == 4
+
+
 def test_budgets_end_a_run():
     data = make_data()
     for changes, steps in [

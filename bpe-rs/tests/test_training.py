@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import bpe_rs
+import numpy as np
 import pytest
 import tokenizers
 import zstandard
@@ -385,6 +386,7 @@ def test_an_alphabet_of_its_own():
     assert tokens_of(encoding, 5) == [b"a", b"b", b"z", b"ab", b"abab"]
     with pytest.raises(ValueError, match=r"at least 3 \(3 bytes"):
         bpe_rs.train(["abab"], vocab_size=2, initial_alphabet=b"z")
+    assert bpe_rs.train(["abab"], vocab_size=5, initial_alphabet=np.array([122])).n_vocab == 5
     mistakes: list[Any] = [[300], [-1], "ab", ["a"]]
     for wrong in mistakes:
         with pytest.raises(ValueError, match="expected bytes, 0 to 255, in initial_alphabet"):

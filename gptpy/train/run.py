@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,8 @@ def _configure(mapping: Mapping[str, Any]) -> tuple[RunConfig, bool]:
         raise ConfigError("nothing ends this run: give --train.steps N, or tokens, epochs, seconds")
     if config.train.sample_every and config.model.architecture == "encoder":
         raise ConfigError("train.sample_every: an encoder does not generate, leave it out")
-    check_trackers(config.train.tensorboard, config.train.wandb)  # before a folder is begun
+    if os.environ.get("RANK", "0") == "0":  # who writes; before a folder is begun
+        check_trackers(config.train.tensorboard, config.train.wandb)
     padded = config.data.form != "stream" or config.data.min_length is not None
     if padded and config.train.tokens is not None:
         raise ConfigError(

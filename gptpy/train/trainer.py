@@ -253,7 +253,8 @@ class Trainer:
             self.reporter.on_eval(row)
         # The main process decides for all: saving together or stopping must not hang on a last bit.
         loss = self.world.from_main(result.loss, self.device)
-        if state.best_loss is None or math.isnan(state.best_loss) or loss < state.best_loss:
+        best = math.inf if state.best_loss is None else state.best_loss
+        if loss < best:
             state.best_loss, state.best_step, state.evals_without_gain = loss, state.step, 0
             if self.config.keep_best:
                 self._save(final=False)

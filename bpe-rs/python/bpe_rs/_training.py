@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import time
 import warnings
@@ -192,10 +193,15 @@ def train(
 
 def _bytes_of(alphabet: Iterable[int]) -> set[int]:
     """The bytes that `initial_alphabet` names; ValueError for anything else."""
-    found = set(alphabet)
-    for byte in found:
-        if not isinstance(byte, int) or not 0 <= byte < 256:
+    found: set[int] = set()
+    for byte in alphabet:
+        try:
+            number = operator.index(byte)  # numpy's integers too
+        except TypeError:
+            number = -1
+        if not 0 <= number < 256:
             raise ValueError(f"expected bytes, 0 to 255, in initial_alphabet, got {byte!r}")
+        found.add(number)
     return found
 
 

@@ -35,6 +35,7 @@ const FEW: usize = 8;
 fn write_mixed(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
     // The ids of the packed ones, four words apart, and words to read behind the last.
     let mut near = [[0; 4]; BATCH + FEW / 4];
+    let values = &values[..values.len().min(BATCH)];
     let mut total = 0;
     for (ids, value) in near.iter_mut().zip(values) {
         let bits = value.bits();
@@ -42,7 +43,8 @@ fn write_mixed(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
         total += value.count();
     }
     out.reserve(total + FEW);
-    for (ids, value) in near.iter().zip(values) {
+    let near: *const u32 = near.as_ptr().cast();
+    for (j, value) in values.iter().enumerate() {
         let count = value.count();
         let (place, far) = (value.bits() as u32 as usize, value.is_far());
         if count > FEW || far && place + FEW > arena.len() {
@@ -53,7 +55,8 @@ fn write_mixed(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
             // SAFETY: `FEW` words from `place` on are in the arena.
             unsafe { arena.as_ptr().add(place) }
         } else {
-            ids.as_ptr()
+            // SAFETY: `near` has four words for each of the values, and more behind.
+            unsafe { near.add(4 * j) }
         };
         let len = out.len();
         // SAFETY: `FEW` words can be read: in the arena, or in `near`, which has so many behind
