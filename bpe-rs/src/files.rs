@@ -116,6 +116,8 @@ impl<'a, 'p> Job<'a, 'p> {
         let map = unsafe { Mmap::map(file) }.map_err(|error| Error::io(path, error))?;
         #[cfg(unix)]
         let _ = map.advise(memmap2::Advice::Sequential);
+        // English has four bytes a token, most other text fewer.
+        self.out.expect(map.len() / 3);
         let end = self.text(path, &map, 0, true)?;
         debug_assert_eq!(end, map.len());
         self.end_document()

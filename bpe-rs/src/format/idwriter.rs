@@ -107,6 +107,19 @@ impl IdWriter {
         self.width
     }
 
+    /// Expect about `count` ids more. Memory that grows step by step is moved, or its large pages
+    /// are split; what is not used is never there.
+    pub fn expect(&mut self, count: usize) {
+        if let Target::Memory = self.target {
+            let had = self.buffer.capacity();
+            // Without the room it is found, or missed, on the way.
+            let _ = self.buffer.try_reserve(count * self.width.bytes());
+            if self.buffer.capacity() != had {
+                ask_for_huge_pages(&mut self.buffer);
+            }
+        }
+    }
+
     /// Append ids.
     ///
     /// Errors: `Invalid` for an id that does not fit the width, `Io`.
