@@ -200,6 +200,7 @@ impl Window<'_> {
                     uncovered = Some(self.from + 64 * k + after_other.trailing_zeros() as usize);
                 }
                 self.case_changes(starts, k, &mut p);
+                starts[k] &= !std::mem::take(&mut p.second_letter);
             }
             let mut apostrophes = if O200K {
                 m.apostrophe[k] & up(word, p.word)
@@ -217,6 +218,14 @@ impl Window<'_> {
                 contracted = at + len;
                 if O200K {
                     self.put(starts, at, false);
+                    // The two letters of "'lL" are no change of case. The second one's block may
+                    // be the next, which has no starts yet.
+                    let second = at + 2;
+                    if len == 3 && (second - self.from) / 64 == k {
+                        self.put(starts, second, false);
+                    } else if len == 3 {
+                        p.second_letter = 1 << ((second - self.from) % 64);
+                    }
                     if uncovered.is_none() && self.has(&m.both, contracted) {
                         uncovered = Some(contracted);
                     }
@@ -312,4 +321,6 @@ struct Previous {
     line_goes_on: bool,
     past_lower: u64,
     both: u64,
+    /// The next block's: what ends a contraction there.
+    second_letter: u64,
 }

@@ -15,7 +15,7 @@ pub use patterns::{NamedPattern, Rules, NAMED};
 pub use scanner::Scanner;
 
 use crate::error::{Error, Result};
-use classes::{class_at, SPACE};
+use classes::{class_at, LETTER, NUMBER, SPACE, WORD};
 
 /// Cuts text into pieces by a named pattern or by any regular expression.
 #[derive(Debug)]
@@ -128,30 +128,37 @@ impl Pretokenizer {
 
     /// A position in `from + 1 ..= near` where `text` may be cut: the pieces of the two parts are
     /// the pieces of the whole. `None` where no such place is certain, and always for a pattern
-    /// that is not named.
+    /// that is not named. `from` is a character's first byte.
     pub fn safe_cut(&self, text: &[u8], from: usize, near: usize) -> Option<usize> {
-        self.named?;
+        let rules = self.named?.rules;
         // `text` may end inside a character: none that is looked at may reach beyond it.
         let near = near.min(text.len().saturating_sub(4));
+        let class_before = |at: usize| {
+            let first = (from..at).rev().find(|&i| text[i] & 0xC0 != 0x80);
+            first.map(|first| class_at(text, first).0)
+        };
         (from + 1..=near).rev().find(|&at| {
-            let (before, here) = (text[at - 1], text[at]);
-            match here {
-                // A word takes the one blank before it, and another word ended before that.
-                b' ' => {
-                    before.is_ascii_alphabetic()
-                        && text.get(at + 1).is_some_and(u8::is_ascii_alphabetic)
-                }
-                // Nothing but white space and punctuation reaches across a line's end.
-                _ if before == b'\n' => {
-                    let solid = |at: usize| class_at(text, at).0 & SPACE == 0;
-                    let first_of = |at: usize| (0..=at).rev().find(|&i| text[i] & 0xC0 != 0x80);
-                    // At its end a text keeps white space together that GPT-2 elsewhere splits.
-                    (here.is_ascii_alphanumeric() || here >= 0xC2 && solid(at))
-                        && at >= from + 2
-                        && first_of(at - 2).is_some_and(solid)
-                }
-                _ => false,
+            let here = text[at];
+            if here & 0xC0 == 0x80 {
+                return false;
             }
+            let class = class_at(text, at).0;
+            let before = class_before(at).unwrap_or(0);
+            // No piece goes on behind a letter with what is none, or behind a number likewise; nor
+            // does one end elsewhere when the text ends there instead. But o200k's words go on
+            // with marks and contractions.
+            if before & NUMBER != 0 {
+                return class & NUMBER == 0;
+            }
+            if before & LETTER != 0 {
+                let in_word = rules == Rules::O200k && (class & WORD != 0 || here == b'\'');
+                return class & LETTER == 0 && !in_word;
+            }
+            // Nothing but white space and punctuation reaches across a line's end. At its end a
+            // text keeps white space together that GPT-2 elsewhere splits.
+            text[at - 1] == b'\n'
+                && (here.is_ascii_alphanumeric() || here >= 0xC2 && class & SPACE == 0)
+                && class_before(at - 1).is_some_and(|class| class & SPACE == 0)
         })
     }
 }

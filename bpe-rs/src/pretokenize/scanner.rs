@@ -11,7 +11,7 @@ use crate::simd::{dispatch, Bytes64};
 /// swarms (emoji, digits of other scripts), and a window restarted for each would cost more.
 const SCALAR_BYTES: usize = 1024;
 /// A start this far from a window's end depends on nothing behind the end but a run of white
-/// space or of capitals.
+/// space or of capitals: see [`Scanner::settled`].
 const MARGIN: usize = 8;
 
 /// Buffers of one thread that scans.
@@ -22,6 +22,9 @@ pub struct Scanner {
     count: usize,
     /// The scalar form goes on to here.
     scalar_until: usize,
+    /// Bytes of a window, and those that the scalar form takes over: tests take fewer.
+    pub(super) window: usize,
+    pub(super) scalar_bytes: usize,
     /// Bytes that the vector form has looked at.
     #[cfg(test)]
     pub(super) scanned: usize,
@@ -48,6 +51,8 @@ impl Scanner {
             bounds: Box::new([0; WINDOW + 128]),
             count: 0,
             scalar_until: 0,
+            window: WINDOW,
+            scalar_bytes: SCALAR_BYTES,
             #[cfg(test)]
             scanned: 0,
         }
@@ -66,7 +71,7 @@ impl Scanner {
         if from < self.scalar_until {
             return self.scalar(rules, text, from, self.scalar_until);
         }
-        let to = text.len().min(from + WINDOW);
+        let to = text.len().min(from + self.window);
         #[cfg(test)]
         {
             self.scanned += to - from;
@@ -77,15 +82,15 @@ impl Scanner {
             to
         } else {
             if uncovered < to {
-                self.scalar_until = uncovered + SCALAR_BYTES;
+                self.scalar_until = uncovered + self.scalar_bytes;
             }
             let margin = if to == text.len() { 0 } else { MARGIN };
             let limit = (to - margin).min(uncovered.saturating_sub(1));
-            match self.settled(rules, text, from, limit) {
+            match self.settled(rules, text, from, to.min(uncovered), limit) {
                 Some(end) => end,
                 None => {
                     // Not for one piece only: a window scanned for each would be a worst case.
-                    self.scalar_until = from + SCALAR_BYTES;
+                    self.scalar_until = from + self.scalar_bytes;
                     return self.scalar(rules, text, from, self.scalar_until);
                 }
             }
@@ -100,31 +105,38 @@ impl Scanner {
         &self.bounds[..self.count]
     }
 
-    /// The last start in `from + 1..=limit` that the text behind the window cannot change.
-    fn settled(&self, rules: Rules, text: &[u8], from: usize, limit: usize) -> Option<usize> {
-        let mut at = limit.checked_sub(from)?;
+    /// The last start behind `from`, and at `limit` or before it, that what the window has not
+    /// seen cannot change; the rules cover `text[..edge]`, `limit < edge`.
+    ///
+    /// A start is one because of what stands before it, and where a piece ends depends on what
+    /// stands behind it in three ways only:
+    /// - an apostrophe may begin a contraction: at most four bytes, and the margin is wider;
+    /// - a run of white space gives its last character to what follows, or reaches as far as its
+    ///   last newline: the run has to be seen to its end;
+    /// - o200k's `[U B]*[L B]+` keeps a run of capitals behind a letter without case where a letter
+    ///   that is no capital follows, and gives it away otherwise: the same.
+    ///
+    /// So whatever starts before the run that reaches the edge, if such a run does, is settled. Both
+    /// kinds of runs do not mix: behind white space no capital belongs to the word before it.
+    fn settled(
+        &self,
+        rules: Rules,
+        text: &[u8],
+        from: usize,
+        edge: usize,
+        limit: usize,
+    ) -> Option<usize> {
+        let open = open_run(rules, text, from, edge);
+        let mut at = limit.min(open.checked_sub(1)?).checked_sub(from)?;
         loop {
-            let below = self.starts[at / 64] & (u64::MAX >> (63 - at % 64));
-            if below == 0 {
-                at = (at / 64).checked_sub(1)? * 64 + 63;
-                continue;
+            let mut below = self.starts[at / 64] & (u64::MAX >> (63 - at % 64));
+            if at < 64 {
+                below &= !1;
             }
-            at = at / 64 * 64 + 63 - below.leading_zeros() as usize;
-            if at == 0 {
-                return None;
+            if below != 0 {
+                return Some(from + at / 64 * 64 + 63 - below.leading_zeros() as usize);
             }
-            let place = from + at;
-            let settled = match text[place] {
-                b' ' => class_at(text, place + 1).0 & SPACE == 0,
-                byte => {
-                    let class = class_at(text, place).0;
-                    class & SPACE == 0 && (class & UPPER == 0 || rules != Rules::O200k) && byte != 0
-                }
-            };
-            if settled {
-                return Some(place);
-            }
-            at -= 1;
+            at = (at / 64).checked_sub(1)? * 64 + 63;
         }
     }
 
@@ -140,6 +152,27 @@ impl Scanner {
         self.count = count;
         at
     }
+}
+
+/// Where the run of white space, or of o200k's capitals, begins that reaches `edge` in
+/// `text[from..]`; `edge` itself where none does.
+fn open_run(rules: Rules, text: &[u8], from: usize, edge: usize) -> usize {
+    let before = |at: usize| (from..at).rev().find(|&i| text[i] & 0xC0 != 0x80);
+    let kinds = if rules == Rules::O200k {
+        SPACE | UPPER
+    } else {
+        SPACE
+    };
+    let Some(last) = before(edge) else {
+        return edge;
+    };
+    let kind = class_at(text, last).0 & kinds;
+    let (mut open, mut at) = (edge, Some(last));
+    while let Some(place) = at.filter(|&place| class_at(text, place).0 & kind != 0) {
+        open = place;
+        at = before(place);
+    }
+    open
 }
 
 dispatch! { S =>
