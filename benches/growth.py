@@ -1,13 +1,22 @@
 """How the time of `encode` grows with the text, over families that are hard for encoders.
 
     python benches/growth.py                       # 10^4 to 10^7 bytes, three vocabularies
-    python benches/growth.py --most 18 --names r50k_base
+    python benches/growth.py --most 5 --names r50k_base --only letters blanks
     python benches/growth.py --write benches/records/growth.md
 
-Whole calls `Encoding.encode(text)` to a list, with empty caches, minimum of several. The clock is
-the thread's CPU time, since other work on a shared machine comes in bursts; a doubling is called
-too steep where it takes more than 2.2 times as long. Before a text is timed, its ids are decoded
-and compared with it.
+What is timed: the whole call `Encoding.encode(text)` to a list, the making of empty caches and the
+freeing of the list included; the `int` objects of the ids are there from a first call, whose ids
+are decoded and compared with the text. The clock is the thread's CPU time (one thread works).
+
+A size is timed on half a megabyte at least: as many texts of a family as that takes, different
+ones where the family is drawn at random. One text of 10,000 bytes again and again is another
+matter than the same bytes once: the processor learns its branches by heart and keeps the lines of
+the tables that it needs, at a third to two thirds of the price, which no longer text can have.
+
+A machine that others use has bursts, and a burst makes a step where none is. So the sizes of a
+family are timed in turn, in several rounds, and the least time of each text counts; where a
+doubling then seems to take more than 2.2 times as long, its two sizes (both: neither is favoured)
+are timed again, in up to `AGAIN` rounds more, before it is called too steep.
 
 The process keeps the memory that it frees (glibc's `mallopt`; `--give-back` leaves the allocator
 alone). Otherwise small results live in memory that is used again and large ones in fresh pages,
@@ -24,7 +33,7 @@ import gc
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -36,8 +45,17 @@ sys.path.insert(0, str(ROOT / "bpe-rs" / "tests"))
 from hard_texts import FAMILIES  # noqa: E402
 
 SMALLEST = 10_000
+AT_LEAST = 1 << 19
 LIMIT = 2.2
+ROUNDS = 4
+AGAIN = 12
 CACHE = 64 << 20
+TEXT_OF_RECORD = """# Growth of `encode`
+
+Written by `python benches/growth.py --write FILE`: nanoseconds of CPU time a byte for whole calls
+`Encoding.encode(text)` to a Python list, with empty caches; the factors are those of the time when
+the text doubles: the mean one, and the steepest. The script says what is timed and how.
+"""
 
 
 def keep_memory() -> None:
@@ -49,41 +67,71 @@ def keep_memory() -> None:
         library.mallopt(trim_threshold, 2_000_000_000)
 
 
-def seconds(encoding: bpe_rs.Encoding, text: str, repeats: int) -> float:
-    """CPU seconds of one call with empty caches: the least of `repeats`."""
-    best = float("inf")
-    for _ in range(repeats):
-        encoding.set_cache_limit(CACHE)  # empties them
+def texts_of(make: Callable[[int], str], size: int) -> list[str]:
+    """Texts of a family of about `size` bytes each: random ones differ."""
+    return [make(size - at) for at in range(max(1, AT_LEAST // size))]
+
+
+class Size:
+    """The texts of one size and the least time of each so far."""
+
+    def __init__(self, encoding: bpe_rs.Encoding, texts: list[str]):
+        for text in texts:
+            if encoding.decode(encoding.encode(text)) != text:
+                raise AssertionError(
+                    f"{encoding.name}: ids of {text[:40]!r}... do not decode to it"
+                )
+        self.encoding = encoding
+        self.texts = texts
+        self.bytes = sum(len(text.encode()) for text in texts)
+        self.seconds = [float("inf")] * len(texts)
+
+    def measure(self) -> None:
+        """One round."""
         gc.collect()
-        start = time.thread_time()
-        encoding.encode(text)
-        best = min(best, time.thread_time() - start)
-    return best
+        for at, text in enumerate(self.texts):
+            self.encoding.set_cache_limit(CACHE)  # empties the caches
+            start = time.thread_time()
+            self.encoding.encode(text)
+            self.seconds[at] = min(self.seconds[at], time.thread_time() - start)
+
+    def price(self) -> float:
+        """Nanoseconds a byte."""
+        return 1e9 * sum(self.seconds) / self.bytes
 
 
-def column(encoding: bpe_rs.Encoding, make: Callable[[int], str], doublings: int) -> list[float]:
+def column(encoding: bpe_rs.Encoding, texts: Iterable[list[str]]) -> list[float]:
     """Nanoseconds a byte at each size."""
-    row = []
-    for k in range(doublings + 1):
-        text = make(SMALLEST << k)
-        size = len(text.encode())
-        if encoding.decode(encoding.encode(text)) != text:
-            raise AssertionError(f"{encoding.name}: ids of {text[:40]!r}... do not decode to it")
-        repeats = min(200, max(3, (1 << 20) // size))
-        row.append(1e9 * seconds(encoding, text, repeats) / size)
-    return row
+    sizes = [Size(encoding, those) for those in texts]
+    for _ in range(ROUNDS):
+        for size in sizes:
+            size.measure()
+    for _ in range(AGAIN):
+        row = [size.price() for size in sizes]
+        steep = {
+            at + step
+            for at in range(len(row) - 1)
+            if row[at + 1] > LIMIT / 2 * row[at]
+            for step in (0, 1)
+        }
+        for at in sorted(steep):
+            sizes[at].measure()
+    return [size.price() for size in sizes]
 
 
-def measure(name: str, doublings: int, only: str | None) -> list[tuple[str, list[float]]]:
-    """A row for every family."""
-    encoding = bpe_rs.Encoding(name)
-    encoding.encode("warm")
-    rows = []
+def measure(
+    names: list[str], doublings: int, only: list[str]
+) -> dict[str, list[tuple[str, list[float]]]]:
+    """Rows of all families for each vocabulary."""
+    encodings = [bpe_rs.Encoding(name) for name in names]
+    rows: dict[str, list[tuple[str, list[float]]]] = {name: [] for name in names}
     for family, make in FAMILIES.items():
-        if only is not None and only not in family:
+        if only and not any(part in family for part in only):
             continue
-        rows.append((family, column(encoding, make, doublings)))
-        print(name, line(*rows[-1]), flush=True)
+        texts = [texts_of(make, SMALLEST << k) for k in range(doublings + 1)]
+        for encoding in encodings:
+            rows[encoding.name].append((family, column(encoding, texts)))
+            print(encoding.name, line(*rows[encoding.name][-1]), flush=True)
     return rows
 
 
@@ -105,7 +153,7 @@ def table(name: str, rows: list[tuple[str, list[float]]]) -> str:
     head = ["family", *sizes, "mean factor", "steepest"]
     return "\n".join(
         [
-            f"### {name}",
+            f"## {name}",
             "",
             f"| {' | '.join(head)} |",
             f"|{'---|' * len(head)}",
@@ -116,32 +164,38 @@ def table(name: str, rows: list[tuple[str, list[float]]]) -> str:
 
 
 def main() -> None:
-    """Measure, print, and append to the record where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure, print, and write the record where asked to."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--names", nargs="*", default=["r50k_base", "cl100k_base", "o200k_base"])
     parser.add_argument("--most", type=int, default=10, help="doublings of 10,000 bytes")
-    parser.add_argument("--only", help="families whose name contains this")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="append the tables to a file")
+    parser.add_argument("--only", nargs="*", default=[], help="families with this in their names")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the record anew")
     parser.add_argument("--give-back", action="store_true", help="the allocator's usual ways")
     options = parser.parse_args()
-    if not options.give_back:
-        keep_memory()
     if options.most < 1:
         parser.error(f"--most: expected at least 1 doubling, got {options.most}")
-    tables, steep = [], []
-    for name in options.names:
-        rows = measure(name, options.most, options.only)
-        tables.append(table(name, rows))
-        steep += [f"{name}: {family}" for family, row in rows if steepest(row) > LIMIT]
-    print(f"doublings above {LIMIT}: {', '.join(steep) or 'none'}")
+    if not options.give_back:
+        keep_memory()
+    measured = measure(options.names, options.most, options.only)
+    if not any(measured.values()):
+        parser.error(f"--only: expected part of one of {', '.join(FAMILIES)}; got {options.only}")
+    steep = [
+        f"{name}: {family} ({steepest(row):.2f})"
+        for name, rows in measured.items()
+        for family, row in rows
+        if steepest(row) > LIMIT
+    ]
+    verdict = f"Doublings above {LIMIT}: {', '.join(steep) or 'none'}."
+    print(verdict)
     if options.write:
-        text = f"""
-{date.today().isoformat()}, 2 cores of a shared x86-64 server (Zen 5), other work on it; Python
-{platform.python_version()}, release build. Doublings above {LIMIT}: {", ".join(steep) or "none"}.
-
-{chr(10).join(tables)}"""
-        with options.write.open("a") as file:
-            file.write(text.rstrip() + "\n")
+        tables = "\n".join(table(name, rows) for name, rows in measured.items())
+        options.write.write_text(
+            f"{TEXT_OF_RECORD}\n{date.today().isoformat()}, 2 cores of a shared x86-64 server "
+            f"(Zen 5), other work on it; Python\n{platform.python_version()}, release build. "
+            f"{verdict}\n\n{tables.rstrip()}\n"
+        )
 
 
 if __name__ == "__main__":
