@@ -332,6 +332,41 @@ for _ in range(5):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("others", [0, 3], ids=["idle helpers", "helpers at work"])
+def test_children_of_a_process_whose_threads_encode(others):
+    code = f"""
+import os, threading, bpe_rs
+encoding = bpe_rs.get_encoding("r50k_base")
+batch = [f"a text of its own, {{i}} times " * 100 for i in range(200)]
+want = encoding.encode_batch(batch, num_threads=1)
+end = threading.Event()
+def work():
+    while not end.is_set():
+        assert encoding.encode_batch(batch) == want
+threads = [threading.Thread(target=work) for _ in range({others})]
+for thread in threads: thread.start()
+for _ in range(20):
+    assert encoding.encode_batch(batch) == want
+    child = os.fork()
+    if child == 0:
+        # A grandchild too.
+        right = all(encoding.encode_batch(batch) == want for _ in range(3))
+        if right and (grandchild := os.fork()) != 0:
+            right = os.waitpid(grandchild, 0)[1] == 0
+        elif right:
+            right = encoding.encode_batch(batch) == want
+        os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+end.set()
+for thread in threads: thread.join()
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=120, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+
+
 def test_lists_share_their_numbers_and_survive_the_encoding():
     encoding = bpe_rs.Encoding(
         "own", pat_str="gpt2", mergeable_ranks={bytes([b]): 1000 + b for b in range(256)},

@@ -4,6 +4,7 @@ mod batch;
 mod cache;
 #[cfg(test)]
 mod checks;
+mod crew;
 mod keys;
 mod many;
 mod memory;
@@ -28,7 +29,12 @@ use crate::vocab::{Merger, MissingByte, Vocab, KEPT};
 pub struct Scratch {
     scanner: Scanner,
     words: Words,
+    /// Memory for ids that are on their way elsewhere.
+    ids: Vec<u32>,
 }
+
+/// More memory for ids than this is not kept.
+const KEPT_IDS: usize = 1 << 18;
 
 /// Everything but the scanner.
 struct Words {
@@ -55,6 +61,7 @@ impl Scratch {
         Self {
             scanner: Scanner::new(),
             words,
+            ids: Vec::new(),
         }
     }
 
@@ -80,7 +87,7 @@ pub fn encode_into(
     scratch: &mut Scratch,
     ids: &mut Vec<u32>,
 ) -> Result<()> {
-    let Scratch { scanner, words } = scratch;
+    let Scratch { scanner, words, .. } = scratch;
     each_stretch(pattern, scanner, text, |base, bounds| {
         words.each_batch(
             vocab,
@@ -103,7 +110,7 @@ pub fn count(
     limit: usize,
     scratch: &mut Scratch,
 ) -> Result<Option<usize>> {
-    let Scratch { scanner, words } = scratch;
+    let Scratch { scanner, words, .. } = scratch;
     let mut total = 0;
     let counted = each_stretch(pattern, scanner, text, |base, bounds| {
         words.each_batch(

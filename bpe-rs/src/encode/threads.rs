@@ -2,61 +2,31 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::crew;
 use crate::error::Result;
+
+/// How long the number of cores is taken for granted.
+const VALID: Duration = Duration::from_millis(100);
 
 /// How many threads to use when the caller does not say: one per core.
 pub fn default_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Call `work(state, i)` for every `i` below `count`, each thread with its own `state`, and return
-/// the results in order. The first error wins, whichever thread meets one.
-pub fn map<S, T: Send>(
-    count: usize,
-    threads: usize,
-    state: impl Fn() -> S + Sync,
-    work: impl Fn(&mut S, usize) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let threads = threads.clamp(1, count.max(1));
-    if threads == 1 {
-        let mut own = state();
-        return (0..count).map(|i| work(&mut own, i)).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let run = || {
-        let (mut own, mut done) = (state(), Vec::new());
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= count {
-                return Ok(done);
-            }
-            match work(&mut own, i) {
-                Ok(result) => done.push((i, result)),
-                Err(error) => {
-                    next.store(count, Ordering::Relaxed);
-                    return Err(error);
-                }
-            }
-        }
+    // To ask the system takes longer than to encode 30 KB, and the answer seldom changes.
+    static KNOWN: Mutex<Option<(usize, Instant)>> = Mutex::new(None);
+    let ask = || std::thread::available_parallelism().map_or(1, usize::from);
+    // Whoever finds it locked, for ever perhaps after a fork, asks as well.
+    let Ok(mut known) = KNOWN.try_lock() else {
+        return ask();
     };
-    let finished: Vec<Result<Vec<(usize, T)>>> = std::thread::scope(|scope| {
-        // Where the system gives no more threads, those that there are do the work.
-        let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, run).ok();
-        let others: Vec<_> = (1..threads).filter_map(spawn).collect();
-        let mut all = vec![run()];
-        all.extend(others.into_iter().map(|thread| match thread.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }));
-        all
-    });
-    let mut results = Vec::with_capacity(count);
-    for part in finished {
-        results.extend(part?);
+    match *known {
+        Some((threads, asked)) if asked.elapsed() < VALID => threads,
+        _ => {
+            let threads = ask();
+            *known = Some((threads, Instant::now()));
+            threads
+        }
     }
-    results.sort_unstable_by_key(|&(i, _)| i);
-    Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
 /// Call `work(state, buffer, i)` for every `i` below `count`, on all threads, each with a state of
@@ -111,13 +81,7 @@ pub fn in_order<S, B: Default + Send>(
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..threads {
-            // Where the system gives no more threads, those that there are do the work.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, run);
-        }
-        run();
-    });
+    crew::run(threads - 1, &run, run);
     let line = line.into_inner();
     line.unwrap_or_else(PoisonError::into_inner).result
 }

@@ -110,11 +110,11 @@ impl Encoding {
         if let Some(policy) = policy {
             strings.iter().try_for_each(|string| policy.check(string))?;
         }
-        let threads = num_threads.unwrap_or_else(threads::default_threads);
+        let most = threads::default_threads();
+        let threads = num_threads.unwrap_or(most).min(most);
         if threads == 0 {
             return Err(PyValueError::new_err("expected num_threads >= 1, got 0"));
         }
-        let threads = threads.min(threads::default_threads());
         let allowed = policy.and_then(|policy| policy.allowed.finder());
         Ok(py.detach(|| self.core.encode_batch(&strings, allowed, threads))?)
     }
