@@ -190,7 +190,7 @@ impl Desk {
         let mut looks = 0_u32;
         while self.state.load(Ordering::Acquire) != DONE {
             looks += 1;
-            if looks % 16 != 0 {
+            if !looks.is_multiple_of(16) {
                 std::hint::spin_loop();
             } else if start.elapsed() < PATIENCE {
                 yield_now();
@@ -218,7 +218,7 @@ impl Desk {
                 (idle_since, looks) = (Instant::now(), 0);
             }
             looks += 1;
-            if looks % 16 != 0 {
+            if !looks.is_multiple_of(16) {
                 std::hint::spin_loop();
                 continue;
             }
