@@ -8,7 +8,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::lists::{prefetch_object, AHEAD, HAS_GIL};
+use super::layout::{Layout, HAS_GIL};
+use super::lists::{prefetch_object, AHEAD};
 
 thread_local! {
     static SPARE: Cell<(Vec<u32>, Vec<u8>)> = const { Cell::new((Vec::new(), Vec::new())) };
@@ -82,6 +83,36 @@ fn plain_ints(list: &Bound<'_, PyList>, ids: &mut Vec<u32>) -> Option<()> {
     if !HAS_GIL {
         return None;
     }
+    let Some(layout) = Layout::of(list.py()) else {
+        return by_functions(list, ids);
+    };
+    let len = list.len();
+    ids.reserve(len);
+    // SAFETY: the GIL is held, and nothing below runs Python code that could change the list, whose
+    // length this is. (An empty list's pointer may be null.)
+    let items = unsafe {
+        let start = layout.items(list.as_ptr());
+        if start.is_null() {
+            &[]
+        } else {
+            std::slice::from_raw_parts(start.cast_const(), len)
+        }
+    };
+    for (at, &item) in items.iter().enumerate() {
+        if let Some(&later) = items.get(at + AHEAD) {
+            prefetch_object(later);
+        }
+        // SAFETY: the list owns it.
+        ids.push(match unsafe { layout.small_int(item) } {
+            Some(id) => id,
+            None => value(item)?,
+        });
+    }
+    Some(())
+}
+
+/// The same by the stable ABI's functions.
+fn by_functions(list: &Bound<'_, PyList>, ids: &mut Vec<u32>) -> Option<()> {
     let len = list.len();
     ids.reserve(len);
     let mut block = [std::ptr::null_mut(); AHEAD];
@@ -93,22 +124,26 @@ fn plain_ints(list: &Bound<'_, PyList>, ids: &mut Vec<u32>) -> Option<()> {
             prefetch_object(*item);
         }
         for &item in block.iter() {
-            // SAFETY: the GIL is held, and nothing since the list gave the item has run Python
-            // code that could change it: `PyLong_AsUnsignedLongLong` of an exact int only reads. A
-            // failure is cleared.
-            unsafe {
-                if ffi::PyLong_CheckExact(item) == 0 {
-                    return None;
-                }
-                match u32::try_from(ffi::PyLong_AsUnsignedLongLong(item)) {
-                    Ok(id) => ids.push(id),
-                    Err(_) => {
-                        ffi::PyErr_Clear();
-                        return None;
-                    }
-                }
-            }
+            ids.push(value(item)?);
         }
     }
     Some(())
+}
+
+/// The value of an exact `int` that may be an id; `None` for anything else.
+#[inline(always)]
+fn value(item: *mut ffi::PyObject) -> Option<u32> {
+    // SAFETY: the callers hold the GIL, and nothing since their list gave the item has run Python
+    // code that could take it away: `PyLong_AsUnsignedLongLong` of an exact `int` only reads. A
+    // failure is cleared.
+    unsafe {
+        if ffi::PyLong_CheckExact(item) == 0 {
+            return None;
+        }
+        let id = u32::try_from(ffi::PyLong_AsUnsignedLongLong(item));
+        if id.is_err() {
+            ffi::PyErr_Clear();
+        }
+        id.ok()
+    }
 }

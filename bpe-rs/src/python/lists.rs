@@ -7,9 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use pyo3::{ffi, PyErr};
 
-/// Whether objects are laid out as in an interpreter with a GIL: reference count, type.
-pub(super) const HAS_GIL: bool =
-    std::mem::size_of::<ffi::PyObject>() == 2 * std::mem::size_of::<usize>();
+use super::layout::{Layout, HAS_GIL};
 
 /// Beyond this many ids a table would cost more memory than it saves time.
 const MOST: usize = 1 << 21;
@@ -46,32 +44,59 @@ impl Ints {
             return PyList::new(py, ids);
         }
         let table = self.0.get_or_init(|| zeroed(max_id as usize + 1));
-        // SAFETY: the GIL is held, as `py` says. The list is new and nobody else sees it before
-        // every place is set; `PyList_SetItem` takes over the reference made for it. A list whose
-        // making fails half-way has null places, which `list`'s destructor allows.
-        unsafe {
-            let list = ffi::PyList_New(ids.len() as ffi::Py_ssize_t);
-            let list: Bound<'py, PyAny> = Bound::from_owned_ptr_or_err(py, list)?;
-            let mut at = 0;
-            for block in ids.chunks(AHEAD) {
-                // The objects lie all over the memory: ask for them before they are needed.
-                for &id in block {
-                    if let Some(slot) = table.get(id as usize) {
-                        prefetch_object(slot.load(Ordering::Relaxed));
-                    }
-                }
-                for &id in block {
-                    let int = match table.get(id as usize) {
-                        Some(slot) => int(py, slot, id)?,
-                        None => made(py, id)?,
-                    };
-                    ffi::PyList_SetItem(list.as_ptr(), at, int);
-                    at += 1;
-                }
+        // SAFETY: the GIL is held, as `py` says. A new list has null places, also for its destructor
+        // should a later one fail.
+        let list: Bound<'py, PyAny> = unsafe {
+            Bound::from_owned_ptr_or_err(py, ffi::PyList_New(ids.len() as ffi::Py_ssize_t))?
+        };
+        let pointer = list.as_ptr();
+        match Layout::of(py) {
+            Some(layout) => {
+                // SAFETY: a list that lives. It is new and nobody else sees it before every place
+                // is set, so its places stay where they are.
+                let items = unsafe { layout.items(pointer) };
+                fill(py, table, ids, |at, int| {
+                    // SAFETY: `at` is below the list's length, and the place is null; it takes
+                    // over the reference.
+                    unsafe { items.add(at).write(int) };
+                })?;
             }
-            Ok(list.cast_into_unchecked())
+            None => fill(py, table, ids, |at, int| {
+                // SAFETY: as above, by the function for it.
+                unsafe { ffi::PyList_SetItem(pointer, at as ffi::Py_ssize_t, int) };
+            })?,
+        }
+        // SAFETY: what `PyList_New` gave.
+        Ok(unsafe { list.cast_into_unchecked() })
+    }
+}
+
+/// Call `set(i, int)` with a new reference to the `int` of each of `ids`.
+#[inline(always)]
+fn fill(
+    py: Python<'_>,
+    table: &[AtomicPtr<ffi::PyObject>],
+    ids: &[u32],
+    mut set: impl FnMut(usize, *mut ffi::PyObject),
+) -> PyResult<()> {
+    let mut at = 0;
+    for block in ids.chunks(AHEAD) {
+        // The objects lie all over the memory: ask for them before they are needed.
+        for &id in block {
+            if let Some(slot) = table.get(id as usize) {
+                prefetch_object(slot.load(Ordering::Relaxed));
+            }
+        }
+        for &id in block {
+            let int = match table.get(id as usize) {
+                Some(slot) => int(py, slot, id)?,
+                None => made(py, id)?,
+            };
+            set(at, int);
+            at += 1;
         }
     }
+    Ok(())
 }
 
 /// A new reference to the table's `int` for `id`.

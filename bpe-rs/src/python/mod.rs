@@ -9,6 +9,7 @@ mod hf_arguments;
 mod hf_encoding;
 mod idfiles;
 mod ids;
+mod layout;
 mod lists;
 mod special;
 mod text;

@@ -1,0 +1,125 @@
+"""What `benches/encode.py` times: each kind of run gives its own seconds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import bpe_rs
+import gigatoken  # pyright: ignore[reportMissingImports]
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("GPTPY_SHARED", REPOSITORY.parent / "shared"))
+Run = Callable[[], object]
+
+FIRST_PASS = {
+    "ours": """
+import bpe_rs
+ids = bpe_rs.Encoding({name!r}).encode_files({path!r})
+""",
+    "gigatoken": """
+import gigatoken
+ids = gigatoken.Tokenizer.from_tiktoken({vocab!r}).encode_files([{path!r}])
+""",
+}
+
+
+def vocabulary(name: str) -> Path:
+    """The published rank file."""
+    return SHARED / "vocab" / f"{name}.tiktoken"
+
+
+def theirs(name: str) -> gigatoken.Tokenizer:
+    """A new object of gigatoken's."""
+    return gigatoken.Tokenizer.from_tiktoken(vocabulary(name))
+
+
+def each(call: Callable[..., object], parts: Sequence[object]) -> Run:
+    """One call after the other."""
+
+    def run() -> None:
+        for part in parts:
+            call(part)
+
+    return run
+
+
+def ready(name: str) -> bpe_rs.Encoding:
+    """A fresh object whose tables are there, as a peer's are after construction."""
+    encoding = bpe_rs.Encoding(name)
+    encoding.encode_ordinary("")
+    encoding.count("x")
+    encoding.set_cache_limit(64 << 20)
+    return encoding
+
+
+def their_ready(name: str) -> gigatoken.Tokenizer:
+    """The same of gigatoken's."""
+    tokenizer = theirs(name)
+    tokenizer.encode("x")
+    return tokenizer
+
+
+class FirstPass:
+    """What a user waits for: a fresh process imports the library, makes the object and encodes a
+    file. The interpreter's own start and end are not counted."""
+
+    def __init__(self, peer: str, name: str, path: Path) -> None:
+        body = FIRST_PASS[peer].format(name=name, path=str(path), vocab=str(vocabulary(name)))
+        self.program = (
+            f"import time\nstart = time.perf_counter()\n{body}\nprint(time.perf_counter() - start)"
+        )
+
+    def __call__(self) -> float:
+        command = [sys.executable, "-c", self.program]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        return float(done.stdout)
+
+
+class Fresh:
+    """Encode each part by an object that has encoded nothing before; times only that."""
+
+    def __init__(self, make: Callable[[], Callable[[str], object]], parts: list[str]) -> None:
+        self.make, self.parts = make, parts
+
+    def __call__(self) -> float:
+        seconds = 0.0
+        for part in self.parts:
+            encode = self.make()
+            start = time.perf_counter()
+            encode(part)
+            seconds += time.perf_counter() - start
+        return seconds
+
+
+class Timed:
+    """Encode a file by a new object that has encoded another; times only the second."""
+
+    def __init__(
+        self,
+        make: Callable[[], bpe_rs.Encoding | gigatoken.Tokenizer],
+        prepare: Callable[..., object],
+        path: Path,
+        lists: bool = False,
+    ) -> None:
+        self.make, self.prepare, self.paths = make, prepare, [path] if lists else path
+
+    def __call__(self) -> float:
+        encoding = self.make()
+        self.prepare(encoding)
+        start = time.perf_counter()
+        encoding.encode_files(self.paths)  # pyright: ignore[reportArgumentType]
+        return time.perf_counter() - start
+
+
+def clock(run: Run) -> float:
+    """Seconds of a run."""
+    if isinstance(run, (FirstPass, Fresh, Timed)):
+        return run()
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
