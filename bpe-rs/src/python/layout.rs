@@ -107,8 +107,7 @@ fn trial(py: Python<'_>) -> PyResult<Option<Layout>> {
         let item = list.get_item(at)?;
         // SAFETY: a version whose lists have their items there, and whose ints begin so (zero, too,
         // has room for a digit).
-        let (there, long) =
-            unsafe { (*fields.items.add(at), item.as_ptr().cast::<Long>().read()) };
+        let (there, long) = unsafe { (*fields.items.add(at), item.as_ptr().cast::<Long>().read()) };
         if there != item.as_ptr() {
             return Ok(None);
         }
