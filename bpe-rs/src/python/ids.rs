@@ -9,7 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::layout::{Layout, HAS_GIL};
-use super::lists::{prefetch_object, AHEAD};
+use super::lists::AHEAD;
+use crate::simd::prefetch_at;
 
 thread_local! {
     static SPARE: Cell<(Vec<u32>, Vec<u8>)> = const { Cell::new((Vec::new(), Vec::new())) };
@@ -100,7 +101,7 @@ fn plain_ints(list: &Bound<'_, PyList>, ids: &mut Vec<u32>) -> Option<()> {
     };
     for (at, &item) in items.iter().enumerate() {
         if let Some(&later) = items.get(at + AHEAD) {
-            prefetch_object(later);
+            prefetch_at(later);
         }
         // SAFETY: the list owns it.
         ids.push(match unsafe { layout.small_int(item) } {
@@ -121,7 +122,7 @@ fn by_functions(list: &Bound<'_, PyList>, ids: &mut Vec<u32>) -> Option<()> {
         for (at, item) in block.iter_mut().enumerate() {
             // SAFETY: the GIL is held; the list has an item there.
             *item = unsafe { ffi::PyList_GetItem(list.as_ptr(), (from + at) as ffi::Py_ssize_t) };
-            prefetch_object(*item);
+            prefetch_at(*item);
         }
         for &item in block.iter() {
             ids.push(value(item)?);

@@ -8,25 +8,13 @@ use pyo3::types::PyList;
 use pyo3::{ffi, PyErr};
 
 use super::layout::{Layout, HAS_GIL};
+use crate::simd::prefetch_at;
 
 /// Beyond this many ids a table would cost more memory than it saves time.
 const MOST: usize = 1 << 21;
 
 /// Objects that are asked for at a time.
 pub(super) const AHEAD: usize = 32;
-
-/// Ask for the cache line of an object, null or not.
-#[inline(always)]
-pub(super) fn prefetch_object(object: *mut ffi::PyObject) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint about an address that need not even be valid; SSE is part of x86-64.
-    unsafe {
-        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
-        _mm_prefetch::<_MM_HINT_T0>(object.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = object;
-}
 
 /// The `int` objects of an encoding's ids, each made when first needed.
 #[derive(Default)]
@@ -84,7 +72,7 @@ fn fill(
         // The objects lie all over the memory: ask for them before they are needed.
         for &id in block {
             if let Some(slot) = table.get(id as usize) {
-                prefetch_object(slot.load(Ordering::Relaxed));
+                prefetch_at(slot.load(Ordering::Relaxed));
             }
         }
         for &id in block {
