@@ -69,8 +69,9 @@ struct ShortLine([ShortEntry; 4]);
 // SAFETY: numbers only; lines of 64 bytes.
 unsafe impl Zeroed for ShortLine {}
 
-/// The table of short pieces. Each has a slot where it would best be, and three others in the
-/// same line. Slot 0 stays empty, so that a look-up of the key 0 finds what it asks for.
+/// The table of short pieces. Each has a slot where it would best be, three others in the same
+/// line, and where that is full those of the line next to it. Slot 0 stays empty, so that a
+/// look-up of the key 0 finds what it asks for.
 pub(super) struct ShortTable {
     lines: Memory<ShortLine>,
     shift: u32,
@@ -136,17 +137,38 @@ impl ShortTable {
         (found.value, found.key == key)
     }
 
+    /// The value of `key` where [`Self::find`] does not find it: a full line's rest is in the next.
+    #[inline]
+    fn find_beside(&self, slot: usize, key: u64) -> Option<Value> {
+        if self.free(slot).is_some() {
+            return None;
+        }
+        let beside = (4..8).map(|way| self.at(slot ^ way));
+        beside
+            .into_iter()
+            .find(|entry| entry.key == key)
+            .map(|entry| entry.value)
+    }
+
+    /// A free place in the line of `slot`.
+    #[inline(always)]
+    fn free(&self, slot: usize) -> Option<usize> {
+        (0..4)
+            .map(|way| slot ^ way)
+            .find(|&at| at > 0 && self.at(at).key == 0)
+    }
+
     /// Enter a key that is not in the table.
     fn insert(&mut self, entry: ShortEntry, seeds: Seeds) {
         let slot = self.slot(seeds.short(entry.key));
-        let free = |this: &Self, at: usize| at > 0 && this.at(at).key == 0;
-        let place = (0..4).map(|way| slot ^ way).find(|&at| free(self, at));
+        let place = self.free(slot);
         // A full line: time to grow, unless only this line is.
         let load = if place.is_none() { 8 } else { 2 };
         if self.lines.len() < self.limit && load * self.used >= 4 * self.lines.len() {
             self.grow(seeds);
             return self.insert(entry, seeds);
         }
+        let place = place.or_else(|| self.free(slot ^ 4));
         let at = place.unwrap_or_else(|| {
             self.victims += 1;
             (slot ^ (1 + self.victims % 3)).max(1)
@@ -232,7 +254,7 @@ impl<const LONG: bool> WideLine<LONG> {
 }
 
 /// The table of longer pieces: each lies in the line of its hash or, if that is full, in the one
-/// next to it.
+/// next to it or, if both are, in one of the two beside them.
 pub(super) struct WideTable<const LONG: bool> {
     lines: Memory<WideLine<LONG>>,
     shift: u32,
@@ -242,7 +264,7 @@ pub(super) struct WideTable<const LONG: bool> {
 }
 
 impl<const LONG: bool> WideTable<LONG> {
-    /// `lines` and `limit` are powers of two, at least two.
+    /// `lines` and `limit` are powers of two, `lines` at least four.
     fn new(lines: usize, limit: usize) -> Self {
         Self {
             lines: Memory::new(lines),
@@ -264,9 +286,32 @@ impl<const LONG: bool> WideTable<LONG> {
     pub(super) fn line(&self, place: usize) -> &WideLine<LONG> {
         debug_assert!(place < self.lines.len());
         // SAFETY: `place` is a hash shifted right until as many bits remain as the length has
-        // zeros, or differs from one in the lowest bit; the length is a power of two, at least
-        // two, that only grows.
+        // zeros, or differs from one in the lowest two bits; the length is a power of two, at least
+        // four, that only grows.
         unsafe { self.lines.get_unchecked(place) }
+    }
+
+    /// What `find` finds in the lines that a piece of the line `home` may lie in.
+    #[inline(always)]
+    fn look<T>(&self, home: usize, find: impl Fn(&WideLine<LONG>) -> Option<T>) -> Option<T> {
+        let pair = [home, home ^ 1].map(|place| self.line(place));
+        let found = find(pair[0]).or_else(|| find(pair[1]));
+        // Places once taken stay taken: without these two being full there is nothing beside them.
+        if found.is_none() && pair.iter().all(|line| line.used(0) && line.used(1)) {
+            return self.look_beside(home, find);
+        }
+        found
+    }
+
+    #[cold]
+    fn look_beside<T>(
+        &self,
+        home: usize,
+        find: impl Fn(&WideLine<LONG>) -> Option<T>,
+    ) -> Option<T> {
+        [home ^ 2, home ^ 3]
+            .into_iter()
+            .find_map(|place| find(self.line(place)))
     }
 
     /// Enter a key that is not in the table.
@@ -275,9 +320,8 @@ impl<const LONG: bool> WideTable<LONG> {
             self.grow(seeds);
         }
         let home = self.place(WideLine::<LONG>::hash(key, seeds));
-        let places = [(home, 0), (home, 1), (home ^ 1, 0), (home ^ 1, 1)];
-        let free = places
-            .into_iter()
+        let free = (0..8)
+            .map(|at| (home ^ (at / 2), at % 2))
             .find(|&(place, way)| !self.lines[place].used(way));
         let (place, way) = free.unwrap_or_else(|| {
             self.turns += 1;
@@ -328,7 +372,7 @@ pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
 impl Cache {
     /// Empty tables that may grow to about `limit` bytes together.
     pub(super) fn new(limit: usize) -> Self {
-        let lines = |share: usize| 1 << (limit / 8 * share / 64).max(2).ilog2();
+        let lines = |share: usize| 1 << (limit / 8 * share / 64).max(4).ilog2();
         Self {
             seeds: Seeds::new(),
             short: ShortTable::new(128, lines(1)),
@@ -371,7 +415,10 @@ impl Cache {
     pub(super) fn find_short(&mut self, key: u64) -> Option<Value> {
         let slot = self.short.slot(self.seeds.short(key));
         let (value, found) = self.short.find(slot, key);
-        found.then_some(value)
+        if found {
+            return Some(value);
+        }
+        self.short.find_beside(slot, key)
     }
 
     /// Keep a short piece that the table does not have.
@@ -383,12 +430,10 @@ impl Cache {
     #[inline(always)]
     pub(super) fn find_medium(&self, key: [u64; 2]) -> Option<Value> {
         let place = self.medium.place(self.seeds.medium(key));
-        let (value, found) = self.medium.line(place).find(key);
-        if found {
-            return Some(value);
-        }
-        let (value, found) = self.medium.line(place ^ 1).find(key);
-        found.then_some(value)
+        self.medium.look(place, |line| {
+            let (value, found) = line.find(key);
+            found.then_some(value)
+        })
     }
 
     /// Keep a medium piece that the table does not have.
@@ -399,9 +444,8 @@ impl Cache {
     /// What the table has under the hash of a long piece: its value and the place of its bytes.
     #[inline(always)]
     pub(super) fn find_long(&self, hash: u64) -> Option<(Value, u64)> {
-        let place = self.long.place(hash);
-        let home = self.long.line(place).find(hash);
-        home.or_else(|| self.long.line(place ^ 1).find(hash))
+        self.long
+            .look(self.long.place(hash), |line| line.find(hash))
     }
 
     /// The bytes at a place that [`Self::find_long`] gave.
