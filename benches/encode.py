@@ -21,7 +21,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import date
 from pathlib import Path
 
@@ -33,7 +33,6 @@ import bpe_rs
 import gigatoken  # pyright: ignore[reportMissingImports]
 import numpy as np
 import tiktoken
-
 from encode_runs import (
     REPOSITORY,
     SHARED,

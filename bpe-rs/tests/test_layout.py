@@ -1,0 +1,82 @@
+"""Lists and ints read and written in place (`python/layout.rs`) against the stable ABI's functions.
+
+The second side is the slow twin: the same calls in a process with `BPE_RS_STABLE_ABI=1`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+PROGRAM = """
+import gc, random, sys
+import bpe_rs
+
+encoding = bpe_rs.get_encoding("r50k_base")
+source = random.Random(5)
+words = "the of and 12345 !? \\n def self.x".split(" ") + ["\\u043f\\u0440", "\\u4f60"]
+for length in (0, 1, 2, 31, 32, 33, 64, 1000, 20_000):
+    text = " ".join(source.choices(words, k=length))
+    ids = encoding.encode_ordinary(text)
+    assert type(ids) is list and all(type(i) is int for i in ids)
+    assert encoding.decode(ids) == text, length
+    assert encoding.decode([int(str(i)) for i in ids]) == text, length  # other objects
+    print(length, ids)
+
+class Id(int):
+    pass
+
+def said(ids):
+    try:
+        return encoding.decode_bytes(ids)
+    except Exception as error:
+        return type(error).__name__, str(error)
+
+big = [2**k + d for k in (15, 16, 29, 30, 31, 32, 60, 63, 64, 200) for d in (-1, 0, 1)]
+for bad in [*big, *(-n for n in big), 0, -1, True, False, None, 1.0, "1", b"1", Id(7), [7], 50256]:
+    print(repr(bad), said([bad]), said([1, 2, bad]), said([bad] * 40))
+
+def mutating():
+    class Sly:
+        def __init__(self, owner):
+            self.owner = owner
+        def __index__(self):
+            self.owner.clear()
+            gc.collect()
+            return 7
+    ids = [1, 2, 3]
+    ids += [Sly(ids), 4, 5]
+    return said(ids)
+
+print(mutating())
+lists = [encoding.encode_ordinary("hello world") for _ in range(100)]
+before = [sys.getrefcount(i) for i in lists[0]]
+del lists[50:]
+after = [sys.getrefcount(i) for i in lists[0]]
+print("references gone:", [a - b for a, b in zip(before, after)])
+lists[0].append(3)
+lists[1].sort()
+del lists[2][0]
+lists[3][:] = []
+gc.collect()
+print(lists[:4])
+"""
+
+
+def run(stable: str) -> str:
+    environment = {**os.environ, "BPE_RS_STABLE_ABI": stable}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_in_place_and_by_functions_are_alike():
+    assert run("0") == run("1")
+
+
+def test_references_are_counted():
+    """A list that goes takes its references along: 50 of a hundred for each id."""
+    assert "references gone: [50, 50]" in run("0").splitlines()
