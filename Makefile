@@ -52,6 +52,26 @@ test-miri: toolchain ## run the unsafe code under Miri (nightly Rust)
 	MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri \
 	  cargo +nightly miri test --package bpe-rs --lib -- $(MIRI_TESTS)
 
+# The NEON paths on any machine: cross-compiled, run under user-mode emulation. Elsewhere than on
+# Debian the compiler and the emulator may have other names.
+ARM := aarch64-unknown-linux-gnu
+ARM_CC ?= aarch64-linux-gnu-gcc
+ARM_RUN ?= $(firstword $(shell command -v qemu-aarch64-static qemu-aarch64) qemu-aarch64)
+.PHONY: test-aarch64
+test-aarch64: toolchain ## run the Rust tests for AArch64 (NEON) under emulation, or say what that needs
+	@if [ ! -d "$$(rustc --print target-libdir --target $(ARM))" ]; then \
+	  echo "skipped: Rust has no $(ARM) here; add it: rustup target add $(ARM)"; \
+	elif ! command -v $(ARM_CC) >/dev/null; then \
+	  echo "skipped: $(ARM_CC) not found; Debian: gcc-aarch64-linux-gnu libc6-dev-arm64-cross, or ARM_CC=..."; \
+	elif ! command -v $(ARM_RUN) >/dev/null; then \
+	  echo "skipped: $(ARM_RUN) not found; Debian: qemu-user-static, or ARM_RUN=..."; \
+	else \
+	  libc=$$($(ARM_CC) -print-file-name=libc.so.6); \
+	  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$(ARM_CC) \
+	  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$(ARM_RUN) -L $$(cd "$${libc%/*}/.." && pwd)" \
+	  cargo test --target $(ARM) --package bpe-rs; \
+	fi
+
 # Any bytes into every door of the Rust crate; fuzz/ does the same under libFuzzer.
 SECONDS_A_TARGET ?= 60
 .PHONY: test-random

@@ -5,6 +5,7 @@
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::pretokenize::Pretokenizer;
+use crate::simd::Level;
 use crate::special::SpecialTokens;
 use crate::vocab::Vocab;
 
@@ -102,8 +103,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// The published encoding `name`, from the tables inside the library.
 ///
-/// Errors: `NotFound` for any other name.
+/// Errors: `NotFound` for any other name; those of [`Level::asked`].
 pub fn published(name: &str) -> Result<Encoding> {
+    Level::asked()?;
     let found = PUBLISHED.iter().find(|p| p.name == name).ok_or_else(|| {
         let known: Vec<_> = names().collect();
         Error::not_found(format!(

@@ -30,6 +30,8 @@ mod _core {
 
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
+        // Not when something is encoded: there the level is asked for where no error can be told.
+        crate::simd::Level::asked()?;
         super::encoding::register(m)?;
         super::counting::register(m)?;
         super::training::register(m)?;

@@ -9,6 +9,8 @@ mod x86;
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::error::{Error, Result};
+
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
@@ -63,7 +65,7 @@ impl Level {
     }
 
     /// The level in use: the best available, unless [`Self::force`] or the environment variable
-    /// `BPE_RS_SIMD` (portable, avx2, avx512, neon) asks for another that is available.
+    /// `BPE_RS_SIMD` ([`Self::asked`]) says otherwise. The variable is read at the first call.
     #[inline]
     pub fn current() -> Self {
         match FORCED.load(Ordering::Relaxed) {
@@ -77,17 +79,39 @@ impl Level {
 
     #[cold]
     fn choose() -> Self {
-        let available = Self::available();
-        let asked = std::env::var("BPE_RS_SIMD").ok();
-        let named = available
-            .iter()
-            .find(|level| Some(level.name()) == asked.as_deref());
-        let best = named
-            .or(available.last())
-            .copied()
-            .unwrap_or(Self::Portable);
+        // What the variable may not say is told where an error can be: see `asked`.
+        let asked = Self::asked().ok().flatten();
+        let best = asked.or(Self::available().last().copied());
+        let best = best.unwrap_or(Self::Portable);
         best.force();
         best
+    }
+
+    /// What the environment variable `BPE_RS_SIMD` asks for (portable, avx2, avx512, neon);
+    /// `None` where it is empty or not set.
+    ///
+    /// [`crate::registry::published`] and the import of the Python module call this for its error.
+    ///
+    /// Errors: `Invalid` for anything else, and for a level that this processor cannot run.
+    pub fn asked() -> Result<Option<Self>> {
+        let name = std::env::var_os("BPE_RS_SIMD").unwrap_or_default();
+        Self::named(&name.to_string_lossy())
+    }
+
+    fn named(name: &str) -> Result<Option<Self>> {
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let available = Self::available();
+        let found = available.iter().find(|level| level.name() == name);
+        found.copied().map(Some).ok_or_else(|| {
+            let names: Vec<_> = available.iter().map(|level| level.name()).collect();
+            Error::invalid(format!(
+                "BPE_RS_SIMD: expected one of {} (what this processor can run), got {name:?}; \
+                 leave it unset for the fastest",
+                names.join(", ")
+            ))
+        })
     }
 
     /// Use this level from now on, in the whole process. For tests: all levels give the same
@@ -281,6 +305,24 @@ pub(crate) fn set_in(mut keys: [u32; 16], place: u16, key: u32) -> [u32; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_variable_names_a_level_of_this_processor() {
+        assert_eq!(Level::named("").unwrap(), None);
+        for level in Level::available() {
+            assert_eq!(Level::named(level.name()).unwrap(), Some(level));
+        }
+        for wrong in ["sse", "AVX2", " portable", "portable,avx2", "best"] {
+            let error = Level::named(wrong).unwrap_err().to_string();
+            assert!(error.contains("expected one of portable"), "{error}");
+            assert!(error.contains(&format!("got {wrong:?}")), "{error}");
+        }
+        // A level of another processor is not quietly another one.
+        let all = [Level::Portable, Level::Avx2, Level::Avx512, Level::Neon];
+        for level in all.iter().filter(|l| !Level::available().contains(l)) {
+            assert!(Level::named(level.name()).is_err());
+        }
+    }
 
     type Answers = (Vec<usize>, Vec<u32>, u32, u32);
 

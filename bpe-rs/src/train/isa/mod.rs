@@ -44,21 +44,29 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Every kind that this processor can run, the fastest first.
+    /// Every kind that this processor can run, the slowest first.
     pub(super) fn available() -> Vec<Self> {
-        let mut kinds = Vec::new();
+        #[cfg_attr(not(target_arch = "x86_64"), allow(unused_mut))]
+        let mut kinds = vec![
+            Self::Portable,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon,
+        ];
         #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl") {
+        if is_x86_feature_detected!("avx2") {
+            kinds.push(Self::Avx2);
+            // All that the functions in `x86` are compiled for: a virtual machine may hide some.
+            if is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
+                && is_x86_feature_detected!("popcnt")
+                && is_x86_feature_detected!("lzcnt")
+            {
                 kinds.push(Self::Avx512);
             }
-            if is_x86_feature_detected!("avx2") {
-                kinds.push(Self::Avx2);
-            }
         }
-        #[cfg(target_arch = "aarch64")]
-        kinds.push(Self::Neon);
-        kinds.push(Self::Portable);
         kinds
     }
 
@@ -76,7 +84,7 @@ impl Kind {
         };
         available
             .into_iter()
-            .find(allowed)
+            .rfind(allowed)
             .unwrap_or(Self::Portable)
     }
 }

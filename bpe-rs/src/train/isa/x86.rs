@@ -31,7 +31,7 @@ pub(super) unsafe fn apply_avx2<L: Layout>(
 }
 
 /// # Safety
-/// As for [`apply`]; the processor has AVX-512 BW and VL.
+/// As for [`apply`]; the processor has AVX-512 F, BW and VL, and what is named below.
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,bmi1,bmi2,popcnt,lzcnt")]
 pub(super) unsafe fn apply_avx512<L: Layout>(
     base: *mut L::Token,
