@@ -110,15 +110,10 @@ impl Encoding {
     ) -> Result<()> {
         let (vocab, pattern) = (&self.vocab, &self.pattern);
         let mut from = 0;
-        let mut search = 0;
-        while let Some((start, token)) = allowed.find(text, search) {
-            search = start + token.len();
-            // The caller may allow strings that are no special tokens: they stay text.
-            if let Some(id) = self.special.id_of(token) {
-                encode_into(vocab, pattern, &text[from..start], scratch, out)?;
-                out.push(id);
-                from = search;
-            }
+        while let Some((start, end, id)) = self.special.find(allowed, text, from) {
+            encode_into(vocab, pattern, &text[from..start], scratch, out)?;
+            out.push(id);
+            from = end;
         }
         encode_into(vocab, pattern, &text[from..], scratch, out)
     }

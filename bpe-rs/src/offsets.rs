@@ -19,15 +19,13 @@ impl Encoding {
             bytes: Vec::new(),
             pieces: PieceEncoder::default(),
         };
-        let (mut from, mut search) = (0, 0);
-        while let Some((start, token)) = allowed.and_then(|finder| finder.find(text, search)) {
-            search = start + token.len();
-            if let Some(id) = self.special().id_of(token) {
-                work.plain(self, &text[from..start], from)?;
-                work.ids.push(id);
-                work.bytes.push((start, search));
-                from = search;
-            }
+        let mut from = 0;
+        let next = |from| self.special().find(allowed?, text, from);
+        while let Some((start, end, id)) = next(from) {
+            work.plain(self, &text[from..start], from)?;
+            work.ids.push(id);
+            work.bytes.push((start, end));
+            from = end;
         }
         work.plain(self, &text[from..], from)?;
         let characters = Characters::new(text, &work.bytes).collect();
@@ -43,16 +41,14 @@ impl Encoding {
         allowed: Option<&Finder>,
         limit: usize,
     ) -> Result<Option<usize>> {
-        let (mut from, mut search, mut total) = (0, 0, 0);
-        while let Some((start, token)) = allowed.and_then(|finder| finder.find(text, search)) {
-            search = start + token.len();
-            if self.special().id_of(token).is_some() {
-                match self.count(&text[from..start], limit - total)? {
-                    Some(count) if total + count < limit => total += count + 1,
-                    _ => return Ok(None),
-                }
-                from = search;
+        let (mut from, mut total) = (0, 0);
+        let next = |from| self.special().find(allowed?, text, from);
+        while let Some((start, end, _)) = next(from) {
+            match self.count(&text[from..start], limit - total)? {
+                Some(count) if total + count < limit => total += count + 1,
+                _ => return Ok(None),
             }
+            from = end;
         }
         Ok(self
             .count(&text[from..], limit - total)?

@@ -64,6 +64,32 @@ impl SpecialTokens {
         self.by_id.get(&id).map(|&at| self.tokens[at].0.as_bytes())
     }
 
+    /// The first of these tokens at or after `from` that `allowed` names: start, end and id.
+    ///
+    /// Other strings that `allowed` names are text, and no token behind or inside them is missed.
+    pub fn find(&self, allowed: &Finder, text: &str, from: usize) -> Option<(usize, usize, u32)> {
+        let (start, token) = allowed.find(text, from)?;
+        match self.id_of(token) {
+            Some(id) => Some((start, start + token.len(), id)),
+            None => self.find_past_others(allowed, text, start),
+        }
+    }
+
+    /// [`Self::find`] where the finder stops at other strings too. Making one that does not takes
+    /// time; whoever knows these tokens names no others.
+    #[cold]
+    fn find_past_others(
+        &self,
+        allowed: &Finder,
+        text: &str,
+        from: usize,
+    ) -> Option<(usize, usize, u32)> {
+        let special = |string: &&str| self.by_text.contains_key(*string);
+        let finder = Finder::new(allowed.strings().filter(special));
+        let (start, token) = finder.find(text, from)?;
+        Some((start, start + token.len(), self.id_of(token)?))
+    }
+
     /// The finder of all of them.
     pub fn finder(&self) -> &Finder {
         self.all
@@ -104,5 +130,38 @@ impl Finder {
     pub fn find<'a>(&'a self, text: &str, from: usize) -> Option<(usize, &'a str)> {
         let found = self.automaton.as_ref()?.find(&text[from..])?;
         Some((from + found.start(), &self.strings[found.pattern()]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_strings_hide_no_token() {
+        let tokens = SpecialTokens::new([("<x>".into(), 7), ("<x>y<".into(), 8)]).unwrap();
+        let all = |allowed: &[&str], text: &str| {
+            let finder = Finder::new(allowed.iter().copied());
+            let (mut found, mut from) = (Vec::new(), 0);
+            while let Some((start, end, id)) = tokens.find(&finder, text, from) {
+                found.push((start, end, id));
+                from = end;
+            }
+            found
+        };
+        let plain = vec![(1, 4, 7), (5, 8, 7)];
+        for other in [
+            None,
+            Some("a<"),
+            Some("<x>y"),
+            Some("x"),
+            Some("y<"),
+            Some("a<x>y<x>"),
+        ] {
+            let allowed: Vec<&str> = ["<x>"].into_iter().chain(other).collect();
+            assert_eq!(all(&allowed, "a<x>y<x>"), plain, "{other:?}");
+        }
+        assert_eq!(all(&["<x>", "<x>y<", "a<"], "a<x>y<x>"), [(1, 6, 8)]);
+        assert_eq!(all(&["a", "y<"], "a<x>y<x>"), []);
     }
 }

@@ -83,14 +83,12 @@ impl Encoding {
             })?;
             failed
         };
-        let (mut from, mut search) = (0, 0);
-        while let Some((start, token)) = allowed.and_then(|finder| finder.find(text, search)) {
-            search = start + token.len();
-            if let Some(id) = self.special().id_of(token) {
-                segment(from..start, &mut ids, &mut last)?;
-                ids.push(id);
-                (from, last) = (search, 0);
-            }
+        let mut from = 0;
+        let next = |from| self.special().find(allowed?, text, from);
+        while let Some((start, end, id)) = next(from) {
+            segment(from..start, &mut ids, &mut last)?;
+            ids.push(id);
+            (from, last) = (end, 0);
         }
         segment(from..text.len(), &mut ids, &mut last)?;
         Ok((ids, last))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shutil
 import subprocess
 import sys
@@ -69,3 +70,23 @@ def test_the_crate_without_python_has_no_python_in_its_tree() -> None:
     packages = {line.split()[0] for line in done.stdout.splitlines() if line}
     assert "fancy-regex" in packages
     assert not {p for p in packages if p.startswith(("pyo3", "numpy", "python"))}
+
+
+@pytest.mark.parametrize("asked", ["sse9", "AVX2", "neon,portable"])
+def test_an_unknown_level_is_an_error_at_import(asked: str) -> None:
+    """`BPE_RS_SIMD` chooses instructions; a slip in it must not go unnoticed, nor crash."""
+    command = [sys.executable, "-c", "import bpe_rs"]
+    env = {**os.environ, "BPE_RS_SIMD": asked}
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ValueError: BPE_RS_SIMD: expected one of portable"), last
+    assert f'got "{asked}"' in last
+
+
+@pytest.mark.parametrize("asked", ["", "portable"])
+def test_a_known_level_is_taken(asked: str) -> None:
+    code = "import bpe_rs; print(bpe_rs.get_encoding('gpt2').encode('hello world'))"
+    env = {**os.environ, "BPE_RS_SIMD": asked}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert (done.stdout, done.stderr) == ("[31373, 995]\n", "")

@@ -161,3 +161,109 @@ fn own_vocabulary_through_all_tables() {
         }
     }
 }
+
+/// Few limits under Miri, which is slow.
+const LIMITS: &[usize] = if cfg!(miri) {
+    &[1]
+} else {
+    &[0, 1, 1 << 10, 1 << 16, 64 << 20, 1 << 63, usize::MAX]
+};
+
+/// The 256 bytes and runs of "a", the id of token `i` being `id(i)`, which must rise.
+fn runs(id: impl Fn(u32) -> u32) -> Vocab {
+    let bytes = (0..=255u8).map(|byte| vec![byte]);
+    let longer = [2, 3, 4, 8, 16].map(|times| b"a".repeat(times));
+    Vocab::from_ranks(bytes.chain(longer).zip((0..).map(id))).unwrap()
+}
+
+fn piece_by_piece(vocab: &Vocab, pattern: &Pretokenizer, text: &str) -> Vec<u32> {
+    let (mut pieces, mut ids) = (PieceEncoder::default(), Vec::new());
+    let mut each = |piece| {
+        pieces
+            .encode(vocab, &text.as_bytes()[piece], &mut ids)
+            .unwrap()
+    };
+    pattern.pieces(text, &mut each).unwrap();
+    ids
+}
+
+#[test]
+fn words_that_are_nearly_alike_are_kept_apart() {
+    // A key holds a word's bytes and a bit behind them: words that differ in zeros and ones at
+    // their end, of all lengths at which tables and buffers change.
+    let mut words = Vec::new();
+    for len in [1, 2, 6, 7, 8, 9, 14, 15, 16, 17, 31, 32, 33, 255, 256, 257] {
+        for tail in ["", "\0", "\u{1}", "\u{2}", "\0\0", "\u{1}\0", "\0\u{1}"] {
+            words.push("a".repeat(len) + tail);
+        }
+    }
+    let (vocab, pattern) = (runs(|i| i), Pretokenizer::new(r"[^|]+|\|").unwrap());
+    // Ends of batches and of blocks of flags.
+    let counts: &[usize] = if cfg!(miri) {
+        &[112]
+    } else {
+        &[1, 31, 32, 33, 127, 128, 129, 256, 257, 1000]
+    };
+    for &count in counts {
+        let all: Vec<_> = words.iter().cycle().take(count).cloned().collect();
+        // Behind the last word there is nothing, a little, and enough to read eight bytes.
+        for end in ["", "|", "|a|a|a|a|a"] {
+            let text = all.join("|") + end;
+            let want = piece_by_piece(&vocab, &pattern, &text);
+            for level in Level::available() {
+                level.force();
+                for &limit in LIMITS {
+                    let mut scratch = Scratch::new(limit);
+                    for _ in 0..2 {
+                        let mut ids = Vec::new();
+                        encode_into(&vocab, &pattern, &text, &mut scratch, &mut ids).unwrap();
+                        assert!(ids == want, "{count} {end:?} {level:?} {limit}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ids_of_any_size() {
+    // Packed values have room for ids below 2^20.
+    let large = |i: u32| match i {
+        0..90 => i,
+        90..130 => (1 << 20) - 110 + i,
+        130..200 => (1 << 31) - 165 + i,
+        _ => u32::MAX - 260 + i,
+    };
+    let (plain, vocab) = (runs(|i| i), runs(large));
+    assert_eq!(vocab.max_id(), Some(u32::MAX));
+    let pattern = Pretokenizer::new("cl100k").unwrap();
+    let times = if cfg!(miri) { 1 } else { 40 };
+    let text =
+        "aaaaaaa Ab1 you kn\u{f6}w \u{4f60}\u{597d}aaaa!! xyz 99 az\n\0\u{1f642} m n\u{e9}\u{ff}"
+            .repeat(times);
+    let want: Vec<u32> = piece_by_piece(&plain, &pattern, &text)
+        .into_iter()
+        .map(large)
+        .collect();
+    for level in Level::available() {
+        level.force();
+        for &limit in LIMITS {
+            let mut scratch = Scratch::new(limit);
+            for _ in 0..2 {
+                let mut ids = Vec::new();
+                encode_into(&vocab, &pattern, &text, &mut scratch, &mut ids).unwrap();
+                assert!(ids == want, "{level:?} {limit}");
+            }
+        }
+    }
+    let encoding = crate::encoding::Encoding::new(
+        "large",
+        vocab,
+        pattern,
+        crate::special::SpecialTokens::new([]).unwrap(),
+    );
+    let (mut ids, mut bytes) = (Vec::new(), Vec::new());
+    encoding.encode_ordinary(&text, &mut ids).unwrap();
+    encoding.decode(&ids, &mut bytes).unwrap();
+    assert!(ids == want && bytes == text.as_bytes());
+}

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 use memmap2::MmapMut;
 
 /// From here on huge pages are asked for.
-const LARGE: usize = 4 << 20;
+const LARGE: usize = if cfg!(miri) { 1 << 14 } else { 4 << 20 };
 
 /// A type that is at home anywhere in zeroed memory.
 ///
@@ -39,7 +39,7 @@ impl<T: Zeroed> Memory<T> {
         let bytes = len * std::mem::size_of::<T>();
         if bytes >= LARGE {
             if let Ok(mut map) = MmapMut::map_anon(bytes) {
-                #[cfg(target_os = "linux")]
+                #[cfg(all(target_os = "linux", not(miri)))]
                 let _ = map.advise(memmap2::Advice::HugePage);
                 // A map begins on a page, hence aligned for `T`.
                 if let Some(start) = NonNull::new(map.as_mut_ptr().cast()) {

@@ -92,7 +92,11 @@ impl<'a> Policy<'a> {
         };
         let allowed = match allowed_set {
             Given::All => Which::All(special.finder()),
-            Given::Set(set) => finders.of(set),
+            Given::Set(mut set) => {
+                // Other strings may be allowed, and stay text.
+                set.retain(|string| special.id_of(string).is_some());
+                finders.of(set)
+            }
         };
         Ok(Self {
             allowed,

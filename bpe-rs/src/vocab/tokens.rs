@@ -53,8 +53,9 @@ impl TokenBytes {
     fn place(&mut self, id: u32, start: u32) {
         let end = self.bytes.len() as u32;
         self.len += 1;
-        // A gap of a few thousand ids costs four bytes each; beyond that a map is smaller.
-        if (id as usize) < 2 * self.ends.len() + (1 << 16) {
+        // A gap of a few thousand ids costs four bytes each; beyond that a map is smaller. Not by
+        // the length of `ends`, which a handful of tokens could double each time.
+        if (id as usize) < 2 * self.len + (1 << 16) && self.sparse.is_empty() {
             self.ends.resize(id as usize, start);
             self.ends.push(end);
         } else {
@@ -102,5 +103,32 @@ impl TokenBytes {
     pub fn max_id(&self) -> Option<u32> {
         let far = self.sparse.keys().max().copied();
         far.or_else(|| (self.ends.len() as u32).checked_sub(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_with_gaps_take_room_for_their_number() {
+        // Each a little below twice the last: sixteen tokens once made a table of 2^32 places.
+        let ids: Vec<u32> = (0..16)
+            .map(|i| (65_536u64 * ((2 << i) - 1) - 1) as u32)
+            .collect();
+        assert!(ids.is_sorted() && ids[15] == u32::MAX - 65_536);
+        let ids: Vec<u32> = [0, 7, 65_000].into_iter().chain(ids).collect();
+        let names: Vec<String> = ids.iter().map(u32::to_string).collect();
+        let tokens = ids
+            .iter()
+            .zip(&names)
+            .map(|(&id, name)| (id, name.as_bytes()));
+        let all = TokenBytes::from_sorted(tokens.clone());
+        assert!(all.ends.len() < 1 << 17, "{}", all.ends.len());
+        assert_eq!((all.len(), all.max_id()), (ids.len(), ids.last().copied()));
+        assert!(all.iter().eq(tokens));
+        for id in [1, 6, 8, 64_999, 65_536, 1 << 20, u32::MAX] {
+            assert_eq!(all.get(id), None);
+        }
     }
 }
