@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -79,6 +82,19 @@ def test_quickstart_refuses_in_one_line_and_writes_nothing(tmp_path, capsys, dat
     error = fails(capsys, "quickstart", source, "-o", tmp_path / "run")
     assert message in error and one_line(error)
     assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_slip_in_the_environment_is_one_line(tmp_path):
+    """In a process of its own: the variable is read when the tokenizer's module is imported."""
+    (tmp_path / "t.txt").write_text("a text", encoding="utf-8")
+    words = ["tokenizer", "train", str(tmp_path / "t.txt"), "--vocab-size", "300"]
+    words += ["-o", str(tmp_path / "t.json")]
+    code = f"import sys; from gptpy.cli import main; sys.exit(main({words!r}))"
+    env = {**os.environ, "BPE_RS_SIMD": "sse9"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert done.returncode == 2
+    assert done.stderr.startswith("gptpy: error: BPE_RS_SIMD: expected one of portable")
+    assert done.stderr.count("\n") == 1
 
 
 def test_quickstart_refuses_what_is_no_file(tmp_path, capsys):

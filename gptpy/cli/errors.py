@@ -27,6 +27,8 @@ def reported(job: Callable[[], int]) -> int:
     except ValueError as error:
         if type(error).__name__ in ("DataError", "CheckpointError"):
             return fail(str(error))
+        if str(error).startswith("BPE_RS_SIMD:"):  # the user's environment; any verb may meet it
+            return fail(str(error))
         raise
     except RuntimeError as error:
         if type(error).__name__ == "TrainingError":
