@@ -367,6 +367,49 @@ for thread in threads: thread.join()
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_threads_that_wait_end_before_a_fork():
+    code = """
+import glob, os, time
+
+def helpers():
+    names = []
+    for path in glob.glob("/proc/self/task/*/comm"):
+        try:
+            names.append(open(path).read().strip())
+        except OSError:
+            pass  # it has just ended
+    return names.count("bpe-rs")
+
+def at_fork():
+    # Handlers run last in, first out: ours after the package's. They would end anyway in a second.
+    until = time.monotonic() + 0.4
+    while helpers() and time.monotonic() < until:
+        pass
+    assert helpers() == 0, helpers()
+    print("none")
+
+os.register_at_fork(before=at_fork)
+import bpe_rs
+encoding = bpe_rs.get_encoding("r50k_base")
+batch = ["a text of its own " * 1000] * 40
+for _ in range(3):
+    encoding.encode_batch(batch)
+    until = time.monotonic() + 10
+    while len(os.sched_getaffinity(0)) > 1 and not helpers():
+        # Started, but not yet under its name.
+        assert time.monotonic() < until
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (0, "none\n" * 3), run.stderr
+
+
 def test_lists_share_their_numbers_and_survive_the_encoding():
     encoding = bpe_rs.Encoding(
         "own", pat_str="gpt2", mergeable_ranks={bytes([b]): 1000 + b for b in range(256)},

@@ -1,5 +1,8 @@
 """Exact and fast byte-pair encoding: trainer and encoder."""
 
+import os
+
+from bpe_rs import _core
 from bpe_rs._counting import WordCounts, count_words
 from bpe_rs._encoding import Encoding, encoding_for_model, get_encoding, list_encoding_names
 from bpe_rs._progress import Progress
@@ -18,3 +21,7 @@ __all__ = [
     "list_encoding_names",
     "train",
 ]
+
+if hasattr(os, "register_at_fork"):
+    # Those that wait for the next batch; from 3.12 on Python warns of threads at a fork.
+    os.register_at_fork(before=_core.dismiss_threads)

@@ -56,6 +56,7 @@ _Special: TypeAlias = Literal["all"] | Collection[str] | None
 _Ids: TypeAlias = Sequence[int] | npt.NDArray[np.integer]
 
 def list_encoding_names() -> list[str]: ...
+def dismiss_threads() -> None: ...
 
 class Encoding:
     def __new__(

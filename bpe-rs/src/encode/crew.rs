@@ -27,11 +27,20 @@ const PATIENCE: Duration = Duration::from_micros(100);
 /// the child has the number of a process that was there before.
 const TRIES: usize = 1000;
 
+/// How long [`dismiss`] waits for helpers to go.
+const FAREWELL: Duration = Duration::from_millis(20);
+
 /// Run `own` here and `help` on up to `helpers` other threads at the same time. Returns when `own`
-/// is done and all that began with `help` are; fewer or none may have begun.
+/// is done and all that began with `help` are; fewer or none may have begun. Unless one is to
+/// `wake` others, only those are asked that are awake.
 ///
 /// Panics: when one of them does, after all are done.
-pub(super) fn run<T>(helpers: usize, help: &(dyn Fn() + Sync), own: impl FnOnce() -> T) -> T {
+pub(super) fn run<T>(
+    helpers: usize,
+    wake: bool,
+    help: &(dyn Fn() + Sync),
+    own: impl FnOnce() -> T,
+) -> T {
     if cfg!(miri) {
         // It wants every thread to end.
         return std::thread::scope(|scope| {
@@ -48,7 +57,7 @@ pub(super) fn run<T>(helpers: usize, help: &(dyn Fn() + Sync), own: impl FnOnce(
         caller: std::thread::current(),
     };
     // SAFETY: `asked` is dropped first, whatever happens in between.
-    let asked = unsafe { Asked::new(helpers, &job) };
+    let asked = unsafe { Asked::new(helpers, wake, &job) };
     let result = catch_unwind(AssertUnwindSafe(own));
     // Nobody holds on to the job from here on.
     drop(asked);
@@ -56,6 +65,23 @@ pub(super) fn run<T>(helpers: usize, help: &(dyn Fn() + Sync), own: impl FnOnce(
     match (result, panic.unwrap_or_else(PoisonError::into_inner)) {
         (Ok(result), None) => result,
         (Err(panic), _) | (Ok(_), Some(panic)) => resume_unwind(panic),
+    }
+}
+
+/// Send away the helpers that have nothing to do: who forks should have no other threads.
+pub fn dismiss() {
+    let Some(desks) = Crew::known()
+        .and_then(Crew::try_lock)
+        .map(|desks| desks.clone())
+    else {
+        return;
+    };
+    desks.iter().for_each(|desk| desk.dismiss());
+    let start = Instant::now();
+    // Those at work stay, and nobody can wait for them.
+    let leaves = |desk: &&Desk| desk.state.load(Ordering::Acquire) == LEAVING;
+    while desks.iter().copied().any(|desk| leaves(&desk)) && start.elapsed() < FAREWELL {
+        yield_now();
     }
 }
 
@@ -83,10 +109,10 @@ impl Asked {
     /// # Safety
     ///
     /// The result is dropped while `job` is still there.
-    unsafe fn new(count: usize, job: &Job<'_>) -> Self {
+    unsafe fn new(count: usize, wake: bool, job: &Job<'_>) -> Self {
         let look_out = count < default_threads();
         let mut asked = Self(Vec::with_capacity(count));
-        for (desk, was) in Crew::get().claim(count) {
+        for (desk, was) in Crew::get().claim(count, wake) {
             desk.look_out.store(look_out, Ordering::Relaxed);
             desk.job
                 .store(std::ptr::from_ref(job).cast_mut().cast(), Ordering::Relaxed);
@@ -133,6 +159,8 @@ const POSTED: u8 = 4;
 const TAKEN: u8 = 5;
 /// The helper has left the job.
 const DONE: u8 = 6;
+/// The helper is about to end.
+const LEAVING: u8 = 7;
 
 impl Desk {
     fn new() -> Self {
@@ -149,11 +177,34 @@ impl Desk {
         self.state.compare_exchange(from, to, done, failed).is_ok()
     }
 
-    /// Claim the desk, unless another caller has it: what its state was.
-    fn claim(&self) -> Option<u8> {
-        [AWAKE, ASLEEP, GONE]
-            .into_iter()
-            .find(|&was| self.change(was, CLAIMED))
+    /// Claim the desk, unless another caller has it or the helper must be woken and is not to be:
+    /// what its state was.
+    fn claim(&self, wake: bool) -> Option<u8> {
+        let states: &[u8] = if wake {
+            &[AWAKE, ASLEEP, GONE]
+        } else {
+            &[AWAKE]
+        };
+        let mut states = states.iter().copied();
+        states.find(|&was| self.change(was, CLAIMED))
+    }
+
+    /// Let the helper end, unless it is at work.
+    fn dismiss(&self) {
+        match self.claim(true) {
+            None => {}
+            Some(GONE) => self.state.store(GONE, Ordering::Release),
+            Some(_) => {
+                self.state.store(LEAVING, Ordering::Release);
+                self.wake();
+            }
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(helper) = &*self.helper.lock().unwrap_or_else(PoisonError::into_inner) {
+            helper.unpark();
+        }
     }
 
     /// Let the helper have the job of a desk that was claimed as `was`; whether there is a helper.
@@ -162,19 +213,17 @@ impl Desk {
         if was == AWAKE {
             return true;
         }
-        let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
-        if was == GONE {
-            let thread = Builder::new().name("bpe-rs".into());
-            *helper = match thread.spawn(|| self.serve()) {
-                Ok(thread) => Some(thread.thread().clone()),
-                Err(_) => {
-                    self.state.store(GONE, Ordering::Release);
-                    return false;
-                }
-            };
-        } else if let Some(helper) = &*helper {
-            helper.unpark();
+        if was == ASLEEP {
+            self.wake();
+            return true;
         }
+        let thread = Builder::new().name("bpe-rs".into());
+        let Ok(thread) = thread.spawn(|| self.serve()) else {
+            self.state.store(GONE, Ordering::Release);
+            return false;
+        };
+        let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
+        *helper = Some(thread.thread().clone());
         true
     }
 
@@ -190,10 +239,8 @@ impl Desk {
         let mut looks = 0_u32;
         while self.state.load(Ordering::Acquire) != DONE {
             looks += 1;
-            if !looks.is_multiple_of(16) {
+            if !looks.is_multiple_of(16) || start.elapsed() < PATIENCE {
                 std::hint::spin_loop();
-            } else if start.elapsed() < PATIENCE {
-                yield_now();
             } else {
                 park();
             }
@@ -217,14 +264,20 @@ impl Desk {
                 caller.unpark();
                 (idle_since, looks) = (Instant::now(), 0);
             }
-            looks += 1;
-            if !looks.is_multiple_of(16) {
-                std::hint::spin_loop();
+            if self.state.load(Ordering::Relaxed) == LEAVING {
+                self.state.store(GONE, Ordering::Release);
+                return;
+            }
+            // Not `yield_now`: other programs would have the core for milliseconds.
+            std::hint::spin_loop();
+            looks = looks.wrapping_add(1);
+            if !looks.is_multiple_of(16)
+                || self.look_out.load(Ordering::Relaxed) && idle_since.elapsed() < LOOK_OUT
+            {
                 continue;
             }
-            let look_out = self.look_out.load(Ordering::Relaxed);
-            if look_out && idle_since.elapsed() < LOOK_OUT || !self.change(AWAKE, ASLEEP) {
-                // A caller that has the desk now is about to do something about it.
+            if !self.change(AWAKE, ASLEEP) {
+                // A caller that has the desk is about to do something about it.
                 yield_now();
                 continue;
             }
@@ -249,6 +302,13 @@ struct Crew {
 static CREW: AtomicPtr<Crew> = AtomicPtr::new(null_mut());
 
 impl Crew {
+    /// This process's, if it has one.
+    fn known() -> Option<&'static Self> {
+        // SAFETY: null, or out of the box below and never freed.
+        let crew = unsafe { CREW.load(Ordering::Acquire).as_ref() };
+        crew.filter(|crew| crew.process == std::process::id())
+    }
+
     /// This process's.
     fn get() -> &'static Self {
         let process = std::process::id();
@@ -274,14 +334,16 @@ impl Crew {
     }
 
     /// Up to `count` desks that no caller has, each with its state before.
-    fn claim(&self, count: usize) -> Vec<(&'static Desk, u8)> {
+    fn claim(&self, count: usize, wake: bool) -> Vec<(&'static Desk, u8)> {
         let Some(mut desks) = self.try_lock() else {
             return Vec::new();
         };
         while desks.len() < count {
             desks.push(Box::leak(Box::new(Desk::new())));
         }
-        let free = desks.iter().filter_map(|&desk| Some((desk, desk.claim()?)));
+        let free = desks
+            .iter()
+            .filter_map(|&desk| Some((desk, desk.claim(wake)?)));
         free.take(count).collect()
     }
 
@@ -327,7 +389,7 @@ mod tests {
         let start = Instant::now();
         while count.load(Ordering::SeqCst) == 0 {
             assert!(start.elapsed() < SOON, "no helper is ever free");
-            run(2, help, &own);
+            run(2, true, help, &own);
         }
     }
 
@@ -341,7 +403,7 @@ mod tests {
                 (0..100 * (round % 7)).for_each(|n| _ = std::hint::black_box(n));
                 ended.fetch_add(1, Ordering::SeqCst);
             };
-            let result = run(round % 5, &help, || {
+            let result = run(round % 5, round % 3 > 0, &help, || {
                 (0..100 * (round % 11)).for_each(|n| _ = std::hint::black_box(n));
                 round
             });
@@ -372,10 +434,10 @@ mod tests {
     fn calls_at_once_and_within_calls() {
         let total = AtomicUsize::new(0);
         let inner = || add_one(&total);
-        let outer = || run(3, &inner, inner);
+        let outer = || run(3, true, &inner, inner);
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| (0..200).for_each(|_| run(3, &outer, outer)));
+                scope.spawn(|| (0..200).for_each(|_| run(3, true, &outer, outer)));
             }
         });
         // Each caller's own share at least.
@@ -411,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_without_work_sleeps_and_ends() {
+    fn a_helper_without_work_sleeps_and_ends_or_is_dismissed() {
         let desk: &Desk = Box::leak(Box::new(Desk::new()));
         let count = AtomicUsize::new(0);
         let help = || add_one(&count);
@@ -420,9 +482,12 @@ mod tests {
             panic: Mutex::new(None),
             caller: std::thread::current(),
         };
-        for _ in 0..2 {
-            assert_eq!(desk.claim(), Some(GONE));
-            assert_eq!(desk.claim(), None);
+        for dismissed in [false, true, false] {
+            desk.dismiss();
+            assert_eq!(desk.state.load(Ordering::SeqCst), GONE);
+            assert_eq!(desk.claim(false), None);
+            assert_eq!(desk.claim(true), Some(GONE));
+            assert_eq!(desk.claim(true), None);
             let job = std::ptr::from_ref(&job).cast_mut();
             desk.job.store(job.cast(), Ordering::Relaxed);
             assert!(desk.post(GONE));
@@ -430,7 +495,13 @@ mod tests {
             assert!(!desk.withdraw());
             desk.wait();
             wait_for(|| desk.state.load(Ordering::SeqCst) == ASLEEP);
+            assert_eq!(desk.claim(false), None);
+            let start = Instant::now();
+            if dismissed {
+                desk.dismiss();
+            }
             wait_for(|| desk.state.load(Ordering::SeqCst) == GONE);
+            assert!(dismissed || start.elapsed() >= SLEEP / 2);
             count.store(0, Ordering::SeqCst);
         }
     }

@@ -8,8 +8,10 @@ use super::pool::Lease;
 use super::{crew, Pool, Scratch, KEPT_IDS};
 use crate::error::{Error, Result};
 
-/// Bytes of text that are worth another thread's attention.
+/// Bytes of text that are worth another thread's attention, if it is awake.
 const SHARE: usize = 16 << 10;
+/// The same, if it must be woken or started.
+const WAKE: usize = 32 << 10;
 /// Bytes of a part at least: the last one that somebody begins is what the others wait for.
 const PART: usize = 4 << 10;
 /// Bytes for each thread in a round, after which what the helpers have found is put in its place.
@@ -78,9 +80,8 @@ pub fn encode_batch(
     for parts in rounds(&pieces, most, threads) {
         let round = Round::new(pool, &pieces, &parts, shares);
         let help = || round.help(&encode);
-        crew::run(threads - 1, &help, || {
-            round.lead(&mut own, &mut rows.ids, &encode)
-        })?;
+        let lead = || round.lead(&mut own, &mut rows.ids, &encode);
+        crew::run(threads - 1, total >= WAKE * threads, &help, lead)?;
         shares = round.collect(&mut rows.ids)?;
     }
     let mut counts = vec![0; texts.len()];

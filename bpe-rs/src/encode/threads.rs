@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::crew;
+pub use super::crew::dismiss;
 use crate::error::Result;
 
 /// How long the number of cores is taken for granted.
@@ -81,7 +82,7 @@ pub fn in_order<S, B: Default + Send>(
             }
         }
     };
-    crew::run(threads - 1, &run, run);
+    crew::run(threads - 1, true, &run, run);
     let line = line.into_inner();
     line.unwrap_or_else(PoisonError::into_inner).result
 }
