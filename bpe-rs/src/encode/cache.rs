@@ -369,9 +369,13 @@ pub(super) struct Cache {
 /// Default bound on a thread's tables.
 pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
 
+/// Bound on that bound: places in the arenas, which take half of it, are numbers of 32 bits.
+const MOST_BYTES: u64 = 8 << 30;
+
 impl Cache {
     /// Empty tables that may grow to about `limit` bytes together.
     pub(super) fn new(limit: usize) -> Self {
+        let limit = (limit as u64).min(MOST_BYTES) as usize;
         let lines = |share: usize| 1 << (limit / 8 * share / 64).max(4).ilog2();
         Self {
             seeds: Seeds::new(),

@@ -192,7 +192,7 @@ impl Encoding {
         Ok((self.list(py, &ids)?, offsets))
     }
 
-    /// Bound each thread's caches to about this many bytes; forgets what they hold.
+    /// Bound each thread's caches to about this many bytes (8 GiB at most); forgets what they hold.
     fn set_cache_limit(&self, bytes: usize) {
         self.core.set_cache_limit(bytes);
     }

@@ -128,11 +128,20 @@ fn merges_in_any_order() {
         for _ in 0..random.below(25) {
             let (left, right) = (random.below(known.len()), random.below(known.len()));
             let joined = [&known[left][..], &known[right][..]].concat();
-            // As in trained vocabularies a spelling comes out of one merge only.
-            if joined.len() <= 12 && !tokens.contains_key(&joined) {
-                merges.push((tokens[&known[left]], tokens[&known[right]]));
-                tokens.insert(joined.clone(), 1000 + merges.len() as u32);
-                known.push(joined);
+            let pair = (tokens[&known[left]], tokens[&known[right]]);
+            if joined.len() > 12 || merges.contains(&pair) {
+                continue;
+            }
+            match tokens.get(&joined) {
+                // In trained vocabularies a spelling comes out of one merge only, elsewhere of
+                // several.
+                Some(_) if round % 3 > 0 => {}
+                Some(_) => merges.push(pair),
+                None => {
+                    merges.push(pair);
+                    tokens.insert(joined.clone(), 1000 + merges.len() as u32);
+                    known.push(joined);
+                }
             }
         }
         if round % 2 == 0 {
@@ -153,7 +162,13 @@ fn merges_in_any_order() {
 #[test]
 fn windows_of_long_pieces_join() {
     let mut random = Random(3);
-    for name in ["r50k_base", "cl100k_base", "o200k_base"] {
+    let names = ["r50k_base", "cl100k_base", "o200k_base"];
+    let (names, longest) = if cfg!(miri) {
+        (&names[..1], 300)
+    } else {
+        (&names[..], 2000)
+    };
+    for name in names {
         let vocab = Vocab::published(name).unwrap();
         let mut merger = Merger::default();
         for round in 0..if cfg!(miri) { 1 } else { 40 } {
@@ -163,7 +178,7 @@ fn windows_of_long_pieces_join() {
                 2 => b"ab",
                 _ => b"aeiounrst-=\xe4\xbd\xa0",
             };
-            let len = 1 + random.below(2000);
+            let len = 1 + random.below(longest);
             let piece = random.bytes(letters, len);
             let (mut whole, mut windows) = (Vec::new(), Vec::new());
             merger.merge_slowly(&vocab, &piece, &mut whole);
@@ -175,6 +190,7 @@ fn windows_of_long_pieces_join() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a long piece takes an hour")]
 fn one_long_piece_keeps_no_memory() {
     let vocab = Vocab::published("r50k_base").unwrap();
     let (mut merger, mut numbers) = (Merger::default(), Vec::new());

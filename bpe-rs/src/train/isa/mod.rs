@@ -9,6 +9,7 @@ mod x86;
 
 use super::apply::{self, Merge, Neighbourhood};
 use super::records::Layout;
+pub(super) use crate::simd::prefetch_at as prefetch;
 use crate::simd::Level;
 
 /// Vector instructions that find a pair in a record and close the gap that its merge leaves.
@@ -133,21 +134,3 @@ macro_rules! vectorized {
     )*};
 }
 vectorized!(super::records::Narrow, super::records::Wide);
-
-/// Ask for the cache line at `pointer`.
-#[inline(always)]
-pub(super) fn prefetch<T>(pointer: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing that the program can see and never faults.
-    unsafe {
-        use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
-        _mm_prefetch::<_MM_HINT_T0>(pointer.cast());
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above.
-    unsafe {
-        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) pointer, options(nostack, readonly));
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = pointer;
-}
