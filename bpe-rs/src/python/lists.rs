@@ -119,12 +119,11 @@ unsafe fn new_reference(object: *mut ffi::PyObject) {
     if HAS_GIL {
         // SAFETY: the caller's. What `Py_INCREF` of C's headers is for the limited API up to 3.11,
         // and so part of the stable ABI: the count is the object's first word. From 3.12 on a
-        // negative lower half marks an object that is never freed, whose count must stay.
+        // negative lower half marks an object that is never freed, whose count must stay: it is
+        // written back as it was, since which ids have such objects cannot be foretold.
         unsafe {
             let count = object.cast::<isize>();
-            if *count as i32 >= 0 {
-                *count += 1;
-            }
+            *count += isize::from(*count as i32 >= 0);
         }
     } else {
         // SAFETY: the caller's.
