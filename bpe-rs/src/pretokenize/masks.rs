@@ -3,7 +3,7 @@
 //! Every byte of a character has the character's class, so that neighbours in text are neighbours
 //! in the masks.
 
-use super::classes::{class_at, BOTH, LETTER, LOWER, NUMBER, SPACE, UPPER};
+use super::classes::{wide_class_at, BOTH, LETTER, LOWER, NUMBER, SPACE, UPPER};
 use crate::simd::Bytes64;
 
 /// Bytes of a window: the scanner's tables stay in the first-level cache.
@@ -62,6 +62,7 @@ impl Masks {
         to: usize,
     ) -> (usize, Option<usize>) {
         let blocks = (to - from).div_ceil(64);
+        let mut firsts = Firsts([0; 64]);
         let mut spill = Classes::default();
         let mut wide_number = None;
         for k in 0..blocks {
@@ -96,7 +97,7 @@ impl Masks {
                 self.inner[k] = v.range(0x80, 0xBF);
                 let ascii_numbers = all.number;
                 all.or(std::mem::take(&mut spill));
-                spill = all.wide::<S, CASES>(v, text, at);
+                spill = all.wide::<S, CASES>(v, text, at, &mut firsts);
                 if wide_number.is_none() && all.number != ascii_numbers {
                     let first = (all.number & !ascii_numbers).trailing_zeros() as usize;
                     wide_number = Some(at + first);
@@ -147,47 +148,87 @@ impl Classes {
         self.both |= other.both;
     }
 
-    /// Set `bytes` where `class` says.
-    #[inline(always)]
-    fn set<const CASES: bool>(&mut self, class: u8, bytes: u64) {
-        let when = |bit: u8| 0u64.wrapping_sub(u64::from(class & bit != 0)) & bytes;
-        self.letter |= when(LETTER);
-        self.number |= when(NUMBER);
-        self.space |= when(SPACE);
-        if CASES {
-            self.upper |= when(UPPER);
-            self.lower |= when(LOWER);
-            self.both |= when(BOTH);
-        }
-    }
-
     /// Add the characters of several bytes that start in the block at `text[at..]`; returns what
     /// reaches into the next block.
     #[inline(always)]
-    fn wide<S: Bytes64, const CASES: bool>(&mut self, v: S, text: &[u8], at: usize) -> Self {
-        let mut spill = Self::default();
+    fn wide<S: Bytes64, const CASES: bool>(
+        &mut self,
+        v: S,
+        text: &[u8],
+        at: usize,
+        firsts: &mut Firsts,
+    ) -> Self {
         // Whole ranges of lead bytes with one class need no look-up: U+5000..=U+9FFF and
         // U+B000..=U+CFFF (ideographs, Hangul: letters without case).
         let uniform = v.range(0xE5, 0xE9) | v.range(0xEB, 0xEC);
-        let bytes = uniform | uniform << 1 | uniform << 2;
-        let rest = uniform >> 63 | uniform >> 62;
-        let over = rest & 1 | uniform >> 63 << 1;
-        self.letter |= bytes;
-        spill.letter |= over;
-        if CASES {
-            self.both |= bytes;
-            spill.both |= over;
-        }
+        firsts.of(LETTER | BOTH, uniform);
         let mut leads = v.range(0xC2, 0xF4) & !uniform;
         while leads != 0 {
             let i = leads.trailing_zeros();
             leads &= leads - 1;
-            let (class, len) = class_at(text, at + i as usize);
-            let bytes = (1u64 << len) - 1;
-            self.set::<CASES>(class, bytes << i);
-            // Twice, because a shift by 64 is none.
-            spill.set::<CASES>(class, bytes >> 1 >> (63 - i));
+            firsts.of(wide_class_at(text, at + i as usize), 1 << i);
+        }
+        let (long, longest) = (v.range(0xE0, 0xF4), v.range(0xF0, 0xF4));
+        let mut spill = Self::default();
+        // The bytes of characters that begin at `first`, here and in the next block.
+        let spread = |first: u64, here: &mut u64, over: &mut u64| {
+            let (third, fourth) = (first & long, first & longest);
+            *here |= first | first << 1 | third << 2 | fourth << 3;
+            *over |= first >> 63 | third >> 62 | fourth >> 61;
+        };
+        let [upper, lower, caseless, marks, number, space] = firsts.take();
+        let letter = upper | lower | caseless;
+        spread(letter, &mut self.letter, &mut spill.letter);
+        if CASES {
+            spread(upper, &mut self.upper, &mut spill.upper);
+            spread(lower, &mut self.lower, &mut spill.lower);
+            spread(caseless | marks, &mut self.both, &mut spill.both);
+        }
+        if number | space != 0 {
+            spread(number, &mut self.number, &mut spill.number);
+            spread(space, &mut self.space, &mut spill.space);
         }
         spill
+    }
+}
+
+/// The classes that characters have, but for none: in this order in [`Firsts::take`].
+const FOUND: [u8; 6] = [
+    LETTER | UPPER,
+    LETTER | LOWER,
+    LETTER | BOTH,
+    BOTH,
+    NUMBER,
+    SPACE,
+];
+
+/// For each class, the bytes that begin a character of it. Adding one is a single instruction,
+/// whatever its class, so that nothing need be foretold; all are zero between blocks but that of
+/// no class, which nobody reads.
+struct Firsts([u64; 64]);
+
+impl Firsts {
+    #[inline(always)]
+    fn of(&mut self, class: u8, bytes: u64) {
+        self.0[usize::from(class) % 64] |= bytes;
+    }
+
+    #[inline(always)]
+    fn take(&mut self) -> [u64; 6] {
+        FOUND.map(|class| std::mem::take(&mut self.0[usize::from(class)]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::classes::class;
+    use super::*;
+
+    #[test]
+    fn characters_have_no_other_classes() {
+        let classes: std::collections::BTreeSet<u8> =
+            ('\0'..=char::MAX).map(|c| class(c.into())).collect();
+        let known: std::collections::BTreeSet<u8> = FOUND.into_iter().chain([0]).collect();
+        assert_eq!(classes, known);
     }
 }
