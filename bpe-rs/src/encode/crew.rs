@@ -7,26 +7,19 @@
 //! one that comes too late is sent away. A forked child has the parent's memory but not its
 //! threads: it makes a crew of its own and leaves the other one alone.
 
-use std::any::Any;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::thread::{park, park_timeout, yield_now, Builder, Thread};
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
+use super::desk::{Desk, Job, State};
 use super::threads::default_threads;
 
-/// How long a helper looks out for more work before it sleeps: about twice what it takes to wake.
-const LOOK_OUT: Duration = Duration::from_micros(100);
-/// How long it sleeps before it ends.
-const SLEEP: Duration = Duration::from_secs(1);
-/// How long a caller looks out for the last helper before it sleeps.
-const PATIENCE: Duration = Duration::from_micros(100);
 /// Looks at the lock, which others hold for some nanoseconds; after a fork perhaps for ever, if
 /// the child has the number of a process that was there before.
 const TRIES: usize = 1000;
-
 /// How long [`dismiss`] waits for helpers to go.
 const FAREWELL: Duration = Duration::from_millis(20);
 
@@ -51,18 +44,13 @@ pub(super) fn run<T>(
     if helpers == 0 {
         return own();
     }
-    let job = Job {
-        help,
-        panic: Mutex::new(None),
-        caller: std::thread::current(),
-    };
+    let job = Job::new(help);
     // SAFETY: `asked` is dropped first, whatever happens in between.
     let asked = unsafe { Asked::new(helpers, wake, &job) };
     let result = catch_unwind(AssertUnwindSafe(own));
     // Nobody holds on to the job from here on.
     drop(asked);
-    let panic = job.panic.into_inner();
-    match (result, panic.unwrap_or_else(PoisonError::into_inner)) {
+    match (result, job.into_panic()) {
         (Ok(result), None) => result,
         (Err(panic), _) | (Ok(_), Some(panic)) => resume_unwind(panic),
     }
@@ -79,24 +67,8 @@ pub fn dismiss() {
     desks.iter().for_each(|desk| desk.dismiss());
     let start = Instant::now();
     // Those at work stay, and nobody can wait for them.
-    let leaves = |desk: &&Desk| desk.state.load(Ordering::Acquire) == LEAVING;
-    while desks.iter().copied().any(|desk| leaves(&desk)) && start.elapsed() < FAREWELL {
+    while desks.iter().any(|desk| desk.is_leaving()) && start.elapsed() < FAREWELL {
         yield_now();
-    }
-}
-
-/// What helpers are asked to do, on the caller's stack.
-struct Job<'a> {
-    help: &'a (dyn Fn() + Sync),
-    panic: Mutex<Option<Box<dyn Any + Send>>>,
-    caller: Thread,
-}
-
-impl Job<'_> {
-    fn run(&self) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(self.help)) {
-            *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
-        }
     }
 }
 
@@ -113,10 +85,8 @@ impl Asked {
         let look_out = count < default_threads();
         let mut asked = Self(Vec::with_capacity(count));
         for (desk, was) in Crew::get().claim(count, wake) {
-            desk.look_out.store(look_out, Ordering::Relaxed);
-            desk.job
-                .store(std::ptr::from_ref(job).cast_mut().cast(), Ordering::Relaxed);
-            if desk.post(was) {
+            // SAFETY: withdrawn or waited for when the result is dropped, if it is there at all.
+            if unsafe { desk.post(was, job, look_out) } {
                 asked.0.push(desk);
             }
         }
@@ -129,167 +99,6 @@ impl Drop for Asked {
         // First those that have not begun: while one waits for a helper, others must not begin.
         self.0.retain(|desk| !desk.withdraw());
         self.0.iter().for_each(|desk| desk.wait());
-    }
-}
-
-/// The place of one helper. It belongs to the caller who claims it, until that one makes it
-/// [`AWAKE`] again.
-#[repr(align(128))]
-struct Desk {
-    state: AtomicU8,
-    /// The job, while the state is [`POSTED`] or [`TAKEN`].
-    job: AtomicPtr<Job<'static>>,
-    /// Whether there is a core to look out on.
-    look_out: AtomicBool,
-    /// Who sits here: set by the caller that starts the thread.
-    helper: Mutex<Option<Thread>>,
-}
-
-/// Nobody sits here.
-const GONE: u8 = 0;
-/// The helper looks at the state, or is about to.
-const AWAKE: u8 = 1;
-/// The helper sleeps, until `unpark` or for [`SLEEP`].
-const ASLEEP: u8 = 2;
-/// A caller is about to put a job here.
-const CLAIMED: u8 = 3;
-/// A job lies here.
-const POSTED: u8 = 4;
-/// The helper works on it.
-const TAKEN: u8 = 5;
-/// The helper has left the job.
-const DONE: u8 = 6;
-/// The helper is about to end.
-const LEAVING: u8 = 7;
-
-impl Desk {
-    fn new() -> Self {
-        Self {
-            state: AtomicU8::new(GONE),
-            job: AtomicPtr::new(null_mut()),
-            look_out: AtomicBool::new(false),
-            helper: Mutex::new(None),
-        }
-    }
-
-    fn change(&self, from: u8, to: u8) -> bool {
-        let (done, failed) = (Ordering::AcqRel, Ordering::Acquire);
-        self.state.compare_exchange(from, to, done, failed).is_ok()
-    }
-
-    /// Claim the desk, unless another caller has it or the helper must be woken and is not to be:
-    /// what its state was.
-    fn claim(&self, wake: bool) -> Option<u8> {
-        let states: &[u8] = if wake {
-            &[AWAKE, ASLEEP, GONE]
-        } else {
-            &[AWAKE]
-        };
-        let mut states = states.iter().copied();
-        states.find(|&was| self.change(was, CLAIMED))
-    }
-
-    /// Let the helper end, unless it is at work.
-    fn dismiss(&self) {
-        match self.claim(true) {
-            None => {}
-            Some(GONE) => self.state.store(GONE, Ordering::Release),
-            Some(_) => {
-                self.state.store(LEAVING, Ordering::Release);
-                self.wake();
-            }
-        }
-    }
-
-    fn wake(&self) {
-        if let Some(helper) = &*self.helper.lock().unwrap_or_else(PoisonError::into_inner) {
-            helper.unpark();
-        }
-    }
-
-    /// Let the helper have the job of a desk that was claimed as `was`; whether there is a helper.
-    fn post(&'static self, was: u8) -> bool {
-        self.state.store(POSTED, Ordering::Release);
-        if was == AWAKE {
-            return true;
-        }
-        if was == ASLEEP {
-            self.wake();
-            return true;
-        }
-        let thread = Builder::new().name("bpe-rs".into());
-        let Ok(thread) = thread.spawn(|| self.serve()) else {
-            self.state.store(GONE, Ordering::Release);
-            return false;
-        };
-        let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
-        *helper = Some(thread.thread().clone());
-        true
-    }
-
-    /// Take a job back that nobody has begun; whether it was so.
-    fn withdraw(&self) -> bool {
-        // The helper is awake, or about to be: whoever claimed it asleep has woken it.
-        self.change(POSTED, AWAKE)
-    }
-
-    /// Wait until the helper has left the job.
-    fn wait(&self) {
-        let start = Instant::now();
-        let mut looks = 0_u32;
-        while self.state.load(Ordering::Acquire) != DONE {
-            looks += 1;
-            if !looks.is_multiple_of(16) || start.elapsed() < PATIENCE {
-                std::hint::spin_loop();
-            } else {
-                park();
-            }
-        }
-        self.state.store(AWAKE, Ordering::Release);
-    }
-
-    /// What a helper does.
-    fn serve(&self) {
-        let mut idle_since = Instant::now();
-        let mut looks = 0_u32;
-        loop {
-            if self.state.load(Ordering::Relaxed) == POSTED && self.change(POSTED, TAKEN) {
-                // SAFETY: whoever posted the job waits for `DONE` before it goes out of scope, as
-                // it could not withdraw it any more.
-                let job = unsafe { &*self.job.load(Ordering::Relaxed) };
-                job.run();
-                let caller = job.caller.clone();
-                self.state.store(DONE, Ordering::Release);
-                // The job is out of bounds from here on.
-                caller.unpark();
-                (idle_since, looks) = (Instant::now(), 0);
-            }
-            if self.state.load(Ordering::Relaxed) == LEAVING {
-                self.state.store(GONE, Ordering::Release);
-                return;
-            }
-            // Not `yield_now`: other programs would have the core for milliseconds.
-            std::hint::spin_loop();
-            looks = looks.wrapping_add(1);
-            if !looks.is_multiple_of(16)
-                || self.look_out.load(Ordering::Relaxed) && idle_since.elapsed() < LOOK_OUT
-            {
-                continue;
-            }
-            if !self.change(AWAKE, ASLEEP) {
-                // A caller that has the desk is about to do something about it.
-                yield_now();
-                continue;
-            }
-            while self.state.load(Ordering::Acquire) == ASLEEP {
-                let slept = Instant::now();
-                park_timeout(SLEEP);
-                if slept.elapsed() >= SLEEP && self.change(ASLEEP, GONE) {
-                    return;
-                }
-            }
-            (idle_since, looks) = (Instant::now(), 0);
-        }
     }
 }
 
@@ -334,7 +143,7 @@ impl Crew {
     }
 
     /// Up to `count` desks that no caller has, each with its state before.
-    fn claim(&self, count: usize, wake: bool) -> Vec<(&'static Desk, u8)> {
+    fn claim(&self, count: usize, wake: bool) -> Vec<(&'static Desk, State)> {
         let Some(mut desks) = self.try_lock() else {
             return Vec::new();
         };
@@ -363,17 +172,10 @@ impl Crew {
 mod tests {
     use std::sync::atomic::AtomicUsize;
 
+    use super::super::desk::{LOOK_OUT, SLEEP};
     use super::*;
 
     const SOON: Duration = Duration::from_secs(20);
-
-    fn wait_for(what: impl Fn() -> bool) {
-        let start = Instant::now();
-        while !what() {
-            assert!(start.elapsed() < SOON, "it has not come");
-            yield_now();
-        }
-    }
 
     fn add_one(count: &AtomicUsize) {
         count.fetch_add(1, Ordering::SeqCst);
@@ -470,39 +272,5 @@ mod tests {
         let panic = catch_unwind(all).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"of the caller"));
         assert_eq!(count.into_inner(), ended.into_inner());
-    }
-
-    #[test]
-    fn a_helper_without_work_sleeps_and_ends_or_is_dismissed() {
-        let desk: &Desk = Box::leak(Box::new(Desk::new()));
-        let count = AtomicUsize::new(0);
-        let help = || add_one(&count);
-        let job = Job {
-            help: &help,
-            panic: Mutex::new(None),
-            caller: std::thread::current(),
-        };
-        for dismissed in [false, true, false] {
-            desk.dismiss();
-            assert_eq!(desk.state.load(Ordering::SeqCst), GONE);
-            assert_eq!(desk.claim(false), None);
-            assert_eq!(desk.claim(true), Some(GONE));
-            assert_eq!(desk.claim(true), None);
-            let job = std::ptr::from_ref(&job).cast_mut();
-            desk.job.store(job.cast(), Ordering::Relaxed);
-            assert!(desk.post(GONE));
-            wait_for(begun(&count));
-            assert!(!desk.withdraw());
-            desk.wait();
-            wait_for(|| desk.state.load(Ordering::SeqCst) == ASLEEP);
-            assert_eq!(desk.claim(false), None);
-            let start = Instant::now();
-            if dismissed {
-                desk.dismiss();
-            }
-            wait_for(|| desk.state.load(Ordering::SeqCst) == GONE);
-            assert!(dismissed || start.elapsed() >= SLEEP / 2);
-            count.store(0, Ordering::SeqCst);
-        }
     }
 }

@@ -5,6 +5,7 @@ mod cache;
 #[cfg(test)]
 mod checks;
 mod crew;
+mod desk;
 mod keys;
 mod many;
 mod memory;
