@@ -47,7 +47,7 @@ from hard_texts import FAMILIES  # noqa: E402
 SMALLEST = 10_000
 AT_LEAST = 1 << 19
 LIMIT = 2.2
-ROUNDS = 4
+ROUNDS = 3
 AGAIN = 12
 CACHE = 64 << 20
 TEXT_OF_RECORD = """# Growth of `encode`

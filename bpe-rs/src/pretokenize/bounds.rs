@@ -200,7 +200,6 @@ impl Window<'_> {
                     uncovered = Some(self.from + 64 * k + after_other.trailing_zeros() as usize);
                 }
                 self.case_changes(starts, k, &mut p);
-                starts[k] &= !std::mem::take(&mut p.second_letter);
             }
             let mut apostrophes = if O200K {
                 m.apostrophe[k] & up(word, p.word)
@@ -218,16 +217,18 @@ impl Window<'_> {
                 contracted = at + len;
                 if O200K {
                     self.put(starts, at, false);
-                    // The two letters of "'lL" are no change of case. The second one's block may
-                    // be the next, which has no starts yet.
+                    // The two letters of "'lL" are no change of case. Where the second one's block is
+                    // the next, which has no starts yet, the scalar form takes over: that is rare.
                     let second = at + 2;
-                    if len == 3 && (second - self.from) / 64 == k {
+                    let split = len == 3 && (second - self.from) / 64 != k;
+                    if len == 3 {
                         self.put(starts, second, false);
-                    } else if len == 3 {
-                        p.second_letter = 1 << ((second - self.from) % 64);
                     }
-                    if uncovered.is_none() && self.has(&m.both, contracted) {
-                        uncovered = Some(contracted);
+                    if split && self.has(&m.upper, second) {
+                        uncovered = Some(uncovered.map_or(second, |first| first.min(second)));
+                    } else if self.has(&m.both, contracted) {
+                        uncovered =
+                            Some(uncovered.map_or(contracted, |first| first.min(contracted)));
                     }
                 }
                 self.put(starts, contracted, true);
@@ -321,6 +322,4 @@ struct Previous {
     line_goes_on: bool,
     past_lower: u64,
     both: u64,
-    /// The next block's: what ends a contraction there.
-    second_letter: u64,
 }

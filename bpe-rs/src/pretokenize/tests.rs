@@ -206,6 +206,7 @@ fn windows_end_anywhere() {
 #[test]
 fn repeated_parts_are_cut_alike_at_every_window() {
     let parts = [
+        "x's你Aa!\u{301}",
         "aA",
         "\u{a0}x",
         "Aa'lL",
