@@ -46,7 +46,10 @@ test: setup ## run all tests: Rust, Python, doctests, the README's examples
 
 # What the unsafe code does on the portable path, watched access by access; needs a nightly
 # toolchain with the component miri. Vector instructions are compared with that path instead.
-MIRI_TESTS := vocab::checks encode::checks::own_vocabulary train::tests::random_corpora train::tests::wide_records
+# The second line takes many minutes.
+MIRI_TESTS := simd:: decode:: special:: encode::value encode::memory encode::pool encode::checks::ids \
+  encode::checks::own train::memory train::queue
+MIRI_TESTS += vocab::checks train::tests::random_corpora train::tests::wide_records
 .PHONY: test-miri
 test-miri: toolchain ## run the unsafe code under Miri (nightly Rust)
 	MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri \
