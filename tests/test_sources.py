@@ -2,11 +2,15 @@
 
 import gzip
 import json
+import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from gptpy.data import DataError
 from gptpy.data.sources import documents, list_slices
+from gptpy.data.zstd import Unzstd
 
 TEXTS = [f"document {i} " + "é" * (i * 7 % 50) for i in range(200)]
 
@@ -114,6 +118,100 @@ def test_zst_files_of_several_frames(tmp_path):
     path = tmp_path / "a.txt.zst"
     path.write_bytes(b"".join(zstandard.compress(t.encode()) for t in (text[:half], text[half:])))
     assert collect([path]) == [text]
+
+
+def test_zst_of_one_byte_over_and_over_is_unpacked_without_copying_what_is_left(
+    tmp_path, monkeypatch
+):
+    """4 MB from some 100 packed bytes, read little by little: what is sliced stays linear."""
+    zstandard = pytest.importorskip("zstandard")
+    copied = 0
+
+    class Counted(bytes):
+        def __getitem__(self, key: Any) -> Any:
+            nonlocal copied
+            part = super().__getitem__(key)
+            copied += len(part)
+            return Counted(part)
+
+    class Frame:
+        def __init__(self):
+            self.real = zstandard.ZstdDecompressor().decompressobj()
+
+        def decompress(self, data):
+            return Counted(self.real.decompress(data))
+
+        def __getattr__(self, name):
+            return getattr(self.real, name)
+
+    fake = SimpleNamespace(
+        ZstdDecompressor=lambda: SimpleNamespace(decompressobj=Frame),
+        ZstdError=zstandard.ZstdError,
+    )
+    path = tmp_path / "zeros.zst"
+    path.write_bytes(zstandard.compress(bytes(1 << 22)) * 2)
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "zstandard", fake)
+        with Unzstd(path) as file:
+            assert file.read() == bytes(1 << 23)
+    assert copied <= 1 << 23
+
+
+@pytest.mark.parametrize("step", [1, 7, 1 << 12])
+def test_zst_frames_end_anywhere(tmp_path, monkeypatch, step):
+    zstandard = pytest.importorskip("zstandard")
+    monkeypatch.setattr("gptpy.data.zstd.STEP_BYTES", step)
+    monkeypatch.setattr("gptpy.data.zstd.READ_BYTES", 100)
+    parts = [text.encode() for text in TEXTS] + [b"", bytes(300_000)]
+    path = tmp_path / "many.zst"
+    path.write_bytes(b"".join(zstandard.compress(part) for part in parts))
+    with Unzstd(path) as file:
+        assert file.read() == b"".join(parts)
+    packed = path.read_bytes()
+    for cut in (1, 5, 12):
+        path.write_bytes(packed[:-cut])
+        with pytest.raises(EOFError), Unzstd(path) as file:
+            file.read()
+
+
+@pytest.mark.parametrize("kind", ["large_string", "string_view", "binary", "dictionary"])
+def test_parquet_of_every_kind_of_text(tmp_path, kind):
+    arrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    made = arrow.array(TEXTS)
+    if kind == "dictionary":
+        made = made.dictionary_encode()
+    elif not hasattr(arrow, kind):
+        pytest.skip(f"this pyarrow has no {kind}")
+    else:
+        made = arrow.array(TEXTS, getattr(arrow, kind)())
+    path = tmp_path / "a.parquet"
+    try:
+        pyarrow.parquet.write_table(arrow.table({"text": made}), path)
+    except arrow.ArrowNotImplementedError as error:
+        pytest.skip(f"this pyarrow does not write it: {error}")
+    assert collect([path]) == TEXTS
+
+
+def test_parquet_without_text_is_told_with_its_row(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    path = tmp_path / "a.parquet"
+    fine = [b"fine"] * 70_000  # more than are read at a time
+    for made, message in (
+        (arrow.array([*fine, b"ab\xff"]), "row 70000 is not UTF-8: byte 2 is 0xff"),
+        (
+            arrow.array([*fine, b"ab\xff"]).view(arrow.string()),
+            "row 70000 is not UTF-8: byte 2 is 0xff",
+        ),
+        (arrow.array([*fine, None]), "row 70000 is no text: None"),
+        (arrow.array([["a"]]), r"row 0 is no text: \['a'\]"),
+    ):
+        pyarrow.parquet.write_table(arrow.table({"text": made}), path)
+        with pytest.raises(DataError, match=r"a\.parquet: column 'text', " + message):
+            collect([path])
 
 
 def test_what_json_can_spell_and_utf8_cannot(tmp_path):

@@ -239,8 +239,22 @@ def _parquet(path: Path, field: str) -> Iterator[str]:
         raise DataError(
             f"{path}: no column {field!r}, found {file.schema_arrow.names}; see --field"
         )
+    row = 0
     for batch in file.iter_batches(columns=[field]):
-        for number, value in enumerate(batch.column(0).to_pylist()):
-            if not isinstance(value, str):
-                raise DataError(f"{path}: column {field!r}, row {number} is no text: {value!r}")
-            yield value
+        for value in batch.column(0):
+            yield _cell(value, f"{path}: column {field!r}, row {row}")
+            row += 1
+
+
+def _cell(value: Any, where: str) -> str:
+    """The text of an Arrow scalar, a string or bytes in UTF-8 of any of Arrow's layouts."""
+    try:
+        text = value.as_py()
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+    except UnicodeDecodeError as error:  # Arrow's own strings are not checked when they are read
+        raise DataError(
+            f"{where} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
+        ) from None
+    if not isinstance(text, str):
+        raise DataError(f"{where} is no text: {text!r}")
+    return text

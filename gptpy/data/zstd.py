@@ -8,6 +8,8 @@ from pathlib import Path
 from gptpy.data.ids import DataError
 
 READ_BYTES = 1 << 17
+# Unpacked at a time: zstd makes up to 32 KB of a byte, and all of a step's output is held
+STEP_BYTES = 1 << 12
 
 
 class Unzstd(io.RawIOBase):
@@ -27,7 +29,9 @@ class Unzstd(io.RawIOBase):
         self._zstandard = zstandard
         self._file = path.open("rb")
         self._frame = None
-        self._packed = self._ready = b""
+        # Views, of which taking the front copies nothing: else a file would be copied once for
+        # every small read of it
+        self._packed = self._ready = memoryview(b"")
 
     def readable(self) -> bool:
         """Always."""
@@ -36,23 +40,31 @@ class Unzstd(io.RawIOBase):
     def readinto(self, buffer) -> int:  # type: ignore[override]
         """Fill `buffer` with what comes next; 0 at the end."""
         while not self._ready:
-            self._packed = self._packed or self._file.read(READ_BYTES)
+            self._packed = self._packed or memoryview(self._file.read(READ_BYTES))
             if not self._packed:
                 if self._frame is not None:
                     raise EOFError("it ends in the middle of a frame")
                 return 0
-            if self._frame is None:
-                self._frame = self._zstandard.ZstdDecompressor().decompressobj()
-            try:
-                self._ready = self._frame.decompress(self._packed)
-            except self._zstandard.ZstdError as error:
-                raise EOFError(str(error)) from None
-            ended = self._frame.eof
-            self._packed = self._frame.unused_data if ended else b""
-            self._frame = None if ended else self._frame
+            self._ready = memoryview(self._unpack())
         count = min(len(buffer), len(self._ready))
         buffer[:count], self._ready = self._ready[:count], self._ready[count:]
         return count
+
+    def _unpack(self) -> bytes:
+        """What the next packed bytes hold; maybe nothing yet."""
+        if self._frame is None:
+            self._frame = self._zstandard.ZstdDecompressor().decompressobj()
+        step = self._packed[:STEP_BYTES]
+        try:
+            unpacked = self._frame.decompress(step)
+        except self._zstandard.ZstdError as error:
+            raise EOFError(str(error)) from None
+        unused = 0
+        if self._frame.eof:
+            unused = len(self._frame.unused_data)
+            self._frame = None
+        self._packed = self._packed[len(step) - unused :]
+        return unpacked
 
     def close(self) -> None:
         """Close the file beneath."""

@@ -9,7 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
+
+if TYPE_CHECKING:
+    import pyarrow
 
 Text = str | bytes
 PathLike = str | os.PathLike[str]
@@ -18,6 +21,10 @@ PathLike = str | os.PathLike[str]
 BATCH_BYTES = 8 << 20
 BATCH_TEXTS = 1 << 16
 PARQUET_ROWS = 1024
+# Arrow's names of the types that hold text, or bytes that may be text
+TEXT_TYPES = frozenset(
+    {"string", "large_string", "string_view", "binary", "large_binary", "binary_view"}
+)
 
 
 def as_paths(source: object) -> list[Path] | None:
@@ -87,9 +94,10 @@ def text_batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
 
 
 def parquet_texts(path: Path, column: str) -> Iterator[list[str]]:
-    """The strings of one column of a Parquet file, a batch of rows at a time, without nulls.
+    """The texts of one column of a Parquet file, a batch of rows at a time, without nulls.
 
-    Raises ImportError without pyarrow, ValueError for what is no such file or column.
+    The column holds strings, or bytes that are UTF-8, of any of Arrow's layouts (large, view,
+    dictionary). Raises ImportError without pyarrow, ValueError for what is no such file or column.
     """
     try:
         import pyarrow
@@ -110,8 +118,32 @@ def parquet_texts(path: Path, column: str) -> Iterator[list[str]]:
                 "another (field, text_column)"
             )
         kind = schema.field(column).type
-        kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
-        if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-            raise ValueError(f"{path}: expected strings in the column {column!r}, got {kind}")
+        values = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+        if str(values) not in TEXT_TYPES:
+            raise ValueError(
+                f"{path}: expected strings, or bytes in UTF-8, in the column {column!r}, got {kind}"
+            )
+        before = 0
         for rows in file.iter_batches(batch_size=PARQUET_ROWS, columns=[column]):
-            yield [text for text in rows.column(0).to_pylist() if text is not None]
+            yield _column_texts(rows.column(0), f"{path}: column {column!r}", before)
+            before += len(rows)
+
+
+def _column_texts(values: pyarrow.Array, where: str, before: int) -> list[str]:
+    """The texts of an array without its nulls; `before`: how many rows came earlier."""
+    try:
+        return [_as_str(value) for value in values.to_pylist() if value is not None]
+    except UnicodeDecodeError:  # Arrow's own strings are not checked when they are read
+        for row, value in enumerate(values, before):
+            try:
+                _as_str(value.as_py() or "")
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{where}, row {row}: expected UTF-8, got the byte "
+                    f"{error.object[error.start]:#04x} at {error.start}"
+                ) from None
+        raise
+
+
+def _as_str(value: Text) -> str:
+    return value if isinstance(value, str) else value.decode("utf-8")
