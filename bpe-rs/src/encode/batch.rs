@@ -3,10 +3,11 @@
 //! One loop per step over a few hundred pieces: keys and prefetches, look-ups, misses, output.
 //! By the time a table's line is looked at, it has arrived from memory.
 
-use super::cache::{Cache, ShortEntry, LONGEST, MEDIUM};
+use super::cache::{Cache, LONGEST, MEDIUM};
 use super::keys::{is_odd, medium_key, short_key, word, Pieces};
-use super::misses::merge_missed;
+use super::misses::{merge_long, merge_missed};
 use super::output;
+use super::tables::ShortEntry;
 use super::value::Value;
 use super::PieceEncoder;
 use crate::error::Result;
@@ -130,15 +131,7 @@ fn look_up_with<S: Lanes>(
     }
     merge_missed::<S, 16>(batch, cache, pieces, vocab, all, missed[0])?;
     merge_missed::<S, 32>(batch, cache, pieces, vocab, all, missed[1])?;
-    for q in 0..missed[2] {
-        let j = batch.missed[2][q] as usize;
-        let piece = all.get(j);
-        let value = pieces.value::<S>(vocab, piece, &mut cache.arena)?;
-        batch.values[j] = value;
-        if piece.len() <= LONGEST {
-            cache.keep_long(batch.hashes[j], piece, value);
-        }
-    }
+    merge_long::<S>(batch, cache, pieces, vocab, all, missed[2])?;
     if output::is_mixed(&batch.values[..count]) {
         // For all, since which are there cannot be foretold: the others ask for what is here.
         for value in &batch.values[..count] {

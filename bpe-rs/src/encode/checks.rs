@@ -95,6 +95,32 @@ fn caches_stay_within_their_limit() {
 }
 
 #[test]
+fn pieces_too_long_to_keep_leave_the_others() {
+    let encoding = published("r50k_base").unwrap();
+    let mut scratch = Scratch::new(1 << 20);
+    let mut encode = |text: &str| {
+        let mut ids = Vec::new();
+        encode_into(
+            encoding.vocab(),
+            encoding.pattern(),
+            text,
+            &mut scratch,
+            &mut ids,
+        )
+        .unwrap();
+        (ids, scratch.pieces())
+    };
+    let (_, before) = encode(&sample(500));
+    for round in 0..2000 {
+        // Longer than what is kept, next to others, as often as would fill an arena.
+        let text = format!("{}q{round} {}", "xq".repeat(200), "zx".repeat(50));
+        let (ids, pieces) = encode(&text);
+        assert_eq!(ids, slowly("r50k_base", &text));
+        assert!(pieces >= before, "round {round}: {pieces} of {before}");
+    }
+}
+
+#[test]
 fn long_pieces_take_time_in_proportion() {
     // Not timed: a quadratic way would take hours on these.
     let encoding = published("cl100k_base").unwrap();

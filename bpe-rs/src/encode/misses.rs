@@ -1,7 +1,7 @@
 //! Pieces that no table has: merged several side by side, and kept.
 
 use super::batch::{Batch, BATCH};
-use super::cache::{Cache, MEDIUM};
+use super::cache::{Cache, LONGEST, MEDIUM};
 use super::keys::{padded, Pieces};
 use super::value::{Value, FAR_LIMIT};
 use super::PieceEncoder;
@@ -72,6 +72,44 @@ pub(super) fn merge_missed<S: Lanes, const N: usize>(
             }
         }
     }
+    Ok(())
+}
+
+/// Merge the first `missed` of the pieces of more than 32 bytes that the tables do not have. Those
+/// that are not too long are kept; the ids of the others stay in the arena until the next batch.
+#[inline(always)]
+pub(super) fn merge_long<S: Lanes>(
+    batch: &mut Batch,
+    cache: &mut Cache,
+    pieces: &mut PieceEncoder,
+    vocab: &Vocab,
+    all: Pieces<'_>,
+    missed: usize,
+) -> Result<()> {
+    let numbers = &mut batch.missed[2][..missed];
+    // One loop for both kinds, so that the merging is compiled into it.
+    numbers.sort_unstable_by_key(|&j| all.get(j as usize).len() > LONGEST);
+    cache.lasting = usize::MAX;
+    for q in 0..missed {
+        let j = batch.missed[2][q] as usize % BATCH;
+        let piece = all.get(j);
+        let keep = piece.len() <= LONGEST;
+        if keep {
+            // Merged meanwhile: a new word seldom comes alone.
+            if let Some(value) = known(batch, cache, all, j) {
+                batch.values[j] = value;
+                continue;
+            }
+        } else {
+            cache.lasting = cache.lasting.min(cache.arena.len());
+        }
+        let value = pieces.value::<S>(vocab, piece, &mut cache.arena)?;
+        batch.values[j] = value;
+        if keep {
+            cache.keep_long(batch.hashes[j], piece, value);
+        }
+    }
+    cache.lasting = cache.lasting.min(cache.arena.len());
     Ok(())
 }
 

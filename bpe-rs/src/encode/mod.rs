@@ -12,6 +12,7 @@ mod memory;
 mod misses;
 mod output;
 mod pool;
+mod tables;
 pub mod threads;
 mod value;
 
@@ -32,6 +33,7 @@ pub struct Scratch {
     words: Words,
     /// Memory for ids that are on their way elsewhere.
     ids: Vec<u32>,
+    limit: usize,
 }
 
 /// More memory for ids than this is not kept.
@@ -62,6 +64,7 @@ impl Scratch {
         Self {
             scanner: Scanner::new(),
             words,
+            limit: cache_limit,
             ids: Vec::new(),
         }
     }
@@ -69,6 +72,11 @@ impl Scratch {
     /// Pieces that the caches hold.
     fn pieces(&self) -> usize {
         self.words.cache.pieces()
+    }
+
+    /// What [`Self::new`] was told.
+    fn cache_limit(&self) -> usize {
+        self.limit
     }
 
     /// Bytes that the caches take now.

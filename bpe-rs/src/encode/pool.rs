@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use super::{Scratch, DEFAULT_CACHE_BYTES};
 
@@ -41,11 +41,13 @@ impl Pool {
     /// Buffers that come back when dropped.
     pub fn lease(&self) -> Lease<'_> {
         let limit = self.cache_limit.load(Ordering::Relaxed);
-        let idle = self.try_lock().and_then(|mut idle| {
+        let idle = self.lock().and_then(|mut idle| {
             // The one that knows most; seldom is there a choice.
             let best = (0..idle.len()).max_by_key(|&at| idle[at].pieces())?;
             Some(idle.swap_remove(best))
         });
+        // Where a new limit could not reach the idle ones, those of an older one end here.
+        let idle = idle.filter(|scratch| scratch.cache_limit() == limit);
         Lease {
             scratch: Some(idle.unwrap_or_else(|| Box::new(Scratch::new(limit)))),
             limit,
@@ -55,7 +57,7 @@ impl Pool {
 
     /// The idle ones, unless they stay locked: after a fork the thread that held the lock may not
     /// exist.
-    fn try_lock(&self) -> Option<MutexGuard<'_, Idle>> {
+    fn lock(&self) -> Option<MutexGuard<'_, Idle>> {
         for _ in 0..TRIES {
             match self.idle.try_lock() {
                 Ok(idle) => return Some(idle),
@@ -68,21 +70,17 @@ impl Pool {
 
     /// Bound the caches of each thread to about `bytes`, and forget what idle ones hold.
     pub fn set_limit(&self, bytes: usize) {
-        let mut idle = self.lock();
         self.cache_limit.store(bytes, Ordering::Relaxed);
-        idle.clear();
+        if let Some(mut idle) = self.lock() {
+            idle.clear();
+        }
     }
 
     /// Bytes that idle caches hold.
     pub fn bytes(&self) -> usize {
-        self.lock()
-            .iter()
-            .map(|scratch| scratch.cache_bytes())
-            .sum()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().map_or(0, |idle| {
+            idle.iter().map(|scratch| scratch.cache_bytes()).sum()
+        })
     }
 }
 
@@ -111,7 +109,7 @@ impl Drop for Lease<'_> {
     fn drop(&mut self) {
         // What a panic left half done is not used again.
         let scratch = self.scratch.take().filter(|_| !std::thread::panicking());
-        if let (Some(scratch), Some(mut idle)) = (scratch, self.pool.try_lock()) {
+        if let (Some(scratch), Some(mut idle)) = (scratch, self.pool.lock()) {
             // Caches of an older limit end here.
             if idle.len() < IDLE && self.limit == self.pool.cache_limit.load(Ordering::Relaxed) {
                 idle.push(scratch);
@@ -128,10 +126,10 @@ mod tests {
     fn a_new_limit_reaches_caches_in_use() {
         let pool = Pool::default();
         pool.with(|_| ());
-        assert_eq!(pool.lock().len(), 1);
+        assert_eq!(pool.lock().unwrap().len(), 1);
         pool.with(|_| pool.set_limit(1 << 20));
-        assert!(pool.lock().is_empty());
+        assert!(pool.lock().unwrap().is_empty());
         pool.with(|_| ());
-        assert_eq!(pool.lock().len(), 1);
+        assert_eq!(pool.lock().unwrap().len(), 1);
     }
 }
