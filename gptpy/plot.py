@@ -150,17 +150,22 @@ def plot_positions(model: Any, path: Path) -> Path | None:
     return _save(figure, path)
 
 
-def nearest_tokens(model: Any, ids: Sequence[int], count: int = 5) -> list[list[tuple[int, float]]]:
+def nearest_tokens(
+    model: Any, ids: Sequence[int], count: int = 5, among: Sequence[int] | None = None
+) -> list[list[tuple[int, float]]]:
     """For each of `ids` the `count` tokens whose embeddings point most nearly its way.
 
-    Each as (id, cosine), the token itself left out.
+    Each as (id, cosine), the token itself left out; only tokens of `among` where it is given.
     """
     table = model.token_embedding.weight.detach().float()
     table = table / table.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    cosines = table[list(ids)] @ table.T
-    best = cosines.topk(min(count + 1, table.shape[0]), dim=1)
+    numbers = torch.arange(len(table)) if among is None else torch.as_tensor(among)
+    cosines = table[list(ids)] @ table[numbers].T
+    best = cosines.topk(min(count + 1, len(numbers)), dim=1)
     rows = []
-    for own, near, values in zip(ids, best.indices.tolist(), best.values.tolist(), strict=True):
+    for own, near, values in zip(
+        ids, numbers[best.indices].tolist(), best.values.tolist(), strict=True
+    ):
         pairs = [(i, v) for i, v in zip(near, values, strict=True) if i != own]
         rows.append(pairs[:count])
     return rows
@@ -174,19 +179,37 @@ def token_label(tokenizer: Any, token: int) -> str:
         return f"<{token}>"
 
 
-def plot_neighbours(model: Any, tokenizer: Any, ids: Sequence[int], path: Path) -> Path | None:
-    """A table of tokens and their nearest ones in the embedding. None without an embedding."""
+def plot_neighbours(
+    model: Any,
+    tokenizer: Any,
+    ids: Sequence[int],
+    path: Path,
+    *,
+    trained: Sequence[int] | None = None,
+) -> Path | None:
+    """A table of tokens and their nearest ones in the embedding. None without an embedding.
+
+    `trained`: the ids that training has met, where that is known; others still have the vectors
+    they were born with, and are not shown. None where that leaves nothing.
+    """
     if getattr(model, "token_embedding", None) is None:
         return None
-    chosen = list(dict.fromkeys(ids))[:16]
+    met = None if trained is None else set(trained)
+    chosen = [i for i in dict.fromkeys(ids) if met is None or i in met][:16]
+    if not chosen or (met is not None and len(met) < 2):
+        return None
+    near = nearest_tokens(model, chosen, among=None if met is None else sorted(met))
+    width = max(map(len, near))
     cells = [
         [f"{token_label(tokenizer, i)!r} {cosine:.2f}" for i, cosine in row]
-        for row in nearest_tokens(model, chosen)
+        + [""] * (width - len(row))
+        for row in near
     ]
     figure = new_figure(8, 0.32 * len(chosen) + 0.6)
     axes = figure.subplots()
     axes.axis("off")
-    axes.set_title("nearest tokens in the embedding (cosine)", fontsize=10)
+    whose = "" if trained is None else " of the training text"
+    axes.set_title(f"nearest tokens{whose} in the embedding (cosine)", fontsize=10)
     labels = [repr(token_label(tokenizer, i)) for i in chosen]
     grid = axes.table(cellText=cells, rowLabels=labels, bbox=(0.0, 0.0, 1.0, 1.0), cellLoc="left")
     grid.auto_set_font_size(False)

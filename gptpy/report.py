@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import html
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gptpy import atomic
 from gptpy.config.errors import ConfigError
 from gptpy.data.ids import DataError
+from gptpy.data.rows import Row
 from gptpy.loading import Loaded, open_splits
 from gptpy.plot import (
     plot_attention,
@@ -50,7 +53,13 @@ def draw_run(run_dir: Path, loaded: Loaded, *, text: str | None = None) -> list[
     positions = plot_positions(loaded.model, plots / "positions.png")
     if positions is not None:
         drawn.append(positions)
-    neighbours = plot_neighbours(loaded.model, loaded.tokenizer, ids, plots / "neighbours.png")
+    neighbours = plot_neighbours(
+        loaded.model,
+        loaded.tokenizer,
+        ids,
+        plots / "neighbours.png",
+        trained=trained_tokens(loaded),
+    )
     if neighbours is not None:
         drawn.append(neighbours)
     drawn.append(write_report(run_dir, drawn))
@@ -81,9 +90,42 @@ def _own_ids(loaded: Loaded) -> list[int]:
     """The beginning of what the run was scored on, or its first row."""
     if loaded.config.data.form == "stream":
         return open_splits(loaded.config, loaded.folder).validation.joined()[:SHOWN_TOKENS].tolist()
-    data = open_material(loaded.config, loaded.folder, fixed_vocabulary=True).dataset
-    row = (data.data if isinstance(data, Masked) else data).rows[0]
+    row = _own_rows(loaded)[0]
     return (row.inputs if row.source is None else row.source[:-1]).tolist()
+
+
+def _own_rows(loaded: Loaded) -> list[Row]:
+    data = open_material(loaded.config, loaded.folder, fixed_vocabulary=True).dataset
+    return (data.data if isinstance(data, Masked) else data).rows
+
+
+def trained_tokens(loaded: Loaded, at_most: int = 1 << 24) -> list[int] | None:
+    """The ids that occur in what the run was trained on, in order; None where that is not known.
+
+    Of more than `at_most` ids only that many are looked at, from every shard its part. Not known
+    are runs that began with another's weights, and those whose data is elsewhere by now.
+    """
+    if loaded.config.train.init:
+        return None
+    try:
+        if loaded.config.data.form == "stream":
+            shards = open_splits(loaded.config, loaded.folder).train.shards
+            share = min(1.0, at_most / max(1, sum(map(len, shards))))
+            parts = [shard[: math.ceil(len(shard) * share)] for shard in shards]
+        else:
+            parts = [
+                ids
+                for row in _own_rows(loaded)
+                for ids in (row.inputs, row.targets, row.source)
+                if ids is not None
+            ]
+    except (ConfigError, DataError):
+        return None
+    found = np.zeros(loaded.config.model.vocab_size, bool)
+    for part in parts:
+        ids = np.unique(part)
+        found[ids[ids >= 0]] = True  # a target that is not scored is negative
+    return np.flatnonzero(found).tolist()
 
 
 def _labels(loaded: Loaded, ids: list[int]) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 from gptpy.config import GPTConfig
 from gptpy.model import build_model
 from gptpy.model.maps import attention_maps
-from gptpy.plot import nearest_tokens, plot_attention, smoothed, smoothing_weight
+from gptpy.plot import nearest_tokens, plot_attention, plot_neighbours, smoothed, smoothing_weight
 
 SHAPE: dict[str, Any] = {
     "n_layer": 2,
@@ -106,6 +106,27 @@ def test_neighbours_are_the_nearest_by_angle():
     assert found[0][0] == 5 and found[0][1] == pytest.approx(1, abs=0.01)
     assert found[-1][0] == 7 and found[-1][1] == pytest.approx(-1, abs=1e-5)
     assert [v for _, v in found] == sorted((v for _, v in found), reverse=True)
+
+
+def test_neighbours_are_tokens_that_training_has_met(tmp_path):
+    """Others keep the vector they were born with: whom they stand next to is chance."""
+    model = make("gpt2")
+    met = [3, 9, 14, 20]
+    (found,) = nearest_tokens(model, [9], count=28, among=met)
+    every = nearest_tokens(model, [9], count=28)[0]
+    assert found == [(i, pytest.approx(v)) for i, v in every if i in met]
+
+    shown = set()
+
+    class Letters:
+        def decode(self, ids):
+            shown.update(ids)
+            return f"<{ids[0]}>"
+
+    path = tmp_path / "n.png"
+    assert plot_neighbours(model, Letters(), [1, 9, 9, 14, 28], path, trained=met) == path
+    assert shown == set(met) and path.read_bytes().startswith(b"\x89PNG")
+    assert plot_neighbours(model, Letters(), [1, 28], path, trained=met) is None
 
 
 def test_smoothing_has_no_start():

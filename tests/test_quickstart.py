@@ -14,6 +14,7 @@ from gptpy.data.text import Text, python_prose
 from gptpy.evaluate import evaluate
 from gptpy.loading import open_run
 from gptpy.quickstart import quickstart, resume
+from gptpy.report import trained_tokens
 
 SMALL = {
     "model": {"n_layer": 1, "n_embd": 32, "n_head": 2, "n_kv_head": 2, "block_size": 16},
@@ -73,6 +74,21 @@ def test_the_tokenizer_and_the_model_see_the_training_part_only(done, tmp_path):
     )
     assert all(bool((one[name] == two[name]).all()) for name in one)
     assert again.summary["bits_per_byte"] > result.summary["bits_per_byte"]
+
+
+def test_the_report_knows_which_tokens_training_has_met(done):
+    run = done[1].run_dir
+    loaded = open_run(run)
+    met = set(open_ids(run / "data/train.ids").ids.tolist())
+    assert 1 < len(met) < loaded.tokenizer.n_vocab
+    assert trained_tokens(loaded) == sorted(met)
+    first = set(open_ids(run / "data/train.ids").ids[:50].tolist())
+    assert trained_tokens(loaded, at_most=50) == sorted(first)
+    (run / "data/manifest.json").rename(run / "data/away")
+    try:
+        assert trained_tokens(loaded) is None
+    finally:
+        (run / "data/away").rename(run / "data/manifest.json")
 
 
 def test_every_validation_byte_is_scored(done):

@@ -67,6 +67,7 @@ class Updater:
         self.forward: Callable[..., Any] = self._plain
         if compiled and not is_spread(model):
             self.forward = torch.compile(self._plain, dynamic=dynamic)
+        self._compiled = compiled
         # Until a first backward has run, a broken compiler is survived by going on without it
         self._may_fall_back = compiled
         self.optimizers = build_optimizers(model, config.optim)
@@ -113,7 +114,7 @@ class Updater:
                 raise
             self._may_fall_back = False
             without_compiler(self.model)
-            self.forward = self._plain
+            self.forward, self._compiled = self._plain, False
             reason = str(error).strip().splitlines()[0]
             self.say(f"torch.compile does not work here, going on without it: {reason}")
             for optimizer in self.optimizers:
@@ -124,7 +125,9 @@ class Updater:
 
     def _forward_backward(self, batch: Batch, scored: float) -> float:
         masks = batch.masks()
-        if "cu_seqlens" in masks:  # another number of documents is no reason to compile again
+        if (
+            self._compiled and "cu_seqlens" in masks
+        ):  # another number of documents is no reason to compile again
             torch._dynamo.maybe_mark_dynamic(masks["cu_seqlens"], 0)
         with self.casting():
             _, loss = self.forward(batch.inputs, batch.targets, reduction="sum", **masks)
