@@ -13,6 +13,19 @@ from gptpy.config.errors import ConfigError
 from gptpy.model.maps import attention_maps
 
 
+def load_drawing() -> None:
+    """Load what pictures need, before they are needed; nothing without matplotlib.
+
+    The first time on a machine its font list is built, which may take many seconds.
+    """
+    try:
+        import matplotlib.backends.backend_agg
+        import matplotlib.figure
+        import matplotlib.font_manager  # noqa: F401
+    except ImportError:
+        return
+
+
 def new_figure(width: float, height: float) -> Any:
     """A matplotlib figure that needs no display; `ConfigError` without the `plot` extra."""
     try:
@@ -26,6 +39,9 @@ def plot_loss(rows: Sequence[dict[str, Any]], path: Path, *, title: str = "") ->
     """Training and validation loss over steps, from the rows of `metrics.jsonl`."""
     steps = [row for row in rows if row.get("kind") == "step"]
     evals = [row for row in rows if row.get("kind") == "eval"]
+    # A score at the end with more context for every token is no point of the curve
+    closer = [row for row in evals if row.get("stride") != evals[0].get("stride")]
+    evals = [row for row in evals if row not in closer]
     if not steps and not evals:
         raise ConfigError("there is nothing to plot: metrics.jsonl holds no step")
     figure = new_figure(7, 4.2)
@@ -38,17 +54,21 @@ def plot_loss(rows: Sequence[dict[str, Any]], path: Path, *, title: str = "") ->
     if evals:
         at = [row["step"] for row in evals]
         axes.plot(at, [row["val_loss"] for row in evals], "o-", color="C3", label="validation")
-        bits = evals[-1].get("bits_per_byte")
-        if bits is not None:
-            axes.annotate(
-                f"{bits:.3f} bits/byte",
-                (at[-1], evals[-1]["val_loss"]),
-                textcoords="offset points",
-                xytext=(-4, 10),
-                ha="right",
-            )
+    for row in closer[-1:]:
+        label = f"validation, windows moved on by {row['stride']}"
+        axes.plot([row["step"]], [row["val_loss"]], "*", color="C3", markersize=10, label=label)
+    last = [*evals, *closer][-1:]
+    bits = last[0].get("bits_per_byte") if last else None
+    if bits is not None:
+        axes.annotate(
+            f"{bits:.3f} bits/byte",
+            (last[0]["step"], last[0]["val_loss"]),
+            textcoords="offset points",
+            xytext=(-4, 10),
+            ha="right",
+        )
     axes.set(xlabel="step", ylabel="loss (nats per token)", title=title)
-    low = min([*mean, *(row["val_loss"] for row in evals)])
+    low = min([*mean, *(row["val_loss"] for row in [*evals, *closer])])
     axes.set_ylim(low - 0.15, max([*y[:1], low + 1]) * 1.02)
     axes.grid(alpha=0.3)
     axes.legend()

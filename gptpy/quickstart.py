@@ -22,9 +22,11 @@ from gptpy.evaluate import Evaluation, evaluate
 from gptpy.generation import stream_text
 from gptpy.loading import training_data
 from gptpy.model import build_model
-from gptpy.plot import plot_attention, plot_loss
+from gptpy.optim import build_optimizers
+from gptpy.plot import load_drawing, plot_attention, plot_loss
 from gptpy.precision import choose_device, choose_dtype
 from gptpy.progress import Reporter
+from gptpy.run_lock import only_writer
 from gptpy.tokenizer import (
     Tokenizer,
     encode_array,
@@ -38,9 +40,10 @@ from gptpy.train.metrics import append_metrics, read_metrics
 
 MIN_BYTES = 1000
 SAMPLE_CHARACTERS = 400
-# What comes after training: evaluation, pictures (matplotlib's first start builds a font cache),
-# the sample. Kept free in a time budget; measured at 6 s on two undisturbed cores.
-RESERVED_SECONDS = 22.0
+# What of a time budget is kept free for the end, besides the final score, which is foreseen from a
+# part of it: pictures and sample (2 to 3 s on two cores), and a margin for what others do meanwhile
+SHOWING_SECONDS = 4.0
+MARGIN = 0.05
 
 # Found on two cores and Tiny Shakespeare: see DESIGN.md, "The quickstart"
 MODEL: dict[str, Any] = {
@@ -65,6 +68,7 @@ TRAIN: dict[str, Any] = {
     },
     "schedule": {"kind": "wsd", "warmup_steps": 20, "decay_fraction": 0.6, "floor": 0.0},
 }
+REHEARSED_WINDOWS = 64
 MAX_STEPS = 1800
 MAX_EPOCHS = 12
 
@@ -105,17 +109,50 @@ def quickstart(
     train_bytes, _ = split_text(text.data)
     wanted = min(512, 258 + len(train_bytes) // 2000)
     tokenizer = train_tokenizer(iter([train_bytes]), wanted)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    save_tokenizer(tokenizer, run_dir)
-    prepared = _write_data(text, tokenizer, run_dir / "data")
-    reporter.on_message(
-        f"{text.name}: {len(text.data):,} bytes, {tokenizer.n_vocab} tokens in the vocabulary, "
-        f"{prepared.train.bytes / max(1, prepared.train.n_ids):.2f} bytes a token"
-    )
-    left = max(1.0, seconds - RESERVED_SECONDS - (time.perf_counter() - started))
-    config = _configure(prepared, left, overrides or {})
-    atomic.write_text(run_dir / "config.toml", config.to_toml())
-    return _train_and_show(run_dir, config, prepared, tokenizer, reporter, started, resume=False)
+    with only_writer(run_dir):
+        save_tokenizer(tokenizer, run_dir)
+        prepared = _write_data(text, tokenizer, run_dir / "data")
+        reporter.on_message(
+            f"{text.name}: {len(text.data):,} bytes, {tokenizer.n_vocab} tokens in the "
+            f"vocabulary, {prepared.train.bytes / max(1, prepared.train.n_ids):.2f} bytes a token"
+        )
+        scoring = _rehearse(_configure(prepared, seconds, overrides or {}), prepared)
+        left = training_seconds(seconds, time.perf_counter() - started, scoring)
+        config = _configure(prepared, left, overrides or {})
+        atomic.write_text(run_dir / "config.toml", config.to_toml())
+        return _train_and_show(
+            run_dir, config, prepared, tokenizer, reporter, started, resume=False
+        )
+
+
+def training_seconds(budget: float, passed: float, scoring: float) -> float:
+    """What of `budget` is left for training when `passed` is gone; at least 1 second.
+
+    `scoring`: how long the final score will take. All in seconds.
+    """
+    return max(1.0, budget * (1 - MARGIN) - passed - scoring - SHOWING_SECONDS)
+
+
+def _rehearse(config: RunConfig, prepared: Prepared) -> float:
+    """How many seconds the final score will take, from a part of it.
+
+    Loads on the way what training and pictures load at their first use (the optimizers torch's
+    compiler, matplotlib its fonts: seconds), so that this lies behind when the rest is shared out.
+    """
+    load_drawing()
+    device = choose_device(config.train.device)
+    dtype, _ = choose_dtype(device, config.train.dtype)
+    model = build_model(config.model).to(device)
+    model.select_attention(dtype=dtype)
+    build_optimizers(model, config.train.optim)
+    ids, stride = prepared.validation.joined(), _final_stride(config)
+    part = ids[: REHEARSED_WINDOWS * stride]
+    evaluate(model, part[: 2 * stride], stride=stride, dtype=dtype)  # the first one starts threads
+    return evaluate(model, part, stride=stride, dtype=dtype).seconds * len(ids) / len(part)
+
+
+def _final_stride(config: RunConfig) -> int:
+    return max(1, config.model.block_size // 4)
 
 
 def resume(run_dir: Path, reporter: Reporter, *, started: float | None = None) -> Quickstart:
@@ -125,10 +162,11 @@ def resume(run_dir: Path, reporter: Reporter, *, started: float | None = None) -
         raise ConfigError(f"{run_dir}: there is no quickstart to resume (no config.toml)")
     if (run_dir / "summary.json").is_file():
         raise ConfigError(f"{run_dir}: this quickstart has come to its end: take another -o")
-    config = checkpoint.read_config(run_dir)
-    prepared = open_prepared(run_dir / "data")
-    tokenizer = open_tokenizer(run_dir)
-    return _train_and_show(run_dir, config, prepared, tokenizer, reporter, started, resume=True)
+    with only_writer(run_dir):
+        config = checkpoint.read_config(run_dir)
+        prepared = open_prepared(run_dir / "data")
+        tokenizer = open_tokenizer(run_dir)
+        return _train_and_show(run_dir, config, prepared, tokenizer, reporter, started, resume=True)
 
 
 def _write_data(text: Text, tokenizer: Tokenizer, folder: Path) -> Prepared:
@@ -205,7 +243,7 @@ def _train_and_show(
             f"only {result.step:,} of {planned:,} steps fitted into the time: this model knows "
             "little yet; give more --seconds, or let other programs end first"
         )
-    final = score(model, max(1, config.model.block_size // 4))
+    final = score(model, _final_stride(config))
     row = {"step": result.step, **final.metrics()}
     reporter.on_eval(row)
     append_metrics(run_dir, "eval", row)
@@ -260,7 +298,10 @@ def _summary(
         "bytes_per_token": round(size / ids, 4),
         "steps": result.step,
         "tokens": result.tokens,
-        "tokens_per_second": round(result.tokens_per_second, 1),
+        # A resume may have had nothing left to train: then over all of the training
+        "tokens_per_second": round(
+            result.tokens_per_second or result.tokens / max(result.seconds, 1e-9), 1
+        ),
         "train_seconds": round(result.seconds, 1),
         "seconds": round(seconds, 1),
     }

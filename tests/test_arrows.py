@@ -17,7 +17,7 @@ PYTHON_ROOTS = {
 GPTPY_LEVELS = [
     {"config"},
     {"symbols"},
-    {"atomic"},
+    {"atomic", "run_lock"},
     {
         "attention",
         "tokenizer",

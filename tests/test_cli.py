@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -240,6 +241,61 @@ def test_what_ended_before_its_first_checkpoint_begins_anew(run, capsys, tmp_pat
     assert "ended before its first checkpoint" in error and one_line(error)
     assert main(words) == 0
     assert "holds a run" in fails(capsys, *words)
+
+
+def test_a_run_that_is_alive_is_not_joined(run, capsys, tmp_path, monkeypatch):
+    """The second command comes while the first has no checkpoint yet, so no other sign of life."""
+    out = tmp_path / "r"
+    words = ["train", str(run / "data"), "--preset", "modern-1m", "-o", str(out)]
+    words += ["--train.steps", "1"]
+    words += [word for key, value in TINY.items() for word in (f"--{key}", str(value))]
+    (tmp_path / "chat.jsonl").write_text('{"prompt": "a", "response": "b"}\n')
+    tune = ["finetune", str(run / "run"), str(tmp_path / "chat.jsonl"), "-o", str(out)]
+    errors = []
+
+    def step(live, metrics):
+        before = sorted(path.name for path in out.iterdir())
+        errors.extend(fails(capsys, *again) for again in (words, tune))
+        assert sorted(path.name for path in out.iterdir()) == before
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gptpy.cli.show.Live.on_step", step)
+        assert main(words) == 0
+    assert len(errors) == 2 and all(map(one_line, errors))
+    assert all(f"another process (pid {os.getpid()} on" in error for error in errors)
+    assert (out / "summary.json").is_file() and not (out / ".lock").exists()
+    assert "holds a run" in fails(capsys, *words)
+
+
+def test_a_run_that_was_stopped_in_its_last_step_is_completed(run, capsys, tmp_path, monkeypatch):
+    out = tmp_path / "r"
+    words = ["train", str(run / "data"), "--preset", "modern-1m", "-o", str(out)]
+    words += ["--train.steps", "2"]
+    words += [word for key, value in TINY.items() for word in (f"--{key}", str(value))]
+
+    def stop(live, metrics):
+        if metrics["step"] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gptpy.cli.show.Live.on_step", stop)
+        assert main(words) == 130
+    cut = json.loads((out / "summary.json").read_text())
+    assert cut["stopped"] == "interrupted" and "val_loss" not in cut
+    again = ["train", "--resume", "-o", str(out)]
+    assert main(again) == 0
+    assert "validation loss" in capsys.readouterr().out
+    whole = (out / "summary.json").read_text()
+    summary = json.loads(whole)
+    assert summary["stopped"] == "done" and summary["steps"] == 2 and summary["val_loss"] > 0
+    assert summary["tokens_per_second"] == cut["tokens_per_second"] > 0
+    # and what is complete stays as it is
+    assert main(again) == 0
+    assert (out / "summary.json").read_text() == whole
+    # a run that went on and was killed before its summary was: this one is of fewer steps
+    (out / "summary.json").write_text(whole.replace('"steps": 2', '"steps": 1'))
+    assert main(again) == 0
+    assert json.loads((out / "summary.json").read_text())["steps"] == 2
 
 
 def test_tokenizer_compare(run, capsys, tmp_path):

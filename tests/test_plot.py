@@ -8,7 +8,14 @@ import torch
 from gptpy.config import GPTConfig
 from gptpy.model import build_model
 from gptpy.model.maps import attention_maps
-from gptpy.plot import nearest_tokens, plot_attention, plot_neighbours, smoothed, smoothing_weight
+from gptpy.plot import (
+    nearest_tokens,
+    plot_attention,
+    plot_loss,
+    plot_neighbours,
+    smoothed,
+    smoothing_weight,
+)
 
 SHAPE: dict[str, Any] = {
     "n_layer": 2,
@@ -94,6 +101,18 @@ def test_every_kind_is_drawn(tmp_path):
         assert path.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="no self-attention layer"):
         plot_attention(make("bigram", n_layer=0), [1, 2], ["a", "b"], tmp_path / "no.png")
+
+
+def test_a_score_with_more_context_is_no_point_of_the_curve(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("gptpy.plot._save", lambda figure, path: figures.append(figure))
+    rows: list[dict[str, Any]] = [{"kind": "step", "step": i, "loss": 3.0 / i} for i in (1, 2, 3)]
+    for step, stride, loss in ((1, 16, 2.5), (3, 16, 1.5), (3, 4, 1.25)):
+        rows.append({"kind": "eval", "step": step, "val_loss": loss, "stride": stride})
+    plot_loss(rows, tmp_path / "loss.png")
+    lines = {line.get_label(): line for line in figures[0].axes[0].get_lines()}
+    assert list(lines["validation"].get_ydata()) == [2.5, 1.5]
+    assert list(lines["validation, windows moved on by 4"].get_ydata()) == [1.25]
 
 
 def test_neighbours_are_the_nearest_by_angle():

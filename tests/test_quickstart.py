@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from gptpy import checkpoint
+from gptpy.cli.show import scored_windows
 from gptpy.config import ConfigError
 from gptpy.data import DataError, open_ids
 from gptpy.data.text import Text, python_prose
-from gptpy.evaluate import evaluate
+from gptpy.evaluate import Evaluation, evaluate
 from gptpy.loading import open_run
-from gptpy.quickstart import quickstart, resume
+from gptpy.quickstart import quickstart, resume, training_seconds
 from gptpy.report import trained_tokens
+from gptpy.train.metrics import read_metrics
 
 SMALL = {
     "model": {"n_layer": 1, "n_embd": 32, "n_head": 2, "n_kv_head": 2, "block_size": 16},
@@ -27,12 +29,14 @@ class Watch:
 
     def __init__(self, at=lambda metrics: None):
         self.messages: list[str] = []
+        self.evals: list[dict] = []
         self.at = at
 
     def on_message(self, text):
         self.messages.append(text)
 
-    def on_eval(self, metrics): ...
+    def on_eval(self, metrics):
+        self.evals.append(metrics)
 
     def on_step(self, metrics):
         self.at(metrics)
@@ -160,3 +164,68 @@ def test_a_finished_run_is_not_gone_on_with(done):
     _, result = done
     with pytest.raises(ConfigError, match="has come to its end"):
         resume(result.run_dir, Watch())
+
+
+@pytest.mark.parametrize("budget", [15, 20, 30, 60, 165])
+def test_what_is_kept_for_the_end_fits_the_budget(budget):
+    """5 s gone, 2 s for the score: at least a quarter of 15 s is trained, nine tenths of 165."""
+    left = training_seconds(budget, 5.0, 2.0)
+    assert budget - 5 - 2 - 4 - 0.05 * budget == pytest.approx(left)
+    assert left >= 0.2 * budget and (budget < 165 or left > 140)
+    assert training_seconds(budget, 5.0, 3.0) == left - 1
+    assert training_seconds(budget, budget, 2.0) == 1.0
+
+
+def test_the_budget_for_training_is_what_the_rehearsal_leaves(tmp_path, monkeypatch):
+    heard = []
+
+    def evaluation(model, ids, **options):
+        heard.append((len(ids), options["stride"]))
+        return Evaluation(1.0, 1.0, None, len(ids), None, 16, options["stride"], 0.5)
+
+    def left(*seconds):
+        heard.append(seconds)
+        return 123.0
+
+    monkeypatch.setattr("gptpy.quickstart.evaluate", evaluation)
+    monkeypatch.setattr("gptpy.quickstart.training_seconds", left)
+    shape = {**SMALL, "train": {"steps": 1, "dtype": "float32"}}
+    text = Text(python_prose()[:30_000], "some prose")
+    run = quickstart(text, tmp_path / "r", Watch(), seconds=77.0, overrides=shape).run_dir
+    n = len(open_ids(run / "data/validation.ids").ids)
+    assert n > 64 * 4  # windows of 16 moved on by 4, 64 of them are rehearsed
+    assert heard[:2] == [(8, 4), (256, 4)]
+    budget, passed, scoring = heard[2]
+    assert budget == 77.0 and passed > 0 and scoring == pytest.approx(0.5 * n / 256)
+    assert checkpoint.read_config(run).train.seconds == 123.0
+
+
+def test_the_two_scores_of_the_last_step_are_told_apart(tmp_path):
+    watch = Watch()
+    text = Text(python_prose()[:30_000], "some prose")
+    done = quickstart(text, tmp_path / "run", watch, overrides=SMALL)
+    while_training, final = watch.evals[-2:]
+    assert while_training["step"] == final["step"] == 8
+    assert scored_windows(while_training) == " (windows of 16 tokens side by side)"
+    assert scored_windows(final) == " (windows of 16 tokens moved on by 4)"
+    rows = [row for row in read_metrics(done.run_dir / "metrics.jsonl") if row["kind"] == "eval"]
+    assert [(row["step"], row["stride"]) for row in rows] == [(4, 16), (8, 16), (8, 4)]
+
+
+def test_a_quickstart_that_is_alive_is_not_joined(tmp_path):
+    refused = []
+
+    def join(metrics):
+        for again in (
+            lambda: resume(tmp_path / "run", Watch()),
+            lambda: quickstart(text, tmp_path / "run", Watch(), overrides=SMALL),
+        ):
+            with pytest.raises(ConfigError, match="another process") as error:
+                again()
+            refused.append(str(error.value))
+
+    text = Text(python_prose()[:30_000], "some prose")
+    short = {**SMALL, "train": {**SMALL["train"], "steps": 1}}
+    done = quickstart(text, tmp_path / "run", Watch(join), overrides=short)
+    assert len(refused) == 2 and str(os.getpid()) in refused[0]
+    assert not (done.run_dir / ".lock").exists()

@@ -107,6 +107,12 @@ def _run_dir(arguments: argparse.Namespace) -> Path:
     return last if arguments.resume else path
 
 
+def _windows(summary: dict[str, Any]) -> str:
+    context, stride = summary["context"], summary["stride"]
+    how = f"windows of {context} tokens, each moved on by {stride}"
+    return f"{how}; while training side by side: less context, another loss"
+
+
 def _show(run_dir: Path, summary: dict[str, Any]) -> None:
     from gptpy.cli.show import table
 
@@ -117,7 +123,7 @@ def _show(run_dir: Path, summary: dict[str, Any]) -> None:
         ("seconds", f"{summary['seconds']:.0f}, {summary['train_seconds']:.0f} of them training"),
         ("bits per byte", f"{summary['bits_per_byte']:.4f} on {summary['val_bytes']:,} bytes"),
         ("perplexity", f"{summary['perplexity']:.2f} per token"),
-        ("context", f"{summary['context']} tokens, moved on by {summary['stride']}"),
+        ("scored in", _windows(summary)),
         ("everything", f"{run_dir}/ (plots/loss.png, plots/attention.png, summary.json, ...)"),
     ]
     table("quickstart", rows)

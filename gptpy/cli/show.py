@@ -84,7 +84,20 @@ class Live:
         bits = metrics.get("bits_per_byte")
         tail = "" if bits is None else f", {bits:.4f} bits/byte"
         text = f"step {metrics['step']}: validation loss {metrics['val_loss']:.4f}"
-        self.on_message(f"{text}, perplexity {metrics['perplexity']:.2f}{tail}")
+        text += f", perplexity {metrics['perplexity']:.2f}{tail}"
+        self.on_message(text + scored_windows(metrics))
+
+
+def scored_windows(metrics: Mapping[str, Any]) -> str:
+    """In which windows a text was scored, in brackets; empty where it was no running text.
+
+    The same weights get different losses by how much context each token is given.
+    """
+    context, stride = metrics.get("context"), metrics.get("stride")
+    if not context or not stride or "accuracy" in metrics:  # known for rows only
+        return ""
+    how = "side by side" if stride == context else f"moved on by {stride}"
+    return f" (windows of {context} tokens {how})"
 
 
 def duration(seconds: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from gptpy import atomic
 from gptpy.config.errors import ConfigError
 from gptpy.config.run import RunConfig
-from gptpy.distributed import join_world, leave_world
+from gptpy.distributed import World, join_world, leave_world
 from gptpy.evaluate import Evaluation
 from gptpy.generation import opening, shown, stream_text
 from gptpy.loading import open_run
@@ -22,6 +23,7 @@ from gptpy.model.fused import applicable
 from gptpy.model.lora import add_adapters
 from gptpy.precision import choose_device, choose_dtype
 from gptpy.progress import Reporter
+from gptpy.run_lock import only_writer
 from gptpy.tokenizer import Tokenizer, save_tokenizer
 from gptpy.train import Trainer, TrainResult
 from gptpy.train.embeddings import load_embeddings
@@ -40,71 +42,87 @@ def run_training(
     config, fixed_vocabulary = _configure(mapping)
     world = join_world(config.train.device)
     try:
-        if world.is_main:
-            gather(config, run_dir, reporter.on_message, resume=resume)
-        world.barrier()
-        material = open_material(
-            config,
-            run_dir,
-            fixed_vocabulary=fixed_vocabulary,
-            say=reporter.on_message if world.is_main else lambda text: None,
-        )
-        config, tokenizer, score = material.config, material.tokenizer, material.score
-        device = choose_device(config.train.device)
-        if device.type == "cuda" and world.size > 1:
-            device = torch.device("cuda", world.local_rank)
-        dtype, _ = choose_dtype(device, config.train.dtype)
-        if config.train.deterministic:
-            make_deterministic()
-        torch.manual_seed(config.train.seed)
-        model = build_model(config.model)
-        if config.train.init and not resume:
-            begin_with(model, config.train.init)
-        if config.train.embeddings and not resume:
-            found = load_embeddings(model, tokenizer, config.train.embeddings)
-            if world.is_main:
-                reporter.on_message(f"embeddings of {found:,} of {tokenizer.n_vocab:,} tokens")
-        if config.train.freeze_embeddings:
-            model.get_parameter("token_embedding.weight").requires_grad_(False)
-        if config.lora is not None:
-            names = add_adapters(model, config.lora)
-            trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-            if world.is_main:
-                reporter.on_message(f"adapters on {len(names)} layers: {trained:,} parameters")
-        model.to(device)
-        name, reason = model.select_attention(dtype=dtype)
-        fused = applicable(config.model) if config.train.fused_kernels == "on" else None
-        fusions, why = model.select_fusions(fused, dtype=dtype)
-        if world.is_main:
-            reporter.on_message(f"attention {name}: {reason}")
-            if fusions:
-                reporter.on_message(f"fused kernels {', '.join(sorted(fusions))}: {why}")
-            run_dir.mkdir(parents=True, exist_ok=True)
-
-        trainer = Trainer(
-            model,
-            material.dataset,
-            config.train,
-            run_dir=run_dir,
-            evaluate=None if score is None else lambda model: score(model, dtype),
-            sample=_sampler(tokenizer, config, material.end),
-            reporter=reporter,
-            world=world,
-            resume=resume,
-        )
-        if world.is_main:  # not earlier: a resume that is refused leaves the run as it was
-            atomic.write_text(run_dir / "config.toml", config.to_toml())
-            save_tokenizer(tokenizer, run_dir)
-        result = trainer.fit()
-        evaluation = trainer.final_evaluation() if result.stopped != "interrupted" else None
-        if not world.is_main:
-            return None, None
-        # A resume that finds nothing left to do has nothing to tell
-        if result.tokens_per_second or not (run_dir / "summary.json").is_file():
-            _summarise(run_dir, model, result, evaluation)
-        return result, evaluation
+        with only_writer(run_dir) if world.is_main else nullcontext():
+            return _run(config, fixed_vocabulary, run_dir, reporter, world, resume=resume)
     finally:
         leave_world()
+
+
+def _run(
+    config: RunConfig,
+    fixed_vocabulary: bool,
+    run_dir: Path,
+    reporter: Reporter,
+    world: World,
+    *,
+    resume: bool,
+) -> tuple[TrainResult | None, Evaluation | None]:
+    if world.is_main:
+        gather(config, run_dir, reporter.on_message, resume=resume)
+    world.barrier()
+    material = open_material(
+        config,
+        run_dir,
+        fixed_vocabulary=fixed_vocabulary,
+        say=reporter.on_message if world.is_main else lambda text: None,
+    )
+    config, tokenizer, score = material.config, material.tokenizer, material.score
+    device = choose_device(config.train.device)
+    if device.type == "cuda" and world.size > 1:
+        device = torch.device("cuda", world.local_rank)
+    dtype, _ = choose_dtype(device, config.train.dtype)
+    if config.train.deterministic:
+        make_deterministic()
+    torch.manual_seed(config.train.seed)
+    model = build_model(config.model)
+    if config.train.init and not resume:
+        begin_with(model, config.train.init)
+    if config.train.embeddings and not resume:
+        found = load_embeddings(model, tokenizer, config.train.embeddings)
+        if world.is_main:
+            reporter.on_message(f"embeddings of {found:,} of {tokenizer.n_vocab:,} tokens")
+    if config.train.freeze_embeddings:
+        model.get_parameter("token_embedding.weight").requires_grad_(False)
+    if config.lora is not None:
+        names = add_adapters(model, config.lora)
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        if world.is_main:
+            reporter.on_message(f"adapters on {len(names)} layers: {trained:,} parameters")
+    model.to(device)
+    name, reason = model.select_attention(dtype=dtype)
+    fused = applicable(config.model) if config.train.fused_kernels == "on" else None
+    fusions, why = model.select_fusions(fused, dtype=dtype)
+    if world.is_main:
+        reporter.on_message(f"attention {name}: {reason}")
+        if fusions:
+            reporter.on_message(f"fused kernels {', '.join(sorted(fusions))}: {why}")
+        run_dir.mkdir(parents=True, exist_ok=True)
+
+    trainer = Trainer(
+        model,
+        material.dataset,
+        config.train,
+        run_dir=run_dir,
+        evaluate=None if score is None else lambda model: score(model, dtype),
+        sample=_sampler(tokenizer, config, material.end),
+        reporter=reporter,
+        world=world,
+        resume=resume,
+    )
+    if world.is_main:  # not earlier: a resume that is refused leaves the run as it was
+        atomic.write_text(run_dir / "config.toml", config.to_toml())
+        save_tokenizer(tokenizer, run_dir)
+    result = trainer.fit()
+    evaluation = trainer.final_evaluation() if result.stopped != "interrupted" else None
+    if not world.is_main:
+        return None, None
+    # A resume that finds nothing left to do has nothing to tell, unless the run was ended between
+    # its last step and its summary
+    before = _last_summary(run_dir)
+    whole = before.get("steps") == result.step and before.get("stopped") != "interrupted"
+    if result.tokens_per_second or not whole:
+        _summarise(run_dir, model, result, evaluation, before)
+    return result, evaluation
 
 
 @torch.no_grad()
@@ -180,15 +198,30 @@ def _sampler(tokenizer: Tokenizer, config: RunConfig, end: int | None) -> Any:
     return sample
 
 
+def _last_summary(run_dir: Path) -> dict[str, Any]:
+    """What an earlier part of the run has written, empty if it wrote nothing or was damaged."""
+    try:
+        found = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _summarise(
-    run_dir: Path, model: Any, result: TrainResult, evaluation: Evaluation | None
+    run_dir: Path,
+    model: Any,
+    result: TrainResult,
+    evaluation: Evaluation | None,
+    before: Mapping[str, Any],
 ) -> None:
+    # Where this process trained nothing, the speed is that of the one that did
+    rate = result.tokens_per_second or before.get("tokens_per_second", 0.0)
     summary: dict[str, Any] = {
         "n_params": model.num_parameters(),
         "vocab_size": model.config.vocab_size,
         "steps": result.step,
         "tokens": result.tokens,
-        "tokens_per_second": round(result.tokens_per_second, 1),
+        "tokens_per_second": round(rate, 1),
         "seconds": round(result.seconds, 1),
         "stopped": result.stopped,
     }
