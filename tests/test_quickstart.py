@@ -168,7 +168,7 @@ def test_a_finished_run_is_not_gone_on_with(done):
 
 @pytest.mark.parametrize("budget", [15, 20, 30, 60, 165])
 def test_what_is_kept_for_the_end_fits_the_budget(budget):
-    """5 s gone, 2 s for the score: at least three tenths of 15 s are trained, nine tenths of 165."""
+    """5 s gone, 2 for the score: at least three tenths of 15 s are trained, nine of 165."""
     left = training_seconds(budget, 5.0, 2.0)
     assert budget - 5 - 2 - 3 - 0.03 * budget == pytest.approx(left)
     assert left >= 0.3 * budget and (budget < 165 or left > 148)
