@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gptpy import atomic, shards
 from gptpy.config.files import read_toml
@@ -290,10 +289,12 @@ def load_tensors(checkpoint: str | Path, name: str, targets: Mapping[str, torch.
 
 def _like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     """`value`, which every process has read, on the device of `parameter` and spread as it is."""
-    if isinstance(parameter, DTensor):
-        mesh, placements = parameter.device_mesh, parameter.placements
-        return distribute_tensor(value, mesh, placements, src_data_rank=None)
-    return value.to(parameter.device)
+    spread: Any = parameter
+    if not hasattr(spread, "device_mesh"):
+        return value.to(parameter.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value, spread.device_mesh, spread.placements, src_data_rank=None)
 
 
 def optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:

@@ -2,6 +2,8 @@
 
 `torch.distributed.checkpoint` in its safetensors format: a folder with one file a process, which
 says where its parts belong. Nothing is pickled on disk, nothing is gathered on one machine.
+
+That module and torch's spread tensors take seconds to load: only who meets shards loads them.
 """
 
 from __future__ import annotations
@@ -11,20 +13,15 @@ import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
-from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.hf_storage import (
-    HuggingFaceStorageReader,
-    HuggingFaceStorageWriter,
-)
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
-from torch.distributed.tensor import DTensor
 
 from gptpy import atomic
+
+if TYPE_CHECKING:
+    from torch.distributed.checkpoint.api import CheckpointException
 
 SHAPES = "shapes.json"
 
@@ -39,6 +36,10 @@ def write(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     Raises `ShardsError` on every process when one of them fails at its part, and `OSError` on the
     first alone when it fails at the list of shapes.
     """
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
+
     # A process may hold no row of a small tensor
     own = {name: tensor.detach() for name, tensor in tensors.items() if _local(tensor).numel()}
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
@@ -53,7 +54,8 @@ def write(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def _local(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    to_local = getattr(tensor, "to_local", None)
+    return tensor if to_local is None else to_local()
 
 
 def _first_reason(error: CheckpointException) -> str:
@@ -63,6 +65,9 @@ def _first_reason(error: CheckpointException) -> str:
 
 def shapes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
     """Shape and type of every whole tensor in `folder`. Raises `ShardsError` when parts lack."""
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
     try:
         whole = json.loads((folder / SHAPES).read_text(encoding="utf-8"))
         metadata = HuggingFaceStorageReader(str(folder)).read_metadata()
@@ -87,6 +92,10 @@ def fill(folder: Path, targets: Mapping[str, torch.Tensor]) -> None:
 
     Names and shapes are the caller's to check; with several processes all must call it.
     """
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
+
     alone = not (dist.is_available() and dist.is_initialized())
     wanted = {name: tensor.detach() for name, tensor in targets.items() if _local(tensor).numel()}
     try:

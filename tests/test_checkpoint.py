@@ -1,5 +1,7 @@
 """Checkpoints: whole or absent, found by what a user gives, never unpickled."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -151,3 +153,14 @@ def test_what_fails_on_the_main_process_alone_is_raised_on_all(tmp_path, monkeyp
     assert "step-1 could not be written" in first and reason in first
     assert "another process failed" in second
     assert not list(tmp_path.glob("checkpoints/*"))
+
+
+def test_reading_a_checkpoint_alone_loads_nothing_for_many_processes():
+    """Torch's spread tensors and their checkpoints are half of the start of `gptpy generate`."""
+    code = (
+        "import sys, gptpy.loading, gptpy.generation, gptpy.evaluate; "
+        "print([m for m in ('torch.distributed.tensor', 'torch.distributed.checkpoint', "
+        "'torch._dynamo') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stderr
