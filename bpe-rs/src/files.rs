@@ -79,6 +79,8 @@ struct Job<'a, 'p> {
     progress: &'a mut Progress<'p>,
     done: u64,
     out: &'a mut IdWriter,
+    /// A thread's ids, and what becomes of them.
+    stock: threads::Stock<Vec<u32>, Vec<u8>>,
 }
 
 impl<'a, 'p> Job<'a, 'p> {
@@ -94,6 +96,7 @@ impl<'a, 'p> Job<'a, 'p> {
             progress,
             done,
             out,
+            stock: threads::Stock::default(),
         })
     }
 
@@ -253,7 +256,7 @@ impl<'a, 'p> Job<'a, 'p> {
         };
         let done = |bytes: &mut Vec<u8>, _| out.append(bytes);
         let threads = rules.threads();
-        threads::in_order(parts.len(), threads, Vec::new, work, done)
+        threads::in_order(parts.len(), threads, &mut self.stock, work, done)
     }
 
     /// After a file of plain text, which is a document, or the last of several.

@@ -30,38 +30,61 @@ pub fn default_threads() -> usize {
     }
 }
 
+/// What the threads of [`in_order`] work with, kept from one call to the next: memory that one
+/// thread takes and another frees ends in pieces.
+#[derive(Debug)]
+pub struct Stock<S, B> {
+    states: Mutex<Vec<S>>,
+    buffers: Vec<B>,
+}
+
+impl<S, B> Default for Stock<S, B> {
+    fn default() -> Self {
+        Self {
+            states: Mutex::default(),
+            buffers: Vec::new(),
+        }
+    }
+}
+
 /// Call `work(state, buffer, i)` for every `i` below `count`, on all threads, each with a state of
-/// its own, and for each afterwards `done(buffer, i)`: in the order of `i`, one at a time.
+/// its own, and for each afterwards `done(buffer, i)`: in the order of `i`, one at a time. States and
+/// buffers come from `stock`, as earlier calls have left them, and go back there.
 ///
 /// No thread ever waits for another: what is ready too early is left to whoever finishes what
 /// comes before it.
 ///
 /// Errors: the one of the smallest `i`, whichever call it comes from; `done` has been called for
 /// everything before.
-pub fn in_order<S, B: Default + Send>(
+pub fn in_order<S: Default + Send, B: Default + Send>(
     count: usize,
     threads: usize,
-    state: impl Fn() -> S + Sync,
+    stock: &mut Stock<S, B>,
     work: impl Fn(&mut S, &mut B, usize) -> Result<()> + Sync,
     mut done: impl FnMut(&mut B, usize) -> Result<()> + Send,
 ) -> Result<()> {
     let threads = threads.clamp(1, count.max(1));
     if threads == 1 {
-        let (mut own, mut buffer) = (state(), B::default());
-        return (0..count).try_for_each(|i| {
+        let mut own = lock(&stock.states).pop().unwrap_or_default();
+        let mut buffer = stock.buffers.pop().unwrap_or_default();
+        let result = (0..count).try_for_each(|i| {
             work(&mut own, &mut buffer, i)?;
             done(&mut buffer, i)
         });
+        lock(&stock.states).push(own);
+        stock.buffers.push(buffer);
+        return result;
     }
     let next = AtomicUsize::new(0);
-    let line = Mutex::new(Line::new(count));
+    let line = Mutex::new(Line::new(count, std::mem::take(&mut stock.buffers)));
+    let states = &stock.states;
     let done = Mutex::new(&mut done);
     let run = || {
-        let mut own = state();
+        let mut own = lock(states).pop().unwrap_or_default();
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             if i >= count {
-                return;
+                break;
             }
             let mut buffer = lock(&line).idle.pop().unwrap_or_default();
             let result = work(&mut own, &mut buffer, i);
@@ -81,10 +104,12 @@ pub fn in_order<S, B: Default + Send>(
                 }
             }
         }
+        lock(states).push(own);
     };
     crew::run(threads - 1, true, &run, run);
-    let line = line.into_inner();
-    line.unwrap_or_else(PoisonError::into_inner).result
+    let line = line.into_inner().unwrap_or_else(PoisonError::into_inner);
+    stock.buffers = line.idle;
+    line.result
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -102,12 +127,12 @@ struct Line<B> {
 }
 
 impl<B> Line<B> {
-    fn new(count: usize) -> Self {
+    fn new(count: usize, idle: Vec<B>) -> Self {
         Self {
             ready: (0..count).map(|_| None).collect(),
             turn: 0,
             busy: false,
-            idle: Vec::new(),
+            idle,
             result: Ok(()),
         }
     }
@@ -144,11 +169,27 @@ mod tests {
                     seen.push((i, *buffer));
                     Ok(())
                 };
-                in_order(count, threads, || (), work, done).unwrap();
+                in_order(count, threads, &mut Stock::default(), work, done).unwrap();
                 let want: Vec<_> = (0..count).map(|i| (i, i * i)).collect();
                 assert_eq!(seen, want);
             }
         }
+    }
+
+    #[test]
+    fn what_is_in_stock_is_used_again() {
+        let mut stock = Stock::<Vec<u8>, Vec<u8>>::default();
+        let work = |state: &mut Vec<u8>, buffer: &mut Vec<u8>, _| {
+            (state.push(0), buffer.push(0));
+            Ok(())
+        };
+        for _ in 0..10 {
+            in_order(20, 2, &mut stock, work, |_, _| Ok(())).unwrap();
+        }
+        let all = |kept: &[Vec<u8>]| kept.iter().map(Vec::len).sum::<usize>();
+        assert_eq!(all(&lock(&stock.states)), 200);
+        assert_eq!(all(&stock.buffers), 200);
+        assert!(stock.buffers.len() <= 20 && lock(&stock.states).len() <= 2);
     }
 
     #[test]
@@ -166,7 +207,7 @@ mod tests {
                 }
                 Ok(())
             };
-            let error = in_order(100, threads, || (), work, done).unwrap_err();
+            let error = in_order(100, threads, &mut Stock::default(), work, done).unwrap_err();
             assert_eq!((error.to_string().as_str(), seen), ("work 40", 40));
             let late = |(): &mut (), i: usize| {
                 if i == 30 {
@@ -174,7 +215,7 @@ mod tests {
                 }
                 Ok(())
             };
-            let error = in_order(100, threads, || (), work, late).unwrap_err();
+            let error = in_order(100, threads, &mut Stock::default(), work, late).unwrap_err();
             assert_eq!(error.to_string(), "done 30");
         }
     }
@@ -186,6 +227,6 @@ mod tests {
             assert!(i != 3);
             Ok(())
         };
-        let _ = in_order(100, 4, || (), work, |(), _| Ok(()));
+        let _ = in_order(100, 4, &mut Stock::default(), work, |(), _| Ok(()));
     }
 }
