@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 
 use crate::decode::{decode_into, ShortTokens};
-use crate::encode::{self, count, encode_into, Pool, Rows, Scratch};
+use crate::encode::{self, count, encode_into, Lease, Pool, Rows, Scratch};
 use crate::error::{Error, Result};
 use crate::pretokenize::Pretokenizer;
 use crate::special::{Finder, SpecialTokens};
@@ -101,7 +101,14 @@ impl Encoding {
         self.encode_on(&mut scratch, text, allowed, out)
     }
 
-    fn encode_on(
+    /// Buffers and caches for many calls of [`Self::encode_on`]: to get them for each short text
+    /// of several threads takes longer than some texts, and who waits too long does without.
+    pub(crate) fn lease(&self) -> Lease<'_> {
+        self.pool.lease()
+    }
+
+    /// [`Self::encode`] with buffers at hand.
+    pub(crate) fn encode_on(
         &self,
         scratch: &mut Scratch,
         text: &str,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use crate::encode::threads;
+use crate::encode::{threads, Scratch};
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::format::idwriter::IdWriter;
@@ -172,7 +172,7 @@ impl<'a, 'p> Job<'a, 'p> {
             if parts.is_empty() {
                 break;
             }
-            self.round(&parts, |rules, &(start, end), ids| {
+            self.round(&parts, |rules, scratch, &(start, end), ids| {
                 let text = simdutf8::compat::from_utf8(&bytes[start..end]).map_err(|error| {
                     let at = start + error.valid_up_to();
                     Error::invalid(format!(
@@ -183,7 +183,7 @@ impl<'a, 'p> Job<'a, 'p> {
                         offset + at as u64
                     ))
                 })?;
-                rules.plain(text, ids)
+                rules.plain(scratch, text, ids)
             })?;
             self.done += (at - from) as u64;
             from = at;
@@ -202,10 +202,10 @@ impl<'a, 'p> Job<'a, 'p> {
         let lines: Vec<&[u8]> = bytes[..end].split(|&byte| byte == b'\n').collect();
         let documents = lines.chunks(64).collect::<Vec<_>>();
         for round in documents.chunks(ROUND * self.rules.threads()) {
-            self.round(round, |rules, lines, ids| {
+            self.round(round, |rules, scratch, lines, ids| {
                 for line in lines.iter().filter(|line| !line.trim_ascii().is_empty()) {
                     let at = offset + (line.as_ptr() as usize - bytes.as_ptr() as usize) as u64;
-                    rules.document(&rules.field(path, line, at)?, ids)?;
+                    rules.document(scratch, &rules.field(path, line, at)?, ids)?;
                 }
                 Ok(())
             })?;
@@ -230,8 +230,9 @@ impl<'a, 'p> Job<'a, 'p> {
                 parts.push(&documents[from..taken]);
                 bytes += size;
             }
-            self.round(&parts, |rules, part, ids| {
-                part.iter().try_for_each(|text| rules.document(text, ids))
+            self.round(&parts, |rules, scratch, part, ids| {
+                part.iter()
+                    .try_for_each(|text| rules.document(scratch, text, ids))
             })?;
             documents = &documents[taken..];
             self.done += bytes as u64;
@@ -244,13 +245,13 @@ impl<'a, 'p> Job<'a, 'p> {
     fn round<P: Sync>(
         &mut self,
         parts: &[P],
-        encode: impl Fn(&Rules<'_>, &P, &mut Vec<u32>) -> Result<()> + Sync,
+        encode: impl Fn(&Rules<'_>, &mut Scratch, &P, &mut Vec<u32>) -> Result<()> + Sync,
     ) -> Result<()> {
         let (rules, out) = (&self.rules, &mut *self.out);
         let width = out.width();
         let work = |ids: &mut Vec<u32>, bytes: &mut Vec<u8>, i: usize| {
             ids.clear();
-            encode(rules, &parts[i], ids)?;
+            encode(rules, &mut rules.lease(), &parts[i], ids)?;
             bytes.clear();
             width.write(ids, bytes)
         };

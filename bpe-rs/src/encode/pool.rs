@@ -20,8 +20,11 @@ type Idle = Vec<Box<Scratch>>;
 
 /// More idle caches than this are dropped: a burst of threads must not keep memory for ever.
 const IDLE: usize = 64;
-/// Looks at the lock, which others hold for some nanoseconds.
+/// Looks at the lock, which others hold for some nanoseconds, or for longer when they lose their
+/// core meanwhile.
 const TRIES: usize = 1000;
+/// Looks before the core is left to others.
+const PATIENT: usize = 900;
 
 impl Default for Pool {
     fn default() -> Self {
@@ -58,11 +61,12 @@ impl Pool {
     /// The idle ones, unless they stay locked: after a fork the thread that held the lock may not
     /// exist.
     fn lock(&self) -> Option<MutexGuard<'_, Idle>> {
-        for _ in 0..TRIES {
+        for at in 0..TRIES {
             match self.idle.try_lock() {
                 Ok(idle) => return Some(idle),
                 Err(TryLockError::Poisoned(idle)) => return Some(idle.into_inner()),
-                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+                Err(TryLockError::WouldBlock) if at < PATIENT => std::hint::spin_loop(),
+                Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
         }
         None

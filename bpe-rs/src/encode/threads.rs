@@ -180,7 +180,8 @@ mod tests {
     fn what_is_in_stock_is_used_again() {
         let mut stock = Stock::<Vec<u8>, Vec<u8>>::default();
         let work = |state: &mut Vec<u8>, buffer: &mut Vec<u8>, _| {
-            (state.push(0), buffer.push(0));
+            state.push(0);
+            buffer.push(0);
             Ok(())
         };
         for _ in 0..10 {

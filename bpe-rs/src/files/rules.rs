@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::FileOptions;
+use crate::encode::{Lease, Scratch};
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::special::Finder;
@@ -77,14 +78,30 @@ impl<'a> Rules<'a> {
         }
     }
 
+    /// Buffers and caches for a part.
+    pub(super) fn lease(&self) -> Lease<'a> {
+        self.encoding.lease()
+    }
+
     /// Append the ids of a part of plain text.
-    pub(super) fn plain(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        self.encoding.encode(text, &self.allowed, ids)
+    pub(super) fn plain(
+        &self,
+        scratch: &mut Scratch,
+        text: &str,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        self.encoding.encode_on(scratch, text, &self.allowed, ids)
     }
 
     /// Append the ids of a document and the separator.
-    pub(super) fn document(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        self.encoding.encode(text, &self.in_document, ids)?;
+    pub(super) fn document(
+        &self,
+        scratch: &mut Scratch,
+        text: &str,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        self.encoding
+            .encode_on(scratch, text, &self.in_document, ids)?;
         ids.extend(self.separator);
         Ok(())
     }
