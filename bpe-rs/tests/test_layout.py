@@ -64,13 +64,56 @@ print(lists[:4])
 """
 
 
-def run(stable: str) -> str:
-    environment = {**os.environ, "BPE_RS_STABLE_ABI": stable}
+IN_PLACE = """
+import sys, sysconfig
+from bpe_rs import _core
+known = sys.implementation.name == "cpython" and (3, 10) <= sys.version_info < (3, 15)
+gil = not sysconfig.get_config_var("Py_GIL_DISABLED")
+print(_core._in_place, known and gil)
+"""
+
+# What an object's end runs while a list is made: it must not wait for the list.
+COLLECTED = """
+import gc
+import bpe_rs
+encoding = bpe_rs.get_encoding("r50k_base")
+class Owner:
+    def __del__(self):
+        print(encoding.encode("hello"))
+gc.collect()
+gc.disable()
+kept = [[] for _ in range(300)]
+cycle = [Owner()]
+cycle.append(cycle)
+del cycle
+gc.set_threshold(gc.get_count()[0] + 2)
+gc.enable()
+for _ in range(100):
+    assert encoding.encode("hello") == [31373]
+"""
+
+
+def python(program: str, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
-    )
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment}, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def run(stable: str) -> str:
+    return python(PROGRAM, BPE_RS_STABLE_ABI=stable)
+
+
+def test_known_versions_are_read_in_place():
+    used, known = python(IN_PLACE, BPE_RS_STABLE_ABI="0").split()
+    assert used == known
+    assert python(IN_PLACE, BPE_RS_STABLE_ABI="1").split()[0] == "False"
+
+
+def test_an_end_while_a_list_is_made():
+    assert python(COLLECTED) == "[31373]\n"
 
 
 def test_in_place_and_by_functions_are_alike():

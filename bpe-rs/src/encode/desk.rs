@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{park, park_timeout, yield_now, Builder, Thread};
 use std::time::{Duration, Instant};
 
+use super::signals::Blocked;
+
 /// How long a helper looks out for more work before it sleeps: about twice what it takes to wake.
 pub(super) const LOOK_OUT: Duration = Duration::from_micros(100);
 /// How long it sleeps before it ends.
@@ -146,7 +148,10 @@ impl Desk {
             return true;
         }
         let thread = Builder::new().name("bpe-rs".into());
-        let Ok(thread) = thread.spawn(|| self.serve()) else {
+        let blocked = Blocked::all();
+        let started = thread.spawn(|| self.serve());
+        drop(blocked);
+        let Ok(thread) = started else {
             self.state.store(GONE, Ordering::Release);
             return false;
         };

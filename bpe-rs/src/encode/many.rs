@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::pool::Lease;
-use super::{crew, Pool, Scratch, KEPT_IDS};
+use super::{crew, Pool, Scratch};
 use crate::error::{Error, Result};
+use crate::pretokenize::check_length;
 
 /// Bytes of text that are worth another thread's attention, if it is awake.
 const SHARE: usize = 16 << 10;
@@ -16,6 +17,7 @@ const WAKE: usize = 32 << 10;
 const PART: usize = 4 << 10;
 /// Bytes for each thread in a round, after which what the helpers have found is put in its place.
 const ROUND: usize = 1 << 20;
+
 /// The ids of many texts, one after the other.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rows {
@@ -48,7 +50,8 @@ struct Piece<'a> {
 /// and not far from `near` where a text may be cut without changing its ids, if there is one;
 /// `encode` appends the ids of a text.
 ///
-/// Errors: those of `encode`; of several texts', the first one's.
+/// Errors: `Invalid` for a text of 4 GiB or more; those of `encode`, of several texts' the first
+/// one's.
 pub fn encode_batch(
     pool: &Pool,
     texts: &[&str],
@@ -56,6 +59,8 @@ pub fn encode_batch(
     cut: impl Fn(&str, usize, usize) -> Option<usize>,
     encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()> + Sync,
 ) -> Result<Rows> {
+    // Whether cut for several threads or not.
+    texts.iter().try_for_each(|text| check_length(text))?;
     let total: usize = texts.iter().map(|text| text.len()).sum();
     let mut rows = Rows {
         ids: Vec::with_capacity(total / 3 + 64),
@@ -109,7 +114,17 @@ fn pieces<'a>(
     for (row, text) in texts.iter().enumerate() {
         let mut from = 0;
         while text.len() - from > 2 * most {
-            let Some(end) = cut(text, from, from + most) else {
+            let (mut searched, mut near) = (from, from + most);
+            let end = loop {
+                match cut(text, searched, near) {
+                    None if near + most < text.len() => {
+                        searched = near - 1;
+                        near += most;
+                    }
+                    end => break end,
+                }
+            };
+            let Some(end) = end else {
                 break;
             };
             add(row, &text[from..end]);
@@ -286,8 +301,7 @@ impl<'r, 'p> Round<'r, 'p> {
             .for_each(|(_, words)| ids.extend_from_slice(words));
         for share in &mut shares {
             share.found.clear();
-            share.scratch.ids.clear();
-            share.scratch.ids.shrink_to(KEPT_IDS);
+            share.scratch.forget_ids();
         }
         Ok(shares)
     }
@@ -299,7 +313,7 @@ mod tests {
 
     /// Each byte's number; an error that tells its text at a `!`, a panic at a `?`.
     fn encode(_: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        assert!(!text.contains('?'));
+        assert!(!text.contains('?'), "asked");
         ids.extend(text.bytes().map(u32::from));
         match text.find('!') {
             Some(at) => Err(Error::invalid(
@@ -385,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic]
+    #[should_panic(expected = "asked")]
     fn a_panic_leaves_nobody_waiting() {
         let mut texts = texts(vec![20_000; 100]);
         texts[97] += "?";

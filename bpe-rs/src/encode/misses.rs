@@ -11,6 +11,7 @@ use crate::vocab::{SmallMerge, Vocab};
 
 /// Merges side by side: enough to wait for memory together, few enough for the registers.
 const ABREAST: usize = 8;
+
 /// Merge the first `missed` of the pieces of up to `N` bytes that the tables do not have, several
 /// side by side, and keep them.
 #[inline(always)]

@@ -12,6 +12,7 @@ mod memory;
 mod misses;
 mod output;
 mod pool;
+mod signals;
 mod tables;
 pub mod threads;
 mod value;
@@ -72,6 +73,12 @@ impl Scratch {
     /// Pieces that the caches hold.
     fn pieces(&self) -> usize {
         self.words.cache.pieces()
+    }
+
+    /// Give up the memory for ids, but for some.
+    fn forget_ids(&mut self) {
+        self.ids.clear();
+        self.ids.shrink_to(KEPT_IDS);
     }
 
     /// What [`Self::new`] was told.

@@ -75,9 +75,9 @@ impl Pool {
     /// Bound the caches of each thread to about `bytes`, and forget what idle ones hold.
     pub fn set_limit(&self, bytes: usize) {
         self.cache_limit.store(bytes, Ordering::Relaxed);
-        if let Some(mut idle) = self.lock() {
-            idle.clear();
-        }
+        let idle = self.lock().map(|mut idle| std::mem::take(&mut *idle));
+        // Not under the lock: much memory goes back to the system.
+        drop(idle);
     }
 
     /// Bytes that idle caches hold.
@@ -112,7 +112,10 @@ impl DerefMut for Lease<'_> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         // What a panic left half done is not used again.
-        let scratch = self.scratch.take().filter(|_| !std::thread::panicking());
+        let mut scratch = self.scratch.take().filter(|_| !std::thread::panicking());
+        if let Some(scratch) = &mut scratch {
+            scratch.forget_ids();
+        }
         if let (Some(scratch), Some(mut idle)) = (scratch, self.pool.lock()) {
             // Caches of an older limit end here.
             if idle.len() < IDLE && self.limit == self.pool.cache_limit.load(Ordering::Relaxed) {

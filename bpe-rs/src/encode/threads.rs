@@ -222,10 +222,10 @@ mod tests {
     }
 
     #[test]
-    #[should_panic]
+    #[should_panic(expected = "in part 3")]
     fn a_panic_leaves_nobody_waiting() {
         let work = |(): &mut (), (): &mut (), i: usize| {
-            assert!(i != 3);
+            assert!(i != 3, "in part 3");
             Ok(())
         };
         let _ = in_order(100, 4, &mut Stock::default(), work, |(), _| Ok(()));

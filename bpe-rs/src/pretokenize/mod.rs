@@ -86,12 +86,7 @@ impl Pretokenizer {
     ///
     /// Errors: as [`Self::pieces`], and `Invalid` for a text of 4 GiB or more.
     pub fn stretches(&self, text: &str, emit: &mut dyn FnMut(usize, &[u32])) -> Result<()> {
-        if text.len() > u32::MAX as usize {
-            return Err(Error::invalid(format!(
-                "expected texts below 4 GiB, got {} bytes: cut it into parts",
-                text.len()
-            )));
-        }
+        check_length(text)?;
         let Some(rules) = self.rules() else {
             return self.engine_stretches(text, emit);
         };
@@ -161,6 +156,19 @@ impl Pretokenizer {
                 && class_before(at - 1).is_some_and(|class| class & SPACE == 0)
         })
     }
+}
+
+/// Places in a text are numbers of 32 bits.
+///
+/// Errors: `Invalid` for a text of 4 GiB or more.
+pub(crate) fn check_length(text: &str) -> Result<()> {
+    if text.len() > u32::MAX as usize {
+        return Err(Error::invalid(format!(
+            "expected texts below 4 GiB, got {} bytes: cut it into parts",
+            text.len()
+        )));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ fn plain_ints(list: &Bound<'_, PyList>, ids: &mut Vec<u32>) -> Option<()> {
     if !HAS_GIL {
         return None;
     }
-    let Some(layout) = Layout::of(list.py()) else {
+    let Some(layout) = Layout::get() else {
         return by_functions(list, ids);
     };
     let len = list.len();

@@ -3,7 +3,7 @@
 //! The stable ABI has a function call for each item and each value, which cost three times what is
 //! done with them. The wheel stays abi3: it links nothing else. But where the interpreter is of a
 //! version whose headers are known, and a trial on fresh objects finds them laid out like that,
-//! fields are read and written in place; on any other interpreter `Layout::of` is `None`, and the
+//! fields are read and written in place; on any other interpreter `Layout::get` is `None`, and the
 //! callers use the functions. `BPE_RS_STABLE_ABI=1` asks for the functions everywhere (tests run
 //! both ways).
 
@@ -43,22 +43,37 @@ const DIGIT_BITS: u32 = 30;
 /// That objects have the known layout.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
-    /// `Long::tag` of an `int` from 1 to 2^30 - 1.
+    /// `Long::tag` of an `int` from 1 to 2^30 - 1, but for bits that do not count.
     one_digit: usize,
+    /// Those that do.
+    counts: usize,
+}
+
+/// What [`find`] found. The trial itself runs Python code, which may come back here: so nobody may
+/// wait for it.
+static LAYOUT: OnceLock<Layout> = OnceLock::new();
+
+/// Find out whether this interpreter's objects have the known layout: once, when the module is
+/// imported. Whether they have.
+pub(super) fn find(py: Python<'_>) -> PyResult<bool> {
+    let version = py.version_info();
+    let known = HAS_GIL && KNOWN.contains(&(version.major, version.minor));
+    let refused = std::env::var_os("BPE_RS_STABLE_ABI").is_some_and(|value| value == "1");
+    if known && !refused {
+        // From 3.14 on bit 2 says that an `int` is one of those that are always there.
+        let counts = if version >= (3, 12) { !4 } else { !0 };
+        if let Some(layout) = trial(py, counts)? {
+            let _ = LAYOUT.set(layout);
+        }
+    }
+    Ok(LAYOUT.get().is_some())
 }
 
 impl Layout {
     /// The layout of this interpreter's objects, if it is known.
-    pub(super) fn of(py: Python<'_>) -> Option<Self> {
-        static LAYOUT: OnceLock<Option<Layout>> = OnceLock::new();
-        *LAYOUT.get_or_init(|| {
-            let version = py.version_info();
-            let known = HAS_GIL && KNOWN.contains(&(version.major, version.minor));
-            let refused = std::env::var_os("BPE_RS_STABLE_ABI").is_some_and(|value| value != "0");
-            (known && !refused)
-                .then(|| trial(py).ok().flatten())
-                .flatten()
-        })
+    #[inline(always)]
+    pub(super) fn get() -> Option<Self> {
+        LAYOUT.get().copied()
     }
 
     /// The value of an `int` from 1 to 2^30 - 1; `None` for any other object.
@@ -72,7 +87,9 @@ impl Layout {
         // SAFETY: the object lives, so it has a type; an exact `int` has a tag, and by the trial
         // such a tag says that there is one digit, which is the value.
         unsafe {
-            if (*object).ob_type != &raw mut ffi::PyLong_Type || (*long).tag != self.one_digit {
+            if (*object).ob_type != &raw mut ffi::PyLong_Type
+                || (*long).tag & self.counts != self.one_digit
+            {
                 return None;
             }
             Some((*long).digit)
@@ -92,7 +109,7 @@ impl Layout {
 }
 
 /// Compare fields with what functions say, on fresh objects.
-fn trial(py: Python<'_>) -> PyResult<Option<Layout>> {
+fn trial(py: Python<'_>, counts: usize) -> PyResult<Option<Layout>> {
     let one_digit = [1, 2, 255, 256, 50_257, 199_999, (1 << DIGIT_BITS) - 1];
     let others = [0, -1, -50_257, 1 << DIGIT_BITS, i64::MAX, i64::MIN];
     let numbers: Vec<i64> = one_digit.into_iter().chain(others).collect();
@@ -111,11 +128,12 @@ fn trial(py: Python<'_>) -> PyResult<Option<Layout>> {
         if there != item.as_ptr() {
             return Ok(None);
         }
-        let tag = *tag.get_or_insert(long.tag);
-        let is_one = long.tag == tag && i64::from(long.digit) == number;
-        if is_one != one_digit.contains(&number) || (long.tag == tag) != is_one {
+        let tag = *tag.get_or_insert(long.tag & counts);
+        let is_tagged = long.tag & counts == tag;
+        let is_one = is_tagged && i64::from(long.digit) == number;
+        if is_one != one_digit.contains(&number) || is_tagged != is_one {
             return Ok(None);
         }
     }
-    Ok(tag.map(|one_digit| Layout { one_digit }))
+    Ok(tag.map(|one_digit| Layout { one_digit, counts }))
 }

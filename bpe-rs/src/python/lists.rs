@@ -38,7 +38,7 @@ impl Ints {
             Bound::from_owned_ptr_or_err(py, ffi::PyList_New(ids.len() as ffi::Py_ssize_t))?
         };
         let pointer = list.as_ptr();
-        match Layout::of(py) {
+        match Layout::get() {
             Some(layout) => {
                 // SAFETY: a list that lives. It is new and nobody else sees it before every place
                 // is set, so its places stay where they are.

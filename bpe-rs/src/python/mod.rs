@@ -32,6 +32,8 @@ mod _core {
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         // Not when something is encoded: there the level is asked for where no error can be told.
         crate::simd::Level::asked()?;
+        // Whether lists and ints are read in place here: for tests.
+        m.add("_in_place", super::layout::find(m.py())?)?;
         super::encoding::register(m)?;
         super::counting::register(m)?;
         super::training::register(m)?;
