@@ -305,17 +305,22 @@ def start_up(rounds: int) -> dict[str, float]:
 def results(options: argparse.Namespace, rounds: int) -> Iterator[tuple[str, str, dict]]:
     """(encoding, corpus, result) of every case on the cores that this process may use."""
     names = ["r50k_base"] if options.quick else ["r50k_base", "cl100k_base", "o200k_base"]
+    start = options.only.partition(":")[0]
     for corpus, text in texts(options.quick).items():
         for name in names:
+            if start not in f"{name} {corpus}" and f"{name} {corpus}" not in start:
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 for case in cases(name, text, Path(folder), options.one_core):
-                    yield name, corpus, {**measure(case, rounds), "one core": options.one_core}
+                    if options.only in f"{name} {corpus}: {case[0]}":
+                        yield name, corpus, {**measure(case, rounds), "one core": options.one_core}
 
 
 def on_one_core(options: argparse.Namespace, rounds: int) -> Iterable[tuple[str, str, dict]]:
     """The same of a process that has one core."""
     command = [sys.executable, __file__, "--one-core", "--rounds", str(rounds)]
     command += ["--quick"] if options.quick else []
+    command += ["--only", options.only]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         for line in child.stdout:
@@ -328,6 +333,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="two minutes instead of twenty")
     parser.add_argument("--rounds", type=int, help="rounds a case (3, or 5 without --quick)")
+    parser.add_argument("--only", default="", help="rows whose first cell contains this")
     parser.add_argument("--one-core", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     rounds = options.rounds or (3 if options.quick else 5)

@@ -103,8 +103,8 @@ impl Encoding {
 
     /// Buffers and caches for many calls of [`Self::encode_on`]: to get them for each short text
     /// of several threads takes longer than some texts, and who waits too long does without.
-    pub(crate) fn lease(&self) -> Lease<'_> {
-        self.pool.lease()
+    pub(crate) fn lease(&self, thread: usize) -> Lease<'_> {
+        self.pool.lease_of(thread)
     }
 
     /// [`Self::encode`] with buffers at hand.

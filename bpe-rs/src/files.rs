@@ -119,8 +119,8 @@ impl<'a, 'p> Job<'a, 'p> {
         let map = unsafe { Mmap::map(file) }.map_err(|error| Error::io(path, error))?;
         #[cfg(unix)]
         let _ = map.advise(memmap2::Advice::Sequential);
-        // English has four bytes a token, most other text fewer.
-        self.out.expect(map.len() / 3);
+        // A token has a byte at least.
+        self.out.expect(map.len());
         let end = self.text(path, &map, 0, true)?;
         debug_assert_eq!(end, map.len());
         self.end_document()
@@ -249,9 +249,9 @@ impl<'a, 'p> Job<'a, 'p> {
     ) -> Result<()> {
         let (rules, out) = (&self.rules, &mut *self.out);
         let width = out.width();
-        let work = |ids: &mut Vec<u32>, bytes: &mut Vec<u8>, i: usize| {
+        let work = |thread: usize, ids: &mut Vec<u32>, bytes: &mut Vec<u8>, i: usize| {
             ids.clear();
-            encode(rules, &mut rules.lease(), &parts[i], ids)?;
+            encode(rules, &mut rules.lease(thread), &parts[i], ids)?;
             bytes.clear();
             width.write(ids, bytes)
         };

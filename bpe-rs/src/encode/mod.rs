@@ -35,6 +35,8 @@ pub struct Scratch {
     /// Memory for ids that are on their way elsewhere.
     ids: Vec<u32>,
     limit: usize,
+    /// Which of several threads had it last.
+    thread: usize,
 }
 
 /// More memory for ids than this is not kept.
@@ -66,6 +68,7 @@ impl Scratch {
             scanner: Scanner::new(),
             words,
             limit: cache_limit,
+            thread: 0,
             ids: Vec::new(),
         }
     }

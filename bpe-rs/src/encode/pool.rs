@@ -43,10 +43,21 @@ impl Pool {
 
     /// Buffers that come back when dropped.
     pub fn lease(&self) -> Lease<'_> {
+        // The ones that know most; seldom is there a choice.
+        self.lease_best(Scratch::pieces)
+    }
+
+    /// The same for one of several threads, by preference those that it had before.
+    pub fn lease_of(&self, thread: usize) -> Lease<'_> {
+        let mut lease = self.lease_best(|scratch| (scratch.thread == thread, scratch.pieces()));
+        lease.thread = thread;
+        lease
+    }
+
+    fn lease_best<T: Ord>(&self, worth: impl Fn(&Scratch) -> T) -> Lease<'_> {
         let limit = self.cache_limit.load(Ordering::Relaxed);
         let idle = self.lock().and_then(|mut idle| {
-            // The one that knows most; seldom is there a choice.
-            let best = (0..idle.len()).max_by_key(|&at| idle[at].pieces())?;
+            let best = (0..idle.len()).max_by_key(|&at| worth(&idle[at]))?;
             Some(idle.swap_remove(best))
         });
         // Where a new limit could not reach the idle ones, those of an older one end here.

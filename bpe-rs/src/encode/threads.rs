@@ -47,9 +47,12 @@ impl<S, B> Default for Stock<S, B> {
     }
 }
 
-/// Call `work(state, buffer, i)` for every `i` below `count`, on all threads, each with a state of
-/// its own, and for each afterwards `done(buffer, i)`: in the order of `i`, one at a time. States and
-/// buffers come from `stock`, as earlier calls have left them, and go back there.
+/// Call `work(thread, state, buffer, i)` for every `i` below `count`, on all threads, each with a
+/// state of its own, and for each afterwards `done(buffer, i)`: in the order of `i`, one at a time.
+/// States and buffers come from `stock`, as earlier calls have left them, and go back there.
+///
+/// The threads have numbers, the caller 0, and each begins with every so manieth `i`: who does the
+/// same again finds what it has kept.
 ///
 /// No thread ever waits for another: what is ready too early is left to whoever finishes what
 /// comes before it.
@@ -60,7 +63,7 @@ pub fn in_order<S: Default + Send, B: Default + Send>(
     count: usize,
     threads: usize,
     stock: &mut Stock<S, B>,
-    work: impl Fn(&mut S, &mut B, usize) -> Result<()> + Sync,
+    work: impl Fn(usize, &mut S, &mut B, usize) -> Result<()> + Sync,
     mut done: impl FnMut(&mut B, usize) -> Result<()> + Send,
 ) -> Result<()> {
     let threads = threads.clamp(1, count.max(1));
@@ -68,26 +71,30 @@ pub fn in_order<S: Default + Send, B: Default + Send>(
         let mut own = lock(&stock.states).pop().unwrap_or_default();
         let mut buffer = stock.buffers.pop().unwrap_or_default();
         let result = (0..count).try_for_each(|i| {
-            work(&mut own, &mut buffer, i)?;
+            work(0, &mut own, &mut buffer, i)?;
             done(&mut buffer, i)
         });
         lock(&stock.states).push(own);
         stock.buffers.push(buffer);
         return result;
     }
-    let next = AtomicUsize::new(0);
+    let left: Vec<AtomicUsize> = (0..threads).map(AtomicUsize::new).collect();
+    // Its own first, then whatever others have not begun.
+    let next = |thread: usize| {
+        (thread..thread + threads).find_map(|of| {
+            let i = left[of % threads].fetch_add(threads, Ordering::Relaxed);
+            (i < count).then_some(i)
+        })
+    };
+    let helpers = AtomicUsize::new(1);
     let line = Mutex::new(Line::new(count, std::mem::take(&mut stock.buffers)));
     let states = &stock.states;
     let done = Mutex::new(&mut done);
-    let run = || {
+    let run = |thread: usize| {
         let mut own = lock(states).pop().unwrap_or_default();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= count {
-                break;
-            }
+        while let Some(i) = next(thread) {
             let mut buffer = lock(&line).idle.pop().unwrap_or_default();
-            let result = work(&mut own, &mut buffer, i);
+            let result = work(thread, &mut own, &mut buffer, i);
             let mut waiting = lock(&line);
             waiting.ready[i] = Some((result, buffer));
             // One thread at a time; it takes what comes meanwhile along.
@@ -100,13 +107,15 @@ pub fn in_order<S: Default + Send, B: Default + Send>(
                 if result.is_err() {
                     waiting.result = result;
                     waiting.busy = true;
-                    next.store(count, Ordering::Relaxed);
+                    left.iter()
+                        .for_each(|left| left.store(count, Ordering::Relaxed));
                 }
             }
         }
         lock(states).push(own);
     };
-    crew::run(threads - 1, true, &run, run);
+    let help = || run(helpers.fetch_add(1, Ordering::Relaxed));
+    crew::run(threads - 1, true, &help, || run(0));
     let line = line.into_inner().unwrap_or_else(PoisonError::into_inner);
     stock.buffers = line.idle;
     line.result
@@ -159,7 +168,7 @@ mod tests {
         for threads in [1, 2, 3, 8] {
             for count in [0, 1, 5, 300] {
                 let mut seen = Vec::new();
-                let work = |(): &mut (), buffer: &mut usize, i: usize| {
+                let work = |_, (): &mut (), buffer: &mut usize, i: usize| {
                     // Later ones are quicker.
                     (0..(count - i) * 50).for_each(|n| *buffer = std::hint::black_box(n));
                     *buffer = i * i;
@@ -179,7 +188,7 @@ mod tests {
     #[test]
     fn what_is_in_stock_is_used_again() {
         let mut stock = Stock::<Vec<u8>, Vec<u8>>::default();
-        let work = |state: &mut Vec<u8>, buffer: &mut Vec<u8>, _| {
+        let work = |_, state: &mut Vec<u8>, buffer: &mut Vec<u8>, _| {
             state.push(0);
             buffer.push(0);
             Ok(())
@@ -196,7 +205,7 @@ mod tests {
     #[test]
     fn the_first_error_ends_it() {
         for threads in [1, 2, 8] {
-            let work = |(): &mut (), (): &mut (), i: usize| match i {
+            let work = |_, (): &mut (), (): &mut (), i: usize| match i {
                 40 | 60 => Err(Error::invalid(format!("work {i}"))),
                 _ => Ok(()),
             };
@@ -224,7 +233,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "in part 3")]
     fn a_panic_leaves_nobody_waiting() {
-        let work = |(): &mut (), (): &mut (), i: usize| {
+        let work = |_, (): &mut (), (): &mut (), i: usize| {
             assert!(i != 3, "in part 3");
             Ok(())
         };

@@ -78,9 +78,9 @@ impl<'a> Rules<'a> {
         }
     }
 
-    /// Buffers and caches for a part.
-    pub(super) fn lease(&self) -> Lease<'a> {
-        self.encoding.lease()
+    /// Buffers and caches of a thread, for a part.
+    pub(super) fn lease(&self, thread: usize) -> Lease<'a> {
+        self.encoding.lease(thread)
     }
 
     /// Append the ids of a part of plain text.

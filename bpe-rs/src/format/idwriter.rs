@@ -41,10 +41,16 @@ impl Drop for Temporary {
     }
 }
 
+/// Buffers from this size on ask for huge pages.
+const HUGE_FROM: usize = 8 << 20;
+/// From this size on the C library maps memory of its own for a buffer (glibc at the latest). What
+/// comes out of its heap instead is on small pages, which it gives back and takes again each time.
+const MAPPED: usize = (32 << 20) + 4096;
+
 /// Fresh memory on pages of 4 KB costs as much as encoding what goes there.
 fn ask_for_huge_pages(buffer: &mut Vec<u8>) {
     #[cfg(target_os = "linux")]
-    if buffer.capacity() >= 8 << 20 {
+    if buffer.capacity() >= HUGE_FROM {
         const PAGE: usize = 4096;
         let start = buffer.as_mut_ptr() as usize;
         let from = start.next_multiple_of(PAGE);
@@ -107,13 +113,21 @@ impl IdWriter {
         self.width
     }
 
-    /// Expect about `count` ids more. Memory that grows step by step is moved, or its large pages
-    /// are split; what is not used is never there.
+    /// Expect at most `count` ids more. Memory that grows step by step is moved, or its large pages
+    /// are split; what is not used is never there, and given back in the end.
     pub fn expect(&mut self, count: usize) {
         if let Target::Memory = self.target {
             let had = self.buffer.capacity();
-            // Without the room it is found, or missed, on the way.
-            let _ = self.buffer.try_reserve(count * self.width.bytes());
+            let bytes = match count.saturating_mul(self.width.bytes()) {
+                HUGE_FROM..MAPPED => MAPPED,
+                bytes => bytes,
+            };
+            // Elsewhere what is reserved is taken. Without the room it is found, or missed, on the
+            // way.
+            let all = cfg!(unix) && self.buffer.try_reserve_exact(bytes).is_ok();
+            if !all {
+                let _ = self.buffer.try_reserve_exact(bytes / 3);
+            }
             if self.buffer.capacity() != had {
                 ask_for_huge_pages(&mut self.buffer);
             }
@@ -158,13 +172,16 @@ impl IdWriter {
     /// are in their file now.
     ///
     /// Errors: `Io`.
-    pub fn finish(self) -> Result<Vec<u8>> {
+    pub fn finish(mut self) -> Result<Vec<u8>> {
         let Target::File {
             file,
             temporary,
             path,
         } = self.target
         else {
+            if self.buffer.capacity() >= HUGE_FROM {
+                self.buffer.shrink_to_fit();
+            }
             return Ok(self.buffer);
         };
         let header = Header {
