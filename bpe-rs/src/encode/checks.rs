@@ -202,6 +202,21 @@ fn runs(id: impl Fn(u32) -> u32) -> Vocab {
     Vocab::from_ranks(bytes.chain(longer).zip((0..).map(id))).unwrap()
 }
 
+/// Every level and every bound on the caches, empty and filled ones, give `want`.
+fn same_everywhere(vocab: &Vocab, pattern: &Pretokenizer, text: &str, want: &[u32], what: &str) {
+    for level in Level::available() {
+        level.force();
+        for &limit in LIMITS {
+            let mut scratch = Scratch::new(limit);
+            for _ in 0..2 {
+                let mut ids = Vec::new();
+                encode_into(vocab, pattern, text, &mut scratch, &mut ids).unwrap();
+                assert!(ids == want, "{what} {level:?} {limit}");
+            }
+        }
+    }
+}
+
 fn piece_by_piece(vocab: &Vocab, pattern: &Pretokenizer, text: &str) -> Vec<u32> {
     let (mut pieces, mut ids) = (PieceEncoder::default(), Vec::new());
     let mut each = |piece| {
@@ -232,17 +247,7 @@ fn words_that_are_nearly_alike_are_kept_apart() {
         for end in ["", "|", "|a|a|a|a|a"] {
             let text = all.join("|") + end;
             let want = piece_by_piece(&vocab, &pattern, &text);
-            for level in Level::available() {
-                level.force();
-                for &limit in LIMITS {
-                    let mut scratch = Scratch::new(limit);
-                    for _ in 0..2 {
-                        let mut ids = Vec::new();
-                        encode_into(&vocab, &pattern, &text, &mut scratch, &mut ids).unwrap();
-                        assert!(ids == want, "{count} {end:?} {level:?} {limit}");
-                    }
-                }
-            }
+            same_everywhere(&vocab, &pattern, &text, &want, &format!("{count} {end:?}"));
         }
     }
 }
@@ -267,17 +272,7 @@ fn ids_of_any_size() {
         .into_iter()
         .map(large)
         .collect();
-    for level in Level::available() {
-        level.force();
-        for &limit in LIMITS {
-            let mut scratch = Scratch::new(limit);
-            for _ in 0..2 {
-                let mut ids = Vec::new();
-                encode_into(&vocab, &pattern, &text, &mut scratch, &mut ids).unwrap();
-                assert!(ids == want, "{level:?} {limit}");
-            }
-        }
-    }
+    same_everywhere(&vocab, &pattern, &text, &want, "");
     let encoding = crate::encoding::Encoding::new(
         "large",
         vocab,

@@ -13,7 +13,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-/// Versions whose `listobject.h`, `longintrepr.h` and `object.h` have been read.
+/// Versions whose layout of lists and ints is known; 3.14 has not run this yet.
 const KNOWN: std::ops::RangeInclusive<(u8, u8)> = (3, 10)..=(3, 14);
 
 /// Whether objects are laid out as in an interpreter with a GIL: reference count, type.
