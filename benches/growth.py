@@ -14,11 +14,12 @@ matter than the same bytes once: the processor learns its branches by heart and 
 the tables that it needs, at a third to two thirds of the price, which no longer text can have.
 
 A machine that others use has bursts, and a burst makes a step where none is. So the sizes of a
-family are timed in turn, in several rounds, and the least time of each text counts; where a
-doubling then seems to take more than 2.2 times as long, its two sizes (both: neither is favoured)
-are timed again, in up to `AGAIN` rounds more, before it is called too steep.
+family are timed in turn, in several rounds, and the least time of each text counts. And where the
+pages of a process happen to lie decides which lines of its tables share a place in the processor's
+second-level cache: a size can cost a tenth more or less in one process than in the next, in all
+its rounds. So each row is measured in several processes, and the median counts.
 
-The process keeps the memory that it frees (glibc's `mallopt`; `--give-back` leaves the allocator
+A process keeps the memory that it frees (glibc's `mallopt`; `--give-back` leaves the allocator
 alone). Otherwise small results live in memory that is used again and large ones in fresh pages,
 which is another price a byte: one doubling per family, wherever the allocator changes its mind,
 then looks up to four times as long, and no encoder could help it.
@@ -30,10 +31,14 @@ import argparse
 import contextlib
 import ctypes
 import gc
+import json
 import platform
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -47,8 +52,8 @@ from hard_texts import FAMILIES  # noqa: E402
 SMALLEST = 10_000
 AT_LEAST = 1 << 19
 LIMIT = 2.2
+PROCESSES = 5
 ROUNDS = 3
-AGAIN = 12
 CACHE = 64 << 20
 TEXT_OF_RECORD = """# Growth of `encode`
 
@@ -72,78 +77,81 @@ def texts_of(make: Callable[[int], str], size: int) -> list[str]:
     return [make(size - at) for at in range(max(1, AT_LEAST // size))]
 
 
-class Size:
-    """The texts of one size and the least time of each so far."""
-
-    def __init__(self, encoding: bpe_rs.Encoding, texts: list[str]):
-        for text in texts:
-            if encoding.decode(encoding.encode(text)) != text:
-                raise AssertionError(
-                    f"{encoding.name}: ids of {text[:40]!r}... do not decode to it"
-                )
-        self.encoding = encoding
-        self.texts = texts
-        self.bytes = sum(len(text.encode()) for text in texts)
-        self.seconds = [float("inf")] * len(texts)
-
-    def measure(self) -> None:
-        """One round."""
-        for at, text in enumerate(self.texts):
-            self.encoding.set_cache_limit(CACHE)  # empties the caches
-            start = time.thread_time()
-            self.encoding.encode(text)
-            self.seconds[at] = min(self.seconds[at], time.thread_time() - start)
-
-    def price(self) -> float:
-        """Nanoseconds a byte."""
-        return 1e9 * sum(self.seconds) / self.bytes
+def check(encoding: bpe_rs.Encoding, text: str) -> None:
+    """Encode `text` and compare what its ids stand for with it."""
+    if encoding.decode(encoding.encode(text)) != text:
+        raise AssertionError(f"{encoding.name}: ids of {text[:40]!r}... do not decode to it")
 
 
-def column(encoding: bpe_rs.Encoding, texts: Iterable[list[str]]) -> list[float]:
-    """Nanoseconds a byte at each size."""
-    sizes = [Size(encoding, those) for those in texts]
+def column(encoding: bpe_rs.Encoding, sizes: list[list[str]]) -> list[float]:
+    """Nanoseconds a byte for the texts of each size, in this process."""
+    seconds = [[float("inf")] * len(texts) for texts in sizes]
     for _ in range(ROUNDS):
-        for size in sizes:
-            size.measure()
-    for _ in range(AGAIN):
-        row = [size.price() for size in sizes]
-        steep = {
-            at + step
-            for at in range(len(row) - 1)
-            if row[at + 1] > LIMIT / 2 * row[at]
-            for step in (0, 1)
-        }
-        for at in sorted(steep):
-            sizes[at].measure()
-    return [size.price() for size in sizes]
+        for texts, least in zip(sizes, seconds, strict=True):
+            for at, text in enumerate(texts):
+                encoding.set_cache_limit(CACHE)  # empties the caches
+                start = time.thread_time()
+                encoding.encode(text)
+                least[at] = min(least[at], time.thread_time() - start)
+    return [
+        1e9 * sum(least) / sum(len(text.encode()) for text in texts)
+        for texts, least in zip(sizes, seconds, strict=True)
+    ]
+
+
+def measure_column(name: str, file: Path, give_back: bool, checked: bool) -> None:
+    """What each process does: the texts are in `file`, the row is printed."""
+    if not give_back:
+        keep_memory()
+    gc.disable()  # a collection empties the processor's caches, and lists of ints have no cycles
+    sizes: list[list[str]] = json.loads(file.read_text())
+    encoding = bpe_rs.Encoding(name)
+    for texts in sizes:
+        for text in texts:
+            # A first call makes the `int` objects, whether its ids are looked at or not.
+            encoding.encode(text) if checked else check(encoding, text)
+    print(json.dumps(column(encoding, sizes)))
+
+
+def row(name: str, file: Path, give_back: bool) -> list[float]:
+    """Medians over processes."""
+    columns: list[list[float]] = []
+    for at in range(PROCESSES):
+        command = [sys.executable, __file__, "--file", str(file), "--names", name]
+        command += ["--give-back"] * give_back + ["--checked"] * (at > 0)
+        child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        columns.append(json.loads(child.stdout))
+    return [statistics.median(prices) for prices in zip(*columns, strict=True)]
 
 
 def measure(
-    names: list[str], doublings: int, only: list[str]
+    names: list[str], doublings: int, only: list[str], give_back: bool
 ) -> dict[str, list[tuple[str, list[float]]]]:
     """Rows of all families for each vocabulary."""
-    encodings = [bpe_rs.Encoding(name) for name in names]
     rows: dict[str, list[tuple[str, list[float]]]] = {name: [] for name in names}
-    for family, make in FAMILIES.items():
-        if only and not any(part in family for part in only):
-            continue
-        texts = [texts_of(make, SMALLEST << k) for k in range(doublings + 1)]
-        for encoding in encodings:
-            rows[encoding.name].append((family, column(encoding, texts)))
-            print(encoding.name, line(*rows[encoding.name][-1]), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "texts.json")
+        for family, make in FAMILIES.items():
+            if only and not any(part in family for part in only):
+                continue
+            texts = [texts_of(make, SMALLEST << k) for k in range(doublings + 1)]
+            file.write_text(json.dumps(texts))
+            for name in names:
+                rows[name].append((family, row(name, file, give_back)))
+                print(name, line(*rows[name][-1]), flush=True)
     return rows
 
 
-def steepest(row: list[float]) -> float:
+def steepest(prices: list[float]) -> float:
     """The largest factor of a doubling."""
-    return max(2 * after / before for before, after in pairwise(row))
+    return max(2 * after / before for before, after in pairwise(prices))
 
 
-def line(family: str, row: list[float]) -> str:
+def line(family: str, prices: list[float]) -> str:
     """One row of the table."""
-    cells = " | ".join(f"{value:.1f}" for value in row)
-    over = (row[-1] * 2 ** (len(row) - 1) / row[0]) ** (1 / (len(row) - 1))
-    return f"| {family} | {cells} | {over:.2f} | {steepest(row):.2f} |"
+    cells = " | ".join(f"{price:.1f}" for price in prices)
+    over = 2 * (prices[-1] / prices[0]) ** (1 / (len(prices) - 1))
+    return f"| {family} | {cells} | {over:.2f} | {steepest(prices):.2f} |"
 
 
 def table(name: str, rows: list[tuple[str, list[float]]]) -> str:
@@ -172,20 +180,21 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], help="families with this in their names")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the record anew")
     parser.add_argument("--give-back", action="store_true", help="the allocator's usual ways")
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--checked", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.most < 1:
         parser.error(f"--most: expected at least 1 doubling, got {options.most}")
-    if not options.give_back:
-        keep_memory()
-    gc.disable()  # a collection empties the processor's caches, and lists of ints have no cycles
-    measured = measure(options.names, options.most, options.only)
+    if options.file:
+        return measure_column(options.names[0], options.file, options.give_back, options.checked)
+    measured = measure(options.names, options.most, options.only, options.give_back)
     if not any(measured.values()):
         parser.error(f"--only: expected part of one of {', '.join(FAMILIES)}; got {options.only}")
     steep = [
-        f"{name}: {family} ({steepest(row):.2f})"
+        f"{name}: {family} ({steepest(prices):.2f})"
         for name, rows in measured.items()
-        for family, row in rows
-        if steepest(row) > LIMIT
+        for family, prices in rows
+        if steepest(prices) > LIMIT
     ]
     verdict = f"Doublings above {LIMIT}: {', '.join(steep) or 'none'}."
     print(verdict)

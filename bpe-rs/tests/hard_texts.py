@@ -48,9 +48,18 @@ def _base64(n: int) -> str:
 
 
 def _alike(n: int) -> str:
-    """Words that agree in their first fifteen bytes or in their last, no two the same."""
-    pair = " sameheadofword{0:08x} {0:08x}sametailofword"
-    return "".join(pair.format(at) for at in range(n // len(pair.format(0))))
+    """Words that agree in their first fifteen bytes or in their last, no two the same.
+
+    Numbered in letters, since some vocabularies make digits pieces of their own, and without
+    counting up, so that the words of a longer text are no more diverse than those of a shorter.
+    """
+    letters = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
+    pair = " sameheadofword{0} {0}sametailofword"
+    count = n // len(pair.format("a" * 8))
+    first = random.Random(n).getrandbits(32)
+    # An odd factor: each number below 2^32 comes once.
+    numbers = ((first + at * 0x9E37_79B1) % (1 << 32) for at in range(count))
+    return "".join(pair.format(f"{number:08x}".translate(letters)) for number in numbers)
 
 
 def _deep_merges(n: int) -> str:

@@ -154,7 +154,7 @@ impl ShortTable {
         let slot = self.slot(seeds.short(entry.key));
         let place = self.free(slot);
         // A full line: time to grow, unless only this line is.
-        let load = if place.is_none() { 8 } else { 2 };
+        let load = if place.is_none() { 4 } else { 2 };
         if self.lines.len() < self.limit && load * self.used >= 4 * self.lines.len() {
             self.grow(seeds);
             return self.insert(entry, seeds);
