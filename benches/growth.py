@@ -17,7 +17,9 @@ A machine that others use has bursts, and a burst makes a step where none is. So
 family are timed in turn, in several rounds, and the least time of each text counts. And where the
 pages of a process happen to lie decides which lines of its tables share a place in the processor's
 second-level cache: a size can cost a tenth more or less in one process than in the next, in all
-its rounds. So each row is measured in several processes, and the median counts.
+its rounds. So each row is measured in several processes, and the median counts. Rows that have a
+doubling near the limit, above it or below, are measured in more of them when all rows are done: a
+neighbour can keep a size dear for a minute, too.
 
 A process keeps the memory that it frees (glibc's `mallopt`; `--give-back` leaves the allocator
 alone). Otherwise small results live in memory that is used again and large ones in fresh pages,
@@ -52,7 +54,9 @@ from hard_texts import FAMILIES  # noqa: E402
 SMALLEST = 10_000
 AT_LEAST = 1 << 19
 LIMIT = 2.2
+NEAR = 2.1
 PROCESSES = 5
+MORE_PROCESSES = 10
 ROUNDS = 3
 CACHE = 64 << 20
 TEXT_OF_RECORD = """# Growth of `encode`
@@ -113,14 +117,22 @@ def measure_column(name: str, file: Path, give_back: bool, checked: bool) -> Non
     print(json.dumps(column(encoding, sizes)))
 
 
-def row(name: str, file: Path, give_back: bool) -> list[float]:
-    """Medians over processes."""
-    columns: list[list[float]] = []
-    for at in range(PROCESSES):
+Columns = list[list[float]]
+
+
+def run_processes(count: int, name: str, file: Path, give_back: bool, checked: bool) -> Columns:
+    """Nanoseconds a byte for the texts of each size in `file`, in each of `count` processes."""
+    columns: Columns = []
+    for at in range(count):
         command = [sys.executable, __file__, "--file", str(file), "--names", name]
-        command += ["--give-back"] * give_back + ["--checked"] * (at > 0)
+        command += ["--give-back"] * give_back + ["--checked"] * (checked or at > 0)
         child = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         columns.append(json.loads(child.stdout))
+    return columns
+
+
+def medians(columns: Columns) -> list[float]:
+    """Over processes."""
     return [statistics.median(prices) for prices in zip(*columns, strict=True)]
 
 
@@ -128,18 +140,28 @@ def measure(
     names: list[str], doublings: int, only: list[str], give_back: bool
 ) -> dict[str, list[tuple[str, list[float]]]]:
     """Rows of all families for each vocabulary."""
-    rows: dict[str, list[tuple[str, list[float]]]] = {name: [] for name in names}
+    families = [name for name in FAMILIES if not only or any(part in name for part in only)]
+    measured: dict[tuple[str, str], Columns] = {}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "texts.json")
-        for family, make in FAMILIES.items():
-            if only and not any(part in family for part in only):
-                continue
-            texts = [texts_of(make, SMALLEST << k) for k in range(doublings + 1)]
-            file.write_text(json.dumps(texts))
+
+        def add(family: str, names: list[str], processes: int) -> None:
+            sizes = [texts_of(FAMILIES[family], SMALLEST << k) for k in range(doublings + 1)]
+            file.write_text(json.dumps(sizes))
             for name in names:
-                rows[name].append((family, row(name, file, give_back)))
-                print(name, line(*rows[name][-1]), flush=True)
-    return rows
+                columns = measured.setdefault((name, family), [])
+                columns += run_processes(processes, name, file, give_back, bool(columns))
+                print(name, line(family, medians(columns)), flush=True)
+
+        for family in families:
+            add(family, names, PROCESSES)
+        for family in families:
+            near = [name for name in names if steepest(medians(measured[name, family])) > NEAR]
+            if near:
+                add(family, near, MORE_PROCESSES)
+    return {
+        name: [(family, medians(measured[name, family])) for family in families] for name in names
+    }
 
 
 def steepest(prices: list[float]) -> float:

@@ -75,8 +75,7 @@ impl SpecialTokens {
         }
     }
 
-    /// [`Self::find`] where the finder stops at other strings too. Making one that does not takes
-    /// time; whoever knows these tokens names no others.
+    /// [`Self::find`] where the finder stops at other strings too: once with a finder that does not.
     #[cold]
     fn find_past_others(
         &self,
@@ -85,8 +84,12 @@ impl SpecialTokens {
         from: usize,
     ) -> Option<(usize, usize, u32)> {
         let special = |string: &&str| self.by_text.contains_key(*string);
-        let finder = Finder::new(allowed.strings().filter(special));
-        let (start, token) = finder.find(text, from)?;
+        let make = || Finder::new(allowed.strings().filter(special));
+        let kept = allowed.without_others.get_or_init(|| Box::new(make()));
+        // Another's tokens may have been asked for before.
+        let own = kept.strings().eq(allowed.strings().filter(special));
+        let made = (!own).then(make);
+        let (start, token) = made.as_ref().unwrap_or(kept).find(text, from)?;
         Some((start, start + token.len(), self.id_of(token)?))
     }
 
@@ -102,6 +105,8 @@ impl SpecialTokens {
 pub struct Finder {
     strings: Vec<String>,
     automaton: Option<AhoCorasick>,
+    /// The same without the strings that are no special tokens, once one of these was found.
+    without_others: OnceLock<Box<Finder>>,
 }
 
 impl Finder {
@@ -118,7 +123,11 @@ impl Finder {
                 .build(&strings)
                 .expect("fewer than 2^31 bytes of special tokens")
         });
-        Self { strings, automaton }
+        Self {
+            strings,
+            automaton,
+            without_others: OnceLock::new(),
+        }
     }
 
     /// The strings.
@@ -163,5 +172,13 @@ mod tests {
         }
         assert_eq!(all(&["<x>", "<x>y<", "a<"], "a<x>y<x>"), [(1, 6, 8)]);
         assert_eq!(all(&["a", "y<"], "a<x>y<x>"), []);
+
+        // A finder that another's tokens were looked for with.
+        let finder = Finder::new(["a<", "<x>"]);
+        let others = SpecialTokens::new([("a<".into(), 1)]).unwrap();
+        for _ in 0..2 {
+            assert_eq!(others.find(&finder, "<x>a<x>", 0), Some((3, 5, 1)));
+            assert_eq!(tokens.find(&finder, "a<x>", 0), Some((1, 4, 7)));
+        }
     }
 }

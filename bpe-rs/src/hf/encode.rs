@@ -6,6 +6,7 @@ use super::encoding::Encoding;
 use super::post;
 use super::source::Source;
 use super::tokenizer::Tokenizer;
+use crate::encode::threads::{self, Stock};
 use crate::error::Result;
 use crate::format::params::{Padding, Truncation};
 
@@ -106,33 +107,23 @@ impl Tokenizer {
             .sum();
         // Below this the threads cost more than they save.
         const BYTES_A_THREAD: usize = 64 << 10;
-        let threads = std::thread::available_parallelism()
-            .map_or(1, usize::from)
+        let threads = threads::default_threads()
             .min(bytes / BYTES_A_THREAD)
             .min(inputs.len())
             .max(1);
-        let mut encodings = if threads == 1 {
-            encode(inputs)?
-        } else {
-            let share = inputs.len().div_ceil(threads * 4);
-            let next = std::sync::atomic::AtomicUsize::new(0);
-            let chunks: Vec<_> = inputs.chunks(share).collect();
-            let results: Vec<_> = chunks.iter().map(|_| std::sync::OnceLock::new()).collect();
-            std::thread::scope(|scope| {
-                for _ in 0..threads {
-                    scope.spawn(|| loop {
-                        let at = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                        let Some(chunk) = chunks.get(at) else { break };
-                        let _ = results[at].set(encode(chunk));
-                    });
-                }
-            });
-            let mut all = Vec::with_capacity(inputs.len());
-            for result in results {
-                all.extend(result.into_inner().unwrap_or_else(|| Ok(Vec::new()))?);
-            }
-            all
+        let chunks: Vec<_> = inputs
+            .chunks(inputs.len().div_ceil(threads * 4).max(1))
+            .collect();
+        let mut encodings = Vec::with_capacity(inputs.len());
+        let work = |_, (): &mut (), made: &mut Vec<Encoding>, at: usize| {
+            *made = encode(chunks[at])?;
+            Ok(())
         };
+        let done = |made: &mut Vec<Encoding>, _| {
+            encodings.append(made);
+            Ok(())
+        };
+        threads::in_order(chunks.len(), threads, &mut Stock::default(), work, done)?;
         if let Some(padding) = padding {
             post::pad_batch(&mut encodings, padding);
         }
