@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::{Scratch, DEFAULT_CACHE_BYTES};
 
@@ -12,6 +12,8 @@ use super::{Scratch, DEFAULT_CACHE_BYTES};
 pub struct Pool {
     idle: Mutex<Idle>,
     cache_limit: AtomicUsize,
+    /// The process that made it.
+    process: u32,
 }
 
 /// Boxed: moving them about took a fifth of a short call.
@@ -31,6 +33,7 @@ impl Default for Pool {
         Self {
             idle: Mutex::default(),
             cache_limit: AtomicUsize::new(DEFAULT_CACHE_BYTES),
+            process: std::process::id(),
         }
     }
 }
@@ -80,7 +83,10 @@ impl Pool {
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
         }
-        None
+        // Who does not wait makes caches of its own, and these stay: on a busy machine memory would
+        // rise step by step. To ask for the process takes longer than to look.
+        let wait = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::process::id() == self.process).then(wait)
     }
 
     /// Bound the caches of each thread to about `bytes`, and forget what idle ones hold.
@@ -148,6 +154,20 @@ mod tests {
         pool.with(|_| pool.set_limit(1 << 20));
         assert!(pool.lock().unwrap().is_empty());
         pool.with(|_| ());
+        assert_eq!(pool.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn who_finds_it_locked_makes_no_caches_of_its_own() {
+        const MOMENT: std::time::Duration = std::time::Duration::from_millis(50);
+        let pool = Pool::default();
+        pool.with(|_| ());
+        let held = pool.lock();
+        std::thread::scope(|scope| {
+            scope.spawn(|| pool.with(|_| std::thread::sleep(2 * MOMENT)));
+            std::thread::sleep(MOMENT);
+            drop(held);
+        });
         assert_eq!(pool.lock().unwrap().len(), 1);
     }
 }
