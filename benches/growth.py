@@ -17,9 +17,10 @@ A machine that others use has bursts, and a burst makes a step where none is. So
 family are timed in turn, in several rounds, and the least time of each text counts. And where the
 pages of a process happen to lie decides which lines of its tables share a place in the processor's
 second-level cache: a size can cost a tenth more or less in one process than in the next, in all
-its rounds. So each row is measured in several processes, and the median counts. Rows that have a
-doubling near the limit, above it or below, are measured in more of them when all rows are done: a
-neighbour can keep a size dear for a minute, too.
+its rounds. So each row is measured in several processes, each of which gives a factor for each
+doubling (its clock may be another one than the next process's), and the medians count. Rows that
+have a doubling near the limit, above it or below, are measured in more of them when all rows are
+done: a neighbour can keep a size dear for a minute, too.
 
 A process keeps the memory that it frees (glibc's `mallopt`; `--give-back` leaves the allocator
 alone). Otherwise small results live in memory that is used again and large ones in fresh pages,
@@ -59,11 +60,12 @@ PROCESSES = 5
 MORE_PROCESSES = 10
 ROUNDS = 3
 CACHE = 64 << 20
-TEXT_OF_RECORD = """# Growth of `encode`
+TEXT_OF_RECORD = f"""# Growth of `encode`
 
 Written by `python benches/growth.py --write FILE`: nanoseconds of CPU time a byte for whole calls
 `Encoding.encode(text)` to a Python list, with empty caches; the factors are those of the time when
-the text doubles: the mean one, and the steepest. The script says what is timed and how.
+the text doubles: the mean one, and the steepest. Medians over {PROCESSES} processes, and over {PROCESSES + MORE_PROCESSES} in rows
+that had a doubling above {NEAR} in the first {PROCESSES}. The script says what is timed and how.
 """
 
 
@@ -138,7 +140,7 @@ def medians(columns: Columns) -> list[float]:
 
 def measure(
     names: list[str], doublings: int, only: list[str], give_back: bool
-) -> dict[str, list[tuple[str, list[float]]]]:
+) -> dict[str, list[tuple[str, Columns]]]:
     """Rows of all families for each vocabulary."""
     families = [name for name in FAMILIES if not only or any(part in name for part in only)]
     measured: dict[tuple[str, str], Columns] = {}
@@ -151,34 +153,34 @@ def measure(
             for name in names:
                 columns = measured.setdefault((name, family), [])
                 columns += run_processes(processes, name, file, give_back, bool(columns))
-                print(name, line(family, medians(columns)), flush=True)
+                print(name, line(family, columns), flush=True)
 
         for family in families:
             add(family, names, PROCESSES)
         for family in families:
-            near = [name for name in names if steepest(medians(measured[name, family])) > NEAR]
+            near = [name for name in names if steepest(measured[name, family]) > NEAR]
             if near:
                 add(family, near, MORE_PROCESSES)
-    return {
-        name: [(family, medians(measured[name, family])) for family in families] for name in names
-    }
+    return {name: [(family, measured[name, family]) for family in families] for name in names}
 
 
-def steepest(prices: list[float]) -> float:
+def steepest(columns: Columns) -> float:
     """The largest factor of a doubling."""
-    return max(2 * after / before for before, after in pairwise(prices))
+    factors = [[2 * after / before for before, after in pairwise(prices)] for prices in columns]
+    return max(medians(factors))
 
 
-def line(family: str, prices: list[float]) -> str:
+def line(family: str, columns: Columns) -> str:
     """One row of the table."""
+    prices = medians(columns)
     cells = " | ".join(f"{price:.1f}" for price in prices)
     over = 2 * (prices[-1] / prices[0]) ** (1 / (len(prices) - 1))
-    return f"| {family} | {cells} | {over:.2f} | {steepest(prices):.2f} |"
+    return f"| {family} | {cells} | {over:.2f} | {steepest(columns):.2f} |"
 
 
-def table(name: str, rows: list[tuple[str, list[float]]]) -> str:
+def table(name: str, rows: list[tuple[str, Columns]]) -> str:
     """Markdown."""
-    sizes = [f"{SMALLEST << k:,}" for k in range(len(rows[0][1]))]
+    sizes = [f"{SMALLEST << k:,}" for k in range(len(rows[0][1][0]))]
     head = ["family", *sizes, "mean factor", "steepest"]
     return "\n".join(
         [
@@ -212,13 +214,16 @@ def main() -> None:
     measured = measure(options.names, options.most, options.only, options.give_back)
     if not any(measured.values()):
         parser.error(f"--only: expected part of one of {', '.join(FAMILIES)}; got {options.only}")
-    steep = [
-        f"{name}: {family} ({steepest(prices):.2f})"
+    all_steepest = {
+        f"{name}: {family}": steepest(columns)
         for name, rows in measured.items()
-        for family, prices in rows
-        if steepest(prices) > LIMIT
-    ]
-    verdict = f"Doublings above {LIMIT}: {', '.join(steep) or 'none'}."
+        for family, columns in rows
+    }
+    steep = [f"{row} ({factor:.2f})" for row, factor in all_steepest.items() if factor > LIMIT]
+    verdict = (
+        f"Of {len(all_steepest)} rows, above {LIMIT}: {', '.join(steep) or 'none'}; the steepest "
+        f"doubling of all: {max(all_steepest.values()):.2f}."
+    )
     print(verdict)
     if options.write:
         tables = "\n".join(table(name, rows) for name, rows in measured.items())
