@@ -66,8 +66,8 @@ TEXT_OF_RECORD = f"""# Growth of `encode`
 Written by `python benches/growth.py --write FILE`: nanoseconds of CPU time a byte for whole calls
 `Encoding.encode(text)` to a Python list, with empty caches; the factors are those of the time when
 the text doubles: the mean one, and the steepest. Medians over {PROCESSES} processes, and over
-{ALL_PROCESSES} in rows that had a doubling above {NEAR} in the first {PROCESSES}. The script says what is
-timed and how.
+{ALL_PROCESSES} in rows that had a doubling above {NEAR} in the first {PROCESSES}. The script says
+what is timed and how.
 """
 
 
