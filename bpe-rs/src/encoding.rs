@@ -102,7 +102,7 @@ impl Encoding {
     }
 
     /// Buffers and caches for many calls of [`Self::encode_on`]: to get them for each short text
-    /// of several threads takes longer than some texts, and who waits too long does without.
+    /// of several threads takes longer than some texts.
     pub(crate) fn lease(&self, thread: usize) -> Lease<'_> {
         self.pool.lease_of(thread)
     }

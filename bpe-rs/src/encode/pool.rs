@@ -74,17 +74,7 @@ impl Pool {
 
     /// The idle ones, unless they stay locked: after a fork the thread that held the lock may not
     /// exist.
-    #[inline(always)]
     fn lock(&self) -> Option<MutexGuard<'_, Idle>> {
-        match self.idle.try_lock() {
-            Ok(idle) => Some(idle),
-            Err(TryLockError::Poisoned(idle)) => Some(idle.into_inner()),
-            Err(TryLockError::WouldBlock) => self.lock_later(),
-        }
-    }
-
-    #[cold]
-    fn lock_later(&self) -> Option<MutexGuard<'_, Idle>> {
         for at in 0..TRIES {
             match self.idle.try_lock() {
                 Ok(idle) => return Some(idle),
