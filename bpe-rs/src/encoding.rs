@@ -97,8 +97,31 @@ impl Encoding {
     ///
     /// Errors: as [`Self::encode_ordinary`].
     pub fn encode(&self, text: &str, allowed: &Finder, out: &mut Vec<u32>) -> Result<()> {
-        let mut scratch = self.pool.lease();
-        self.encode_on(&mut scratch, text, allowed, out)
+        self.pool
+            .with(|scratch| self.encode_on(scratch, text, allowed, out))
+    }
+
+    /// What `take` makes of the ids of `text`: they lie in memory at hand, which takes a twentieth
+    /// off a call for a short text.
+    ///
+    /// Errors: as [`Self::encode_ordinary`].
+    pub fn with_ids<T>(
+        &self,
+        text: &str,
+        allowed: Option<&Finder>,
+        take: impl FnOnce(&[u32]) -> T,
+    ) -> Result<T> {
+        self.pool.with(|scratch| {
+            scratch.with_ids(|scratch, ids| {
+                // Enough for most texts; more is cheaper than growing.
+                ids.reserve(text.len() / 3 + 64);
+                match allowed {
+                    Some(allowed) => self.encode_on(scratch, text, allowed, ids)?,
+                    None => encode_into(&self.vocab, &self.pattern, text, scratch, ids)?,
+                }
+                Ok(take(ids))
+            })
+        })
     }
 
     /// Buffers and caches for many calls of [`Self::encode_on`]: to get them for each short text

@@ -78,6 +78,15 @@ impl Scratch {
         self.words.cache.pieces()
     }
 
+    /// Run `work` with memory for ids, which is empty.
+    pub fn with_ids<T>(&mut self, work: impl FnOnce(&mut Self, &mut Vec<u32>) -> T) -> T {
+        let mut ids = std::mem::take(&mut self.ids);
+        ids.clear();
+        let result = work(self, &mut ids);
+        self.ids = ids;
+        result
+    }
+
     /// Give up the memory for ids, but for some.
     fn forget_ids(&mut self) {
         self.ids.clear();

@@ -33,14 +33,19 @@ const FEW: usize = 8;
 /// wherever its ids are.
 #[inline(always)]
 fn write_mixed(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
-    // The ids of the packed ones, four words apart, and words to read behind the last.
-    let mut near = [[0; 4]; BATCH + FEW / 4];
+    // The ids of the packed ones, four words apart, and words to read behind the last. Not all
+    // zeros at first: for a short text that would be most of the work.
+    const NONE: MaybeUninit<[u32; 4]> = MaybeUninit::uninit();
+    let mut near = [NONE; BATCH + FEW / 4];
     let values = &values[..values.len().min(BATCH)];
     let mut total = 0;
     for (ids, value) in near.iter_mut().zip(values) {
         let bits = value.bits();
-        *ids = [0, 1, 2, 3].map(|i| (bits >> (ID_BITS * i) & ID_MASK) as u32);
+        ids.write([0, 1, 2, 3].map(|i| (bits >> (ID_BITS * i) & ID_MASK) as u32));
         total += value.count();
+    }
+    for ids in &mut near[values.len()..values.len() + FEW / 4] {
+        ids.write([0; 4]);
     }
     out.reserve(total + FEW);
     let near: *const u32 = near.as_ptr().cast();
@@ -55,7 +60,7 @@ fn write_mixed(values: &[Value], arena: &[u32], out: &mut Vec<u32>) {
             // SAFETY: `FEW` words from `place` on are in the arena.
             unsafe { arena.as_ptr().add(place) }
         } else {
-            // SAFETY: `near` has four words for each of the values, and more behind.
+            // SAFETY: `near` has four words for each of the values, and `FEW` behind.
             unsafe { near.add(4 * j) }
         };
         let len = out.len();

@@ -1,6 +1,7 @@
 //! `_core.Encoding`: what the Python class `bpe_rs.Encoding` inherits, so that a hot call goes
 //! straight into Rust without a Python frame.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use numpy::PyArray1;
@@ -14,8 +15,6 @@ use crate::encoding::Encoding as Core;
 
 mod calls;
 mod construct;
-
-use calls::RELEASE_FROM;
 
 type WithOffsets<'py> = (Bound<'py, PyList>, Vec<(usize, usize)>);
 type BatchArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
@@ -132,7 +131,7 @@ impl Encoding {
         py: Python<'py>,
         text: &Bound<'_, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
-        self.list(py, &self.ids(py, text, None)?)
+        self.ids(py, text, None, |ids| self.list(py, &ids))
     }
 
     #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None))]
@@ -144,7 +143,7 @@ impl Encoding {
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
         let policy = self.policy(allowed_special, disallowed_special)?;
-        self.list(py, &self.ids(py, text, Some(&policy))?)
+        self.ids(py, text, Some(&policy), |ids| self.list(py, &ids))
     }
 
     /// How many ids `encode` gives.
@@ -185,10 +184,9 @@ impl Encoding {
     ) -> PyResult<WithOffsets<'py>> {
         let policy = self.policy(allowed_special, disallowed_special)?;
         let string = super::text::text(text)?;
-        let string = string.to_str()?;
-        policy.check(string)?;
+        policy.check(&string)?;
         let allowed = policy.allowed.finder();
-        let (ids, offsets) = py.detach(|| self.core.encode_with_offsets(string, allowed))?;
+        let (ids, offsets) = py.detach(|| self.core.encode_with_offsets(&string, allowed))?;
         Ok((self.list(py, &ids)?, offsets))
     }
 
@@ -211,16 +209,14 @@ impl Encoding {
         allowed_special: Option<&Bound<'_, PyAny>>,
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
-        let ids = self.ids(
-            py,
-            text,
-            Some(&self.policy(allowed_special, disallowed_special)?),
-        )?;
-        // A copy of a few ids is cheaper than an owner for their memory.
-        if ids.len() < RELEASE_FROM {
-            return Ok(PyArray1::from_slice(py, &ids));
-        }
-        Ok(PyArray1::from_vec(py, ids))
+        let policy = self.policy(allowed_special, disallowed_special)?;
+        self.ids(py, text, Some(&policy), |ids| {
+            Ok(match ids {
+                // A copy of a few ids is cheaper than an owner for their memory.
+                Cow::Borrowed(ids) => PyArray1::from_slice(py, ids),
+                Cow::Owned(ids) => PyArray1::from_vec(py, ids),
+            })
+        })
     }
 
     #[pyo3(signature = (text, *, num_threads=None))]
@@ -269,9 +265,7 @@ impl Encoding {
         if let Ok(bytes) = text_or_bytes.cast::<PyBytes>() {
             return Ok(self.core.token_id(bytes.as_bytes())?);
         }
-        Ok(self
-            .core
-            .token_id(text(text_or_bytes)?.to_str()?.as_bytes())?)
+        Ok(self.core.token_id(text(text_or_bytes)?.as_bytes())?)
     }
 
     fn decode_single_token_bytes<'py>(

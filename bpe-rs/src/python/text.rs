@@ -1,5 +1,6 @@
 //! Python strings in.
 
+use std::borrow::Cow;
 use std::ffi::CString;
 
 use pyo3::exceptions::PyTypeError;
@@ -7,21 +8,29 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
-/// `object` as a string that has UTF-8. Lone surrogates become U+FFFD, pairs one character, as in
-/// tiktoken.
+/// The UTF-8 of a string. Lone surrogates become U+FFFD, pairs one character, as in tiktoken.
 ///
 /// Errors: `TypeError` for anything but a string.
-pub(super) fn text<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyString>> {
-    let string = object.cast::<PyString>().map_err(|_| {
+pub(super) fn text<'a>(object: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, str>> {
+    let string = string(object)?;
+    match string.to_str() {
+        Ok(text) => Ok(Cow::Borrowed(text)),
+        Err(_) => Ok(Cow::Owned(without_surrogates(string)?.to_str()?.into())),
+    }
+}
+
+fn string<'a, 'py>(object: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyString>> {
+    object.cast::<PyString>().map_err(|_| {
         let got = object
             .get_type()
             .name()
             .map_or_else(|_| "?".into(), |name| name.to_string());
         PyTypeError::new_err(format!("expected a str, got {got}"))
-    })?;
-    if string.to_str().is_ok() {
-        return Ok(string.clone());
-    }
+    })
+}
+
+#[cold]
+fn without_surrogates<'py>(string: &Bound<'py, PyString>) -> PyResult<Bound<'py, PyString>> {
     let pairs = string.call_method1("encode", ("utf-16", "surrogatepass"))?;
     Ok(pairs
         .call_method1("decode", ("utf-16", "replace"))?
@@ -55,8 +64,15 @@ pub(super) fn texts<'py>(batch: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, P
             "expected a list of str, got one str: put it in a list",
         ));
     }
+    let owned = |item: Bound<'py, PyAny>| {
+        let string = string(&item)?;
+        match string.to_str() {
+            Ok(_) => Ok(string.clone()),
+            Err(_) => without_surrogates(string),
+        }
+    };
     if let Ok(list) = batch.cast::<PyList>() {
-        return list.iter().map(|item| text(&item)).collect();
+        return list.iter().map(owned).collect();
     }
-    batch.try_iter()?.map(|item| text(&item?)).collect()
+    batch.try_iter()?.map(|item| owned(item?)).collect()
 }

@@ -42,10 +42,9 @@ fn encode_with_unstable(
     let encoding = encoding.get();
     let policy = encoding.policy(allowed_special, disallowed_special)?;
     let string = text(input)?;
-    let string = string.to_str()?;
-    policy.check(string)?;
+    policy.check(&string)?;
     let (core, allowed) = (encoding.core(), policy.allowed.finder());
-    Ok(py.detach(|| core.encode_with_unstable(string, allowed))?)
+    Ok(py.detach(|| core.encode_with_unstable(&string, allowed))?)
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

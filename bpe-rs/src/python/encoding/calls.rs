@@ -1,38 +1,50 @@
 //! What the methods have in common: texts and ids out of Python, work without the GIL.
 
+use std::borrow::Cow;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::Encoding;
 use crate::encode::{threads, Rows};
-use crate::error::Result;
+use crate::error::Error;
 use crate::python::ids::{ids_of, with_spare};
 use crate::python::special::Policy;
 use crate::python::text::{text, texts};
 
 /// Shorter texts are encoded while holding the GIL: giving it up and taking it back costs more.
-pub(super) const RELEASE_FROM: usize = 4096;
+const RELEASE_FROM: usize = 4096;
 
 impl Encoding {
-    /// Ids of one text; without a policy special tokens are plain text.
-    pub(super) fn ids(
+    /// What `make` makes of the ids of one text, borrowed where they are few; without a policy
+    /// special tokens are plain text.
+    pub(super) fn ids<T>(
         &self,
         py: Python<'_>,
         input: &Bound<'_, PyAny>,
         policy: Option<&Policy<'_>>,
-    ) -> PyResult<Vec<u32>> {
-        let string = text(input)?;
-        let string = string.to_str()?;
+        make: impl FnOnce(Cow<'_, [u32]>) -> PyResult<T>,
+    ) -> PyResult<T> {
+        let text = text(input)?;
         if let Some(policy) = policy {
-            policy.check(string)?;
+            policy.check(&text)?;
         }
-        let run = || self.run(string, policy);
-        Ok(if string.len() < RELEASE_FROM {
-            run()
-        } else {
-            py.detach(run)
-        }?)
+        let allowed = policy.and_then(|policy| policy.allowed.finder());
+        if text.len() < RELEASE_FROM {
+            let take = |ids: &[u32]| make(Cow::Borrowed(ids));
+            return self.core.with_ids(&text, allowed, take)?;
+        }
+        let run = || {
+            // Enough for most texts; more is cheaper than growing.
+            let mut ids = Vec::with_capacity(text.len() / 3 + 64);
+            match allowed {
+                Some(allowed) => self.core.encode(&text, allowed, &mut ids)?,
+                None => self.core.encode_ordinary(&text, &mut ids)?,
+            }
+            Ok::<_, Error>(ids)
+        };
+        make(Cow::Owned(py.detach(run)?))
     }
 
     pub(super) fn list<'py>(&self, py: Python<'py>, ids: &[u32]) -> PyResult<Bound<'py, PyList>> {
@@ -47,16 +59,6 @@ impl Encoding {
         Ok(all)
     }
 
-    pub(super) fn run(&self, text: &str, policy: Option<&Policy<'_>>) -> Result<Vec<u32>> {
-        // Enough for most texts; more is cheaper than growing.
-        let mut ids = Vec::with_capacity(text.len() / 3 + 64);
-        match policy.and_then(|policy| policy.allowed.finder()) {
-            Some(allowed) => self.core.encode(text, allowed, &mut ids)?,
-            None => self.core.encode_ordinary(text, &mut ids)?,
-        }
-        Ok(ids)
-    }
-
     pub(super) fn count_up_to(
         &self,
         py: Python<'_>,
@@ -64,11 +66,15 @@ impl Encoding {
         limit: usize,
         policy: &Policy<'_>,
     ) -> PyResult<Option<usize>> {
-        let string = text(input)?;
-        let string = string.to_str()?;
-        policy.check(string)?;
+        let text = text(input)?;
+        policy.check(&text)?;
         let allowed = policy.allowed.finder();
-        Ok(py.detach(|| self.core.count_with_special(string, allowed, limit))?)
+        let run = || self.core.count_with_special(&text, allowed, limit);
+        Ok(if text.len() < RELEASE_FROM {
+            run()
+        } else {
+            py.detach(run)
+        }?)
     }
 
     /// What `make` makes of the bytes of ids.
