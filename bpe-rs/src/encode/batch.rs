@@ -155,18 +155,22 @@ fn prepare<S: Lanes>(batch: &mut Batch, cache: &Cache, all: Pieces<'_>) -> usize
     let (starts, ends) = (&all.bounds[..count], &all.bounds[1..=count]);
     let (first, last) = (all.bounds[0] as usize, all.bounds[count] as usize);
     let keys = &mut batch.keys[..count];
-    if last + 8 <= all.text.len() {
-        for (key, &start) in keys.iter_mut().zip(starts) {
-            // SAFETY: pieces follow each other, so this one starts before `last`, at least eight
-            // bytes before the text's end.
-            let bytes = unsafe { all.text.as_ptr().add(start as usize).cast::<u64>() };
-            // SAFETY: as above.
-            *key = u64::from_le(unsafe { bytes.read_unaligned() });
-        }
-    } else {
-        for (key, &start) in keys.iter_mut().zip(starts) {
-            *key = word(all.text, start as usize);
-        }
+    let has_word = |&start: &u32| start as usize + 8 <= all.text.len();
+    // Pieces follow each other: these start in the text's last seven bytes.
+    let tail = starts
+        .iter()
+        .rev()
+        .take_while(|start| !has_word(start))
+        .count();
+    let (words, tails) = keys.split_at_mut(count - tail);
+    for (key, &start) in words.iter_mut().zip(starts) {
+        // SAFETY: not after the last start that has eight bytes from there on.
+        let bytes = unsafe { all.text.as_ptr().add(start as usize).cast::<u64>() };
+        // SAFETY: as above.
+        *key = u64::from_le(unsafe { bytes.read_unaligned() });
+    }
+    for (key, &start) in tails.iter_mut().zip(&starts[count - tail..]) {
+        *key = word(all.text, start as usize);
     }
     let (slots, flags) = (&mut batch.slots[..count], &mut batch.flags[..count]);
     for j in 0..count {
