@@ -90,7 +90,7 @@ fn look_up_with<S: Lanes>(
         batch.flags[j] = u8::from(batch.entries[j].key != batch.keys[j]);
     }
     let mut missed = [0; 3];
-    missed[0] = numbers::<S>(&mut batch.flags, count, &mut batch.missed[0]);
+    missed[0] = numbers::<S>(&batch.flags, count, &mut batch.missed[0]);
     if missed[0] > 0 {
         missed[0] = look_aside(batch, cache, missed[0]);
     }
@@ -189,7 +189,7 @@ fn prepare<S: Lanes>(batch: &mut Batch, cache: &Cache, all: Pieces<'_>) -> usize
     for &slot in &batch.slots[..count] {
         prefetch(cache.short.at(slot as usize));
     }
-    let longer = numbers::<S>(&mut batch.flags, count, &mut batch.longer);
+    let longer = numbers::<S>(&batch.flags, count, &mut batch.longer);
     for q in 0..longer {
         let j = batch.longer[q] as usize % BATCH;
         let (start, len) = all.place(j);
@@ -211,12 +211,13 @@ fn prepare<S: Lanes>(batch: &mut Batch, cache: &Cache, all: Pieces<'_>) -> usize
 
 /// Write the numbers of the first `count` pieces that are flagged to `found`; returns how many.
 #[inline(always)]
-fn numbers<S: Lanes>(flags: &mut [u8; BATCH], count: usize, found: &mut Numbers) -> usize {
-    let blocks = count.div_ceil(64);
-    flags[count..64 * blocks].fill(0);
+fn numbers<S: Lanes>(flags: &[u8; BATCH], count: usize, found: &mut Numbers) -> usize {
     let mut n = 0;
-    for (block, flags) in flags.as_chunks().0[..blocks].iter().enumerate() {
-        let mask = S::load(flags).eq(1);
+    for (block, flags) in flags.as_chunks().0.iter().enumerate() {
+        let Some(left @ 1..) = count.checked_sub(64 * block) else {
+            break;
+        };
+        let mask = S::load(flags).eq(1) & (u64::MAX >> (64 - left.min(64)));
         // Not more than 64 for each block before, so there is room.
         if let Some(room) = found[n..].first_chunk_mut() {
             n += S::positions(mask, 64 * block as u32, room);

@@ -25,9 +25,12 @@ impl<'a> Pieces<'a> {
 #[inline(always)]
 pub(super) fn word(text: &[u8], at: usize) -> u64 {
     let rest = text.get(at..).unwrap_or_default();
-    match rest.first_chunk::<8>() {
-        Some(bytes) => u64::from_le_bytes(*bytes),
-        None => {
+    match (rest.first_chunk::<8>(), text.last_chunk::<8>()) {
+        (Some(bytes), _) => u64::from_le_bytes(*bytes),
+        (None, Some(last)) if !rest.is_empty() => {
+            u64::from_le_bytes(*last) >> (64 - 8 * rest.len())
+        }
+        _ => {
             let mut bytes = [0; 8];
             bytes[..rest.len()].copy_from_slice(rest);
             u64::from_le_bytes(bytes)

@@ -156,7 +156,7 @@ impl ShortTable {
         // A full line: time to grow, unless only this line is. Fuller than a fifth, words lie beside
         // their slots too often; emptier, the tables push out of the processor's caches what merging
         // needs.
-        let load = if place.is_none() { 5 } else { 2 };
+        let load = if place.is_none() { 4 } else { 2 };
         if self.lines.len() < self.limit && load * self.used >= 4 * self.lines.len() {
             self.grow(seeds);
             return self.insert(entry, seeds);

@@ -31,6 +31,7 @@ pub(super) struct Masks {
     pub(super) upper: Mask,
     pub(super) lower: Mask,
     pub(super) both: Mask,
+    firsts: Firsts,
 }
 
 impl Masks {
@@ -48,6 +49,7 @@ impl Masks {
             upper: zero,
             lower: zero,
             both: zero,
+            firsts: Firsts([0; 64]),
         })
     }
 
@@ -62,20 +64,15 @@ impl Masks {
         to: usize,
     ) -> (usize, Option<usize>) {
         let blocks = (to - from).div_ceil(64);
-        let mut firsts = Firsts([0; 64]);
         let mut spill = Classes::default();
         let mut wide_number = None;
         for k in 0..blocks {
             let at = from + 64 * k;
-            let mut padded = [0; 64];
-            let bytes: &[u8; 64] = match text.get(at..at + 64).and_then(|b| b.try_into().ok()) {
-                Some(bytes) => bytes,
-                None => {
-                    padded[..text.len() - at].copy_from_slice(&text[at..]);
-                    &padded
-                }
+            let rest = &text[at..];
+            let v = match rest.first_chunk() {
+                Some(bytes) => S::load(bytes),
+                None => S::load_few(rest),
             };
-            let v = S::load(bytes);
             let blank = v.eq(b' ');
             let mut all = Classes {
                 letter: v.letters(),
@@ -97,7 +94,7 @@ impl Masks {
                 self.inner[k] = v.range(0x80, 0xBF);
                 let ascii_numbers = all.number;
                 all.or(std::mem::take(&mut spill));
-                spill = all.wide::<S, CASES>(v, text, at, &mut firsts);
+                spill = all.wide::<S, CASES>(v, text, at, &mut self.firsts);
                 if wide_number.is_none() && all.number != ascii_numbers {
                     let first = (all.number & !ascii_numbers).trailing_zeros() as usize;
                     wide_number = Some(at + first);

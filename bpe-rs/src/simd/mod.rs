@@ -214,6 +214,13 @@ pub(crate) fn prefetch_at<T>(place: *const T) {
 pub(crate) trait Bytes64: Copy {
     /// Load 64 bytes.
     fn load(bytes: &[u8; 64]) -> Self;
+    /// At most 64 bytes, and zeros behind them.
+    #[inline(always)]
+    fn load_few(bytes: &[u8]) -> Self {
+        let mut padded = [0; 64];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        Self::load(&padded)
+    }
     /// Bytes equal to `byte`.
     fn eq(self, byte: u8) -> u64;
     /// Bytes from `low` to `high`, both included.
@@ -379,9 +386,10 @@ mod tests {
 
     fn answers<S: Bytes64>(bytes: &[u8; 64], mask: u64) -> (Vec<u64>, Vec<u32>) {
         let v = S::load(bytes);
-        let mut found = vec![v.high(), v.letters()];
+        let few = S::load_few(&bytes[..mask.count_ones() as usize]);
+        let mut found = vec![v.high(), v.letters(), few.high(), few.letters()];
         for byte in [0, b' ', b'\'', 0x7F, 0x80, 0xC3, 0xFF] {
-            found.push(v.eq(byte));
+            found.extend([v.eq(byte), few.eq(byte)]);
         }
         for (low, high) in [
             (9, 13),

@@ -88,6 +88,16 @@ impl Bytes64 for Avx512 {
     }
 
     #[inline(always)]
+    fn load_few(bytes: &[u8]) -> Self {
+        assert!(bytes.len() <= 64, "more than 64 bytes");
+        // In two steps: a shift by 64 is none.
+        let half = bytes.len() / 2;
+        let mask = !(u64::MAX << half << (bytes.len() - half));
+        // SAFETY: reads no more than the bytes that are there; AVX-512 as above.
+        unsafe { Self(_mm512_maskz_loadu_epi8(mask, bytes.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
     fn eq(self, byte: u8) -> u64 {
         // SAFETY: AVX-512 as above.
         unsafe { _mm512_cmpeq_epi8_mask(self.0, _mm512_set1_epi8(byte as i8)) }
