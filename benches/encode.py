@@ -9,6 +9,7 @@ are measured twice, on one core and on all; the peers have no other way to ask f
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import gzip
 import importlib.metadata
@@ -40,6 +41,7 @@ from encode_runs import (
     Fresh,
     Run,
     Timed,
+    TwoProcesses,
     clock,
     each,
     ready,
@@ -50,6 +52,8 @@ from encode_runs import (
 
 # A case: its name, bytes of input, and what each peer does.
 Case = tuple[str, int, dict[str, Run]]
+# What two threads could reach at most: on two whole cores twice the speed of one, else less.
+HOST = "2 processes of 1 thread"
 # What ours must reach of a peer's speed, for English and r50k.
 MUSTS = {
     "file, first pass, start-up included": {"gigatoken": 2.5},
@@ -58,8 +62,8 @@ MUSTS = {
     "200 characters to lists": {"gigatoken": 4, "tiktoken": 6},
     "200 characters to numpy": {"gigatoken": 1},
     "fresh object, 4 KiB to numpy, its making not counted": {"gigatoken": 2},
-    "batch of 1 MiB, all cores": {"ours, 1 thread": 1.7},
-    "batch of 128 KiB, all cores": {"ours, 1 thread": 1.3},
+    "batch of 1 MiB, all cores": {"ours, 1 thread": 1.7, HOST: 0.85},
+    "batch of 128 KiB, all cores": {"ours, 1 thread": 1.3, HOST: 0.65},
     "decode a list": {"tiktoken": 4},
     "decode an array to bytes (tiktoken: a list)": {"1 GB/s": 1},
 }
@@ -195,17 +199,19 @@ def cases(name: str, text: str, folder: Path, one_core: bool) -> Iterator[Case]:
         ("128 KiB", slices(plain, 2_000, 64), 50),
     ):
         batches = [batch] * times  # one alone is over before a second core is awake
-        yield (
-            f"batch of {label}, all cores",
-            times * total(batch),
-            {
-                "ours": each(ours.encode_batch_to_numpy, batches),
-                "ours, 1 thread": each(
-                    functools.partial(ours.encode_batch_to_numpy, num_threads=1), batches
-                ),
-                "gigatoken": each(giga.encode_batch, batches),
-            },
-        )
+        with contextlib.closing(TwoProcesses(name, batches)) as two:
+            yield (
+                f"batch of {label}, all cores",
+                times * total(batch),
+                {
+                    "ours": each(ours.encode_batch_to_numpy, batches),
+                    "ours, 1 thread": each(
+                        functools.partial(ours.encode_batch_to_numpy, num_threads=1), batches
+                    ),
+                    HOST: two,
+                    "gigatoken": each(giga.encode_batch, batches),
+                },
+            )
     array = np.array(want, np.uint32)
     assert ours.decode(want) == sample and ours.decode_bytes(array) == sample.encode()
     yield (
@@ -230,6 +236,8 @@ def giga_count(giga: gigatoken.Tokenizer, path: Path) -> int:
 
 def measure(case: Case, rounds: int) -> dict[str, object]:
     name, size, runs = case
+    if HOST in runs:  # what the host gives changes from one moment to the next
+        rounds = max(rounds, 25)
     seconds: dict[str, list[float]] = {peer: [] for peer in runs}
     for at in range(rounds + 1):
         for peer, run in runs.items():

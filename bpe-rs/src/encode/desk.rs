@@ -4,10 +4,11 @@ use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{park, park_timeout, yield_now, Builder, Thread};
 use std::time::{Duration, Instant};
 
+use super::cores::Place;
 use super::signals::Blocked;
 
 /// How long a helper looks out for more work before it sleeps: about twice what it takes to wake.
@@ -58,7 +59,12 @@ pub(super) struct Desk {
     /// Whether there is a core to look out on.
     look_out: AtomicBool,
     /// Who sits here: set by the caller that starts the thread.
-    helper: Mutex<Option<Thread>>,
+    helper: Mutex<Option<Helper>>,
+}
+
+struct Helper {
+    thread: Thread,
+    place: Place,
 }
 
 /// What goes on at a desk: one of the following.
@@ -114,7 +120,9 @@ impl Desk {
             Some(GONE) => self.state.store(GONE, Ordering::Release),
             Some(_) => {
                 self.state.store(LEAVING, Ordering::Release);
-                self.wake();
+                if let Some(helper) = &*self.helper() {
+                    helper.thread.unpark();
+                }
             }
         }
     }
@@ -123,10 +131,8 @@ impl Desk {
         self.state.load(Ordering::Acquire) == LEAVING
     }
 
-    fn wake(&self) {
-        if let Some(helper) = &*self.helper.lock().unwrap_or_else(PoisonError::into_inner) {
-            helper.unpark();
-        }
+    fn helper(&self) -> MutexGuard<'_, Option<Helper>> {
+        self.helper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Put `job` on a desk that was claimed as `was`; whether there is a helper. There is a core for
@@ -140,11 +146,15 @@ impl Desk {
         let job = std::ptr::from_ref(job).cast_mut();
         self.job.store(job.cast(), Ordering::Relaxed);
         self.state.store(POSTED, Ordering::Release);
-        if was == AWAKE {
-            return true;
-        }
-        if was == ASLEEP {
-            self.wake();
+        if was != GONE {
+            if let Some(helper) = &mut *self.helper() {
+                // SAFETY: it does not end while there is a job that was neither withdrawn nor
+                // waited for.
+                unsafe { helper.place.keep_off_here() };
+                if was == ASLEEP {
+                    helper.thread.unpark();
+                }
+            }
             return true;
         }
         let thread = Builder::new().name("bpe-rs".into());
@@ -155,8 +165,11 @@ impl Desk {
             self.state.store(GONE, Ordering::Release);
             return false;
         };
-        let mut helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner);
-        *helper = Some(thread.thread().clone());
+        let mut place = Place::of(&thread);
+        // SAFETY: as above.
+        unsafe { place.keep_off_here() };
+        let thread = thread.thread().clone();
+        *self.helper() = Some(Helper { thread, place });
         true
     }
 

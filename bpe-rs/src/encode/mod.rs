@@ -4,6 +4,7 @@ mod batch;
 mod cache;
 #[cfg(test)]
 mod checks;
+mod cores;
 mod crew;
 mod desk;
 mod keys;
