@@ -2,7 +2,7 @@
 //!
 //! A table's line is as long as a line of the processor's cache. Short texts must not pay for big
 //! tables, and fresh memory costs more than a merge; so a table starts with a few kilobytes and
-//! grows by four when it is a fifth (short pieces) or half full. At its limit a new piece takes an
+//! grows by four when it is a quarter (short pieces) or half full. At its limit a new piece takes an
 //! old one's place.
 
 use super::tables::{Seeds, ShortEntry, ShortTable, WideTable};

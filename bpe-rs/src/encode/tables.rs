@@ -153,9 +153,9 @@ impl ShortTable {
     pub(super) fn insert(&mut self, entry: ShortEntry, seeds: Seeds) {
         let slot = self.slot(seeds.short(entry.key));
         let place = self.free(slot);
-        // A full line: time to grow, unless only this line is. Fuller than a fifth, words lie beside
-        // their slots too often; emptier, the tables push out of the processor's caches what merging
-        // needs.
+        // A full line: time to grow, unless only this line is. Fuller than a quarter, words lie
+        // beside their slots too often; emptier, the tables push out of the processor's caches what
+        // merging needs.
         let load = if place.is_none() { 4 } else { 2 };
         if self.lines.len() < self.limit && load * self.used >= 4 * self.lines.len() {
             self.grow(seeds);
