@@ -155,6 +155,7 @@ fn prepare<S: Lanes>(batch: &mut Batch, cache: &Cache, all: Pieces<'_>) -> usize
     let (starts, ends) = (&all.bounds[..count], &all.bounds[1..=count]);
     let (first, last) = (all.bounds[0] as usize, all.bounds[count] as usize);
     let keys = &mut batch.keys[..count];
+    debug_assert!(starts.is_sorted());
     let has_word = |&start: &u32| start as usize + 8 <= all.text.len();
     // Pieces follow each other: these start in the text's last seven bytes.
     let tail = starts
