@@ -1,6 +1,7 @@
 //! Ids to bytes.
 
 use crate::error::{Error, Result};
+use crate::simd::prefetch;
 
 /// The bytes of every token up to fifteen bytes long, sixteen bytes to an id: one look-up, one
 /// copy of fixed size.
@@ -13,6 +14,8 @@ const ELSEWHERE: u8 = u8::MAX;
 const VACANT: u8 = ELSEWHERE - 1;
 /// Beyond this many ids a table would cost more memory than it saves time.
 const MOST: u32 = 1 << 21;
+/// Slots lie all over the memory: so many ids before it is needed, one is asked for.
+const AHEAD: usize = 32;
 /// Ids between two looks at the room for output.
 const CHUNK: usize = 1024;
 
@@ -52,6 +55,12 @@ pub fn decode_into<'a>(
         out.reserve(SLOT * chunk.len());
         let mut len = out.len();
         for (at, &id) in chunk.iter().enumerate() {
+            if let Some(slot) = chunk
+                .get(at + AHEAD)
+                .and_then(|&id| short.0.get(id as usize))
+            {
+                prefetch(slot);
+            }
             match short.0.get(id as usize) {
                 Some(slot) if slot[SLOT - 1] < VACANT => {
                     // SAFETY: SLOT bytes are reserved for each remaining id of the chunk.
