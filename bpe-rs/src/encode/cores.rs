@@ -1,10 +1,10 @@
 //! On which cores helpers run.
 //!
 //! Linux lets a thread that is woken begin on the core of whoever wakes it, unless it finds an idle
-//! one; and in a virtual machine a core that idles looks to it as if the host had taken it away
-//! (`available_idle_cpu` in the kernel's `sched.h` asks `vcpu_is_preempted`). So a helper often
-//! stood behind its own caller for milliseconds, longer than the work takes, beside an idle core:
-//! batches of 128 KiB took as long on two threads as on one. A helper may run on any core but its
+//! one. In a virtual machine it often did not find it (probably because a core that idles there
+//! looks as if the host had taken it away: `available_idle_cpu` asks `vcpu_is_preempted`): a helper
+//! stood behind its own caller for milliseconds, longer than the work takes, beside an idle core, and
+//! batches of 128 KiB took as long on two threads as on one. So a helper may run on any core but its
 //! caller's.
 
 #[cfg(target_os = "linux")]
