@@ -52,7 +52,8 @@ from encode_runs import (
 
 # A case: its name, bytes of input, and what each peer does.
 Case = tuple[str, int, dict[str, Run]]
-# What two threads could reach at most: on two whole cores twice the speed of one, else less.
+# What the machine gives to two threads: on two whole cores twice the speed of one, else less. Ours
+# must reach of it half of what it must be times one thread.
 HOST = "2 processes of 1 thread"
 # What ours must reach of a peer's speed, for English and r50k.
 MUSTS = {

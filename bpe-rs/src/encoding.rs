@@ -115,13 +115,24 @@ impl Encoding {
             scratch.with_ids(|scratch, ids| {
                 // Enough for most texts; more is cheaper than growing.
                 ids.reserve(text.len() / 3 + 64);
-                match allowed {
-                    Some(allowed) => self.encode_on(scratch, text, allowed, ids)?,
-                    None => encode_into(&self.vocab, &self.pattern, text, scratch, ids)?,
-                }
+                self.encode_as(scratch, text, allowed, ids)?;
                 Ok(take(ids))
             })
         })
+    }
+
+    /// Append the ids of `text`, with special tokens if some are allowed.
+    fn encode_as(
+        &self,
+        scratch: &mut Scratch,
+        text: &str,
+        allowed: Option<&Finder>,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        match allowed {
+            Some(allowed) => self.encode_on(scratch, text, allowed, ids),
+            None => encode_into(&self.vocab, &self.pattern, text, scratch, ids),
+        }
     }
 
     /// Buffers and caches for many calls of [`Self::encode_on`]: to get them for each short text
@@ -162,17 +173,9 @@ impl Encoding {
             let cut = self.pattern.safe_cut(text.as_bytes(), from, near);
             cut.filter(|_| allowed.is_none())
         };
-        let (pool, vocab, pattern) = (&self.pool, &self.vocab, &self.pattern);
-        encode::encode_batch(
-            pool,
-            texts,
-            threads,
-            cut,
-            |scratch, text, ids| match allowed {
-                Some(allowed) => self.encode_on(scratch, text, allowed, ids),
-                None => encode_into(vocab, pattern, text, scratch, ids),
-            },
-        )
+        encode::encode_batch(&self.pool, texts, threads, cut, |scratch, text, ids| {
+            self.encode_as(scratch, text, allowed, ids)
+        })
     }
 
     /// Bound the caches of each thread to about `bytes`, and forget what they hold.

@@ -68,15 +68,10 @@ impl Pool {
 
     fn lease_best<T: Ord>(&self, worth: impl Fn(&Scratch) -> T) -> Lease<'_> {
         let limit = self.cache_limit.load(Ordering::Relaxed);
-        let last = self.take_last();
-        let idle = match self.lock() {
-            None => last,
-            Some(mut idle) => {
-                idle.extend(last);
-                let best = (0..idle.len()).max_by_key(|&at| worth(&idle[at]));
-                best.map(|best| idle.swap_remove(best))
-            }
-        };
+        let idle = self.all().and_then(|mut idle| {
+            let best = (0..idle.len()).max_by_key(|&at| worth(&idle[at]))?;
+            Some(idle.swap_remove(best))
+        });
         // Where a new limit could not reach the idle ones, those of an older one end here.
         let idle = idle.filter(|scratch| scratch.cache_limit() == limit);
         self.lend(idle.unwrap_or_else(|| Box::new(Scratch::new(limit))), limit)
@@ -125,6 +120,16 @@ impl Pool {
         (std::process::id() == self.process).then(wait)
     }
 
+    /// [`Self::lock`], with the last ones among them.
+    fn all(&self) -> Option<MutexGuard<'_, Idle>> {
+        let mut idle = self.lock()?;
+        let last = self.take_last();
+        // Not earlier: a limit that is set after this look finds them here.
+        let limit = self.cache_limit.load(Ordering::SeqCst);
+        idle.extend(last.filter(|last| last.cache_limit() == limit));
+        Some(idle)
+    }
+
     /// Bound the caches of each thread to about `bytes`, and forget what idle ones hold.
     pub fn set_limit(&self, bytes: usize) {
         // Before the last ones are taken: whoever puts others there afterwards sees it.
@@ -137,9 +142,7 @@ impl Pool {
 
     /// Bytes that idle caches hold.
     pub fn bytes(&self) -> usize {
-        let last = self.take_last();
-        self.lock().map_or(0, |mut idle| {
-            idle.extend(last);
+        self.all().map_or(0, |idle| {
             idle.iter().map(|scratch| scratch.cache_bytes()).sum()
         })
     }
@@ -208,8 +211,7 @@ mod tests {
 
     /// The limits of all idle caches.
     fn limits(pool: &Pool) -> Vec<usize> {
-        pool.bytes();
-        let idle = pool.lock().unwrap();
+        let idle = pool.all().unwrap();
         idle.iter().map(|scratch| scratch.cache_limit()).collect()
     }
 
@@ -219,7 +221,14 @@ mod tests {
         pool.with(|_| ());
         assert_eq!(limits(&pool), [DEFAULT_CACHE_BYTES]);
         pool.with(|_| pool.set_limit(1 << 20));
+        assert!(pool.take_last().is_none());
         assert!(limits(&pool).is_empty());
+        // As if a call had just put it there.
+        pool.put_last(Box::new(Scratch::new(1 << 19))).unwrap();
+        assert!(limits(&pool).is_empty());
+        pool.put_last(Box::new(Scratch::new(1 << 19))).unwrap();
+        pool.with(|scratch| assert_eq!(scratch.cache_limit(), 1 << 20));
+        pool.set_limit(1 << 20);
         pool.with(|_| ());
         assert_eq!(limits(&pool), [1 << 20]);
     }
@@ -237,9 +246,11 @@ mod tests {
                 drop([pool.lease(), pool.lease_of(1)]);
             }
         });
-        pool.set_limit(1 << 21);
-        pool.with(|_| pool.with(|_| ()));
-        assert_eq!(limits(pool), [1 << 21; 2]);
+        let limit = pool.cache_limit.load(Ordering::SeqCst);
+        assert!(pool
+            .take_last()
+            .is_none_or(|last| last.cache_limit() == limit));
+        assert!(limits(pool).iter().all(|&of| of == limit));
     }
 
     #[test]
