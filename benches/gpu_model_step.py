@@ -37,7 +37,7 @@ def bench_step(
     """
     from gptpy.config import GPTConfig
     from gptpy.model import build_model
-    from gptpy.model.fused import FUSIONS
+    from gptpy.model.fast.fused import FUSIONS
 
     device = torch.device("cpu" if dry_run else "cuda")
     shape: dict[str, Any] = {"n_layer": 12, "n_head": 12, "n_embd": 768, "block_size": 1024}

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gptpy.model import GPT as GPT
     from gptpy.model import build_model as build_model
     from gptpy.model.sampling import generate as generate
+    from gptpy.runs.opening import load as load
     from gptpy.train import Trainer as Trainer
 
 _HOMES = {
@@ -22,6 +23,7 @@ _HOMES = {
     "GPT": "gptpy.model",
     "build_model": "gptpy.model",
     "generate": "gptpy.model.sampling",
+    "load": "gptpy.runs.opening",
 }
 
 

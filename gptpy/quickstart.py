@@ -11,22 +11,22 @@ from typing import Any
 
 import torch
 
-from gptpy import atomic, checkpoint
 from gptpy.config.errors import ConfigError
 from gptpy.config.files import merged
 from gptpy.config.run import RunConfig
 from gptpy.data.ids import DataError, IdWriter, dtype_for
 from gptpy.data.prepared import Prepared, Shard, open_prepared, write_manifest
+from gptpy.data.splits import training_data
 from gptpy.data.text import Text, split_text
-from gptpy.evaluate import Evaluation, evaluate
-from gptpy.generation import stream_text
-from gptpy.loading import training_data
+from gptpy.devices.selection import choose_device, choose_dtype
+from gptpy.evaluation.loss import Evaluation, evaluate
+from gptpy.inference.text import stream_text
 from gptpy.model import build_model
-from gptpy.optim import build_optimizers
-from gptpy.plot import load_drawing, plot_attention, plot_loss
-from gptpy.precision import choose_device, choose_dtype
-from gptpy.progress import Reporter
-from gptpy.run_lock import only_writer
+from gptpy.report.plots import load_drawing, plot_attention, plot_loss
+from gptpy.runs import checkpoint
+from gptpy.runs.metrics import append_metrics, read_metrics
+from gptpy.storage import atomic
+from gptpy.storage.lock import only_writer
 from gptpy.tokenizer import (
     Tokenizer,
     encode_array,
@@ -36,7 +36,8 @@ from gptpy.tokenizer import (
     train_tokenizer,
 )
 from gptpy.train import Trainer, TrainResult
-from gptpy.train.metrics import append_metrics, read_metrics
+from gptpy.train.optimisers import build_optimizers
+from gptpy.train.progress import Reporter
 
 MIN_BYTES = 1000
 SAMPLE_CHARACTERS = 400

@@ -7,16 +7,16 @@ import signal
 import numpy as np
 import pytest
 
-from gptpy import checkpoint
 from gptpy.cli.show import scored_windows
 from gptpy.config import ConfigError
 from gptpy.data import DataError, open_ids
 from gptpy.data.text import Text, python_prose
-from gptpy.evaluate import Evaluation, evaluate
-from gptpy.loading import open_run
+from gptpy.evaluation.loss import Evaluation, evaluate
 from gptpy.quickstart import quickstart, resume, training_seconds
-from gptpy.report import trained_tokens
-from gptpy.train.metrics import read_metrics
+from gptpy.report.page import trained_tokens
+from gptpy.runs import checkpoint
+from gptpy.runs.metrics import read_metrics
+from gptpy.runs.opening import load
 
 SMALL = {
     "model": {"n_layer": 1, "n_embd": 32, "n_head": 2, "n_kv_head": 2, "block_size": 16},
@@ -69,7 +69,7 @@ def test_the_tokenizer_and_the_model_see_the_training_part_only(done, tmp_path):
     text, result = done
     train = text.data[:27_000]
     assert open_ids(result.run_dir / "data/train.ids").ids.tolist() == (
-        open_run(result.run_dir).tokenizer.encode_ordinary(train.decode())
+        load(result.run_dir).tokenizer.encode_ordinary(train.decode())
     )
     other = Text(train + text.data[27_000:].upper(), "other end")
     again = quickstart(other, tmp_path / "run", Watch(), overrides=SMALL)
@@ -82,7 +82,7 @@ def test_the_tokenizer_and_the_model_see_the_training_part_only(done, tmp_path):
 
 def test_the_report_knows_which_tokens_training_has_met(done):
     run = done[1].run_dir
-    loaded = open_run(run)
+    loaded = load(run)
     met = set(open_ids(run / "data/train.ids").ids.tolist())
     assert 1 < len(met) < loaded.tokenizer.n_vocab
     assert trained_tokens(loaded) == sorted(met)
@@ -98,7 +98,7 @@ def test_the_report_knows_which_tokens_training_has_met(done):
 def test_every_validation_byte_is_scored(done):
     text, result = done
     ids = open_ids(result.run_dir / "data/validation.ids").ids
-    loaded = open_run(result.run_dir, dtype="float32")
+    loaded = load(result.run_dir, dtype="float32")
     assert loaded.tokenizer.decode_bytes(ids.tolist()) == text.data[27_000:]
     score = evaluate(loaded.model, np.asarray(ids), n_bytes=3000, stride=4)
     assert score.tokens == len(ids) == result.summary["val_tokens"]
@@ -139,18 +139,17 @@ def test_a_short_text_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_gpt_load_takes_a_run_or_a_checkpoint(done):
+def test_load_takes_a_run_or_a_checkpoint(done):
     import gptpy
-    from gptpy.model import Bigram
 
     run = done[1].run_dir
-    one, two = gptpy.GPT.load(run), gptpy.GPT.load(checkpoint.find(run), device="cpu")
-    assert not one.training
+    loaded = gptpy.load(run)
+    one, two = loaded.model, gptpy.load(checkpoint.find(run), device="cpu").model
+    assert isinstance(one, gptpy.GPT) and not one.training
+    assert loaded.tokenizer.n_vocab == loaded.config.model.vocab_size
     assert all(
         bool((a == b).all()) for a, b in zip(one.parameters(), two.parameters(), strict=True)
     )
-    with pytest.raises(ValueError, match="holds a GPT, expected a Bigram"):
-        Bigram.load(run)
 
 
 def test_a_budget_that_ends_early_is_told(tmp_path):

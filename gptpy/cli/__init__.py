@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 
-STARTED = time.perf_counter()
+from gptpy.cli.clock import STARTED as STARTED  # first of all: it is read when it is imported
 
 
 def main(argv: Sequence[str] | None = None) -> int:

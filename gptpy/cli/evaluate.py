@@ -37,10 +37,10 @@ def add(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and show."""
     from gptpy.cli.show import table
-    from gptpy.evaluate import evaluate
-    from gptpy.loading import open_run
+    from gptpy.evaluation.loss import evaluate
+    from gptpy.runs.opening import load
 
-    loaded = open_run(arguments.run_dir, step=arguments.step, device=arguments.device)
+    loaded = load(arguments.run_dir, step=arguments.step, device=arguments.device)
     c = loaded.config
     rows = c.data.form != "stream" or c.model.architecture == "encoder"
     asked = (arguments.data, arguments.context, arguments.stride)
@@ -86,9 +86,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _score_rows(loaded: Any) -> Any:
     """The score on what the run's own sources hold back."""
-    from gptpy.train.material import open_material
+    from gptpy.data.material import open_material
+    from gptpy.evaluation.scoring import score_of
 
-    score = open_material(loaded.config, loaded.folder, fixed_vocabulary=True).score
+    score = score_of(open_material(loaded.config, loaded.folder, fixed_vocabulary=True))
     if score is None:
         raise ConfigError(f"{loaded.folder}: nothing was held back to validate (data.validation)")
     return score(loaded.model, loaded.dtype)
@@ -97,8 +98,8 @@ def _score_rows(loaded: Any) -> Any:
 def _data(given: str | None, loaded: Any) -> tuple[Any, int | None, str]:
     """Ids, bytes and a name: of a text, of a prepared folder, or of the run's own data."""
     from gptpy.data.prepared import open_prepared
+    from gptpy.data.splits import open_splits
     from gptpy.data.text import read_text
-    from gptpy.loading import open_splits
     from gptpy.tokenizer import encode_array, is_lossless
 
     lossless = is_lossless(loaded.tokenizer)

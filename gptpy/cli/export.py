@@ -39,13 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.no_tokenizer and arguments.format == "onnx":
         raise ConfigError("--no-tokenizer: an ONNX file holds no tokenizer anyway")
     from gptpy.data.chat import jinja_template
-    from gptpy.export import export_gguf, export_huggingface, export_onnx
-    from gptpy.loading import open_run
-    from gptpy.symbols import is_symbol_file
+    from gptpy.interop import export_gguf, export_huggingface, export_onnx
+    from gptpy.runs.opening import load
     from gptpy.tokenizer import FILE_NAME
+    from gptpy.tokenizer.word_level import is_symbol_file
 
     out = Path(arguments.out)
-    loaded = open_run(arguments.run_dir, step=arguments.step, device="cpu")
+    loaded = load(arguments.run_dir, step=arguments.step, device="cpu")
     end = loaded.end_of_text
     file = None if arguments.no_tokenizer else loaded.folder / FILE_NAME
     if file is not None and arguments.format != "onnx" and is_symbol_file(file):

@@ -74,11 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _mapping(arguments: argparse.Namespace) -> dict[str, Any]:
     """The base's model and tokenizer, defaults, configuration file and overrides, in this order."""
-    from gptpy import checkpoint
     from gptpy.config.files import merged, read_toml, to_mapping
     from gptpy.config.run import with_overrides
-    from gptpy.data.rows import reserve
+    from gptpy.runs import checkpoint
     from gptpy.tokenizer import open_tokenizer
+    from gptpy.tokenizer.reserved import reserve
 
     folder = checkpoint.find(arguments.base)
     base = checkpoint.read_config(folder)

@@ -41,10 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print prompt and continuation, as often as asked."""
     if arguments.tokens < 1 or arguments.samples < 1:
         raise ConfigError("--tokens and --samples must be at least 1")
-    from gptpy.generation import opening, shown, stream_text
-    from gptpy.loading import open_run
+    from gptpy.inference.text import opening, shown, stream_text
+    from gptpy.runs.opening import load
 
-    loaded = open_run(arguments.run_dir, step=arguments.step, device=arguments.device)
+    loaded = load(arguments.run_dir, step=arguments.step, device=arguments.device)
     prompt: str = arguments.prompt
     if loaded.config.model.architecture == "encoder":
         raise ConfigError(f"{arguments.run_dir}: an encoder does not generate")

@@ -30,9 +30,10 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if (out / "config.toml").exists():
         raise ConfigError(f"{out}: is a run already; choose another directory")
-    from gptpy import atomic, checkpoint
     from gptpy.config.run import RunConfig
-    from gptpy.export import import_huggingface
+    from gptpy.interop import import_huggingface
+    from gptpy.runs import checkpoint
+    from gptpy.storage import atomic
     from gptpy.tokenizer import open_tokenizer, save_tokenizer
 
     model = import_huggingface(arguments.folder)

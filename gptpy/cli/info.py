@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _installation() -> list[tuple[str, str]]:
     import torch
 
-    from gptpy.precision import choose_compile, choose_device, choose_dtype
+    from gptpy.devices.selection import choose_compile, choose_device, choose_dtype
 
     device = choose_device()
     dtype, reason = choose_dtype(device)
@@ -87,8 +87,8 @@ def _data(path: Path) -> list[tuple[str, str]]:
 
 
 def _run(path: Path) -> list[tuple[str, str]]:
-    from gptpy import checkpoint
     from gptpy.model import build_model
+    from gptpy.runs import checkpoint
 
     config = checkpoint.read_config(path)
     model = build_model(config.model)

@@ -27,10 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
     run_dir = Path(arguments.run_dir)
     if not (run_dir / "metrics.jsonl").is_file():
         raise ConfigError(f"{run_dir}: is not a run directory (no metrics.jsonl)")
-    from gptpy.loading import open_run
-    from gptpy.report import draw_run
+    from gptpy.report.page import draw_run
+    from gptpy.runs.opening import load
 
-    loaded = open_run(run_dir, step=arguments.step, device="cpu")
+    loaded = load(run_dir, step=arguments.step, device="cpu")
     for path in draw_run(run_dir, loaded, text=arguments.text):
         print(path)
     return 0

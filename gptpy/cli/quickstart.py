@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from gptpy.cli.clock import STARTED
 from gptpy.cli.options import add_verb
 from gptpy.config.errors import ConfigError
 
@@ -44,8 +45,6 @@ def add(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train on the text and show what came out."""
-    from gptpy.cli import STARTED
-
     seconds = SECONDS if arguments.seconds is None else arguments.seconds
     if not seconds > 0:
         raise ConfigError(f"--seconds must be greater than 0, got {seconds:g}")

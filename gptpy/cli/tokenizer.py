@@ -200,8 +200,8 @@ def run_compare(arguments: argparse.Namespace) -> int:
     """Show both sides and what they share; draw them on request."""
     from gptpy import tokenizer
     from gptpy.cli.show import table
-    from gptpy.compare import Comparable, compare_tokenizers, plot_comparison
     from gptpy.data.text import read_text
+    from gptpy.tokenizer.comparison import Comparable, compare_tokenizers, plot_comparison
 
     text = read_text(arguments.text).decode("utf-8")
     if not text:

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def has_checkpoint(run_dir: Path) -> bool:
     """Whether there is something to go on from; what ended earlier may be begun anew."""
-    from gptpy import checkpoint
+    from gptpy.runs import checkpoint
 
     return bool(checkpoint.steps(run_dir))
 

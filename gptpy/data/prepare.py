@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from gptpy import atomic
 from gptpy.data.ids import DataError, IdWriter, dtype_for
 from gptpy.data.prepared import SPLITS, Shard, write_manifest
 from gptpy.data.sources import Slice, documents, list_slices
 from gptpy.data.text import split_text
+from gptpy.storage import atomic
 from gptpy.tokenizer import Tokenizer, encode_batch, end_of_text, save_tokenizer
 
 JOB = "job.json"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gptpy import atomic
 from gptpy.data.ids import DataError, dtype_for, open_ids
+from gptpy.storage import atomic
 
 MANIFEST = "manifest.json"
 FORMAT = 1

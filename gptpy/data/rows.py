@@ -12,7 +12,7 @@ import torch
 from gptpy.data.dataset import IGNORE, Batch, number_documents
 from gptpy.data.ids import DataError
 from gptpy.data.permutation import permute
-from gptpy.tokenizer import Tokenizer, end_of_text
+from gptpy.tokenizer import Tokenizer
 
 PAD_TO = 16  # row lengths are multiples of this, so that few shapes come up
 
@@ -24,28 +24,6 @@ class Row:
     inputs: np.ndarray
     targets: np.ndarray
     source: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Reserved:
-    """Ids with a meaning of their own: `end` closes a text and begins a row, `mask` hides a token.
-
-    Those that the tokenizer lacks come after its vocabulary; `vocab_size` counts them.
-    """
-
-    end: int
-    mask: int
-    vocab_size: int
-
-
-def reserve(tokenizer: Tokenizer, architecture: str, form: str) -> Reserved:
-    """The reserved ids of a run on rows, or of an encoder."""
-    size = tokenizer.n_vocab
-    end = end_of_text(tokenizer)
-    if end is None:
-        end = size
-        size += form != "stream"
-    return Reserved(end, size, size + (architecture == "encoder"))
 
 
 class Rows:

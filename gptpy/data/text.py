@@ -8,8 +8,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from gptpy import atomic
 from gptpy.data.ids import DataError
+from gptpy.storage import atomic
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SHAKESPEARE = "tinyshakespeare.txt"

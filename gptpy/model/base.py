@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gptpy.attention import choose_backend
 from gptpy.config.model import GPTConfig
+from gptpy.model.attention import choose_backend
 from gptpy.model.cache import KVCache
-from gptpy.model.fused import choose_fusions
+from gptpy.model.fast.fused import choose_fusions
 from gptpy.model.groups import parameter_groups
 from gptpy.model.sampling import generate
 
@@ -34,21 +32,6 @@ class LanguageModel(nn.Module):
         self.config = config
         self.fusions: frozenset[str] = frozenset()
         self.attention_backend = "reference" if config.attention_softcap else "sdpa"
-
-    @classmethod
-    def load(
-        cls, path: str | Path, *, step: int | None = None, device: str = "auto"
-    ) -> LanguageModel:
-        """The model of a run directory or of one of its checkpoints, in evaluation mode.
-
-        `step` picks a checkpoint (default: the last). Raises `ValueError`, also when the run holds
-        a model of another class.
-        """
-        # Files are the business of a room above this one; by name, so that none of it loads here
-        model = import_module("gptpy.loading").open_run(path, step=step, device=device).model
-        if not isinstance(model, cls):
-            raise ValueError(f"{path}: holds a {type(model).__name__}, expected a {cls.__name__}")
-        return model
 
     @property
     def device(self) -> torch.device:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from gptpy.attention import as_added, attention_bias
+from gptpy.model.attention import as_added, attention_bias
 from gptpy.model.cache import KVCache
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gptpy.attention import attention
 from gptpy.config.model import GPTConfig
+from gptpy.model.attention import attention
 from gptpy.model.context import Context
 from gptpy.model.norm import RMSNorm
 

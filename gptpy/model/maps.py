@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gptpy.attention import attention_bias
+from gptpy.model.attention import attention_bias
 from gptpy.model.context import Context
 from gptpy.model.cross_attention import CrossAttention
 from gptpy.model.self_attention import SelfAttention

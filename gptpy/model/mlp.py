@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gptpy.config.model import GPTConfig
-from gptpy.model.lean import lean_pays, swiglu
+from gptpy.model.fast import lean_pays, swiglu
 
 
 def _relu2(x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gptpy.config.model import GPTConfig
-from gptpy.model.lean import compute_dtype, lean_pays, rms_norm
+from gptpy.model.fast import compute_dtype, lean_pays, rms_norm
 
 
 class RMSNorm(nn.Module):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gptpy.attention import attention
 from gptpy.config.model import GPTConfig
+from gptpy.model.attention import attention
 from gptpy.model.context import Context
-from gptpy.model.lean import lean_pays, rotated_heads
+from gptpy.model.fast import lean_pays, rotated_heads
 from gptpy.model.norm import RMSNorm
 from gptpy.model.position import rotate
 

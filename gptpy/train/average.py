@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gptpy.parallel import release
+from gptpy.devices.sharding import release
 
 
 class Average:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from gptpy.config.errors import ConfigError
-from gptpy.export import import_huggingface
-from gptpy.loading import open_run
+from gptpy.interop import import_huggingface
+from gptpy.runs.opening import load
 from gptpy.tokenizer import Tokenizer
 
 
@@ -65,7 +65,7 @@ def _table_of(folder: Path) -> Tensor:
     if (folder / "config.json").is_file():
         model: Any = import_huggingface(folder)
     else:
-        model = open_run(folder, device="cpu", dtype="float32").model
+        model = load(folder, device="cpu", dtype="float32").model
     return model.token_embedding.weight
 
 

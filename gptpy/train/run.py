@@ -11,24 +11,25 @@ from typing import Any
 
 import torch
 
-from gptpy import atomic
 from gptpy.config.errors import ConfigError
 from gptpy.config.run import RunConfig
-from gptpy.distributed import World, join_world, leave_world
-from gptpy.evaluate import Evaluation
-from gptpy.generation import opening, shown, stream_text
-from gptpy.loading import open_run
+from gptpy.data.material import gather, open_material
+from gptpy.devices.processes import World, join_world, leave_world
+from gptpy.devices.selection import choose_device, choose_dtype
+from gptpy.evaluation.loss import Evaluation
+from gptpy.evaluation.scoring import score_of
+from gptpy.inference.text import opening, shown, stream_text
 from gptpy.model import build_model
-from gptpy.model.fused import applicable
+from gptpy.model.fast.fused import applicable
 from gptpy.model.lora import add_adapters
-from gptpy.precision import choose_device, choose_dtype
-from gptpy.progress import Reporter
-from gptpy.run_lock import only_writer
+from gptpy.runs.metrics import check_trackers
+from gptpy.runs.opening import load
+from gptpy.storage import atomic
+from gptpy.storage.lock import only_writer
 from gptpy.tokenizer import Tokenizer, save_tokenizer
 from gptpy.train import Trainer, TrainResult
 from gptpy.train.embeddings import load_embeddings
-from gptpy.train.material import gather, open_material
-from gptpy.train.metrics import check_trackers
+from gptpy.train.progress import Reporter
 from gptpy.train.trainer import make_deterministic
 
 
@@ -66,7 +67,7 @@ def _run(
         fixed_vocabulary=fixed_vocabulary,
         say=reporter.on_message if world.is_main else lambda text: None,
     )
-    config, tokenizer, score = material.config, material.tokenizer, material.score
+    config, tokenizer, score = material.config, material.tokenizer, score_of(material)
     device = choose_device(config.train.device)
     if device.type == "cuda" and world.size > 1:
         device = torch.device("cuda", world.local_rank)
@@ -132,7 +133,7 @@ def begin_with(model: Any, run: str | Path) -> None:
     A vocabulary may have grown: new rows of embedding and head begin as the mean of the others.
     Raises `ConfigError` where anything else differs.
     """
-    base = open_run(run, device="cpu", dtype="float32").model.state_dict()
+    base = load(run, device="cpu", dtype="float32").model.state_dict()
     own = model.state_dict()
     if base.keys() != own.keys():
         differ = sorted(base.keys() ^ own.keys())[:3]

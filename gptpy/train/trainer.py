@@ -12,20 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from gptpy import checkpoint
 from gptpy.config.errors import ConfigError
 from gptpy.config.training import TrainConfig
 from gptpy.data.dataset import Batch, Samples
 from gptpy.data.ids import DataError
-from gptpy.distributed import World
-from gptpy.evaluate import Evaluation
+from gptpy.devices.processes import World
+from gptpy.devices.selection import peak_flops
+from gptpy.devices.sharding import is_spread
+from gptpy.evaluation.loss import Evaluation
 from gptpy.model import flops_per_token
-from gptpy.parallel import is_spread
-from gptpy.precision import peak_flops
-from gptpy.progress import Reporter, Silent
+from gptpy.runs import checkpoint
+from gptpy.runs.metrics import MetricsLog
 from gptpy.train.average import Average
 from gptpy.train.interrupt import Interrupt
-from gptpy.train.metrics import MetricsLog
+from gptpy.train.progress import Reporter, Silent
 from gptpy.train.state import TrainResult, TrainState
 from gptpy.train.update import TrainingError, Update, Updater
 

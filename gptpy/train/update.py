@@ -13,11 +13,17 @@ import torch
 from gptpy.config.training import TrainConfig
 from gptpy.data.dataset import Batch
 from gptpy.data.permutation import draw
-from gptpy.distributed import World
-from gptpy.optim import build_optimizers, set_momentum, set_rates
-from gptpy.parallel import is_spread, spread, whole_value, without_compiler, without_exchange
-from gptpy.precision import choose_compile, choose_dtype
-from gptpy.schedule import multiplier
+from gptpy.devices.processes import World
+from gptpy.devices.selection import choose_compile, choose_dtype
+from gptpy.devices.sharding import (
+    is_spread,
+    spread,
+    whole_value,
+    without_compiler,
+    without_exchange,
+)
+from gptpy.train.optimisers import build_optimizers, set_momentum, set_rates
+from gptpy.train.schedules import multiplier
 
 
 class TrainingError(RuntimeError):

@@ -11,10 +11,10 @@ import pytest
 from gptpy.config import GPTConfig
 from gptpy.config.training import TrainConfig
 from gptpy.data import Dataset
-from gptpy.evaluate import evaluate
+from gptpy.evaluation.loss import evaluate
 from gptpy.model import GPT
+from gptpy.runs.metrics import read_metrics
 from gptpy.train import Trainer
-from gptpy.train.metrics import read_metrics
 
 pytestmark = pytest.mark.clients
 

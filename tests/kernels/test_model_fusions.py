@@ -9,7 +9,7 @@ from test_model_agreement import MODERN, SOURCE, draw_ids, make_model, step, wor
 from torch import Tensor
 
 from gptpy import GPTConfig
-from gptpy.model.fused import FUSIONS, applicable
+from gptpy.model.fast.fused import FUSIONS, applicable
 
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "modern": ({**MODERN, "logit_softcap": 4.0}, {}),

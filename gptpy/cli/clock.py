@@ -1,0 +1,7 @@
+"""When the command began: `quickstart --seconds` counts the imports too."""
+
+from __future__ import annotations
+
+import time
+
+STARTED = time.perf_counter()

@@ -1,0 +1,1 @@
+"""Where a run computes: device, number type, compiler, processes, sharding."""

@@ -1,0 +1,1 @@
+"""How well a model predicts: windows of a text, and rows."""

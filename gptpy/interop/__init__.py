@@ -1,0 +1,14 @@
+"""Models to and from other programs' formats: Hugging Face, GGUF, ONNX."""
+
+from gptpy.interop.errors import ExportError
+from gptpy.interop.gguf import export_gguf
+from gptpy.interop.huggingface import export_huggingface, import_huggingface
+from gptpy.interop.onnx import export_onnx
+
+__all__ = [
+    "ExportError",
+    "export_gguf",
+    "export_huggingface",
+    "export_onnx",
+    "import_huggingface",
+]

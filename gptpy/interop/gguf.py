@@ -1,0 +1,153 @@
+"""GGUF, the format of llama.cpp, by way of the `gguf` package."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gptpy.config.model import GPTConfig
+from gptpy.interop.errors import ExportError, file_target
+from gptpy.interop.families import TO, family
+from gptpy.model import LanguageModel
+from gptpy.storage import atomic
+
+TYPES = {"f32": torch.float32, "f16": torch.float16}
+# llama.cpp's names for pre-tokenizers, by how their published patterns begin.
+_PATTERNS = {
+    "'(?:[sdmt]|ll|ve|re)": "gpt-2",
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}": "llama-bpe",
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|": "qwen2",
+}
+
+
+def export_gguf(
+    model: LanguageModel,
+    path: str | Path,
+    *,
+    tokenizer_file: str | Path | None = None,
+    end_of_text: int | None = None,
+    dtype: str = "f32",
+) -> Path:
+    """Writes the model, and the tokenizer from a byte-level BPE `tokenizer.json`, to one file.
+
+    `dtype`: "f32" or "f16" for the matrices; vectors stay fp32. Needs the extra `gguf`. Raises
+    `ExportError` when GGUF has no architecture that computes what this model does.
+    """
+    path = file_target(path)
+    try:
+        import gguf
+    except ImportError:
+        raise ExportError("GGUF needs the package gguf: pip install 'gptpy[gguf]'") from None
+    if dtype not in TYPES:
+        raise ExportError(f"dtype: expected one of {', '.join(TYPES)}, got {dtype!r}")
+    c, kind = model.config, family(model.config)
+    if c.window is not None:
+        raise ExportError("GGUF's qwen3 has no sliding window: only models without can be written")
+    with atomic.folder(path.with_name(f".{path.name}.writing")) as temporary:
+        writer = gguf.GGUFWriter(temporary / "model.gguf", kind)
+        writer.add_name(path.stem)
+        _add_shape(writer, c, kind)
+        if tokenizer_file is not None:
+            _add_tokenizer(gguf, writer, Path(tokenizer_file), c, end_of_text)
+        for name, tensor in _tensors(gguf, model, kind).items():
+            wide = tensor.dim() < 2
+            plain = tensor.detach().cpu().to(torch.float32 if wide else TYPES[dtype])
+            writer.add_tensor(name, plain.contiguous().numpy())
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        (temporary / "model.gguf").replace(path)
+    path.with_name(f".{path.name}.writing").rmdir()
+    return path
+
+
+def _add_shape(writer: Any, c: GPTConfig, kind: str) -> None:
+    writer.add_context_length(c.block_size)
+    writer.add_embedding_length(c.n_embd)
+    writer.add_block_count(c.n_layer)
+    writer.add_feed_forward_length(c.hidden_size)
+    writer.add_head_count(c.n_head)
+    writer.add_vocab_size(c.vocab_size)
+    if kind == "gpt2":
+        writer.add_layer_norm_eps(c.norm_eps)
+        return
+    writer.add_head_count_kv(c.kv_heads)
+    writer.add_key_length(c.head_size)
+    writer.add_value_length(c.head_size)
+    writer.add_layer_norm_rms_eps(c.norm_eps)
+    writer.add_rope_dimension_count(c.head_size)
+    writer.add_rope_freq_base(c.rope_theta)
+
+
+def _tensors(gguf: Any, model: LanguageModel, kind: str) -> dict[str, Tensor]:
+    """By GGUF's names, which its own table derives from those of `transformers`."""
+    c = model.config
+    arch = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[kind]
+    names = gguf.get_tensor_name_map(arch, c.n_layer)
+    out = {}
+    for theirs, tensor in TO[kind](c, model.state_dict()).items():
+        if kind == "gpt2" and re.search(r"\.(c_attn|c_proj|c_fc)\.weight$", theirs):
+            tensor = tensor.T  # GGUF keeps (out, in), unlike Conv1D
+        if kind == "llama" and re.search(r"\.(q_proj|k_proj)\.", theirs):
+            tensor = _neighbouring_pairs(tensor, c.head_size)
+        name = names.get_name(theirs, try_suffixes=(".weight", ".bias"))
+        if name is None:
+            raise ExportError(f"GGUF's {kind} has no place for {theirs}")
+        out[name] = tensor
+    return out
+
+
+def _neighbouring_pairs(rows: Tensor, head_dim: int) -> Tensor:
+    """llama.cpp's Llama rotates columns 2i and 2i + 1, ours i and i + D / 2: reorder the rows."""
+    heads = rows.view(-1, 2, head_dim // 2, *rows.shape[1:])
+    return heads.transpose(1, 2).reshape(rows.shape)
+
+
+def _add_tokenizer(
+    gguf: Any, writer: Any, path: Path, c: GPTConfig, end_of_text: int | None
+) -> None:
+    about = json.loads(path.read_text(encoding="utf-8"))
+    model = about.get("model", {})
+    if "merges" not in model:
+        raise ExportError(f"{path}: expected a byte-level BPE tokenizer.json for GGUF")
+    special = {token["id"]: token["content"] for token in about.get("added_tokens", [])}
+    by_id = {index: text for text, index in model["vocab"].items()} | special
+    # Ids that the model has and the tokenizer has not are declared as unused.
+    texts = [by_id.get(index, f"[unused{index}]") for index in range(c.vocab_size)]
+    kinds = gguf.TokenType
+    types = [
+        kinds.CONTROL if index in special else kinds.NORMAL if index in by_id else kinds.UNUSED
+        for index in range(c.vocab_size)
+    ]
+    merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(_pre_tokenizer(about))
+    writer.add_token_list(texts)
+    writer.add_token_types(types)
+    writer.add_token_merges(merges)
+    if end_of_text is not None:
+        writer.add_bos_token_id(end_of_text)
+        writer.add_eos_token_id(end_of_text)
+
+
+def _pre_tokenizer(about: dict[str, Any]) -> str:
+    """llama.cpp's name for the pattern that cuts text into pieces."""
+    text = json.dumps(about.get("pre_tokenizer"))
+    patterns = re.findall(r'"Regex": ("(?:[^"\\]|\\.)*")', text)
+    if not patterns:
+        return "gpt-2"  # ByteLevel with its own pattern is GPT-2's
+    for quoted in patterns:
+        pattern = json.loads(quoted)
+        for beginning, name in _PATTERNS.items():
+            if pattern.startswith(beginning):
+                return name
+    raise ExportError(
+        "llama.cpp knows the patterns of gpt2, llama3 and qwen2, not this tokenizer's: "
+        "export without the tokenizer, or train one with one of those patterns"
+    )

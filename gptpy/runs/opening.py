@@ -1,0 +1,67 @@
+"""A run directory opened for use: its model, tokenizer and configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gptpy.config.errors import ConfigError
+from gptpy.config.run import RunConfig
+from gptpy.devices.selection import choose_device, choose_dtype
+from gptpy.model import build_model
+from gptpy.model.lora import add_adapters, merge_adapters
+from gptpy.runs import checkpoint
+from gptpy.tokenizer import Tokenizer, end_of_text, open_tokenizer
+from gptpy.tokenizer.reserved import reserve
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A trained model with its tokenizer, ready to use."""
+
+    folder: Path
+    config: RunConfig
+    model: Any
+    tokenizer: Tokenizer
+    dtype: torch.dtype
+    step: int
+
+    @property
+    def end_of_text(self) -> int | None:
+        """The id that ends texts, the tokenizer's or one that the run has added."""
+        data = self.config.data
+        if data.form == "stream":
+            return end_of_text(self.tokenizer)
+        return reserve(self.tokenizer, self.config.model.architecture, data.form).end
+
+
+def load(
+    path: str | Path, *, step: int | None = None, device: str = "auto", dtype: str = "auto"
+) -> Loaded:
+    """Load a run directory, or one of its checkpoints, for evaluation and generation.
+
+    Averaged weights are taken where the run kept them. Raises `CheckpointError` or `ConfigError`.
+    """
+    folder = checkpoint.find(path, step)
+    config = checkpoint.read_config(folder)
+    run = checkpoint.run_of(folder)
+    where = choose_device(device)
+    kind, _ = choose_dtype(where, dtype)
+    model = build_model(config.model)
+    if config.lora is not None:
+        add_adapters(model, config.lora)
+    checkpoint.restore(folder, model, averaged=True)
+    if config.lora is not None:
+        merge_adapters(model)
+    model.to(where).eval()
+    model.select_attention(dtype=kind)
+    tokenizer = open_tokenizer(run)
+    if tokenizer.n_vocab > config.model.vocab_size:
+        raise ConfigError(
+            f"{run}: the tokenizer has {tokenizer.n_vocab} tokens, the model "
+            f"{config.model.vocab_size}: they do not belong together"
+        )
+    return Loaded(run, config, model, tokenizer, kind, checkpoint.read_state(folder)["step"])

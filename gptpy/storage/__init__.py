@@ -1,0 +1,1 @@
+"""What a user owns is written whole or not at all, by one process at a time."""

@@ -1,0 +1,33 @@
+"""Every tokenizer behind one interface: byte-level BPE, words, characters."""
+
+from gptpy.tokenizer.opening import (
+    END_OF_TEXT,
+    FILE_NAME,
+    Tokenizer,
+    decode_ids,
+    encode_array,
+    encode_batch,
+    end_of_text,
+    is_lossless,
+    make_tokenizer,
+    open_tokenizer,
+    save_file,
+    save_tokenizer,
+    train_tokenizer,
+)
+
+__all__ = [
+    "END_OF_TEXT",
+    "FILE_NAME",
+    "Tokenizer",
+    "decode_ids",
+    "encode_array",
+    "encode_batch",
+    "end_of_text",
+    "is_lossless",
+    "make_tokenizer",
+    "open_tokenizer",
+    "save_file",
+    "save_tokenizer",
+    "train_tokenizer",
+]

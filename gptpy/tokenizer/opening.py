@@ -1,0 +1,179 @@
+"""One door to every tokenizer that the package understands."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from gptpy.config.errors import ConfigError
+from gptpy.tokenizer.word_level import is_symbol_file, read_symbols, train_characters, train_words
+
+END_OF_TEXT = "<|endoftext|>"
+FILE_NAME = "tokenizer.json"
+
+
+class Tokenizer(Protocol):
+    """What the package asks of a tokenizer; `bpe_rs.Encoding` and `SymbolTokenizer` have it."""
+
+    name: str
+
+    @property
+    def n_vocab(self) -> int:
+        """One more than the largest id."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of what decides the ids."""
+        ...
+
+    @property
+    def special_tokens_set(self) -> set[str]:
+        """Texts of the special tokens."""
+        ...
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        """The ids of `text`, special tokens taken as plain text."""
+        ...
+
+    def encode_single_token(self, text_or_bytes: str | bytes) -> int:
+        """The id of one token."""
+        ...
+
+    def decode(self, tokens: Sequence[int], errors: str = "replace") -> str:
+        """The text of ids."""
+        ...
+
+    def decode_bytes(self, tokens: Sequence[int]) -> bytes:
+        """The bytes of ids."""
+        ...
+
+
+def open_tokenizer(spec: str | Path) -> Tokenizer:
+    """The tokenizer that `spec` means.
+
+    A file (`tokenizer.json`, `.tiktoken`), a folder that holds `tokenizer.json` or `vocab.json` and
+    `merges.txt` (a run directory, a prepared data set, a Hugging Face model), or a published name
+    (`gpt2`, `cl100k_base`). Raises `ConfigError` naming what was tried.
+    """
+    import bpe_rs
+
+    path = Path(spec)
+    if path.is_dir():
+        for name in (FILE_NAME, "vocab.json"):
+            if (path / name).is_file():
+                return _from_file(path / name)
+        raise ConfigError(f"{path}: holds neither {FILE_NAME} nor vocab.json with merges.txt")
+    if path.is_file():
+        return _from_file(path)
+    names = bpe_rs.list_encoding_names()
+    if str(spec) in names:
+        return cast(Tokenizer, bpe_rs.get_encoding(str(spec)))
+    raise ConfigError(
+        f"{spec}: no such file, folder or published tokenizer (known: {', '.join(names)})"
+    )
+
+
+def _from_file(path: Path) -> Tokenizer:
+    import bpe_rs
+
+    try:
+        if is_symbol_file(path):
+            return read_symbols(path)
+        return cast(Tokenizer, cast(Any, bpe_rs.Encoding).from_file(path))
+    except (OSError, ValueError) as error:
+        text = str(error)
+        raise ConfigError(text if str(path) in text else f"{path}: {text}") from None
+
+
+def train_tokenizer(
+    source: Any,
+    vocab_size: int,
+    *,
+    pattern: str = "gpt2",
+    special_tokens: Sequence[str] = (END_OF_TEXT,),
+    **options: Any,
+) -> Tokenizer:
+    """A byte-level BPE of at most `vocab_size` ids, special tokens included; see `bpe_rs.train`."""
+    import bpe_rs
+
+    try:
+        with warnings.catch_warnings():
+            # A small text has fewer merges than asked for: the caller sees it in `n_vocab`
+            warnings.simplefilter("ignore", UserWarning)
+            trained = bpe_rs.train(
+                source,
+                vocab_size=vocab_size,
+                pattern=pattern,
+                special_tokens=list(special_tokens),
+                **options,
+            )
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return cast(Tokenizer, trained)
+
+
+def make_tokenizer(spec: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
+    """The tokenizer that `data.tokenizer` of a configuration means.
+
+    `characters`, `words:MERGES` and `bytes:SIZE` are trained on `texts()`; anything else is what
+    `open_tokenizer` understands. Raises `ConfigError`.
+    """
+    kind, _, number = spec.partition(":")
+    if kind == "characters" and not number:
+        return train_characters(texts())
+    if kind not in ("words", "bytes") or Path(spec).exists():
+        return open_tokenizer(spec)
+    if not number.isdecimal() or not int(number):
+        raise ConfigError(f"data.tokenizer {spec!r}: expected a number, as in {kind}:4000")
+    if kind == "words":
+        return train_words(texts(), int(number))
+    return train_tokenizer(texts(), int(number))
+
+
+def save_file(tokenizer: Tokenizer, path: Path) -> None:
+    """Write a tokenizer file; the name's ending chooses the format."""
+    cast(Any, tokenizer).save(path)
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> Path:
+    """Write `tokenizer.json` into `folder` and return its path."""
+    path = folder / FILE_NAME
+    save_file(tokenizer, path)
+    return path
+
+
+def decode_ids(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """The text of ids; `ConfigError` for an id outside the vocabulary."""
+    try:
+        return tokenizer.decode(list(ids))
+    except (KeyError, ValueError, OverflowError) as error:
+        raise ConfigError(f"cannot decode: {error}") from None
+
+
+def encode_array(tokenizer: Tokenizer, text: str) -> np.ndarray:
+    """The ids of `text` as one integer array, special tokens taken as plain text."""
+    return np.asarray(cast(Any, tokenizer).encode_to_numpy(text, disallowed_special=()))
+
+
+def encode_batch(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The ids of all texts in one array, and where each begins: `(ids, offsets (n + 1,))`."""
+    ids, offsets = cast(Any, tokenizer).encode_batch_to_numpy(texts, disallowed_special=())
+    return np.asarray(ids), np.asarray(offsets)
+
+
+def is_lossless(tokenizer: Tokenizer) -> bool:
+    """Whether decoding gives the text back; else bits per byte of the text mean nothing."""
+    return getattr(tokenizer, "lossless", True)
+
+
+def end_of_text(tokenizer: Tokenizer) -> int | None:
+    """The id that ends documents, or None if the vocabulary has none that we know."""
+    for text in (END_OF_TEXT, "<|im_end|>", "</s>", "<|end_of_text|>"):
+        if text in tokenizer.special_tokens_set:
+            return tokenizer.encode_single_token(text)
+    return None

@@ -1,0 +1,82 @@
+"""Evaluation: every token once, the sum against the obvious loop."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from gptpy.config import GPTConfig
+from gptpy.data import DataError
+from gptpy.evaluation.loss import evaluate, windows
+from gptpy.model import GPT
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT:
+    torch.manual_seed(0)
+    config = GPTConfig.preset("modern-1m", n_layer=1, n_embd=16, n_head=2, n_kv_head=2)
+    model = GPT(config.replace(vocab_size=32, block_size=16))
+    for parameter in model.parameters():  # zero-initialised layers would make every logit equal
+        torch.nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+@pytest.mark.parametrize("n", [1, 2, 16, 17, 18, 33, 100])
+@pytest.mark.parametrize(("context", "stride"), [(16, 16), (16, 4), (16, 1), (5, 3)])
+def test_windows_score_every_target_once(n, context, stride):
+    scored = []
+    for start, first, end in windows(n, context, stride):
+        assert end - start <= context + 1 and start < first < end
+        scored += range(first, end)
+    assert scored == list(range(1, n))
+
+
+@pytest.mark.parametrize(("context", "stride"), [(16, 16), (16, 4), (8, 3)])
+def test_the_loss_is_the_obvious_loops(model, context, stride):
+    ids = np.random.default_rng(0).integers(0, 32, 101)
+    total = math.log(32)
+    for start, first, end in windows(len(ids), context, stride):
+        with torch.no_grad():
+            logits, _ = model(torch.tensor(ids[None, start : end - 1]))
+        logp = logits[0].double().log_softmax(-1)
+        total -= sum(float(logp[i - 1 - start, ids[i]]) for i in range(first, end))
+    result = evaluate(model, ids, n_bytes=250, context=context, stride=stride, batch_tokens=64)
+    assert result.loss == pytest.approx(total / 101, rel=1e-5)
+    assert result.bits_per_byte == pytest.approx(total / math.log(2) / 250, rel=1e-5)
+    assert result.perplexity == pytest.approx(math.exp(result.loss))
+    assert result.tokens == 101
+
+
+def test_documents_do_not_see_each_other(model):
+    ids = np.random.default_rng(1).integers(0, 6, 101)  # id 0 begins a document
+    total = math.log(32)
+    for start, first, end in windows(len(ids), 16, 5):
+        borders = [start, *(i for i in range(start + 1, end - 1) if ids[i] == 0), end - 1]
+        for begin, stop in pairwise(borders):
+            with torch.no_grad():
+                logits, _ = model(torch.tensor(ids[None, begin:stop]))
+            logp = logits[0].double().log_softmax(-1)
+            scored = range(max(first, begin + 1), stop + 1)
+            total -= sum(float(logp[i - 1 - begin, ids[i]]) for i in scored)
+    found = evaluate(model, ids, stride=5, end_of_text=0, batch_tokens=64)
+    assert found.loss == pytest.approx(total / 101, rel=1e-5)
+    assert evaluate(model, ids, stride=5).loss != pytest.approx(found.loss, rel=1e-2)
+
+
+def test_a_uniform_model_needs_log_vocabulary(model):
+    flat = GPT(model.config)  # its head is zero at birth
+    result = evaluate(flat, [1, 2, 3], n_bytes=3)
+    assert result.loss == pytest.approx(math.log(32))
+    assert result.bits_per_byte == pytest.approx(5.0)
+    assert flat.training
+
+
+def test_what_cannot_be_evaluated(model):
+    with pytest.raises(DataError, match="nothing to evaluate"):
+        evaluate(model, [])
+    with pytest.raises(DataError, match="stride 17, context 16"):
+        evaluate(model, [1, 2], stride=17)
+    with pytest.raises(DataError, match=r"ids lie in 1\.\.32"):
+        evaluate(model, [1, 32])

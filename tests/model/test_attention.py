@@ -1,0 +1,217 @@
+"""Back ends of attention against the plain formula in float64, and their choice."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from gptpy.model.attention import attention, attention_bias, choose_backend, document_ids
+from gptpy.model.attention.choice import FEATURES as FEATURE_NAMES
+
+
+def alibi(h, t, s):
+    return -float(SLOPES[h]) * abs(t - s)
+
+
+def naive(q, k, v, visible, bias=None, softcap=None):
+    """One query at a time, float64."""
+    B, T, H, D = q.shape
+    q, k, v = q.double(), k.double(), v.double()
+    out = torch.zeros(B, T, H, D, dtype=torch.float64)
+    for b in range(B):
+        for h in range(H):
+            kv = h // (H // k.shape[2])
+            for t in range(T):
+                keys = [s for s in range(k.shape[1]) if visible(b, t, s)]
+                if not keys:
+                    continue
+                scores = k[b, keys, kv] @ q[b, t, h] / math.sqrt(D)
+                if softcap:
+                    scores = softcap * torch.tanh(scores / softcap)
+                if bias is not None:
+                    scores = scores + torch.tensor([bias(h, t, s) for s in keys])
+                out[b, t, h] = scores.softmax(0) @ v[b, keys, kv]
+    return out
+
+
+def random_qkv(B=2, T=7, S=None, H=4, H_kv=2, D=8):
+    g = torch.Generator().manual_seed(0)
+    S = S or T
+    shapes = ((B, T, H, D), (B, S, H_kv, D), (B, S, H_kv, D))
+    return [torch.randn(*shape, generator=g) for shape in shapes]
+
+
+FEATURES = frozenset(FEATURE_NAMES)
+PADDING = torch.tensor([[1, 1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1, 1]]).bool()
+SLOPES = torch.tensor([0.5, 0.25, 0.125, 0.0625])
+CASES = {
+    "causal": ({}, lambda b, t, s: s <= t),
+    "all": ({"causal": False}, lambda b, t, s: True),
+    "window": ({"window": 3}, lambda b, t, s: t - 3 < s <= t),
+    "all+window": (
+        {"causal": False, "window": 3},
+        lambda b, t, s: abs(t - s) < 3,
+    ),
+    "padding": ({"key_padding_mask": PADDING}, lambda b, t, s: s <= t and bool(PADDING[b, s])),
+    "all+padding": (
+        {"causal": False, "key_padding_mask": PADDING},
+        lambda b, t, s: bool(PADDING[b, s]),
+    ),
+    "documents": (
+        {"cu_seqlens": torch.tensor([0, 3, 7, 9, 14])},
+        lambda b, t, s: s <= t and ((s < 3) == (t < 3) if b == 0 else (s < 2) == (t < 2)),
+    ),
+    "alibi": ({"alibi_slopes": SLOPES}, lambda b, t, s: s <= t),
+    "all+alibi": ({"causal": False, "alibi_slopes": SLOPES}, lambda b, t, s: True),
+    "softcap": ({"softcap": 0.7}, lambda b, t, s: s <= t),
+}
+
+
+@pytest.mark.parametrize("backend", ["reference", "dense", "sdpa"])
+@pytest.mark.parametrize("case", CASES)
+def test_back_ends_equal_the_formula(case, backend):
+    settings, visible = CASES[case]
+    q, k, v = random_qkv()
+    if case == "softcap" and backend != "reference":
+        with pytest.raises(ValueError, match="softcap"):
+            attention(q, k, v, backend=backend, **settings)
+        return
+    bias = alibi if "alibi" in case else None
+    expected = naive(q, k, v, visible, bias, settings.get("softcap"))
+    got = attention(q, k, v, backend=backend, **settings)
+    assert got.dtype == q.dtype
+    torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["reference", "dense", "sdpa"])
+@pytest.mark.parametrize("queries", [1, 3])
+def test_queries_are_the_last_of_the_keys(backend, queries):
+    q, k, v = random_qkv(T=7)
+    q = q[:, -queries:]
+    first = 7 - queries
+    expected = naive(q, k, v, lambda b, t, s: s <= t + first)
+    got = attention(q, k, v, backend=backend)
+    torch.testing.assert_close(got.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("fast", ["dense", "sdpa"])
+@pytest.mark.parametrize("case", [case for case in CASES if case != "softcap"])
+def test_gradients_agree(case, fast):
+    settings, _ = CASES[case]
+    gradients = []
+    for backend in ("reference", fast):
+        leaves = [x.requires_grad_() for x in random_qkv()]
+        out = attention(*leaves, backend=backend, **settings)
+        out.sin().sum().backward()
+        gradients.append([x.grad for x in leaves])
+    for want, got in zip(*gradients, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_bias_in_advance_is_the_same():
+    q, k, v = random_qkv()
+    settings = {"window": 3, "key_padding_mask": PADDING}
+    bias = attention_bias(7, 7, batch=2, **settings)
+    for backend in ("reference", "dense", "sdpa"):
+        ahead = attention(q, k, v, bias=bias, backend=backend)
+        torch.testing.assert_close(ahead, attention(q, k, v, backend=backend, **settings))
+
+
+def test_document_ids():
+    assert document_ids(torch.tensor([0, 3, 7, 9, 14]), 2, 7).tolist() == [
+        [1, 1, 1, 2, 2, 2, 2],
+        [3, 3, 4, 4, 4, 4, 4],
+    ]
+
+
+def test_dropout_drops_weights():
+    q, k, _ = random_qkv(T=64)
+    ones = torch.ones_like(k)
+    torch.manual_seed(0)
+    for backend in ("reference", "dense", "sdpa"):
+        out = attention(q, k, ones, dropout_p=0.5, backend=backend)
+        assert out.mean().item() == pytest.approx(1.0, abs=0.1)
+        assert out.std() > 0.05
+
+
+def test_choice_on_cpu():
+    assert choose_backend("cpu", torch.float32, 64)[0] == "sdpa"
+    assert choose_backend("cpu", torch.float32, 64, context=128)[0] == "dense"
+    assert choose_backend("cpu", torch.float32, 64, context=4096)[0] == "sdpa"
+    name, reason = choose_backend("cpu", torch.float32, 64, features={"softcap"})
+    assert name == "reference" and "softcap" in reason
+    assert choose_backend("cpu", torch.float32, 64, "reference") == ("reference", "asked for")
+
+
+def test_requests_that_cannot_be_met_are_errors():
+    with pytest.raises(
+        ValueError, match="expected one of reference, dense, sdpa, triton, got 'flash'"
+    ):
+        choose_backend("cpu", torch.float32, 64, "flash")
+    with pytest.raises(ValueError, match="'sdpa' was asked for, but it does not support softcap"):
+        choose_backend("cpu", torch.float32, 64, "sdpa", features={"softcap"})
+    with pytest.raises(ValueError, match="'triton' was asked for, but"):
+        choose_backend("cpu", torch.float32, 64, "triton")
+    with pytest.raises(ValueError, match="softcap, alibi, window, bidirectional, got flashy"):
+        choose_backend("cpu", torch.float32, 64, features={"flashy"})
+    q, k, v = random_qkv()
+    with pytest.raises(ValueError, match="takes masks one by one"):
+        attention(q, k, v, bias=torch.ones(7, 7).bool(), backend="triton")
+
+
+def fake_kernels(monkeypatch, kernel, available=(True, "a device")):
+    module = SimpleNamespace(available=lambda device: available, causal_attention=kernel)
+    monkeypatch.setitem(__import__("sys").modules, "gptpy_kernels", module)
+
+
+def test_triton_is_taken_when_its_probe_agrees(monkeypatch, caplog):
+    def kernel(q, k, v, *, backend=None, **masks):
+        return attention(q, k, v, backend="reference", **masks)
+
+    fake_kernels(monkeypatch, kernel)
+    with caplog.at_level("INFO"):
+        assert choose_backend("cpu", torch.float32, 64, "triton")[0] == "triton"
+    assert "attention back end: triton" in caplog.text
+    assert choose_backend("cpu", torch.float32, 64, "triton", features=FEATURES)[0] == "triton"
+
+
+@pytest.mark.parametrize("feature", sorted(FEATURES))
+def test_the_probe_finds_a_kernel_that_ignores_a_feature(feature, monkeypatch):
+    ignored = {"alibi": "alibi_slopes", "bidirectional": "causal"}.get(feature, feature)
+
+    def kernel(q, k, v, *, backend=None, **masks):
+        masks = {name: value for name, value in masks.items() if name != ignored}
+        return attention(q, k, v, backend="reference", **masks)
+
+    fake_kernels(monkeypatch, kernel)
+    assert choose_backend("cpu", torch.float32, 64, "triton")[0] == "triton"
+    with pytest.raises(ValueError, match="its probe launch was off by"):
+        choose_backend("cpu", torch.float32, 64, "triton", features={feature})
+
+
+def test_a_wrong_or_failing_probe_is_a_reason_not_a_crash(monkeypatch):
+    def wrong(q, k, v, **masks):
+        return attention(q, k, v, backend="reference") * 1.1
+
+    def failing(q, k, v, **masks):
+        raise RuntimeError("no compiler\nsecond line")
+
+    for kernel, message in ((wrong, "off by"), (failing, r"\(RuntimeError: no compiler\)")):
+        fake_kernels(monkeypatch, kernel)
+        with pytest.raises(ValueError, match=message):
+            choose_backend("cpu", torch.float32, 64, "triton")
+    fake_kernels(monkeypatch, failing, available=(False, "no such device"))
+    with pytest.raises(ValueError, match="but no such device"):
+        choose_backend("cpu", torch.float32, 64, "triton")
+
+
+def test_gradient_of_dense_with_dropout():
+    """The same weights are dropped in both passes: the gradient is that of finite differences."""
+
+    def run(q, k, v):
+        torch.manual_seed(1)
+        return attention(q, k, v, dropout_p=0.3, backend="dense")
+
+    leaves = [x.double().requires_grad_() for x in random_qkv(B=1, T=4, D=3)]
+    assert torch.autograd.gradcheck(run, leaves)

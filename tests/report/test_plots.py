@@ -1,0 +1,161 @@
+"""Pictures show what the model computes; the report holds all of them."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from gptpy.config import GPTConfig
+from gptpy.model import build_model
+from gptpy.model.maps import attention_maps
+from gptpy.report.plots import (
+    nearest_tokens,
+    plot_attention,
+    plot_loss,
+    plot_neighbours,
+    smoothed,
+    smoothing_weight,
+)
+
+SHAPE: dict[str, Any] = {
+    "n_layer": 2,
+    "n_head": 4,
+    "n_embd": 32,
+    "vocab_size": 29,
+    "block_size": 16,
+}
+
+
+def make(preset, **settings):
+    torch.manual_seed(0)
+    return build_model(GPTConfig.preset(preset, **{**SHAPE, "init_std": 0.3, **settings})).eval()
+
+
+VARIANTS = [
+    ("gpt2", {}),
+    ("gpt2", {"window": 3, "position": "alibi"}),
+    ("gpt2", {"attention_softcap": 2.0}),
+    ("modern-1m", {"n_kv_head": 2, "init_residual": "normal", "init_head": "normal"}),
+    ("bert-mini", {}),
+    ("t5-mini", {"n_encoder_layer": 2}),
+]
+
+
+@pytest.mark.parametrize(("preset", "settings"), VARIANTS)
+def test_maps_are_the_weights_that_the_layers_use(preset, settings):
+    """Weights times values through the output layer is what the attention layer returns."""
+    model = make(preset, **settings)
+    model.attention_backend = "reference"
+    ids = torch.randint(29, (1, 9))
+    inputs = {"source": torch.randint(29, (1, 7))} if preset == "t5-mini" else {}
+    outputs: dict[str, list[torch.Tensor]] = {}
+    values: dict[str, list[torch.Tensor]] = {}
+    layers: list[tuple[str, Any]] = [
+        (name, module)
+        for name, module in model.named_modules()
+        if name.endswith(("attention", "cross_attention"))
+    ]
+
+    def remember(kind):
+        def hook(module, arguments, output):
+            x, context = arguments
+            if kind == "cross":
+                v = module.keys_and_values(context)[1]
+            else:
+                rows = module.heads + 2 * module.kv_heads
+                heads = module.qkv(x).view(1, -1, rows, module.head_dim)
+                v = module.prepare(heads, context.rotation)[2]
+            v = v.repeat_interleave(module.heads // module.kv_heads, dim=2)
+            values.setdefault(kind, []).append(v[0])
+            outputs.setdefault(kind, []).append(output[0])
+
+        return hook
+
+    for name, module in layers:
+        cross = name.endswith("cross_attention")
+        encoder = name.startswith("encoder_blocks")
+        kind = "cross" if cross else "encoder" if encoder else "self"
+        module.register_forward_hook(remember(kind))
+    maps = attention_maps(model, ids, **inputs)
+    assert maps.keys() == ({"self", "cross", "encoder"} if inputs else {"self"})
+    for kind, found in maps.items():
+        assert len(found) == 2
+        chosen = [
+            m
+            for n, m in layers
+            if n.endswith("cross_attention") == (kind == "cross")
+            and n.startswith("encoder_blocks") == (kind == "encoder")
+        ]
+        for weights, v, out, layer in zip(found, values[kind], outputs[kind], chosen, strict=True):
+            torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:2]))
+            mixed = torch.einsum("hqk,khd->qhd", weights, v).flatten(1)
+            torch.testing.assert_close(layer.out(mixed), out, rtol=1e-4, atol=1e-5)
+
+
+def test_every_kind_is_drawn(tmp_path):
+    model = make("t5-mini")
+    source = ([3, 4, 5, 6, 7], list("abcde"))
+    for kind in ("self", "cross", "encoder"):
+        path = tmp_path / f"{kind}.png"
+        plot_attention(model, [1, 2], ["x", "\n"], path, kind=kind, source=source)
+        assert path.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="no self-attention layer"):
+        plot_attention(make("bigram", n_layer=0), [1, 2], ["a", "b"], tmp_path / "no.png")
+
+
+def test_a_score_with_more_context_is_no_point_of_the_curve(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr("gptpy.report.plots._save", lambda figure, path: figures.append(figure))
+    rows: list[dict[str, Any]] = [{"kind": "step", "step": i, "loss": 3.0 / i} for i in (1, 2, 3)]
+    for step, stride, loss in ((1, 16, 2.5), (3, 16, 1.5), (3, 4, 1.25)):
+        rows.append({"kind": "eval", "step": step, "val_loss": loss, "stride": stride})
+    plot_loss(rows, tmp_path / "loss.png")
+    lines = {line.get_label(): line for line in figures[0].axes[0].get_lines()}
+    assert list(lines["validation"].get_ydata()) == [2.5, 1.5]
+    assert list(lines["validation, windows moved on by 4"].get_ydata()) == [1.25]
+
+
+def test_neighbours_are_the_nearest_by_angle():
+    model = make("gpt2")
+    with torch.no_grad():
+        table = model.get_parameter("token_embedding.weight")
+        table[5] = 3 * table[9] + 0.01
+        table[7] = -table[9]
+    (found,) = nearest_tokens(model, [9], count=28)
+    assert found[0][0] == 5 and found[0][1] == pytest.approx(1, abs=0.01)
+    assert found[-1][0] == 7 and found[-1][1] == pytest.approx(-1, abs=1e-5)
+    assert [v for _, v in found] == sorted((v for _, v in found), reverse=True)
+
+
+def test_neighbours_are_tokens_that_training_has_met(tmp_path):
+    """Others keep the vector they were born with: whom they stand next to is chance."""
+    model = make("gpt2")
+    met = [3, 9, 14, 20]
+    (found,) = nearest_tokens(model, [9], count=28, among=met)
+    every = nearest_tokens(model, [9], count=28)[0]
+    assert found == [(i, pytest.approx(v)) for i, v in every if i in met]
+
+    shown = set()
+
+    class Letters:
+        def decode(self, ids):
+            shown.update(ids)
+            return f"<{ids[0]}>"
+
+    path = tmp_path / "n.png"
+    assert plot_neighbours(model, Letters(), [1, 9, 9, 14, 28], path, trained=met) == path
+    assert shown == set(met) and path.read_bytes().startswith(b"\x89PNG")
+    assert plot_neighbours(model, Letters(), [1, 28], path, trained=met) is None
+
+
+def test_smoothing_has_no_start():
+    assert smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0] * 3)
+    assert smoothed([1.0, float("nan"), 1.0]) == pytest.approx([1.0] * 3)
+
+
+@pytest.mark.parametrize("points", [10, 100, 2000])
+def test_smoothing_does_not_lag(points):
+    """Half-way down a steady slope the mean is less than a tenth of the slope behind."""
+    slope = [1 - i / points for i in range(points)]
+    mean = smoothed(slope, smoothing_weight(points))
+    assert abs(mean[points // 2] - slope[points // 2]) < 0.1
