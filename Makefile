@@ -53,7 +53,7 @@ MIRI_TESTS += vocab::checks train::tests::random_corpora train::tests::wide_reco
 .PHONY: test-miri
 test-miri: toolchain ## run the unsafe code under Miri (nightly Rust)
 	MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri \
-	  cargo +nightly miri test --package bpe-rs --lib -- $(MIRI_TESTS)
+	  cargo +nightly miri test --package gptpy-bpe --lib -- $(MIRI_TESTS)
 
 # The NEON paths on any machine: cross-compiled, run under user-mode emulation. Elsewhere than on
 # Debian the compiler and the emulator may have other names.
@@ -72,14 +72,14 @@ test-aarch64: toolchain ## run the Rust tests for AArch64 (NEON) under emulation
 	  libc=$$($(ARM_CC) -print-file-name=libc.so.6); \
 	  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$(ARM_CC) \
 	  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$(ARM_RUN) -L $$(cd "$${libc%/*}/.." && pwd)" \
-	  cargo test --target $(ARM) --package bpe-rs; \
+	  cargo test --target $(ARM) --package gptpy-bpe; \
 	fi
 
 # Any bytes into every door of the Rust crate; fuzz/ does the same under libFuzzer.
 SECONDS_A_TARGET ?= 60
 .PHONY: test-random
 test-random: toolchain ## random inputs for scanners, encoder, files, tokenizer.json (a minute each)
-	BPE_RS_RANDOM_SECONDS=$(SECONDS_A_TARGET) cargo test --package bpe-rs --test random -- --nocapture
+	BPE_RS_RANDOM_SECONDS=$(SECONDS_A_TARGET) cargo test --package gptpy-bpe --test random -- --nocapture
 
 # In an environment of its own: the projects bring some two hundred packages.
 .PHONY: test-clients

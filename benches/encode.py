@@ -351,7 +351,7 @@ def main() -> None:
             print(json.dumps(result), flush=True)
         return
     started = start_up(rounds)
-    peers = ("gigatoken", "tiktoken", "bpe-rs", "numpy")
+    peers = ("gigatoken", "tiktoken", "gptpy-bpe", "numpy")
     versions = ", ".join(f"{peer} {importlib.metadata.version(peer)}" for peer in peers)
     lines = [
         f"## {date.today().isoformat()}{', quick' if options.quick else ''}",

@@ -8,7 +8,14 @@ from __future__ import annotations
 import pickle
 import sys
 import tempfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
+
+
+def check_ours(package: str, distribution: str) -> None:
+    """Whether the package that is imported belongs to our distribution, not to another's."""
+    found = packages_distributions().get(package, [])
+    assert set(found) == {distribution}, f"{package} belongs to {found}, expected {distribution}"
 
 
 def bpe_rs() -> str:
@@ -17,6 +24,7 @@ def bpe_rs() -> str:
     import bpe_rs.hf
     import bpe_rs.tiktoken
 
+    check_ours("bpe_rs", "gptpy-bpe")
     text = "Hello, wörld! 你好 👍🏽  \n\n def f(x): return x + 1  # 12345"
     for name in bpe_rs.list_encoding_names():
         encoding = bpe_rs.get_encoding(name)
@@ -47,6 +55,9 @@ def gptpy() -> str:
 
     from gptpy import GPT, GPTConfig
 
+    check_ours("gptpy", "gptpy-lm")
+    check_ours("gptpy_kernels", "gptpy-lm")
+    check_ours("bpe_rs", "gptpy-bpe")
     config = GPTConfig(block_size=16, vocab_size=64, n_layer=1, n_head=2, n_embd=16)
     model = GPT(config)
     ids = torch.arange(8).reshape(1, 8)

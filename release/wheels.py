@@ -2,12 +2,14 @@
 
     make wheels                 (needs uv and a Rust toolchain)
 
-Builds into `wheels/`: the source archive of `bpe-rs`, its stable-ABI wheel *from that archive*,
-and the wheel and source archive of `gptpy`. Checks size, contents, tag and shared libraries of
-the wheel. Then, for each CPython from 3.10 that can be found, makes an empty environment, installs
-the wheel and runs `smoke.py` in it. gptpy needs torch, a large download for each version of
-Python: it is tried on the version of this checkout's own environment, which has torch in uv's
-cache, and with `--download` on all.
+Builds into `wheels/`: the source archive of `gptpy-bpe`, its stable-ABI wheel *from that archive*,
+and the wheel and source archive of `gptpy-lm`. Checks names and requirements of both wheels, size,
+contents, tag and shared libraries of the first. Then, for each CPython from 3.10 that can be found,
+makes an empty environment, installs by name with `wheels/` beside the package index, and runs
+`smoke.py`, which also asks whether what is imported is ours: other people's distributions bear the
+names `bpe-rs` and `gptpy`. `gptpy-lm` needs torch, a large download for each version of Python: it is
+tried on the version of this checkout's own environment, which has torch in uv's cache, and with
+`--download` on all.
 """
 
 from __future__ import annotations
@@ -21,10 +23,14 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
+from email.message import Message
+from email.parser import Parser
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAX_WHEEL_BYTES = 6_000_000
+# Distributions of that name on the package index are not ours.
+FOREIGN = {"bpe-rs", "gptpy"}
 # What every Linux with glibc has; anything else would have to come along with the wheel.
 SYSTEM_LIBRARIES = re.compile(
     r"(libc|libm|libgcc_s|libpthread|libdl|librt)\.so\.\d+|ld-linux.*\.so\.\d+"
@@ -54,11 +60,11 @@ def only(paths: Sequence[Path], what: str) -> Path:
 
 
 def build(out: Path, uv: str) -> tuple[Path, Path]:
-    """Wheels of bpe-rs and gptpy."""
+    """Wheels of gptpy-bpe and gptpy-lm."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    run(uv, "build", "--package", "bpe-rs", "--sdist", "--out-dir", out)
-    archive = only(list(out.glob("bpe_rs-*.tar.gz")), "source archive of bpe-rs")
+    run(uv, "build", "--package", "gptpy-bpe", "--sdist", "--out-dir", out)
+    archive = only(list(out.glob("gptpy_bpe-*.tar.gz")), "source archive of gptpy-bpe")
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")
@@ -70,14 +76,39 @@ def build(out: Path, uv: str) -> tuple[Path, Path]:
             *("--auditwheel", "check", "--out", out),
             cwd=source,
         )
-    run(uv, "build", "--package", "gptpy", "--out-dir", out)
+    run(uv, "build", "--package", "gptpy-lm", "--out-dir", out)
+    return built(out)
+
+
+def built(out: Path) -> tuple[Path, Path]:
+    """The wheels in a folder."""
     return (
-        only(list(out.glob("bpe_rs-*.whl")), "wheel of bpe-rs"),
-        only(list(out.glob("gptpy-*.whl")), "wheel of gptpy"),
+        only(list(out.glob("gptpy_bpe-*.whl")), "wheel of gptpy-bpe"),
+        only(list(out.glob("gptpy_lm-*.whl")), "wheel of gptpy-lm"),
     )
 
 
 # ---- checking
+
+
+def metadata(wheel: Path) -> Message:
+    """The wheel's METADATA."""
+    with zipfile.ZipFile(wheel) as archive:
+        path = only([Path(n) for n in archive.namelist() if n.endswith("/METADATA")], "METADATA")
+        return Parser().parsestr(archive.read(path.as_posix()).decode("utf-8"))
+
+
+def check_names(wheels: tuple[Path, Path]) -> None:
+    """Failure unless the wheels are named and require what they should."""
+    for wheel, name in zip(wheels, ("gptpy-bpe", "gptpy-lm"), strict=True):
+        found = metadata(wheel)
+        if found["Name"] != name:
+            raise Failure(f"{wheel.name}: expected the name {name}, got {found['Name']}")
+        wanted = {re.split(r"[^\w.-]", line)[0] for line in found.get_all("Requires-Dist", [])}
+        if wanted & FOREIGN:
+            raise Failure(f"{wheel.name} requires {sorted(wanted & FOREIGN)}: others' packages")
+        if name == "gptpy-lm" and "gptpy-bpe" not in wanted:
+            raise Failure(f"{wheel.name} does not require gptpy-bpe")
 
 
 def needed_libraries(wheel: Path, uv: str) -> set[str]:
@@ -152,18 +183,19 @@ def interpreters() -> Iterator[tuple[str, Path]]:
 
 def try_out(version: str, python: Path, wheels: tuple[Path, Path], uv: str, download: bool) -> str:
     """What worked in an empty environment of this interpreter."""
-    bpe_rs, gptpy = wheels
     if version.endswith("t"):
         return "skipped: the stable ABI has no free-threaded form; its own wheel is built by CI"
     with tempfile.TemporaryDirectory() as folder:
         run(uv, "venv", "--quiet", "--python", python, Path(folder, "env"))
         inside = Path(folder, "env", "Scripts" if sys.platform == "win32" else "bin", "python")
+        # By name: the index is asked as well, as for a user
         install = [uv, "pip", "install", "--quiet", "--python", inside]
-        run(*install, bpe_rs)
+        install += ["--find-links", wheels[0].parent]
+        run(*install, "gptpy-bpe")
         smoke = Path(__file__).with_name("smoke.py")
         result = run(inside, "-I", smoke, "bpe_rs", cwd=Path(folder)).strip()
         if not (download or version == checkout_version()):
-            return f"{result}; gptpy not tried (--download fetches torch for it)"
+            return f"{result}; gptpy-lm not tried (--download fetches torch for it)"
         locked = Path(folder, "locked.txt")
         locked.write_text(
             run(
@@ -176,7 +208,7 @@ def try_out(version: str, python: Path, wheels: tuple[Path, Path], uv: str, down
                 "--no-emit-workspace",
             )
         )
-        run(*install, "--constraints", locked, bpe_rs, gptpy)
+        run(*install, "--constraints", locked, "gptpy-lm")
         return f"{result}; {run(inside, '-I', smoke, 'gptpy', cwd=Path(folder)).strip()}"
 
 
@@ -202,12 +234,10 @@ def main() -> int:
         if uv is None:
             raise Failure("uv is not on PATH: `make wheels` installs it, or see its documentation")
         if arguments.keep:
-            wheels = (
-                only(list(arguments.out.glob("bpe_rs-*.whl")), "wheel of bpe-rs"),
-                only(list(arguments.out.glob("gptpy-*.whl")), "wheel of gptpy"),
-            )
+            wheels = built(arguments.out)
         else:
             wheels = build(arguments.out, uv)
+        check_names(wheels)
         check_wheel(wheels[0], uv)
         for version, python in interpreters():
             print(f"CPython {version}: {try_out(version, python, wheels, uv, arguments.download)}")

@@ -59,8 +59,8 @@ def _installation() -> list[tuple[str, str]]:
     extras = [f"{name} {'yes' if util.find_spec(m) else 'no'}" for name, m in EXTRAS.items()]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return [
-        ("gptpy", metadata.version("gptpy")),
-        ("bpe-rs", metadata.version("bpe-rs")),
+        ("gptpy-lm", metadata.version("gptpy-lm")),
+        ("gptpy-bpe", metadata.version("gptpy-bpe")),
         ("torch", torch.__version__),
         ("Python", platform.python_version()),
         ("device", f"{device.type} ({name}), {torch.get_num_threads()} threads"),
