@@ -6,7 +6,7 @@ PYTHON ?= python3
 # uv from PATH, else one of our own in a folder that `make clean` removes.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --no-sync
-SOURCES := gptpy triton_kernels bpe-rs/python bpe-rs/tests tests benches recipes
+SOURCES := gptpy triton_kernels bpe-rs/python bpe-rs/tests tests benches recipes tools release
 # Texts and vocabularies that are not part of the repository; tests that need them skip without.
 GPTPY_SHARED ?= $(abspath ../shared)
 export GPTPY_SHARED

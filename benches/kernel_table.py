@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY / "triton_kernels")]
+sys.path[:0] = [str(REPOSITORY / "triton_kernels"), str(REPOSITORY / "tools")]
 
-import gptpy_kernels.decoding.gates as decoding_gates  # noqa: E402
-import gptpy_kernels.fused.gates as fused_gates  # noqa: E402
-from gptpy_kernels.attention import configs, gates  # noqa: E402
-from gptpy_kernels.compilation import KernelReport, compile_all  # noqa: E402
+from gptpy_kernels.attention import configs  # noqa: E402
+from kernel_gates import attention, decoding, fused  # noqa: E402
+from kernel_gates.compilation import KernelReport, compile_all  # noqa: E402
 
 COLUMNS = ("kernel", "sm", "dtype", "size", "level", "tile", "warps", "stages", "TMA", "registers",
            "spilled", "shared", "wgmma", "tcgen05", "mma", "TMA loads", "exp2", "instructions",
@@ -25,11 +24,11 @@ COLUMNS = ("kernel", "sm", "dtype", "size", "level", "tile", "warps", "stages", 
 
 def row(case: Any, report: KernelReport | str) -> list[str]:
     left = [case.kernel, case.architecture, case.dtype, case.size, "", "", "", "", ""]
-    if isinstance(case, gates.Case):
+    if isinstance(case, attention.Case):
         c = case.config
         left[4:] = [case.features, f"{c.block_m}x{c.block_n}", c.num_warps, c.num_stages,
                     "yes" if c.tma else "no"]  # fmt: skip
-    elif isinstance(case, decoding_gates.Case):
+    elif isinstance(case, decoding.Case):
         left[0] = f"decoding {case.kernel}"
         left[4:6] = ["paged" if case.paged else "", f"{case.rows} rows"]
     if isinstance(report, str):
@@ -57,13 +56,13 @@ def main() -> int:
         print("kernel-table: triton is not installed (it exists for Linux and Windows)")
         return 2
     kinds = [arguments.kind] if arguments.kind else list(configs.CLASS_ARCHITECTURES)
-    cases: list[Any] = [*gates.table_cases(kinds)]
-    cases += gates.hopper_cases() if "hopper" in kinds else []
+    cases: list[Any] = [*attention.table_cases(kinds)]
+    cases += attention.hopper_cases() if "hopper" in kinds else []
     if arguments.head_dim:
         cases = [case for case in cases if case.head_dim == arguments.head_dim]
     else:
         architectures = [a for kind in kinds for a in configs.CLASS_ARCHITECTURES[kind]]
-        for module in (fused_gates, decoding_gates):
+        for module in (fused, decoding):
             wanted = [a for a in module.ARCHITECTURES if a in architectures]
             cases += module.table_cases(wanted)
     rows = [row(c, r) for c, r in zip(cases, compile_all(cases), strict=True)]

@@ -6,9 +6,9 @@ Builds into `wheels/`: the source archive of `gptpy-bpe`, its stable-ABI wheel *
 and the wheel and source archive of `gptpy-lm`. Checks names and requirements of both wheels, size,
 contents, tag and shared libraries of the first. Then, for each CPython from 3.10 that can be found,
 makes an empty environment, installs by name with `wheels/` beside the package index, and runs
-`smoke.py`, which also asks whether what is imported is ours: other people's distributions bear the
-names `bpe-rs` and `gptpy`. `gptpy-lm` needs torch, a large download for each version of Python: it is
-tried on the version of this checkout's own environment, which has torch in uv's cache, and with
+`smoke.py`, which also checks that what is imported is ours: other people's distributions bear the
+names `bpe-rs` and `gptpy`. `gptpy-lm` needs torch, a large download for each version of Python: it
+is tried on the version of this checkout's own environment, which has torch in uv's cache, and with
 `--download` on all.
 """
 

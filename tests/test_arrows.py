@@ -40,7 +40,6 @@ PACKAGES = {"bpe_rs": {"tokenizer", "data"}, "gptpy_kernels": {"model"}}
 BY_STRING = {
     "gptpy/__init__.py",
     "bpe-rs/python/bpe_rs/tiktoken/registry.py",
-    "triton_kernels/gptpy_kernels/compile_worker.py",
 }
 
 Graph = dict[str, set[str]]

@@ -3,12 +3,11 @@ products (wgmma) and bulk copies (TMA) where they are meant to be."""
 
 from typing import Any
 
-import gptpy_kernels.decoding.gates as decoding_gates
-import gptpy_kernels.fused.gates as fused_gates
 import pytest
-from gptpy_kernels.attention import configs, gates
-from gptpy_kernels.attention.gates import Case
-from gptpy_kernels.compilation import SASS_PATTERNS, KernelReport, compile_all
+from gptpy_kernels.attention import configs
+from kernel_gates import attention, decoding, fused
+from kernel_gates.attention import Case
+from kernel_gates.compilation import SASS_PATTERNS, KernelReport, compile_all
 
 
 def assert_clean(case: Any, report: KernelReport | str) -> None:
@@ -25,14 +24,14 @@ FAST = [
     *(select("hopper", kernel, 128) for kernel in configs.KERNELS),
     *(select("large", kernel, 64) for kernel in configs.KERNELS),
     select("blackwell", "forward", 64),
-    gates.hopper_cases()[2],
-    fused_gates.Case("cross_entropy", 80, "bf16", 50304),
-    fused_gates.Case("rms_norm_backward", 100, "bf16", 4096),
-    decoding_gates.Case("split", 90, "bf16", 128, 8, True),
+    attention.hopper_cases()[2],
+    fused.Case("cross_entropy", 80, "bf16", 50304),
+    fused.Case("rms_norm_backward", 100, "bf16", 4096),
+    decoding.Case("split", 90, "bf16", 128, 8, True),
 ]
 ALL = [
-    *gates.table_cases(), *gates.hopper_cases(), *fused_gates.table_cases(),
-    *decoding_gates.table_cases(),
+    *attention.table_cases(), *attention.hopper_cases(), *fused.table_cases(),
+    *decoding.table_cases(),
 ]  # fmt: skip
 
 
@@ -89,5 +88,5 @@ def test_a_kernel_that_misses_the_instructions_meant_is_refused():
 
 def test_a_compiler_error_is_a_complaint_not_a_crash():
     pytest.importorskip("triton")
-    (complaint,) = compile_all([fused_gates.Case("rope", 90, "no such type", 64)])
+    (complaint,) = compile_all([fused.Case("rope", 90, "no such type", 64)])
     assert isinstance(complaint, str) and complaint

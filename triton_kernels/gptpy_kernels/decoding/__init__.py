@@ -93,7 +93,7 @@ class Tile(NamedTuple):
 
 
 def choose_tile(rows: int, block_d: int, itemsize: int) -> Tile:
-    """The largest tile for `rows` query rows that compiles without spills (gates.py)."""
+    """The largest tile for `rows` query rows that the compile gates find free of spills."""
     padded = max(16, 1 << (rows - 1).bit_length())
     if itemsize == 2:
         block_n = 64 if block_d <= 128 else 32

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..compilation import KernelReport, compile_kernel, inspect
-from .configs import (
+from gptpy_kernels.attention.configs import (
     CLASS_ARCHITECTURES,
     HOPPER_BLOCK,
     HOPPER_HEAD_DIMS,
@@ -16,6 +15,8 @@ from .configs import (
     TileConfig,
     class_of,
 )
+
+from kernel_gates.compilation import KernelReport, compile_kernel, inspect
 
 _FLAGS = (
     "HAS_WINDOW", "HAS_DOCUMENTS", "HAS_SINKS", "HAS_KEY_MASK", "HAS_SOFTCAP", "HAS_ALIBI",
@@ -88,7 +89,7 @@ class Case(NamedTuple):
 
 
 def kernel_function(name: str) -> Any:
-    from . import backward_keys, backward_queries, forward
+    from gptpy_kernels.attention import backward_keys, backward_queries, forward
 
     return {
         "forward": forward.attention_forward_kernel,
@@ -99,7 +100,7 @@ def kernel_function(name: str) -> Any:
 
 def specification(kernel: Any, case: Case) -> tuple[dict[str, str], dict[str, Any], frozenset[str]]:
     """(types, constants, aligned) for `compile_kernel`: what a launch of this case would pass."""
-    from .launch import padded_head_dim
+    from gptpy_kernels.attention.launch import padded_head_dim
 
     config = case.config
     block_d = padded_head_dim(case.head_dim)
@@ -177,7 +178,7 @@ def _hopper_specification(case: Case) -> tuple[dict[str, str], dict[str, Any]]:
 def compile_case(case: Case) -> KernelReport:
     """Compile one case and read the result; raises what the compiler raises."""
     if case.kernel == HOPPER_KERNEL:
-        from .hopper_forward import hopper_forward_kernel
+        from gptpy_kernels.attention.hopper_forward import hopper_forward_kernel
 
         types, constants = _hopper_specification(case)
         options = {"num_warps": case.config.num_warps, "maxnreg": HOPPER_REGISTERS}

@@ -1,8 +1,8 @@
-"""Compile cases given as JSON on stdin, each in a process of its own; report as JSON on stdout.
+"""Compiles cases given as JSON on stdin, each in a process of its own; reports as JSON on stdout.
 
-`python -m gptpy_kernels.compile_worker`, started by `compilation.compile_all`. A program of its own
-because kernels compile only where Triton was imported without its interpreter; one process a case
-because some configurations abort the compiler.
+`python -m kernel_gates.worker`, started by `compilation.compile_all`. It is a program of its own
+because kernels compile only where Triton was imported without its interpreter; each case has a
+process because some configurations abort the compiler.
 """
 
 import importlib

@@ -1,7 +1,7 @@
-"""Compile kernels ahead of time, for any architecture, without a GPU, and read what came out.
+"""Compiles kernels ahead of time, for any architecture, without a GPU, and reads what came out.
 
 Used by the compile gates and the kernel table: registers, spills, shared memory, instruction
-counts. Needs triton only; must run without TRITON_INTERPRET.
+counts. Needs triton and no GPU; does not work under TRITON_INTERPRET.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Bytes a program may take, by architecture.
-SHARED_MEMORY_LIMIT = {80: 166_912, 89: 101_376, 90: 232_448, 100: 232_448, 120: 101_376}
+from gptpy_kernels.attention.configs import SHARED_MEMORY_LIMIT
 
 # What to count in the machine code: matrix products by generation, bulk copies, local memory.
 SASS_PATTERNS = {
@@ -155,14 +154,15 @@ def inspect(compiled: Any, log: str = "") -> KernelReport:
 def compile_all(cases: Sequence[Any], timeout: float = 3600) -> list[KernelReport | str]:
     """Compile cases, two at a time; a report each, or the compiler's complaint.
 
-    A case is a `Case` of a module that also has `compile_case` (attention.gates, fused.gates,
-    decoding.gates). Compiled in a process without TRITON_INTERPRET, so that it works wherever
-    triton is installed.
+    A case is a `Case` of a module that also has `compile_case` (`attention`, `fused`, `decoding`).
+    They are compiled in another process, without TRITON_INTERPRET, so that this works inside of
+    tests that use the interpreter.
     """
-    folder = str(Path(__file__).resolve().parents[1])
-    path = os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+    tools = Path(__file__).resolve().parents[1]
+    folders = [str(tools), str(tools.parent / "triton_kernels"), os.environ.get("PYTHONPATH", "")]
+    path = os.pathsep.join(filter(None, folders))
     done = subprocess.run(
-        [sys.executable, "-m", "gptpy_kernels.compile_worker"],
+        [sys.executable, "-m", "kernel_gates.worker"],
         input=json.dumps([(type(case).__module__, list(case)) for case in cases]),
         capture_output=True,
         text=True,
@@ -171,7 +171,9 @@ def compile_all(cases: Sequence[Any], timeout: float = 3600) -> list[KernelRepor
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"compile_worker: exit code {done.returncode}: {done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"kernel_gates.worker: exit code {done.returncode}: {done.stderr[-2000:]}"
+        )
     return [
         KernelReport(**result["report"]) if "report" in result else str(result.get("error"))
         for result in json.loads(done.stdout)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..compilation import KernelReport, compile_kernel, inspect
-from .cross_entropy import block_of as cross_entropy_block
-from .rms_norm import block_of as rms_norm_block
-from .rms_norm import warps_of as rms_norm_warps
-from .rope import blocks_of as rope_blocks
-from .swiglu import block_of as swiglu_block
+from gptpy_kernels.fused.cross_entropy import block_of as cross_entropy_block
+from gptpy_kernels.fused.rms_norm import block_of as rms_norm_block
+from gptpy_kernels.fused.rms_norm import warps_of as rms_norm_warps
+from gptpy_kernels.fused.rope import blocks_of as rope_blocks
+from gptpy_kernels.fused.swiglu import block_of as swiglu_block
+
+from kernel_gates.compilation import KernelReport, compile_kernel, inspect
 
 ARCHITECTURES = (80, 90, 100)
 
@@ -51,7 +52,12 @@ _SCALARS = ("V", "C", "N", "T", "H", "HALF", "ignore_index")
 
 def _kernel(case: Case) -> tuple[Any, dict[str, Any], int]:
     """(kernel, constants, warps) of a launch over `case.columns` columns."""
-    from . import cross_entropy_kernel, rms_norm_kernel, rope_kernel, swiglu_kernel
+    from gptpy_kernels.fused import (
+        cross_entropy_kernel,
+        rms_norm_kernel,
+        rope_kernel,
+        swiglu_kernel,
+    )
 
     C = case.columns
     if case.kernel.startswith("cross_entropy"):

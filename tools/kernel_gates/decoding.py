@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..attention.launch import padded_head_dim
-from ..compilation import KernelReport, compile_kernel, inspect
-from . import MAX_QUERY_ROWS, MAX_SPLITS, Tile, choose_tile, needs_pages
+from gptpy_kernels.attention.launch import padded_head_dim
+from gptpy_kernels.decoding import MAX_QUERY_ROWS, MAX_SPLITS, Tile, choose_tile, needs_pages
+
+from kernel_gates.compilation import KernelReport, compile_kernel, inspect
 
 ARCHITECTURES = (80, 90, 100)
 
@@ -53,7 +54,7 @@ _TYPES = {
 
 def compile_case(case: Case) -> KernelReport:
     """Compile one case and read the result; raises what the compiler raises."""
-    from .kernel import decode_join_kernel, decode_split_kernel
+    from gptpy_kernels.decoding.kernel import decode_join_kernel, decode_split_kernel
 
     block_d = padded_head_dim(case.head_dim)
     tile = Tile(0, 0, 4, 3)

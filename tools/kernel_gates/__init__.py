@@ -1,0 +1,1 @@
+"""Compile gates: every kernel at every configuration, compiled without a GPU and inspected."""
