@@ -38,7 +38,7 @@ def test_bench_goes_through_every_step_in_the_interpreter(kernel_device):
 
 
 def test_bench_refuses_a_wrong_kernel(kernel_device, monkeypatch):
-    """No figure for a wrong answer: the comparison is what stands between."""
+    """A kernel whose answer is wrong gets no figure."""
     monkeypatch.syspath_prepend(str(REPOSITORY / "benches"))
     attention_contenders = importlib.import_module("attention_contenders")
     device = kernel_device.type

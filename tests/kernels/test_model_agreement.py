@@ -121,7 +121,7 @@ def test_a_training_step_in_bfloat16_is_as_exact_as_sdpa(name, kernel_device):
             theirs.append(step(model, "sdpa", arguments))
     ours = step(model, "triton", arguments)
     for tensor in want:
-        if tensor == "loss":  # one number, right or wrong by luck: its tokens are compared
+        if tensor == "loss":  # a mean agrees by luck; the losses of the tokens are compared
             continue
         limit = 1.5 * max(relative_error(other[tensor], want[tensor]) for other in theirs)
         assert relative_error(ours[tensor], want[tensor]) <= limit, tensor
@@ -154,7 +154,7 @@ def train(backend: str, device: torch.device, steps: int) -> list[float]:
 
 @pytest.mark.slow
 def test_fifty_steps_of_training_give_one_curve(kernel_device):
-    """Rounding errors grow from step to step, but not to what a wrong gradient would make."""
+    """Rounding errors grow from step to step, but stay far below those of a wrong gradient."""
     ours = train("triton", kernel_device, 50)
     theirs = train("sdpa", kernel_device, 50)
     assert ours[-1] < ours[0] / 2, "the model learns"
@@ -163,7 +163,7 @@ def test_fifty_steps_of_training_give_one_curve(kernel_device):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_kernels_can_be_asked_for_by_every_model(name, kernel_device):
-    """The choice probes with the model's own features and finds nothing missing."""
+    """The probe of the kernels covers the features of every model."""
     model = make_model(MODELS[name][0], kernel_device)
     assert model.select_attention("triton") == ("triton", "asked for")
 

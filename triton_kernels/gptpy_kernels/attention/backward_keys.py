@@ -2,7 +2,7 @@
 
 Probabilities are recomputed from the stored log-sum-exp (Dao et al., arXiv:2307.08691). Two kernels
 for the gradients, this and `backward_queries`, cost two more matrix products of seven than one and
-need no atomics: the result is the same bits on every run. The plain-torch twin is
+need no atomics: the result is the same bits on every run. The plain-torch reference is
 `reference.attention_backward`.
 """
 

@@ -1,6 +1,6 @@
 """Fused attention, backward: the row sums that both gradient kernels need, and dQ by query tiles.
 
-`backward_keys` says why there are two kernels. The plain-torch twin is
+`backward_keys` says why the gradients have two kernels. The plain-torch reference is
 `reference.attention_backward`.
 """
 

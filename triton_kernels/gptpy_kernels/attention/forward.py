@@ -1,7 +1,7 @@
 """Fused attention, forward: one program holds a tile of queries and walks over the keys it sees.
 
 Online softmax after Milakov & Gimelshein (arXiv:1805.02867), tiled after Dao et al.
-(arXiv:2205.14135, arXiv:2307.08691). The plain-torch twin is `reference.attention_forward`.
+(arXiv:2205.14135, arXiv:2307.08691). The plain-torch reference is `reference.attention_forward`.
 """
 
 # The body of a kernel is Triton's dialect, not Python: arguments become constexpr or tensors.

@@ -3,7 +3,7 @@
 One query row a head would leave most of a GPU idle, so the keys of every (batch, kv head) are cut
 into splits that run side by side; a second kernel joins them by their log-sum-exps (Flash-Decoding,
 Dao et al. 2023). All heads of a group share one tile: keys and values are read once. The
-plain-torch twin is `reference.attention_with_kv_cache`.
+plain-torch reference is `reference.attention_with_kv_cache`.
 """
 
 # The body of a kernel is Triton's dialect, not Python: arguments become constexpr or tensors.
