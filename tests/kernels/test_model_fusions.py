@@ -55,7 +55,7 @@ def test_a_step_with_all_that_apply_agrees(name, kernel_device):
 
 
 def test_every_kernel_is_launched(kernel_device, monkeypatch):
-    """Every requested kernel is launched; else the plain formulas would be compared with themselves."""
+    """Every requested kernel runs; else plain formulas would be compared with themselves."""
     launched = []
     names = ("linear_cross_entropy", "rms_norm", "apply_rope", "swiglu")
     model = make_model(MODELS["modern"][0], kernel_device)

@@ -1,4 +1,4 @@
-"""Fused attention and other hot paths of a GPT as Triton kernels, each with a plain-torch reference.
+"""Fused attention and other hot paths of a GPT in Triton, each with a plain-torch reference.
 
 Importing this package needs torch only: triton is imported when a kernel is first launched, so the
 references work on every platform.

@@ -59,9 +59,9 @@ def device_class(device: torch.device) -> str:
     return "large" if capability == (8, 0) else "small"
 
 
-# The warp-specialised Hopper kernel (hopper_forward.py) is off by default: it compiles clean but has
-# never run on a GPU, and a mistake in its barriers would hang one. `make gpu-check` and `make
-# gpu-bench` switch it on, in a process with a time limit.
+# The warp-specialised Hopper kernel (hopper_forward.py) is off by default: it compiles clean but
+# has never run on a GPU, and a mistake in its barriers would hang one. `make gpu-check` and
+# `make gpu-bench` switch it on, in a process with a time limit.
 HOPPER_VARIABLE = "GPTPY_HOPPER_KERNEL"
 HOPPER_HEAD_DIMS = (64, 128)
 HOPPER_BLOCK = 128
