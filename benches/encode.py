@@ -1,7 +1,7 @@
 """Encoding: ours and the peers in turn, the same ids first. `make bench-encode`.
 
 Every case runs ours and each peer alternately, several rounds; the table gives the median speed of
-each and the median of the rounds' ratios, next to what issue 4 asks for English. Files and batches
+each and the median of the rounds' ratios, next to the ratios that ours must reach. Files and batches
 are measured twice, on one core and on all; the peers have no other way to ask for one thread.
 `--quick` takes about two minutes. The table is appended to `benches/records/encode.md`.
 """
@@ -52,10 +52,10 @@ from encode_runs import (
 
 # A case: its name, bytes of input, and what each peer does.
 Case = tuple[str, int, dict[str, Run]]
-# What the machine gives to two threads: on two whole cores twice the speed of one, else less. Ours
-# must reach of it half of what it must be times one thread.
+# An upper bound for two threads: two independent processes. Two cores of a virtual machine may share
+# one physical core, which gives less than twice the speed of one.
 HOST = "2 processes of 1 thread"
-# What ours must reach of a peer's speed, for English and r50k.
+# Ours must reach this multiple of a peer's speed, for English and r50k.
 MUSTS = {
     "file, first pass, start-up included": {"gigatoken": 2.5},
     "file, again": {"gigatoken": 1.3},
@@ -120,11 +120,11 @@ def cases(name: str, text: str, folder: Path, one_core: bool) -> Iterator[Case]:
     size = path.stat().st_size
     ours, giga = bpe_rs.Encoding(name), theirs(name)
     compat = giga.as_tiktoken()
-    twin = tiktoken.Encoding(
+    peer_encoding = tiktoken.Encoding(
         name, pat_str=ours.pat_str, mergeable_ranks=ours.mergeable_ranks, special_tokens=special
     )
     sample = plain[: 1 << 20]
-    want = twin.encode_ordinary(sample)
+    want = peer_encoding.encode_ordinary(sample)
     assert ours.encode_ordinary(sample) == want, name
     assert np.asarray(giga.encode(sample)).ravel().tolist() == want, name
     assert np.size(ours.encode_files(path)) == giga_count(giga, path), name
@@ -178,7 +178,7 @@ def cases(name: str, text: str, folder: Path, one_core: bool) -> Iterator[Case]:
             {
                 "ours": each(ours.encode_ordinary, parts),
                 "gigatoken": each(compat.encode_ordinary, parts),
-                "tiktoken": each(twin.encode_ordinary, parts),
+                "tiktoken": each(peer_encoding.encode_ordinary, parts),
             },
         )
         yield (
@@ -199,7 +199,7 @@ def cases(name: str, text: str, folder: Path, one_core: bool) -> Iterator[Case]:
         ("1 MiB", slices(plain, 20_000, 52), 10),
         ("128 KiB", slices(plain, 2_000, 64), 50),
     ):
-        batches = [batch] * times  # one alone is over before a second core is awake
+        batches = [batch] * times  # a single batch ends before a second core is awake
         with contextlib.closing(TwoProcesses(name, batches)) as two:
             yield (
                 f"batch of {label}, all cores",
@@ -218,14 +218,14 @@ def cases(name: str, text: str, folder: Path, one_core: bool) -> Iterator[Case]:
     yield (
         "decode a list",
         5 * total([sample]),
-        {"ours": each(ours.decode, [want] * 5), "tiktoken": each(twin.decode, [want] * 5)},
+        {"ours": each(ours.decode, [want] * 5), "tiktoken": each(peer_encoding.decode, [want] * 5)},
     )
     yield (
         "decode an array to bytes (tiktoken: a list)",
         5 * total([sample]),
         {
             "ours": each(ours.decode_bytes, [array] * 5),
-            "tiktoken": each(twin.decode_bytes, [want] * 5),
+            "tiktoken": each(peer_encoding.decode_bytes, [want] * 5),
         },
     )
 
@@ -237,12 +237,12 @@ def giga_count(giga: gigatoken.Tokenizer, path: Path) -> int:
 
 def measure(case: Case, rounds: int) -> dict[str, object]:
     name, size, runs = case
-    if HOST in runs:  # what the host gives changes from one moment to the next
+    if HOST in runs:  # the second core's speed varies from moment to moment
         rounds = max(rounds, 25)
     seconds: dict[str, list[float]] = {peer: [] for peer in runs}
     for at in range(rounds + 1):
         for peer, run in runs.items():
-            time.sleep(0.02)  # threads of the last one that still spin are not this one's
+            time.sleep(0.02)  # lets spinning threads of the previous run go to sleep
             took = clock(run)
             if at > 0:  # the first round warms
                 seconds[peer].append(took)
@@ -256,8 +256,7 @@ def measure(case: Case, rounds: int) -> dict[str, object]:
 
 
 def musts_of(case: str, name: str, corpus: str) -> dict[str, float]:
-    """What issue 4 asks for, as ratios."""
-    # Cases that the issue does not name may be 20 % below.
+    """The ratios that ours must reach; 20 % less for other vocabularies and corpora."""
     share = 1 if (name, corpus) == ("r50k_base", "English") else 0.8
     musts = {peer: share * must for peer, must in MUSTS.get(case, {}).items()}
     if corpus in ("multilingual", "Chinese"):

@@ -120,8 +120,8 @@ class Timed:
 
 class TwoProcesses:
     """Two processes with one thread each, at the same time, each on its core and with all of
-    `batches`; the seconds are those of one share. This is what the machine gives to two threads:
-    where two cores of a rented one are two halves of one, far from twice the speed of one."""
+    `batches`; the seconds are those of one share. This bounds what two threads can reach: where two
+    virtual cores share a physical one, far less than twice the speed of one."""
 
     def __init__(self, name: str, batches: list[list[str]]) -> None:
         self.name, self.batches = name, batches
@@ -153,7 +153,7 @@ class TwoProcesses:
 def serve(connection: Connection, at: int, name: str, batches: list[list[str]]) -> None:
     """One of `TwoProcesses`, until the connection ends."""
     if hasattr(os, "sched_getaffinity"):
-        # Linux may put both on one core for a while, beside an idle one.
+        # Linux may schedule both on one core for a while although another is idle.
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[at % len(cores)]})
     encoding = bpe_rs.Encoding(name)

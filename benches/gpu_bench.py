@@ -2,7 +2,7 @@
 
 Causal attention in bf16 forward and backward (head dims 64 and 128, T = 1k to 16k, 16k tokens, 2048
 wide), decoding against the memory's bandwidth, the other fusions against torch, and a training step
-of a whole model with and without each. Every contender is compared with attention written out in
+of a whole model with and without each. Every peer is compared with attention written out in
 float32 first; no figure for a wrong answer. Writes a table, the raw figures and, where matplotlib
 is installed, a plot to benches/records/.
 
@@ -53,12 +53,12 @@ def memory_peak(torch: Any) -> float:
 
 
 def bench_attention(torch: Any, dry_run: bool, deadline: float) -> list[dict[str, Any]]:
-    from attention_contenders import contenders, error_against_plain
+    from attention_peers import peers, error_against_plain
 
     device, dtype = ("cpu", torch.float32) if dry_run else ("cuda", torch.bfloat16)
     rows: list[dict[str, Any]] = []
     for D in (16,) if dry_run else (64, 128):
-        for name, make in contenders(dry_run).items():
+        for name, make in peers(dry_run).items():
             base = {"what": "attention", "name": name, "D": D}
             try:
                 attention = make()

@@ -4,28 +4,8 @@
     python benches/growth.py --most 5 --names r50k_base --only letters blanks
     python benches/growth.py --write benches/records/growth.md
 
-What is timed: the whole call `Encoding.encode(text)` to a list, the making of empty caches and the
-freeing of the list included; the `int` objects of the ids are there from a first call, whose ids
-are decoded and compared with the text. The clock is the thread's CPU time (one thread works).
-
-A size is timed on half a megabyte at least: as many texts of a family as that takes, different
-ones where the family is drawn at random. One text of 10,000 bytes again and again is another
-matter than the same bytes once: the processor learns its branches by heart and keeps the lines of
-the tables that it needs, at a third to two thirds of the price, which no longer text can have.
-
-A machine that others use has bursts, and a burst makes a step where none is. So the sizes of a
-family are timed in turn, in several rounds, and the least time of each text counts. And where the
-pages of a process happen to lie decides which lines of its tables share a place in the processor's
-second-level cache: a size can cost a tenth more or less in one process than in the next, in all
-its rounds. So each row is measured in several processes, each of which gives a factor for each
-doubling (its clock may be another one than the next process's), and the medians count. Rows that
-have a doubling near the limit, above it or below, are measured in more of them when all rows are
-done: a neighbour can keep a size dear for a minute, too.
-
-A process keeps the memory that it frees (glibc's `mallopt`; `--give-back` leaves the allocator
-alone). Otherwise small results live in memory that is used again and large ones in fresh pages,
-which is another price a byte: one doubling per family, wherever the allocator changes its mind,
-then looks up to four times as long, and no encoder could help it.
+Timed is the whole call `Encoding.encode(text)` to a list in the thread's CPU time, empty caches and
+the freeing of the list included; the first call is not timed, its ids are checked.
 """
 
 from __future__ import annotations
@@ -52,6 +32,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "bpe-rs" / "tests"))
 from hard_texts import FAMILIES  # noqa: E402
 
+# Method. A size is timed on at least AT_LEAST bytes of different texts: repeating one short text
+# trains the branch predictor and keeps its table lines cached, which no longer text can have. Sizes
+# alternate over several rounds and the least time of a text counts, because other programs only ever
+# add time. Rows run in several processes, because the placement of pages decides which table lines
+# collide in the second-level cache; the median over processes counts, and rows near the limit get
+# more processes.
 SMALLEST = 10_000
 AT_LEAST = 1 << 19
 LIMIT = 2.2
@@ -72,7 +58,11 @@ what is timed and how.
 
 
 def keep_memory() -> None:
-    """Ask the C library not to give freed memory back, where it is glibc."""
+    """Ask glibc to keep freed memory; does nothing elsewhere.
+
+    Otherwise small results live in reused memory and large ones in fresh pages, and the step between
+    the two prices looks like growth of the encoder. `--give-back` leaves the allocator alone.
+    """
     trim_threshold, mmap_max = -1, -4
     with contextlib.suppress(AttributeError):
         library = ctypes.CDLL(None)

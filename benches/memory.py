@@ -1,12 +1,12 @@
-"""Memory of a long life: RSS over millions of different documents, and strings of 300 MB.
+"""Resident memory over millions of different documents, and of strings of 300 MB.
 
     python benches/memory.py                            # everything, about ten minutes
     python benches/memory.py --documents 1000000        # shorter
     python benches/memory.py --write                    # and benches/records/memory.{md,png}
 
-Every way to encode runs in a process of its own that measures its resident memory while it goes
-through documents of words it has never seen, so that the caches have to turn over all the time.
-The first tenth fills caches and pools; from there on the curve must be flat.
+Every way to encode runs in a process of its own over documents whose words never repeat, so that
+cached pieces are evicted all the time. The first tenth fills the caches; from there on the curve
+must be flat.
 """
 
 from __future__ import annotations

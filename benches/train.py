@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
-from train_contestants import CONTESTANTS, SEPARATOR, TWINS
+from train_peers import TRAINERS, SEPARATOR, MUST_EQUAL
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("GPTPY_SHARED", ROOT.parent / "shared"))
@@ -105,9 +105,9 @@ def resident() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def work(contestant: str, path: Path, pattern: str, vocab: int) -> dict:
+def work(trainer: str, path: Path, pattern: str, vocab: int) -> dict:
     """Train once, here."""
-    run = CONTESTANTS[contestant]()
+    run = TRAINERS[trainer]()
     before = resident()
     start = time.perf_counter()
     tokens = run(path, pattern, vocab)
@@ -131,19 +131,19 @@ def digest_of(learned: list[bytes]) -> str:
     return digest.hexdigest()
 
 
-def run_apart(contestant: str, path: Path, pattern: str, vocab: int) -> dict:
+def run_apart(trainer: str, path: Path, pattern: str, vocab: int) -> dict:
     """Train once in a process of its own."""
-    command = [sys.executable, __file__, "--work", contestant, str(path), pattern, str(vocab)]
+    command = [sys.executable, __file__, "--work", trainer, str(path), pattern, str(vocab)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{contestant} failed: {done.stderr.strip().splitlines()[-1:]}")
+        raise RuntimeError(f"{trainer} failed: {done.stderr.strip().splitlines()[-1:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 # --- the table ---------------------------------------------------------------------------------
 
 
-def contestants_of(pattern: str, peers: list[str]) -> list[str]:
+def trainers_of(pattern: str, peers: list[str]) -> list[str]:
     skipped = {"gigatoken"} if pattern != "gpt2" else set()
     mine = ["bpe_rs", "bpe_rs 1 thread", "bpe_rs pair"]
     return mine + [peer for peer in peers if peer not in skipped]
@@ -153,24 +153,24 @@ def bench(rows: list[tuple[str, str, int]], peers: list[str], rounds: int, folde
     records = []
     for name, pattern, vocab in rows:
         path = corpus(name, folder)
-        names = contestants_of(pattern, peers)
-        runs: dict[str, list[dict]] = {contestant: [] for contestant in names}
+        names = trainers_of(pattern, peers)
+        runs: dict[str, list[dict]] = {trainer: [] for trainer in names}
         for at in range(rounds):
-            for contestant in names:
+            for trainer in names:
                 # The slowest peers take up to a minute: once is enough to place them.
-                if at and min(run["seconds"] for run in runs[contestant]) > 10:
+                if at and min(run["seconds"] for run in runs[trainer]) > 10:
                     continue
-                runs[contestant].append(run_apart(contestant, path, pattern, vocab))
+                runs[trainer].append(run_apart(trainer, path, pattern, vocab))
         check_equal(runs)
         best = {c: min(run["seconds"] for run in done) for c, done in runs.items()}
         print(f"\n{name} {path.stat().st_size / 1e6:.0f} MB, {pattern}, {vocab:,} tokens")
         print("| | best s | times ours | peak MB | sha256 of the learned tokens |")
         print("|---|---|---|---|---|")
-        for contestant, done in runs.items():
+        for trainer, done in runs.items():
             memory = min(run["megabytes"] for run in done)
-            ratio = best[contestant] / best["bpe_rs"]
+            ratio = best[trainer] / best["bpe_rs"]
             print(
-                f"| {contestant} | {best[contestant]:.3f} | {ratio:.1f} | {memory:.0f} "
+                f"| {trainer} | {best[trainer]:.3f} | {ratio:.1f} | {memory:.0f} "
                 f"| {done[0]['sha256'][:16]} |"
             )
         sys.stdout.flush()
@@ -192,27 +192,27 @@ def checksums(names: list[str], patterns: list[str], peers: list[str], folder: P
         for pattern in patterns:
             path = corpus(name, folder)
             runs = {
-                contestant: run_apart(contestant, path, pattern, SIZES[-1])
-                for contestant in contestants_of(pattern, peers)
+                trainer: run_apart(trainer, path, pattern, SIZES[-1])
+                for trainer in trainers_of(pattern, peers)
             }
             print(f"\n{name}, {pattern}: sha256 of the learned tokens at each vocabulary")
             print(f"| | {' | '.join(f'{size:,}' for size in SIZES)} |\n|---{'|---' * len(SIZES)}|")
-            for contestant, run in runs.items():
+            for trainer, run in runs.items():
                 digests = (digest[:16] for digest in run["sha256 at"].values())
-                print(f"| {contestant} | {' | '.join(digests)} |")
+                print(f"| {trainer} | {' | '.join(digests)} |")
             sys.stdout.flush()
-            check_equal({contestant: [run] for contestant, run in runs.items()})
+            check_equal({trainer: [run] for trainer, run in runs.items()})
 
 
 def check_equal(runs: dict[str, list[dict]]) -> None:
     """Stop when two that must agree do not."""
-    digests = {contestant: {run["sha256"] for run in done} for contestant, done in runs.items()}
-    for contestant, found in digests.items():
+    digests = {trainer: {run["sha256"] for run in done} for trainer, done in runs.items()}
+    for trainer, found in digests.items():
         if len(found) > 1:
-            raise SystemExit(f"error: {contestant} is not deterministic: {found}")
-    for peer, twin in {**TWINS, "bpe_rs 1 thread": "bpe_rs"}.items():
-        if peer in digests and twin in digests and digests[peer] != digests[twin]:
-            raise SystemExit(f"error: {peer} and {twin} learned different tokens")
+            raise SystemExit(f"error: {trainer} is not deterministic: {found}")
+    for peer, ours in {**MUST_EQUAL, "bpe_rs 1 thread": "bpe_rs"}.items():
+        if peer in digests and ours in digests and digests[peer] != digests[ours]:
+            raise SystemExit(f"error: {peer} and {ours} learned different tokens")
 
 
 def scaling(plot: Path, folder: Path) -> None:
@@ -279,8 +279,8 @@ def main() -> None:
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
-        contestant, path, pattern, vocab = args.work
-        print(json.dumps(work(contestant, Path(path), pattern, int(vocab))))
+        trainer, path, pattern, vocab = args.work
+        print(json.dumps(work(trainer, Path(path), pattern, int(vocab))))
         return
     rows = [
         row

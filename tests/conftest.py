@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-# Threads of torch that wait by spinning slow each other down tenfold where others want the cores
-# too (gptpy/cli/cores.py); read when torch is loaded, which no test module has done yet.
+# Spinning OpenMP threads slow each other down where other processes want the cores (see
+# gptpy/cli/cores.py). The variable is read when torch loads, which no test module has done yet.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 REPOSITORY = Path(__file__).resolve().parent.parent

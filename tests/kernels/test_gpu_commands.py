@@ -40,15 +40,15 @@ def test_bench_goes_through_every_step_in_the_interpreter(kernel_device):
 def test_bench_refuses_a_wrong_kernel(kernel_device, monkeypatch):
     """A kernel whose answer is wrong gets no figure."""
     monkeypatch.syspath_prepend(str(REPOSITORY / "benches"))
-    attention_contenders = importlib.import_module("attention_contenders")
+    attention_peers = importlib.import_module("attention_peers")
     device = kernel_device.type
-    right = attention_contenders.ours(hopper=False)
-    assert attention_contenders.error_against_plain(right, 16, device, 40) < 1.5e-2
+    right = attention_peers.ours(hopper=False)
+    assert attention_peers.error_against_plain(right, 16, device, 40) < 1.5e-2
 
     def wrong(q, k, v):
         return right(q, k, v.roll(1, dims=1))
 
-    assert attention_contenders.error_against_plain(wrong, 16, device, 40) > 0.1
+    assert attention_peers.error_against_plain(wrong, 16, device, 40) > 0.1
 
 
 @pytest.mark.parametrize("command", ["benches/gpu_bench.py", "benches/gpu_check.py"])

@@ -1,6 +1,6 @@
-"""What `gpu_bench.py` measures: attention from several hands, behind one call.
+"""What `gpu_bench.py` measures: attention of several libraries behind one call.
 
-Every contender takes q, k, v (B, T, H, D) and returns (B, T, H, D), causal, differentiable. Those
+Every peer takes q, k, v (B, T, H, D) and returns (B, T, H, D), causal, differentiable. Those
 that a machine does not have say why.
 """
 
@@ -88,7 +88,7 @@ def flash_attention_3() -> Attention:
     return attention
 
 
-def contenders(dry_run: bool) -> dict[str, Callable[[], Attention]]:
+def peers(dry_run: bool) -> dict[str, Callable[[], Attention]]:
     """Name and maker; making one may raise where its package or back end is missing."""
     if dry_run:
         return {"gptpy": lambda: ours(False), "sdpa math": lambda: sdpa("MATH")}

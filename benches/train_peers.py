@@ -1,4 +1,4 @@
-"""Who takes part in the bench of training: path, pattern, vocabulary -> tokens by id."""
+"""The trainers that `train.py` measures: path, pattern, vocabulary size -> tokens by id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CL100K = (
     r"|\s++$|\s*[\r\n]|\s+(?!\S)|\s"
 )
 
-# As in tiktoken's o200k_base: a word is capitals, then small letters, one of the two at least.
+# As in tiktoken's o200k_base: a word is upper-case letters, then lower-case ones, at least one.
 UPPER, LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
 CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 O200K = "|".join(
@@ -79,8 +79,8 @@ def huggingface() -> Callable[[Path, str, int], Iterable[bytes]]:
     def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
         tokenizer = tokenizers.Tokenizer(models.BPE())
         alphabet = pre_tokenizers.ByteLevel.alphabet()
-        # To Oniguruma {1,3}+ is not possessive but {1,3} again and again. Nothing behind a number
-        # ever asks for digits back, so the plain form cuts as the possessive one does elsewhere.
+        # Oniguruma reads {1,3}+ as a repeated group, not as possessive. The pattern never
+        # backtracks into a number, so the plain {1,3} cuts as the possessive form does elsewhere.
         regex = tokenizers.Regex(regex_of(pattern).replace("{1,3}+", "{1,3}"))
         split = pre_tokenizers.Split(regex, behavior="isolated")
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # pyright: ignore
@@ -111,7 +111,7 @@ def bpeasy() -> Callable[[Path, str, int], Iterable[bytes]]:
     return run
 
 
-CONTESTANTS: dict[str, Callable[[], Callable[[Path, str, int], Iterable[bytes]]]] = {
+TRAINERS: dict[str, Callable[[], Callable[[Path, str, int], Iterable[bytes]]]] = {
     "bpe_rs": lambda: ours("huggingface", None),
     "bpe_rs 1 thread": lambda: ours("huggingface", 1),
     "bpe_rs pair": lambda: ours("pair", None),
@@ -120,8 +120,8 @@ CONTESTANTS: dict[str, Callable[[], Callable[[Path, str, int], Iterable[bytes]]]
     "huggingface": huggingface,
     "bpeasy": bpeasy,
 }
-# Whose tokens must be equal to whose. bpeasy promises no tie-break.
-TWINS = {"gigatoken": "bpe_rs", "huggingface": "bpe_rs", "rustbpe": "bpe_rs pair"}
+# Peer -> our trainer whose tokens it must equal. bpeasy promises no tie-break, so it has none.
+MUST_EQUAL = {"gigatoken": "bpe_rs", "huggingface": "bpe_rs", "rustbpe": "bpe_rs pair"}
 
 
 def regex_of(pattern: str) -> str:
