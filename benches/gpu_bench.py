@@ -53,7 +53,7 @@ def memory_peak(torch: Any) -> float:
 
 
 def bench_attention(torch: Any, dry_run: bool, deadline: float) -> list[dict[str, Any]]:
-    from attention_peers import peers, error_against_plain
+    from attention_peers import error_against_plain, peers
 
     device, dtype = ("cpu", torch.float32) if dry_run else ("cuda", torch.bfloat16)
     rows: list[dict[str, Any]] = []

@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
-from train_peers import TRAINERS, SEPARATOR, MUST_EQUAL
+from train_peers import MUST_EQUAL, SEPARATOR, TRAINERS
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("GPTPY_SHARED", ROOT.parent / "shared"))
