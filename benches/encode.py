@@ -1,7 +1,7 @@
 """Encoding: ours and the peers in turn, the same ids first. `make bench-encode`.
 
 Every case runs ours and each peer alternately, several rounds; the table gives the median speed of
-each and the median of the rounds' ratios, next to the ratios that ours must reach. Files and batches
+each and the median of the rounds' ratios, next to the ratio that ours must reach. Files and batches
 are measured twice, on one core and on all; the peers have no other way to ask for one thread.
 `--quick` takes about two minutes. The table is appended to `benches/records/encode.md`.
 """
@@ -52,8 +52,8 @@ from encode_runs import (
 
 # A case: its name, bytes of input, and what each peer does.
 Case = tuple[str, int, dict[str, Run]]
-# An upper bound for two threads: two independent processes. Two cores of a virtual machine may share
-# one physical core, which gives less than twice the speed of one.
+# An upper bound for two threads: two independent processes. Two cores of a virtual machine may
+# share a physical one, which gives less than twice the speed of one.
 HOST = "2 processes of 1 thread"
 # Ours must reach this multiple of a peer's speed, for English and r50k.
 MUSTS = {

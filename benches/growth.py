@@ -34,7 +34,7 @@ from hard_texts import FAMILIES  # noqa: E402
 
 # Method. A size is timed on at least AT_LEAST bytes of different texts: repeating one short text
 # trains the branch predictor and keeps its table lines cached, which no longer text can have. Sizes
-# alternate over several rounds and the least time of a text counts, because other programs only ever
+# alternate over several rounds and the least time of a text counts, because other programs only
 # add time. Rows run in several processes, because the placement of pages decides which table lines
 # collide in the second-level cache; the median over processes counts, and rows near the limit get
 # more processes.
@@ -60,8 +60,8 @@ what is timed and how.
 def keep_memory() -> None:
     """Ask glibc to keep freed memory; does nothing elsewhere.
 
-    Otherwise small results live in reused memory and large ones in fresh pages, and the step between
-    the two prices looks like growth of the encoder. `--give-back` leaves the allocator alone.
+    Otherwise small results live in reused memory and large ones in fresh pages, and the step
+    between the two looks like growth of the encoder. `--give-back` leaves the allocator alone.
     """
     trim_threshold, mmap_max = -1, -4
     with contextlib.suppress(AttributeError):
