@@ -62,6 +62,7 @@ pub mod error;
 pub mod files;
 pub mod format;
 pub mod hf;
+mod memory;
 pub mod offsets;
 pub mod pretokenize;
 pub mod registry;

@@ -9,7 +9,6 @@ mod crew;
 mod desk;
 mod keys;
 mod many;
-mod memory;
 mod misses;
 mod output;
 mod pool;

@@ -13,7 +13,6 @@ mod apply;
 mod births;
 pub mod count;
 mod job;
-mod memory;
 mod merge;
 mod pairs;
 mod queue;
