@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::pretokenize::Pretokenizer;
 use crate::special::SpecialTokens;
 use crate::train::count::{Counter, WordCounts as Counts};
-use crate::train::{Corpus, Options, Tick, TieBreak, Words};
+use crate::train::{Corpus, Tick, TieBreak, TrainOptions, WordSource};
 use crate::vocab::Vocab;
 
 /// Words in the order of first occurrence, which one tie-break asks for.
@@ -30,7 +30,7 @@ fn in_order(counts: &Counts) -> PyResult<Vec<(Vec<u8>, u64)>> {
 
 /// Words in tokens of the vocabulary that learning starts from: single bytes, or an encoding's.
 fn corpus_of(
-    words: &(impl Words + ?Sized),
+    words: &(impl WordSource + ?Sized),
     alphabet: &[u8],
     base: Option<&Encoding>,
     tick: &mut Tick<'_>,
@@ -146,7 +146,7 @@ fn learn(
     if consume {
         counts.try_borrow_mut()?.0 = Counter::new(".", &[], 1)?.finish();
     }
-    let options = Options {
+    let options = TrainOptions {
         vocab_size,
         tie_break,
         min_frequency,
