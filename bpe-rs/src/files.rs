@@ -12,10 +12,13 @@ use memmap2::Mmap;
 use crate::encode::{threads, Scratch};
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
-use crate::format::idwriter::IdWriter;
-use crate::unpack::{self, Form};
+use crate::io::{self, Form};
 
+mod id_buffer;
+mod id_writer;
 mod rules;
+
+pub use id_writer::IdWriter;
 
 use rules::{Rules, PART};
 
@@ -101,7 +104,7 @@ impl<'a, 'p> Job<'a, 'p> {
     }
 
     fn file(&mut self, path: &Path) -> Result<()> {
-        let file = unpack::open(path)?;
+        let file = io::open(path)?;
         let data = file.metadata().map_err(|error| Error::io(path, error))?;
         let form = Form::of(path);
         // Pipes and the system's own files say that they are empty.

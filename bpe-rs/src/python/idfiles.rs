@@ -12,9 +12,8 @@ use super::encoding::Encoding;
 use super::text::texts;
 use crate::encode::threads;
 use crate::error::{Error, Result};
-use crate::files::{encode_documents, encode_files, FileOptions, Progress};
+use crate::files::{encode_documents, encode_files, FileOptions, IdWriter as Core, Progress};
 use crate::format::idfile::Width;
-use crate::format::idwriter::IdWriter as Core;
 
 /// Collects ids in memory, or in an id file that appears whole when finished or not at all.
 #[pyclass(frozen, module = "bpe_rs._core")]

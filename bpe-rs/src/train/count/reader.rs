@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::unpack::{self, Form};
+use crate::io::{self, Form};
 
 use super::text::Splitter;
 
@@ -108,7 +108,7 @@ impl FileReader {
 impl OpenFile {
     fn open(path: &Path, read: &Arc<AtomicU64>) -> Result<Self> {
         let file = Metered {
-            inner: unpack::open(path)?,
+            inner: io::open(path)?,
             read: read.clone(),
         };
         let form = Form::of(path);

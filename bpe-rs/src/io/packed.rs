@@ -1,6 +1,5 @@
 //! What a file's name says about its bytes: packed or not, plain text or lines of JSON.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Error as IoError, ErrorKind, Read};
 use std::path::Path;
 
@@ -14,29 +13,6 @@ enum Packing {
     Plain,
     Gzip,
     Zstd,
-}
-
-/// Open a file to read.
-///
-/// Errors: `Io`, also for a directory, which some systems open and then do not read.
-pub(crate) fn open(path: &Path) -> Result<File> {
-    let file = File::open(path).map_err(|error| {
-        let error = if path.is_dir() {
-            is_a_directory()
-        } else {
-            error
-        };
-        Error::io(path, error)
-    })?;
-    if file.metadata().is_ok_and(|data| data.is_dir()) {
-        return Err(Error::io(path, is_a_directory()));
-    }
-    Ok(file)
-}
-
-/// What is wrong with a directory in a file's place.
-pub(crate) fn is_a_directory() -> IoError {
-    IoError::new(ErrorKind::IsADirectory, "is a directory, not a file")
 }
 
 /// The form of a file: `.gz` or `.zst` or neither, with `.jsonl` or `.ndjson` below it or not.
