@@ -263,6 +263,31 @@ def test_nothing_half_written(encoding, tmp_path):
     assert not out.exists() and not list(tmp_path.glob("*.tmp"))
 
 
+def test_many_small_files_are_their_texts(encoding, tmp_path):
+    text = TEXT.replace("<|endoftext|>", "")
+    texts = [text[:at] * (at % 7) for at in range(300)] + ["a few words " * 50_000, "end"]
+    paths, want = [], []
+    for at, text in enumerate(texts):
+        paths.append(tmp_path / f"{at}.txt")
+        paths[-1].write_text(text, encoding="utf-8", newline="")
+        want += [*encoding.encode_ordinary(text), encoding.eot_token]
+    for threads in (1, 2):
+        got = encoding.encode_files(paths, separator="<|endoftext|>", num_threads=threads)
+        assert got.tolist() == want
+
+
+def test_a_file_that_becomes_shorter_is_an_error(encoding, tmp_path):
+    source, out = tmp_path / "shrinking.txt", tmp_path / "out.ids"
+    source.write_text("some words " * 4_000_000)
+
+    def shorten(done):
+        os.truncate(source, 1000)
+
+    with pytest.raises(OSError, match=r"shrinking\.txt: the file became shorter"):
+        encoding.encode_files(source, out=out, num_threads=2, progress=shorten)
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="named pipes are a matter of POSIX systems")
 def test_pipes_are_read_like_files(encoding, tmp_path):
     text = "a pipe says that it is empty. " * 5000

@@ -1,8 +1,13 @@
 //! Reading and writing files: texts by the form that a file's name tells, files that appear whole
-//! or not at all.
+//! or not at all, and the callback for progress.
 
 mod atomic;
+mod chunk;
 mod packed;
+mod parts;
+mod plain;
+mod progress;
+mod stream;
 
 use std::fs::File;
 use std::io::{Error as IoError, ErrorKind};
@@ -10,7 +15,10 @@ use std::path::Path;
 
 pub use atomic::write_atomic;
 pub(crate) use atomic::AtomicFile;
-pub(crate) use packed::Form;
+pub(crate) use chunk::Chunk;
+use packed::Form;
+pub(crate) use parts::{Cuts, Part, Reader, PART};
+pub use progress::Progress;
 
 use crate::error::{Error, Result};
 

@@ -1,61 +1,15 @@
 //! `_core.WordCounter` and `_core.WordCounts`: counting words.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyList, PyString};
 
+use super::progress::ProgressCheck;
 use crate::error::{Error, Result};
 use crate::train::count::{Counter, WordCounts as Counts};
-
-/// Between two looks at signals and calls of the progress callback.
-const INTERVAL: Duration = Duration::from_millis(100);
-
-/// Lets Python in now and then: Ctrl-C, and the caller's callback with the work done.
-pub(super) struct Door {
-    callback: Option<Py<PyAny>>,
-    last: Instant,
-    raised: Option<PyErr>,
-}
-
-impl Door {
-    pub(super) fn new(callback: Option<Py<PyAny>>) -> Self {
-        Self {
-            callback,
-            last: Instant::now(),
-            raised: None,
-        }
-    }
-
-    pub(super) fn tick(&mut self, done: u64) -> Result<()> {
-        if self.last.elapsed() < INTERVAL {
-            return Ok(());
-        }
-        self.last = Instant::now();
-        let let_in = Python::attach(|py| {
-            py.check_signals()?;
-            match &self.callback {
-                Some(callback) => callback.call1(py, (done,)).map(drop),
-                None => Ok(()),
-            }
-        });
-        let_in.map_err(|raised| {
-            self.raised = Some(raised);
-            Error::interrupted()
-        })
-    }
-
-    /// `result`, or what Python has raised meanwhile.
-    pub(super) fn leave<T>(self, result: Result<T>) -> PyResult<T> {
-        match self.raised {
-            Some(raised) => Err(raised),
-            None => Ok(result?),
-        }
-    }
-}
 
 /// Counts the words of texts and files that come one after the other.
 #[pyclass(module = "bpe_rs._core")]
@@ -122,12 +76,12 @@ impl WordCounter {
             .iter()
             .map(|item| Text::extract(&item))
             .collect::<PyResult<Vec<_>>>()?;
-        let mut door = Door::new(callback);
+        let mut check = ProgressCheck::new(callback);
         let result = py.detach(|| {
             let texts = texts.iter().map(Text::as_str).collect::<Result<Vec<_>>>()?;
-            counter.add_texts(&texts, &mut |done| door.tick(done))
+            counter.add_texts(&texts, &mut |done| check.step(done))
         });
-        door.leave(result)
+        check.result(result)
     }
 
     #[pyo3(signature = (paths, field, callback=None))]
@@ -139,9 +93,9 @@ impl WordCounter {
         callback: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let counter = self.counter()?;
-        let mut door = Door::new(callback);
-        let result = py.detach(|| counter.add_files(&paths, field, &mut |done| door.tick(done)));
-        door.leave(result)
+        let mut check = ProgressCheck::new(callback);
+        let result = py.detach(|| counter.add_files(&paths, field, &mut |done| check.step(done)));
+        check.result(result)
     }
 
     fn add_words(&mut self, words: Vec<(PyBackedBytes, u64)>) -> PyResult<()> {

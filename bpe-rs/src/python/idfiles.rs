@@ -9,11 +9,13 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use super::encoding::Encoding;
+use super::progress::ProgressCheck;
 use super::text::texts;
 use crate::encode::threads;
 use crate::error::{Error, Result};
-use crate::files::{encode_documents, encode_files, FileOptions, IdWriter as Core, Progress};
+use crate::files::{encode_documents, encode_files, FileOptions, IdWriter as Core};
 use crate::format::idfile::Width;
+use crate::io::Progress;
 
 /// Collects ids in memory, or in an id file that appears whole when finished or not at all.
 #[pyclass(frozen, module = "bpe_rs._core")]
@@ -46,33 +48,20 @@ impl IdWriter {
         work(core.ok_or_else(|| Error::invalid("expected a writer that is not yet finished"))?)
     }
 
-    /// Call `work(bytes done, tick, writer)` without the GIL; it returns the new number of bytes.
-    /// What `progress` raises, or a signal's handler, comes out again.
+    /// Calls `work(bytes done, progress, writer)` without the GIL; it returns the new number of
+    /// bytes. What `callback` raises, or a signal's handler, comes out again.
     fn run(
         &self,
         py: Python<'_>,
-        progress: Option<&Py<PyAny>>,
+        callback: Option<Py<PyAny>>,
         work: impl FnOnce(u64, &mut Progress<'_>, &mut Core) -> Result<u64> + Send,
     ) -> PyResult<()> {
-        let mut raised = None;
-        let mut tick = |done: u64| {
-            Python::attach(|py| {
-                let call = progress.map_or(Ok(()), |f| f.call1(py, (done,)).map(drop));
-                call.and_then(|()| py.check_signals()).map_err(|error| {
-                    raised = Some(error);
-                    Error::interrupted()
-                })
-            })
-        };
+        let mut check = ProgressCheck::of_every_step(callback);
         let before = self.done.load(Ordering::Relaxed);
-        let result = py.detach(|| self.with(|writer| work(before, &mut tick, writer)));
-        match raised {
-            Some(error) => Err(error),
-            None => {
-                self.done.store(result?, Ordering::Relaxed);
-                Ok(())
-            }
-        }
+        let result =
+            py.detach(|| self.with(|writer| work(before, &mut |done| check.step(done), writer)));
+        self.done.store(check.result(result)?, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -137,8 +126,8 @@ impl IdWriter {
     ) -> PyResult<()> {
         let options = options(separator, special_tokens, field, num_threads)?;
         let core = encoding.core();
-        self.run(py, progress.as_ref(), |done, tick, writer| {
-            encode_files(core, &paths, &options, done, tick, writer)
+        self.run(py, progress, |done, progress, writer| {
+            encode_files(core, &paths, &options, done, progress, writer)
         })
     }
 
@@ -161,8 +150,8 @@ impl IdWriter {
             .iter()
             .map(|text| text.to_str())
             .collect::<PyResult<_>>()?;
-        self.run(py, progress.as_ref(), |done, tick, writer| {
-            encode_documents(core, &documents, &options, done, tick, writer)
+        self.run(py, progress, |done, progress, writer| {
+            encode_documents(core, &documents, &options, done, progress, writer)
         })
     }
 

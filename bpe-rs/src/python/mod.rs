@@ -11,6 +11,7 @@ mod idfiles;
 mod ids;
 mod layout;
 mod lists;
+mod progress;
 mod special;
 mod text;
 mod training;

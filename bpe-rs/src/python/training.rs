@@ -6,8 +6,9 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use super::counting::{Door, WordCounts};
+use super::counting::WordCounts;
 use super::encoding::Encoding;
+use super::progress::ProgressCheck;
 use crate::encode::PieceEncoder;
 use crate::encoding::Encoding as Core;
 use crate::error::{Error, Result};
@@ -127,11 +128,11 @@ fn learn(
 ) -> PyResult<Learned> {
     let tie_break = rule(tie_break)?;
     let base = base.as_deref();
-    let mut door = Door::new(callback);
+    let mut check = ProgressCheck::new(callback);
     let corpus = {
         let held = counts.try_borrow()?;
         let counts = &held.0;
-        let tick = &mut |done| door.tick(u64::from(done));
+        let tick = &mut |done| check.step(u64::from(done));
         if tie_break == TieBreak::FirstSeen {
             let words = in_order(counts)?;
             py.detach(|| corpus_of(words.as_slice(), alphabet, base, tick))
@@ -141,7 +142,7 @@ fn learn(
     };
     let corpus = match corpus {
         Ok(corpus) => corpus,
-        Err(error) => return door.leave(Err(error)),
+        Err(error) => return check.result(Err(error)),
     };
     if consume {
         counts.try_borrow_mut()?.0 = Counter::new(".", &[], 1)?.finish();
@@ -160,8 +161,8 @@ fn learn(
             tokens.iter().map(|(_, token)| token.to_vec()).collect()
         }
     };
-    let learned = py.detach(|| corpus.learn(&options, &mut |done| door.tick(u64::from(done))));
-    let learned = door.leave(learned)?;
+    let learned = py.detach(|| corpus.learn(&options, &mut |done| check.step(u64::from(done))));
+    let learned = check.result(learned)?;
     Ok(Learned {
         alphabet: base.is_none().then(|| alphabet.to_vec()),
         start,

@@ -5,6 +5,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
+use super::progress::ProgressCheck;
 use crate::words::{self, Form, Piece, WordCounter};
 
 type TokenParts = (String, bool, u64);
@@ -129,15 +130,11 @@ fn train_words(
     if counter.is_empty() {
         return Err(PyValueError::new_err("the text has no words to learn from"));
     }
-    let mut signal = Ok(());
+    let mut check = ProgressCheck::new(None);
     let trained = py.detach(|| {
-        words::WordTokenizer::train_while(&counter, num_merges, form, &mut || {
-            signal = Python::attach(|py| py.check_signals());
-            signal.is_ok()
-        })
+        words::WordTokenizer::train_with(&counter, num_merges, form, &mut |done| check.step(done))
     });
-    signal?;
-    let inner = trained.expect("training stops early only for a signal");
+    let inner = check.result(trained)?;
     let tokenizer = PyWordTokenizer { inner };
     Ok((tokenizer._token_parts(), tokenizer._merge_parts()))
 }
