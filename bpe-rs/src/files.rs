@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use crate::encode::{threads, Scratch};
+use crate::encode::Scratch;
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::format::idwriter::IdWriter;
+use crate::threads::{self, ReusableBuffers};
 use crate::unpack::{self, Form};
 
 mod rules;
@@ -80,7 +81,7 @@ struct Job<'a, 'p> {
     done: u64,
     out: &'a mut IdWriter,
     /// A thread's ids, and what becomes of them.
-    stock: threads::Stock<Vec<u32>, Vec<u8>>,
+    buffers: ReusableBuffers<Vec<u32>, Vec<u8>>,
 }
 
 impl<'a, 'p> Job<'a, 'p> {
@@ -96,7 +97,7 @@ impl<'a, 'p> Job<'a, 'p> {
             progress,
             done,
             out,
-            stock: threads::Stock::default(),
+            buffers: ReusableBuffers::default(),
         })
     }
 
@@ -257,7 +258,7 @@ impl<'a, 'p> Job<'a, 'p> {
         };
         let done = |bytes: &mut Vec<u8>, _| out.append(bytes);
         let threads = rules.threads();
-        threads::in_order(parts.len(), threads, &mut self.stock, work, done)
+        threads::in_order(parts.len(), threads, &mut self.buffers, work, done)
     }
 
     /// After a file of plain text, which is a document, or the last of several.

@@ -10,7 +10,6 @@ use pyo3::prelude::*;
 
 use super::encoding::Encoding;
 use super::text::texts;
-use crate::encode::threads;
 use crate::error::{Error, Result};
 use crate::files::{encode_documents, encode_files, FileOptions, Progress};
 use crate::format::idfile::Width;
@@ -83,15 +82,11 @@ fn options(
     field: String,
     num_threads: Option<usize>,
 ) -> PyResult<FileOptions> {
-    let most = threads::default_threads();
-    if num_threads == Some(0) {
-        return Err(PyValueError::new_err("expected num_threads >= 1, got 0"));
-    }
     Ok(FileOptions {
         separator,
         special_tokens,
         field,
-        threads: num_threads.unwrap_or(most).min(most),
+        threads: crate::threads::requested(num_threads)?,
     })
 }
 

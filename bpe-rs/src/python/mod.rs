@@ -13,6 +13,7 @@ mod layout;
 mod lists;
 mod special;
 mod text;
+mod threads;
 mod training;
 mod unstable;
 mod words;
@@ -39,6 +40,7 @@ mod _core {
         super::training::register(m)?;
         super::unstable::register(m)?;
         super::files::register(m)?;
+        super::threads::register(m)?;
         super::idfiles::register(m)?;
         super::hf::register(m)?;
         super::words::register(m)?;
