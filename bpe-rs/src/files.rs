@@ -5,11 +5,12 @@
 
 use std::path::PathBuf;
 
-use crate::encode::{threads, Scratch};
+use crate::encode::Scratch;
 use crate::encoding::Encoding;
 use crate::error::Result;
 use crate::io::{Part, Progress, Reader, PART};
 use crate::pretokenize::TextCuts;
+use crate::threads::{self, ReusableBuffers};
 
 mod encoder;
 mod id_buffer;
@@ -134,7 +135,7 @@ struct Rounds<'a, 'p> {
     /// Bytes of text encoded.
     done: u64,
     out: &'a mut IdWriter,
-    stock: threads::Stock<Buffers, Vec<u8>>,
+    buffers: ReusableBuffers<Buffers, Vec<u8>>,
 }
 
 /// Memory of one thread.
@@ -160,7 +161,7 @@ impl<'a, 'p> Rounds<'a, 'p> {
             progress,
             done,
             out,
-            stock: threads::Stock::default(),
+            buffers: ReusableBuffers::default(),
         }
     }
 
@@ -181,7 +182,7 @@ impl<'a, 'p> Rounds<'a, 'p> {
             width.write(&buffers.ids, bytes)
         };
         let done = |bytes: &mut Vec<u8>, _| out.append(bytes);
-        threads::in_order(parts.len(), self.threads, &mut self.stock, work, done)?;
+        threads::in_order(parts.len(), self.threads, &mut self.buffers, work, done)?;
         self.done += bytes;
         (self.progress)(self.done)
     }

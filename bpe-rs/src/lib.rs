@@ -68,6 +68,7 @@ pub mod pretokenize;
 pub mod registry;
 pub mod simd;
 pub mod special;
+pub mod threads;
 pub mod train;
 mod unstable;
 pub mod vocab;

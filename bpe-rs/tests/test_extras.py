@@ -359,7 +359,7 @@ for _ in range(5):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("others", [0, 3], ids=["idle helpers", "helpers at work"])
+@pytest.mark.parametrize("others", [0, 3], ids=["idle workers", "busy workers"])
 def test_children_of_a_process_whose_threads_encode(others):
     code = f"""
 import os, threading, bpe_rs
@@ -396,8 +396,8 @@ assert not wrong
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signals")
-def test_signals_are_not_for_helpers():
-    """A helper that outlives its call must not take what the program has blocked to wait for."""
+def test_workers_do_not_receive_signals_that_the_program_waits_for():
+    """A program blocks a signal in its own threads before it waits for it, not in ours."""
     code = """
 import os, signal, time, bpe_rs
 encoding = bpe_rs.get_encoding("r50k_base")
@@ -412,11 +412,61 @@ assert signal.sigwait({signal.SIGTERM}) == signal.SIGTERM
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_threads_that_wait_end_before_a_fork():
+def test_workers_block_all_signals_but_synchronous_ones():
+    code = """
+import glob, signal, time, bpe_rs
+encoding = bpe_rs.get_encoding("r50k_base")
+batch = ["a text of its own " * 1000] * 40
+synchronous = {
+    signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT,
+    signal.SIGSYS,
+}
+others = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD}
+
+def masks_of_workers():
+    for path in glob.glob("/proc/self/task/*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in open(path))
+        except OSError:
+            continue  # it has just ended
+        if fields["Name"].strip() == "bpe-rs":
+            yield int(fields["SigBlk"], 16)
+
+seen, until = [], time.monotonic() + 10
+while not seen and time.monotonic() < until:
+    encoding.encode_batch(batch, num_threads=2)
+    seen = list(masks_of_workers())
+print(len(seen) > 0 or bpe_rs._core.available_threads() == 1)
+for mask in seen:
+    blocked = {number for number in synchronous | others if mask >> (number - 1) & 1}
+    assert blocked == others, blocked
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (0, "True\n"), run.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs an affinity mask")
+def test_the_number_of_threads_follows_the_affinity_mask():
+    code = """
+import os, time, bpe_rs
+from bpe_rs._counting import threads_of
+assert bpe_rs._core.available_threads() <= len(os.sched_getaffinity(0))
+assert threads_of(None) == bpe_rs._core.available_threads()
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+time.sleep(0.15)  # an answer is reused for 0.1 s
+assert bpe_rs._core.available_threads() == threads_of(None) == 1
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_idle_workers_end_before_a_fork():
     code = """
 import glob, os, time
 
-def helpers():
+def workers():
     names = []
     for path in glob.glob("/proc/self/task/*/comm"):
         try:
@@ -428,9 +478,9 @@ def helpers():
 def at_fork():
     # Handlers run last in, first out: ours after the package's. They would end anyway in a second.
     until = time.monotonic() + 0.4
-    while helpers() and time.monotonic() < until:
+    while workers() and time.monotonic() < until:
         pass
-    assert helpers() == 0, helpers()
+    assert workers() == 0, workers()
     print("none")
 
 os.register_at_fork(before=at_fork)
@@ -440,7 +490,7 @@ batch = ["a text of its own " * 1000] * 40
 for _ in range(3):
     encoding.encode_batch(batch)
     until = time.monotonic() + 10
-    while len(os.sched_getaffinity(0)) > 1 and not helpers():
+    while len(os.sched_getaffinity(0)) > 1 and not workers():
         # Started, but not yet under its name.
         assert time.monotonic() < until
     child = os.fork()

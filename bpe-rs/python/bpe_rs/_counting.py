@@ -218,11 +218,9 @@ def distinct(special_tokens: Sequence[str]) -> list[str]:
 
 
 def threads_of(num_threads: int | None) -> int:
+    """The number of threads to use: as many as can run at once if None."""
     if num_threads is None:
-        try:
-            return max(len(os.sched_getaffinity(0)), 1)
-        except AttributeError:  # not on macOS and Windows
-            return max(os.cpu_count() or 1, 1)
+        return _core.available_threads()
     if num_threads < 1:
         raise ValueError(f"expected num_threads of at least 1, got {num_threads}")
     return num_threads

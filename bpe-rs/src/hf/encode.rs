@@ -6,9 +6,9 @@ use super::encoding::Encoding;
 use super::post;
 use super::source::Source;
 use super::tokenizer::Tokenizer;
-use crate::encode::threads::{self, Stock};
 use crate::error::Result;
 use crate::format::params::{Padding, Truncation};
+use crate::threads::{self, ReusableBuffers};
 
 /// One input sequence.
 #[derive(Clone, Debug)]
@@ -107,7 +107,7 @@ impl Tokenizer {
             .sum();
         // Below this the threads cost more than they save.
         const BYTES_A_THREAD: usize = 64 << 10;
-        let threads = threads::default_threads()
+        let threads = threads::available()
             .min(bytes / BYTES_A_THREAD)
             .min(inputs.len())
             .max(1);
@@ -123,7 +123,13 @@ impl Tokenizer {
             encodings.append(made);
             Ok(())
         };
-        threads::in_order(chunks.len(), threads, &mut Stock::default(), work, done)?;
+        threads::in_order(
+            chunks.len(),
+            threads,
+            &mut ReusableBuffers::default(),
+            work,
+            done,
+        )?;
         if let Some(padding) = padding {
             post::pad_batch(&mut encodings, padding);
         }

@@ -315,14 +315,7 @@ fn list_encoding_names() -> Vec<&'static str> {
     crate::registry::names().collect()
 }
 
-/// End the threads that wait for work.
-#[pyfunction]
-fn dismiss_threads(py: Python<'_>) {
-    py.detach(crate::encode::threads::dismiss);
-}
-
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_function(wrap_pyfunction!(dismiss_threads, m)?)?;
     m.add_function(wrap_pyfunction!(list_encoding_names, m)?)?;
     m.add_class::<Encoding>()
 }

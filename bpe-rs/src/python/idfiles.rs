@@ -11,7 +11,6 @@ use pyo3::prelude::*;
 use super::encoding::Encoding;
 use super::progress::ProgressCheck;
 use super::text::texts;
-use crate::encode::threads;
 use crate::error::{Error, Result};
 use crate::files::{encode_documents, encode_files, FileOptions, IdWriter as Core};
 use crate::format::idfile::Width;
@@ -71,15 +70,11 @@ fn options(
     field: String,
     num_threads: Option<usize>,
 ) -> PyResult<FileOptions> {
-    let most = threads::default_threads();
-    if num_threads == Some(0) {
-        return Err(PyValueError::new_err("expected num_threads >= 1, got 0"));
-    }
     Ok(FileOptions {
         separator,
         special_tokens,
         field,
-        threads: num_threads.unwrap_or(most).min(most),
+        threads: crate::threads::requested(num_threads)?,
     })
 }
 

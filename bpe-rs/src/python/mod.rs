@@ -14,6 +14,7 @@ mod lists;
 mod progress;
 mod special;
 mod text;
+mod threads;
 mod training;
 mod unstable;
 mod words;
@@ -40,6 +41,7 @@ mod _core {
         super::training::register(m)?;
         super::unstable::register(m)?;
         super::files::register(m)?;
+        super::threads::register(m)?;
         super::idfiles::register(m)?;
         super::hf::register(m)?;
         super::words::register(m)?;

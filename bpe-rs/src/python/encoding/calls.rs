@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use super::Encoding;
-use crate::encode::{threads, Rows};
+use crate::encode::Rows;
 use crate::error::Error;
 use crate::python::ids::{ids_of, with_spare};
 use crate::python::special::Policy;
@@ -116,11 +115,7 @@ impl Encoding {
         if let Some(policy) = policy {
             strings.iter().try_for_each(|string| policy.check(string))?;
         }
-        let most = threads::default_threads();
-        let threads = num_threads.unwrap_or(most).min(most);
-        if threads == 0 {
-            return Err(PyValueError::new_err("expected num_threads >= 1, got 0"));
-        }
+        let threads = crate::threads::requested(num_threads)?;
         let allowed = policy.and_then(|policy| policy.allowed.finder());
         Ok(py.detach(|| self.core.encode_batch(&strings, allowed, threads))?)
     }
