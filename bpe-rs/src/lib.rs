@@ -63,6 +63,7 @@ pub mod files;
 pub mod format;
 pub mod hf;
 pub mod io;
+mod memory;
 pub mod offsets;
 pub mod pretokenize;
 pub mod registry;

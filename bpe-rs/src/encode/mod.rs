@@ -6,7 +6,6 @@ mod cache;
 mod checks;
 mod keys;
 mod many;
-mod memory;
 mod misses;
 mod output;
 mod pool;
