@@ -31,7 +31,7 @@ mod _core {
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         // Not when something is encoded: there the level is asked for where no error can be told.
-        crate::simd::Level::asked()?;
+        crate::simd::Level::from_env()?;
         // Whether lists and ints are read in place here: for tests.
         m.add("_in_place", super::layout::find(m.py())?)?;
         super::encoding::register(m)?;

@@ -1,7 +1,7 @@
 //! The pairs under watch: how often each occurs now and where its occurrences are listed.
 
-use super::isa::prefetch;
 use super::memory::{Pages, Zero};
+use crate::simd::prefetch;
 
 /// (left id, right id) in one word.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

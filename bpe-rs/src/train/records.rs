@@ -7,9 +7,9 @@
 
 use std::marker::PhantomData;
 
-use super::isa::prefetch;
 use super::memory::{Pages, Zero};
 use crate::error::{Error, Result};
+use crate::simd::{prefetch, BLOCK, HEADER};
 
 /// A 32-byte aligned block: a record takes one or more of them.
 #[derive(Clone, Copy)]
@@ -19,10 +19,7 @@ pub(super) struct Unit([u64; 4]);
 // SAFETY: numbers, aligned to 32 bytes.
 unsafe impl Zero for Unit {}
 
-const UNIT_BYTES: usize = size_of::<Unit>();
-
-/// Every layout's header is as wide as this many tokens.
-pub(super) const HEADER: usize = 4;
+const _: () = assert!(size_of::<Unit>() == BLOCK && align_of::<Unit>() == BLOCK);
 
 /// How the tokens and the header of a record lie in memory.
 pub(super) trait Layout: Copy + Sync + 'static {
@@ -34,7 +31,7 @@ pub(super) trait Layout: Copy + Sync + 'static {
     /// The greatest number of tokens in a word that fits.
     const MAX_LEN: usize;
     /// Tokens in one unit, the header's included.
-    const LANES: usize = UNIT_BYTES / size_of::<Self::Token>();
+    const LANES: usize = BLOCK / size_of::<Self::Token>();
 
     fn token(id: u32) -> Self::Token;
 

@@ -4,7 +4,7 @@
 //! caller that steps several pieces in turn makes them wait at the same time.
 
 use super::pairs::{PairTable, NO_MERGE};
-use crate::simd::Lanes;
+use crate::simd::{Keys, Lanes};
 
 /// The state of merging one piece of up to `N` bytes; `N` is 16 or 32.
 ///
@@ -39,7 +39,8 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
     pub(crate) fn empty() -> Self {
         Self {
             parts: [0; N],
-            keys: [S::keys(&[u32::MAX; 16]); 2],
+            // SAFETY: `S` comes from `dispatch!` or is `Portable`.
+            keys: [unsafe { S::keys(&[u32::MAX; 16]) }; 2],
             live: 0,
         }
     }
@@ -53,7 +54,8 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         }
         Self {
             parts: bytes.map(u32::from),
-            keys: [S::keys(&keys[0]), S::keys(&keys[1])],
+            // SAFETY: `S` comes from `dispatch!` or is `Portable`.
+            keys: unsafe { [S::keys(&keys[0]), S::keys(&keys[1])] },
             live: ((1u64 << len.min(N)) - 1) as u32,
         }
     }
@@ -72,9 +74,9 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
     /// mispredicted. If no pair is left, the masks below are zero and nothing changes.
     #[inline(always)]
     pub(crate) fn step(&mut self, pairs: &PairTable) -> bool {
-        let mut best = S::least(self.keys[0]);
+        let mut best = self.keys[0].least();
         if N == 32 {
-            best = best.min(S::least(self.keys[1]));
+            best = best.min(self.keys[1].least());
         }
         let number = best >> POSITION_BITS;
         let found = number < NO_MERGE;
@@ -107,9 +109,9 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
     /// Set the key at the position whose bit is set in `position`; at most one bit is.
     #[inline(always)]
     fn set(&mut self, position: u32, key: u32) {
-        self.keys[0] = S::set(self.keys[0], position as u16, key);
+        self.keys[0] = self.keys[0].set(position as u16, key);
         if N == 32 {
-            self.keys[1] = S::set(self.keys[1], (position >> 16) as u16, key);
+            self.keys[1] = self.keys[1].set((position >> 16) as u16, key);
         }
     }
 

@@ -7,8 +7,8 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
-use super::super::isa::prefetch;
 use super::super::memory::{Pages, Zero};
+use crate::simd::{prefetch, prefetch_at};
 
 /// Longest word that is its own key.
 const SHORT: usize = 15;
@@ -164,7 +164,7 @@ impl WordTable {
             for &(_, _, hash) in &longs[..n_long] {
                 let slot = &self.long[hash as usize & (self.long.len() - 1)];
                 if slot.hash == hash {
-                    prefetch(self.arena.as_ptr().wrapping_add(slot.offset as usize));
+                    prefetch_at(self.arena.as_ptr().wrapping_add(slot.offset as usize));
                 }
             }
             for &(from, len, hash) in &longs[..n_long] {
@@ -271,7 +271,7 @@ impl WordTable {
         }
         for (at, slot) in self.long.iter().enumerate() {
             if let Some(ahead) = self.long.get(at + AHEAD) {
-                prefetch(self.arena.as_ptr().wrapping_add(ahead.offset as usize));
+                prefetch_at(self.arena.as_ptr().wrapping_add(ahead.offset as usize));
             }
             if slot.count != 0 {
                 visit(word_of(&self.arena, slot), slot.count, slot.first);
