@@ -21,7 +21,7 @@ pub use pool::{Lease, Pool};
 use crate::error::{Error, Result};
 use crate::pretokenize::{Pretokenizer, Scanner};
 use crate::simd::{Lanes, Portable};
-use crate::vocab::{Merger, MissingByte, Vocab, KEPT};
+use crate::vocab::{Merger, MissingByte, Vocab, MAX_KEPT_PARTS};
 
 /// Buffers and caches of one thread and one vocabulary, reusable.
 pub struct Scratch {
@@ -249,7 +249,7 @@ impl PieceEncoder {
         self.numbers.clear();
         self.merger.merge::<S>(vocab, piece, &mut self.numbers);
         let written = self.ids_of_numbers(vocab, ids);
-        if self.numbers.capacity() > KEPT {
+        if self.numbers.capacity() > MAX_KEPT_PARTS {
             self.numbers = Vec::new();
         }
         written

@@ -1,20 +1,29 @@
-//! Text to pieces: what the pattern cuts, merges never cross.
+//! Text to pieces: a pattern cuts the text, and merges never cross a cut.
+//!
+//! Three implementations give the same pieces. A regex engine runs any pattern and is the
+//! reference. The published patterns are also written by hand: a scalar form, one character at a
+//! time, and a vector scanner in two passes, from bytes to class masks and from masks to starts.
 
-mod bounds;
 mod classes;
 mod cuts;
-mod engine;
+mod gpt2_starts;
 mod masks;
 mod patterns;
+mod regex_engine;
 mod scalar;
 mod scanner;
+#[cfg(test)]
+mod tests;
+mod window;
+mod word_starts;
 
 use std::ops::Range;
 
 pub(crate) use cuts::TextCuts;
-pub use engine::Engine;
-pub use patterns::{NamedPattern, Rules, NAMED};
-pub use scanner::Scanner;
+pub(crate) use patterns::Rules;
+pub use patterns::{NamedPattern, NAMED};
+pub use regex_engine::RegexEngine;
+pub(crate) use scanner::Scanner;
 
 use crate::error::{Error, Result};
 use classes::{class_at, LETTER, NUMBER, SPACE, WORD};
@@ -24,24 +33,26 @@ use classes::{class_at, LETTER, NUMBER, SPACE, WORD};
 pub struct Pretokenizer {
     named: Option<&'static NamedPattern>,
     regex: String,
-    engine: Engine,
+    engine: RegexEngine,
 }
 
 impl Pretokenizer {
     /// `pattern`: a name ("gpt2", "cl100k", "o200k", "llama3", "qwen2", ...) or a regular
     /// expression. One that equals a named pattern's takes the fast path.
     ///
-    /// Errors: `Invalid` when it is neither.
+    /// # Errors
+    ///
+    /// `Invalid` when it is neither.
     pub fn new(pattern: &str) -> Result<Self> {
         let named = patterns::find(pattern);
         let regex = named.map_or(pattern, |n| n.regex);
-        // An unnamed pattern is compiled now so that a mistake in it is told where it was made.
+        // Any other pattern is compiled now, so that an error in it is reported here.
         let engine = if named.is_some() {
-            Engine::lazy(regex)
+            RegexEngine::lazy(regex)
         } else {
-            Engine::new(regex)?
+            RegexEngine::new(regex)?
         };
-        // Keep the caller's spelling of a known expression: files round-trip unchanged.
+        // Keep the caller's spelling of a known expression, so that files round-trip unchanged.
         let by_name = named.is_some_and(|n| n.name == pattern || n.aliases.contains(&pattern));
         let regex = if by_name { regex } else { pattern }.to_string();
         Ok(Self {
@@ -61,19 +72,22 @@ impl Pretokenizer {
         self.named.map(|n| n.name)
     }
 
-    /// The regex engine on the same pattern: the twin that every fast path is tested against.
-    pub fn engine(&self) -> &Engine {
+    /// The regex engine on the same pattern: the reference that the scanners are tested against.
+    pub fn engine(&self) -> &RegexEngine {
         &self.engine
     }
 
-    /// The named pattern's rules, for a [`Scanner`].
-    pub fn rules(&self) -> Option<Rules> {
+    /// The rules for a [`Scanner`], if the pattern is a named one.
+    pub(crate) fn rules(&self) -> Option<Rules> {
         self.named.map(|n| n.rules)
     }
 
     /// Call `emit` with every piece of `text`, in order.
     ///
-    /// Errors: `Pattern` when the regex engine gives up (never for a named pattern).
+    /// # Errors
+    ///
+    /// `Pattern` when the regex engine gives up (never for a named pattern), and `Invalid` for a
+    /// text of 4 GiB or more.
     pub fn pieces(&self, text: &str, emit: &mut dyn FnMut(Range<usize>)) -> Result<()> {
         self.stretches(text, &mut |base, bounds| {
             for piece in bounds.windows(2) {
@@ -83,10 +97,12 @@ impl Pretokenizer {
     }
 
     /// Call `emit(base, bounds)` for stretches of pieces without gaps: piece `i` of a stretch is
-    /// `base + bounds[i] .. base + bounds[i + 1]`. The form for hot loops: one call for hundreds
-    /// of pieces.
+    /// `base + bounds[i] .. base + bounds[i + 1]`. This is the form for hot loops, because one call
+    /// is for hundreds of pieces.
     ///
-    /// Errors: as [`Self::pieces`], and `Invalid` for a text of 4 GiB or more.
+    /// # Errors
+    ///
+    /// As [`Self::pieces`].
     pub fn stretches(&self, text: &str, emit: &mut dyn FnMut(usize, &[u32])) -> Result<()> {
         check_length(text)?;
         let Some(rules) = self.rules() else {
@@ -123,12 +139,13 @@ impl Pretokenizer {
         Ok(())
     }
 
-    /// A position in `from + 1 ..= near` where `text` may be cut: the pieces of the two parts are
-    /// the pieces of the whole. `None` where no such place is certain, and always for a pattern
-    /// that is not named. `from` is a character's first byte.
-    pub fn safe_cut(&self, text: &[u8], from: usize, near: usize) -> Option<usize> {
+    /// The last position in `from + 1..=near` where `text` can certainly be cut so that the pieces of
+    /// the two parts are the pieces of the whole. `None` if there is none, and always for a pattern
+    /// that is not a named one. `from` is the first byte of a character; `text` is UTF-8, but may
+    /// end inside a character.
+    pub(crate) fn safe_cut(&self, text: &[u8], from: usize, near: usize) -> Option<usize> {
         let rules = self.named?.rules;
-        // `text` may end inside a character: none that is looked at may reach beyond it.
+        // No character that is looked at may reach beyond the end of `text`.
         let near = near.min(text.len().saturating_sub(4));
         let class_before = |at: usize| {
             let first = (from..at).rev().find(|&i| text[i] & 0xC0 != 0x80);
@@ -141,8 +158,8 @@ impl Pretokenizer {
             }
             let class = class_at(text, at).0;
             let before = class_before(at).unwrap_or(0);
-            // No piece goes on behind a letter with what is none, or behind a number likewise; nor
-            // does one end elsewhere when the text ends there instead. But o200k's words go on
+            // A piece ends between a number and something else, and likewise between a letter and
+            // something else, and it ends there too if the text does. But o200k's words continue
             // with marks and contractions.
             if before & NUMBER != 0 {
                 return class & NUMBER == 0;
@@ -151,8 +168,9 @@ impl Pretokenizer {
                 let in_word = rules == Rules::O200k && (class & WORD != 0 || here == b'\'');
                 return class & LETTER == 0 && !in_word;
             }
-            // Nothing but white space and punctuation reaches across a line's end. At its end a
-            // text keeps white space together that GPT-2 elsewhere splits.
+            // Only white space and punctuation reach across the end of a line. The character
+            // before the newline must not be white space, because GPT-2 keeps white space together
+            // at the end of a text and splits it elsewhere.
             text[at - 1] == b'\n'
                 && (here.is_ascii_alphanumeric() || here >= 0xC2 && class & SPACE == 0)
                 && class_before(at - 1).is_some_and(|class| class & SPACE == 0)
@@ -160,9 +178,11 @@ impl Pretokenizer {
     }
 }
 
-/// Places in a text are numbers of 32 bits.
+/// Check that positions in `text` fit into 32 bits.
 ///
-/// Errors: `Invalid` for a text of 4 GiB or more.
+/// # Errors
+///
+/// `Invalid` for a text of 4 GiB or more.
 pub(crate) fn check_length(text: &str) -> Result<()> {
     if text.len() > u32::MAX as usize {
         return Err(Error::invalid(format!(
@@ -172,6 +192,3 @@ pub(crate) fn check_length(text: &str) -> Result<()> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;
