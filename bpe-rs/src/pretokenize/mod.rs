@@ -5,7 +5,6 @@
 //! time, and a vector scanner in two passes, from bytes to class masks and from masks to starts.
 
 mod classes;
-mod cuts;
 mod gpt2_starts;
 mod masks;
 mod patterns;
@@ -19,7 +18,6 @@ mod word_starts;
 
 use std::ops::Range;
 
-pub(crate) use cuts::TextCuts;
 pub(crate) use patterns::Rules;
 pub use patterns::{NamedPattern, NAMED};
 pub use regex_engine::RegexEngine;

@@ -13,7 +13,7 @@ use super::progress::ProgressCheck;
 use super::text::texts;
 use crate::error::{Error, Result};
 use crate::files::{encode_documents, encode_files, FileOptions, IdWriter as Core};
-use crate::format::idfile::Width;
+use crate::format::id_file::Width;
 use crate::io::Progress;
 
 /// Collects ids in memory, or in an id file that appears whole when finished or not at all.
