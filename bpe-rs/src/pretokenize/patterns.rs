@@ -92,7 +92,7 @@ pub static NAMED: [NamedPattern; 5] = [
 ];
 
 /// The named pattern that `pattern` is: by name, alias or regular expression.
-pub(super) fn find(pattern: &str) -> Option<&'static NamedPattern> {
+pub(super) fn find_named(pattern: &str) -> Option<&'static NamedPattern> {
     NAMED.iter().find(|named| {
         named.name == pattern
             || named.regex == pattern

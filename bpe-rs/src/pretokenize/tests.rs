@@ -1,5 +1,6 @@
 //! The scalar form and the vector scanner against the regex engine, at every SIMD level.
 
+use super::patterns::Rules;
 use super::*;
 use crate::simd::Level;
 

@@ -48,7 +48,7 @@ struct Carry {
 
 impl Window<'_> {
     /// Mark the starts of the window's pieces. `O200K`: by the rules of o200k; `digits` and
-    /// `whole_tail` are those of [`super::Rules::Cl100k`].
+    /// `whole_tail` are those of [`super::patterns::Rules::Cl100k`].
     ///
     /// Returns the first position that the rules here do not cover.
     #[inline(always)]
