@@ -7,6 +7,10 @@ use aho_corasick::{AhoCorasick, MatchKind};
 
 use crate::error::{Error, Result};
 
+mod policy;
+
+pub use policy::{FinderCache, Selection, SpecialPolicy};
+
 /// The special tokens of an encoding, in the order given.
 #[derive(Debug, Default)]
 pub struct SpecialTokens {

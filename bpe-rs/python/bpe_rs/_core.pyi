@@ -56,7 +56,7 @@ _Special: TypeAlias = Literal["all"] | Collection[str] | None
 _Ids: TypeAlias = Sequence[int] | npt.NDArray[np.integer]
 
 def list_encoding_names() -> list[str]: ...
-def dismiss_threads() -> None: ...
+def stop_idle_threads() -> None: ...
 
 class Encoding:
     def __new__(
@@ -133,7 +133,9 @@ class Encoding:
 
 @final
 class WordCounter:
-    def __new__(cls, pattern: str, special_tokens: list[str], threads: int) -> WordCounter: ...
+    def __new__(
+        cls, pattern: str, special_tokens: list[str], num_threads: int | None = None
+    ) -> WordCounter: ...
     def add_texts(
         self, texts: Sequence[str | bytes], callback: Callable[[int], None] | None = None
     ) -> None: ...
@@ -172,7 +174,7 @@ class WordCounts:
     def from_bytes(data: builtins.bytes) -> WordCounts: ...
 
 @final
-class Learned:
+class LearnedMerges:
     def __len__(self) -> int: ...
     def tokens(self) -> list[bytes]: ...
     def encoding(
@@ -188,10 +190,10 @@ def learn(
     tie_break: str,
     min_frequency: int,
     max_token_length: int | None,
-    threads: int,
+    num_threads: int | None,
     consume: bool,
     callback: Callable[[int], None] | None = None,
-) -> Learned: ...
+) -> LearnedMerges: ...
 def byte_order(tie_break: str) -> bytes: ...
 def load_encoding(
     path: Path,

@@ -163,7 +163,7 @@ def count_words(
     >>> len(count_words(["the cat and the hat"]))
     5
     """
-    counter = _core.WordCounter(pattern, distinct(special_tokens), threads_of(num_threads))
+    counter = _core.WordCounter(pattern, distinct(special_tokens), num_threads)
     report = reporter_of(progress)
     start = time.perf_counter()
 
@@ -231,14 +231,3 @@ def distinct(special_tokens: Sequence[str]) -> list[str]:
         if token in tokens[:i]:
             raise ValueError(f"expected distinct special tokens, got {token!r} twice")
     return tokens
-
-
-def threads_of(num_threads: int | None) -> int:
-    if num_threads is None:
-        try:
-            return max(len(os.sched_getaffinity(0)), 1)
-        except AttributeError:  # not on macOS and Windows
-            return max(os.cpu_count() or 1, 1)
-    if num_threads < 1:
-        raise ValueError(f"expected num_threads of at least 1, got {num_threads}")
-    return num_threads
