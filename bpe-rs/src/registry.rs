@@ -105,7 +105,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 ///
 /// Errors: `NotFound` for any other name; those of [`Level::asked`].
 pub fn published(name: &str) -> Result<Encoding> {
-    Level::asked()?;
+    Level::from_env()?;
     let found = PUBLISHED.iter().find(|p| p.name == name).ok_or_else(|| {
         let known: Vec<_> = names().collect();
         Error::not_found(format!(

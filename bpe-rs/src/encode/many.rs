@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::pool::Lease;
-use super::{crew, Pool, Scratch};
+use super::{Pool, Scratch};
 use crate::error::{Error, Result};
 use crate::pretokenize::check_length;
+use crate::threads;
 
 /// Bytes of text that are worth another thread's attention, if it is awake.
 const SHARE: usize = 16 << 10;
@@ -86,7 +87,7 @@ pub fn encode_batch(
         let round = Round::new(pool, &pieces, &parts, shares);
         let help = || round.help(&encode);
         let lead = || round.lead(&mut own, &mut rows.ids, &encode);
-        crew::run(threads - 1, total >= WAKE * threads, &help, lead)?;
+        threads::run(threads - 1, total >= WAKE * threads, &help, lead)?;
         shares = round.collect(&mut rows.ids)?;
     }
     let mut counts = vec![0; texts.len()];

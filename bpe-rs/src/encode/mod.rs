@@ -4,18 +4,12 @@ mod batch;
 mod cache;
 #[cfg(test)]
 mod checks;
-mod cores;
-mod crew;
-mod desk;
 mod keys;
 mod many;
-mod memory;
 mod misses;
 mod output;
 mod pool;
-mod signals;
 mod tables;
-pub mod threads;
 mod value;
 
 use batch::{Batch, BATCH};

@@ -2,8 +2,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use super::memory::{Memory, Zeroed};
 use super::value::Value;
+use crate::memory::{LargeVec, Zeroable};
 
 /// Odd multipliers, random in every process: nobody can make up words that collide.
 #[derive(Clone, Copy, Debug)]
@@ -58,13 +58,13 @@ pub(super) struct ShortEntry {
 struct ShortLine([ShortEntry; 4]);
 
 // SAFETY: numbers only; lines of 64 bytes.
-unsafe impl Zeroed for ShortLine {}
+unsafe impl Zeroable for ShortLine {}
 
 /// The table of short pieces. Each has a slot where it would best be, three others in the same
 /// line, and where that is full those of the line next to it. Slot 0 stays empty, so that a
 /// look-up of the key 0 finds what it asks for.
 pub(super) struct ShortTable {
-    lines: Memory<ShortLine>,
+    lines: LargeVec<ShortLine>,
     shift: u32,
     pub(super) used: usize,
     limit: usize,
@@ -78,7 +78,7 @@ impl ShortTable {
     /// `lines` and `limit` are powers of two.
     pub(super) fn new(lines: usize, limit: usize) -> Self {
         Self {
-            lines: Memory::new(lines),
+            lines: LargeVec::table(lines),
             shift: 64 - (4 * lines).trailing_zeros(),
             used: 0,
             limit: limit.max(lines),
@@ -190,7 +190,7 @@ impl ShortTable {
     }
 
     pub(super) fn clear(&mut self) {
-        self.lines.clear();
+        self.lines.clear_to_zero();
         self.used = 0;
     }
 
@@ -210,7 +210,7 @@ pub(super) struct WideLine<const LONG: bool> {
 }
 
 // SAFETY: numbers only; lines of 64 bytes.
-unsafe impl<const LONG: bool> Zeroed for WideLine<LONG> {}
+unsafe impl<const LONG: bool> Zeroable for WideLine<LONG> {}
 
 impl WideLine<false> {
     /// The value under `key`, and whether there is one.
@@ -249,7 +249,7 @@ impl<const LONG: bool> WideLine<LONG> {
 /// The table of longer pieces: each lies in the line of its hash or, if that is full, in the one
 /// next to it or, if both are, in one of the two beside them.
 pub(super) struct WideTable<const LONG: bool> {
-    lines: Memory<WideLine<LONG>>,
+    lines: LargeVec<WideLine<LONG>>,
     shift: u32,
     pub(super) used: usize,
     limit: usize,
@@ -260,7 +260,7 @@ impl<const LONG: bool> WideTable<LONG> {
     /// `lines` and `limit` are powers of two, `lines` at least four.
     pub(super) fn new(lines: usize, limit: usize) -> Self {
         Self {
-            lines: Memory::new(lines),
+            lines: LargeVec::table(lines),
             shift: 64 - lines.trailing_zeros(),
             used: 0,
             limit: limit.max(lines),
@@ -341,7 +341,7 @@ impl<const LONG: bool> WideTable<LONG> {
     }
 
     pub(super) fn clear(&mut self) {
-        self.lines.clear();
+        self.lines.clear_to_zero();
         self.used = 0;
     }
 

@@ -6,9 +6,9 @@ use super::encoded_sequence::EncodedSequence;
 use super::post_process;
 use super::pre_tokenize::PreToken;
 use super::tokenizer::Tokenizer;
-use crate::encode::threads::{self, Stock};
 use crate::error::Result;
 use crate::format::params::{Padding, Truncation};
+use crate::threads::{self, ReusableBuffers};
 
 /// One input sequence.
 #[derive(Clone, Debug)]
@@ -118,7 +118,7 @@ impl Tokenizer {
             .sum();
         // For less text a thread costs more than it saves.
         const MIN_BYTES_PER_THREAD: usize = 64 << 10;
-        let threads = threads::default_threads()
+        let threads = threads::available()
             .min(bytes / MIN_BYTES_PER_THREAD)
             .min(inputs.len())
             .max(1);
@@ -134,7 +134,13 @@ impl Tokenizer {
             batch.append(encoded);
             Ok(())
         };
-        threads::in_order(chunks.len(), threads, &mut Stock::default(), work, done)?;
+        threads::in_order(
+            chunks.len(),
+            threads,
+            &mut ReusableBuffers::default(),
+            work,
+            done,
+        )?;
         if let Some(padding) = padding {
             post_process::pad_batch(&mut batch, padding);
         }

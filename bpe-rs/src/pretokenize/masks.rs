@@ -69,9 +69,12 @@ impl Masks {
         for k in 0..blocks {
             let at = from + 64 * k;
             let rest = &text[at..];
-            let v = match rest.first_chunk() {
-                Some(bytes) => S::load(bytes),
-                None => S::load_few(rest),
+            // SAFETY: `S` comes from `dispatch!`.
+            let v = unsafe {
+                match rest.first_chunk() {
+                    Some(bytes) => S::load(bytes),
+                    None => S::load_few(rest),
+                }
             };
             let blank = v.eq(b' ');
             let mut all = Classes {

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod classes;
+mod cuts;
 mod engine;
 mod masks;
 mod patterns;
@@ -10,6 +11,7 @@ mod scanner;
 
 use std::ops::Range;
 
+pub(crate) use cuts::TextCuts;
 pub use engine::Engine;
 pub use patterns::{NamedPattern, Rules, NAMED};
 pub use scanner::Scanner;

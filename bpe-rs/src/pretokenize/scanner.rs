@@ -250,7 +250,8 @@ fn write_bounds_with<S: Bytes64>(
             u64::MAX
         };
         if let Some((out, _)) = bounds[count..].split_first_chunk_mut::<64>() {
-            count += S::positions(block & keep, 64 * k as u32, out);
+            // SAFETY: `S` comes from `dispatch!`.
+            count += unsafe { S::positions(block & keep, 64 * k as u32, out) };
         }
     }
     bounds[count] = len as u32;

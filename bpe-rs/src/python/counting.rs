@@ -7,9 +7,9 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyList, PyString};
 
-use super::progress::{ProgressCheck, INTERVAL};
+use super::progress::ProgressCheck;
 use super::text::type_name;
-use super::threads::requested;
+use super::threads::exactly;
 use crate::error::{Error, Result};
 use crate::train::count::{Counter, WordCounts};
 
@@ -70,7 +70,7 @@ impl PyWordCounter {
         special_tokens: Vec<String>,
         num_threads: Option<isize>,
     ) -> PyResult<Self> {
-        let threads = requested(num_threads)?;
+        let threads = exactly(num_threads)?;
         Ok(Self(Some(Counter::new(pattern, &special_tokens, threads)?)))
     }
 
@@ -86,12 +86,12 @@ impl PyWordCounter {
             .iter()
             .map(|item| Text::extract(&item))
             .collect::<PyResult<Vec<_>>>()?;
-        let mut check = ProgressCheck::new(callback, INTERVAL);
+        let mut check = ProgressCheck::new(callback);
         let result = py.detach(|| {
             let texts = texts.iter().map(Text::as_str).collect::<Result<Vec<_>>>()?;
-            counter.add_texts(&texts, &mut |done| check.check(done))
+            counter.add_texts(&texts, &mut |done| check.step(done))
         });
-        check.finish(result)
+        check.result(result)
     }
 
     #[pyo3(signature = (paths, field, callback=None))]
@@ -103,9 +103,9 @@ impl PyWordCounter {
         callback: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let counter = self.counter()?;
-        let mut check = ProgressCheck::new(callback, INTERVAL);
-        let result = py.detach(|| counter.add_files(&paths, field, &mut |done| check.check(done)));
-        check.finish(result)
+        let mut check = ProgressCheck::new(callback);
+        let result = py.detach(|| counter.add_files(&paths, field, &mut |done| check.step(done)));
+        check.result(result)
     }
 
     fn add_words(&mut self, words: Vec<(PyBackedBytes, u64)>) -> PyResult<()> {

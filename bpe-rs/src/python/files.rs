@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
 
 use numpy::PyArray1;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
@@ -12,11 +11,11 @@ use pyo3::prelude::*;
 use super::encoding::PyEncoding;
 use super::progress::ProgressCheck;
 use super::text::{texts, utf8_of};
-use super::threads::at_most_one_per_core;
+use super::threads::requested;
 use crate::error::{Error, Result};
-use crate::files::{encode_documents, encode_files, FileOptions, Progress};
+use crate::files::{encode_documents, encode_files, FileOptions, IdWriter};
 use crate::format::idfile::Width;
-use crate::format::idwriter::IdWriter;
+use crate::io::Progress;
 
 const FINISHED: &str = "expected a writer that is not yet finished";
 
@@ -53,14 +52,14 @@ impl PyIdWriter {
         callback: Option<Py<PyAny>>,
         work: impl FnOnce(u64, &mut Progress<'_>, &mut IdWriter) -> Result<u64> + Send,
     ) -> PyResult<()> {
-        let mut check = ProgressCheck::new(callback, Duration::ZERO);
+        let mut check = ProgressCheck::of_every_step(callback);
         let before = self.bytes_done.load(Ordering::Relaxed);
         let result = py.detach(|| {
             let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
             let writer = writer.as_mut().ok_or_else(|| Error::invalid(FINISHED))?;
-            work(before, &mut |done| check.check(done), writer)
+            work(before, &mut |done| check.step(done), writer)
         });
-        let done = check.finish(result)?;
+        let done = check.result(result)?;
         self.bytes_done.store(done, Ordering::Relaxed);
         Ok(())
     }
@@ -76,7 +75,7 @@ fn options(
         separator,
         special_tokens,
         field,
-        threads: at_most_one_per_core(num_threads)?,
+        threads: requested(num_threads)?,
     })
 }
 

@@ -68,7 +68,7 @@ fn encoding_from_json(py: Python<'_>, name: String, text: &str) -> PyResult<PyEn
 /// Write a file atomically: afterwards it holds either its old contents or all of the new.
 #[pyfunction]
 fn write_atomic(py: Python<'_>, path: PathBuf, contents: &[u8]) -> PyResult<()> {
-    Ok(py.detach(|| format::file::write_atomic(&path, contents))?)
+    Ok(py.detach(|| crate::io::write_atomic(&path, contents))?)
 }
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

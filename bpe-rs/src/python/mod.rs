@@ -32,7 +32,7 @@ mod _core {
     #[pymodule_init]
     fn init(m: &Bound<'_, PyModule>) -> PyResult<()> {
         // A bad BPE_RS_SIMD is reported here, because encoding has no way to report it.
-        crate::simd::Level::asked()?;
+        crate::simd::Level::from_env()?;
         // Whether lists and ints are accessed in place, for the tests.
         m.add("_in_place", super::ids::object_layout::detect(m.py())?)?;
         super::encoding::register(m)?;

@@ -6,14 +6,14 @@ use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
 
-/// Time between two checks of a call that reports very often.
-pub(super) const INTERVAL: Duration = Duration::from_millis(100);
+/// Time between two checks, each of which takes the GIL.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Runs pending signal handlers (Ctrl-C) and the caller's progress callback from inside a long
 /// call that has released the GIL.
 ///
-/// An exception that either of them raises stops the call: [`Self::check`] keeps it and returns
-/// [`Error::interrupted`], and [`Self::finish`] raises it in place of that error.
+/// An exception that either of them raises stops the call: [`Self::step`] keeps it and returns
+/// [`Error::interrupted`], and [`Self::result`] raises it in place of that error.
 pub(super) struct ProgressCheck {
     callback: Option<Py<PyAny>>,
     interval: Duration,
@@ -22,21 +22,30 @@ pub(super) struct ProgressCheck {
 }
 
 impl ProgressCheck {
-    /// A check that does nothing more often than every `interval`.
-    pub(super) fn new(callback: Option<Py<PyAny>>, interval: Duration) -> Self {
+    /// At most ten checks a second.
+    pub(super) fn new(callback: Option<Py<PyAny>>) -> Self {
         Self {
             callback,
-            interval,
+            interval: INTERVAL,
             last: Instant::now(),
             raised: None,
         }
+    }
+
+    /// As [`ProgressCheck::new`], but a callback is called at every step.
+    pub(super) fn of_every_step(callback: Option<Py<PyAny>>) -> Self {
+        let mut check = Self::new(callback);
+        if check.callback.is_some() {
+            check.interval = Duration::ZERO;
+        }
+        check
     }
 
     /// Run pending signal handlers, then `callback(done)`.
     ///
     /// # Errors
     /// `Interrupted` when one of them raises an exception.
-    pub(super) fn check(&mut self, done: u64) -> Result<()> {
+    pub(super) fn step(&mut self, done: u64) -> Result<()> {
         if self.last.elapsed() < self.interval {
             return Ok(());
         }
@@ -55,7 +64,7 @@ impl ProgressCheck {
     }
 
     /// The result of the call, or the exception that stopped it.
-    pub(super) fn finish<T>(self, result: Result<T>) -> PyResult<T> {
+    pub(super) fn result<T>(self, result: Result<T>) -> PyResult<T> {
         match self.raised {
             Some(raised) => Err(raised),
             None => Ok(result?),

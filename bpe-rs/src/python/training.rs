@@ -6,8 +6,8 @@ use pyo3::types::{PyBytes, PyList};
 
 use super::counting::PyWordCounts;
 use super::encoding::PyEncoding;
-use super::progress::{ProgressCheck, INTERVAL};
-use super::threads::requested;
+use super::progress::ProgressCheck;
+use super::threads::exactly;
 use crate::encoding::Encoding;
 use crate::pretokenize::Pretokenizer;
 use crate::special::SpecialTokens;
@@ -72,28 +72,28 @@ fn learn(
         tie_break: tie_break_of(tie_break)?,
         min_frequency,
         max_token_length,
-        threads: requested(num_threads)?,
+        threads: exactly(num_threads)?,
     };
     let start = match &base {
         Some(base) => StartTokens::Vocab(base.core().vocab()),
         None => StartTokens::Bytes(alphabet),
     };
-    let mut check = ProgressCheck::new(callback, INTERVAL);
+    let mut check = ProgressCheck::new(callback);
     let corpus = {
         let counts = counts.try_borrow()?;
         let counts = &counts.0;
-        let tick = &mut |done| check.check(u64::from(done));
+        let tick = &mut |done| check.step(u64::from(done));
         py.detach(|| start.corpus(counts, options.tie_break, tick))
     };
     let corpus = match corpus {
         Ok(corpus) => corpus,
-        Err(error) => return check.finish(Err(error)),
+        Err(error) => return check.result(Err(error)),
     };
     if consume {
         counts.try_borrow_mut()?.0 = Counter::new(".", &[], 1)?.finish();
     }
-    let learned = py.detach(|| corpus.learn(&options, &mut |done| check.check(u64::from(done))));
-    let learned = check.finish(learned)?;
+    let learned = py.detach(|| corpus.learn(&options, &mut |done| check.step(u64::from(done))));
+    let learned = check.result(learned)?;
     Ok(PyLearnedMerges(LearnedMerges::new(start, &learned)))
 }
 

@@ -1,8 +1,6 @@
 //! `_core.WordTokenizer` and `_core.CharTokenizer`, the base classes of those in `_words.py`, which
 //! adds files and named constructors.
 
-use std::time::Duration;
-
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -10,7 +8,6 @@ use pyo3::types::{PyList, PyString, PyTuple};
 
 use super::progress::ProgressCheck;
 use super::text::type_name;
-use crate::error::Error;
 use crate::words::{self, Form, Piece, WordCounter};
 
 /// `(text, whether the word ends here, count)`.
@@ -128,12 +125,11 @@ fn train_words(
     if counter.is_empty() {
         return Err(PyValueError::new_err("the text has no words to learn from"));
     }
-    let mut check = ProgressCheck::new(None, Duration::ZERO);
+    let mut check = ProgressCheck::new(None);
     let trained = py.detach(|| {
-        let go_on = &mut || check.check(0).is_ok();
-        words::WordTokenizer::train_while(&counter, num_merges, form, go_on)
+        words::WordTokenizer::train_with(&counter, num_merges, form, &mut |done| check.step(done))
     });
-    let inner = check.finish(trained.ok_or_else(Error::interrupted))?;
+    let inner = check.result(trained)?;
     let tokenizer = PyWordTokenizer { inner };
     Ok((tokenizer._token_parts(), tokenizer._merge_parts()))
 }

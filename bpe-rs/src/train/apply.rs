@@ -4,9 +4,9 @@
 //! to (x, ab) and (ab, y). Both are summed per neighbour in dense arrays, so that the pair table
 //! is touched once for every distinct neighbour, not once for every occurrence.
 
-use super::isa::{prefetch, Isa};
-use super::memory::{Pages, Zero};
-use super::records::{Layout, HEADER};
+use super::records::{Layout, Narrow, Wide};
+use crate::memory::{LargeVec, Zeroable};
+use crate::simd::{dispatch, prefetch_at, RecordOps, HEADER};
 
 /// What one neighbour has gathered during a merge.
 #[derive(Clone, Copy, Default)]
@@ -18,12 +18,12 @@ pub(super) struct Gathered {
 }
 
 // SAFETY: numbers.
-unsafe impl Zero for Gathered {}
+unsafe impl Zeroable for Gathered {}
 
 /// One side (left or right) of the merged pair.
 pub(super) struct Side {
     /// By neighbour id; one more slot at the end takes what a word's edge would have added.
-    pub(super) gathered: Pages<Gathered>,
+    pub(super) gathered: LargeVec<Gathered>,
     /// The distinct neighbours.
     pub(super) neighbours: Vec<u32>,
     /// (neighbour << 32 | record) of every occurrence, in corpus order.
@@ -33,7 +33,7 @@ pub(super) struct Side {
 impl Side {
     fn new(ids: usize) -> Self {
         Self {
-            gathered: Pages::untouched(ids + 1),
+            gathered: LargeVec::zeroed(ids + 1),
             neighbours: Vec::new(),
             events: Vec::new(),
         }
@@ -109,9 +109,9 @@ const AHEAD: usize = 16;
 /// # Safety
 /// `base` points to the first unit of [`Records<L>`](super::records::Records) that nobody else
 /// reads or writes meanwhile; every place is a start of one of its records; every id in them, and
-/// `merge.new`, is below the `ids` with which `hood` was made; the processor has what `I` needs.
+/// `merge.new`, is below the `ids` with which `hood` was made; the processor has what `S` needs.
 #[inline(always)]
-pub(super) unsafe fn apply<L: Layout, I: Isa<L>>(
+unsafe fn apply<L: Layout, S: RecordOps<L::Token>>(
     base: *mut L::Token,
     places: &[u32],
     merge: Merge,
@@ -126,7 +126,7 @@ pub(super) unsafe fn apply<L: Layout, I: Isa<L>>(
     // SAFETY: places are starts of records.
     let at = |place: u32| unsafe { base.add(place as usize * L::LANES) };
     for &place in places.iter().take(AHEAD) {
-        prefetch(at(place));
+        prefetch_at(at(place));
     }
     // Every place adds at most one event to a side, or fewer than that later on: a record with
     // several occurrences is named as often, and its first naming handles them all.
@@ -136,9 +136,9 @@ pub(super) unsafe fn apply<L: Layout, I: Isa<L>>(
     }
     for (i, &place) in places.iter().enumerate() {
         if let Some(&ahead) = places.get(i + AHEAD) {
-            prefetch(at(ahead));
+            prefetch_at(at(ahead));
             // The second half of a long word may lie on the next line.
-            prefetch(at(ahead).wrapping_add(2 * L::LANES - 1));
+            prefetch_at(at(ahead).wrapping_add(2 * L::LANES - 1));
         }
         let record = at(place);
         // SAFETY: `record` is the start of a record.
@@ -146,9 +146,9 @@ pub(super) unsafe fn apply<L: Layout, I: Isa<L>>(
         if len < 2 {
             continue;
         }
-        if len <= I::WINDOW {
-            // SAFETY: 2 <= len <= WINDOW, and the processor has what `I` needs.
-            let found = unsafe { I::find(record, len, left, right) };
+        if len <= S::WINDOW {
+            // SAFETY: 2 <= len <= WINDOW, and the processor has what `S` needs.
+            let found = unsafe { S::find_pair(record, len, left, right) };
             if found == 0 {
                 continue;
             }
@@ -173,7 +173,7 @@ pub(super) unsafe fn apply<L: Layout, I: Isa<L>>(
                     };
                     gather(&mut hood.left, x, before, count, place);
                     gather(&mut hood.right, y, after, count, place);
-                    I::close(record, i, new);
+                    S::replace_pair(record, len, i, new);
                     L::set_header(record, count, len - 1);
                 }
                 continue;
@@ -184,6 +184,41 @@ pub(super) unsafe fn apply<L: Layout, I: Isa<L>>(
     }
     hood.left.gathered[edge] = Gathered::default();
     hood.right.gathered[edge] = Gathered::default();
+}
+
+/// A layout whose records can be merged at the level in use.
+pub(super) trait Apply: Layout {
+    /// [`apply`], at that level.
+    ///
+    /// # Safety
+    /// As for [`apply`].
+    unsafe fn apply(base: *mut Self::Token, places: &[u32], merge: Merge, hood: &mut Neighbourhood);
+}
+
+impl Apply for Narrow {
+    unsafe fn apply(base: *mut u16, places: &[u32], merge: Merge, hood: &mut Neighbourhood) {
+        dispatch! { S =>
+            unsafe fn narrow(base: *mut u16, places: &[u32], merge: Merge, hood: &mut Neighbourhood) {
+                // SAFETY: the caller's promise; `dispatch!` chooses a level of this processor.
+                unsafe { apply::<Narrow, S>(base, places, merge, hood) }
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { narrow(base, places, merge, hood) }
+    }
+}
+
+impl Apply for Wide {
+    unsafe fn apply(base: *mut u32, places: &[u32], merge: Merge, hood: &mut Neighbourhood) {
+        dispatch! { S =>
+            unsafe fn wide(base: *mut u32, places: &[u32], merge: Merge, hood: &mut Neighbourhood) {
+                // SAFETY: the caller's promise; `dispatch!` chooses a level of this processor.
+                unsafe { apply::<Wide, S>(base, places, merge, hood) }
+            }
+        }
+        // SAFETY: the caller's promise.
+        unsafe { wide(base, places, merge, hood) }
+    }
 }
 
 /// Add one occurrence beside `neighbour`, or nothing that lasts when it is not `real`.

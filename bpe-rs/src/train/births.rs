@@ -1,7 +1,6 @@
 //! What a merge changes: old pairs that occur less often, and new ones to watch.
 
-use super::apply::{Merge, Neighbourhood, Side};
-use super::isa::Vectorized;
+use super::apply::{Apply, Merge, Neighbourhood, Side};
 use super::job::Learned;
 use super::merge::Learner;
 use super::pairs::{Pair, Watched};
@@ -18,7 +17,7 @@ const AHEAD: usize = 8;
 
 impl Learner<'_> {
     /// Merge `found` in all words and watch what this makes.
-    pub(super) fn merge<L: Vectorized, C: Candidate>(
+    pub(super) fn merge<L: Apply, C: Candidate>(
         &mut self,
         found: Watched,
         watch: &mut Watch,
@@ -53,9 +52,8 @@ impl Learner<'_> {
                 (self.job.tick)(self.learned.len() as u32)?;
             }
             // SAFETY: `records` is borrowed mutably here; postings are starts of its records; all
-            // ids are below `job.ids`, for which the neighbourhood was made; the kind was found
-            // to be available.
-            unsafe { L::apply(self.job.kind, base, places, merge, &mut hood) }
+            // ids are below `job.ids`, for which the neighbourhood was made.
+            unsafe { L::apply(base, places, merge, &mut hood) }
         }
         if let Some(slot) = watch.table.get_mut(pair) {
             slot.count = 0;

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use super::isa::Kind;
 use crate::error::Result;
 
 /// What the merges are learned from and how far.
@@ -18,7 +17,6 @@ pub(super) struct Job<'a> {
     /// Tokens that exist already, by their bytes, when that is more than the single bytes; a pair
     /// that spells one of them is never merged.
     pub(super) taken: Option<Taken<'a>>,
-    pub(super) kind: Kind,
     /// For counting all pairs.
     pub(super) threads: usize,
     /// Postings that may be kept after all pairs have been counted, if not as many as is usual.

@@ -1,7 +1,6 @@
 //! The merge loop: take the most frequent pair, merge it everywhere, repeat.
 
-use super::apply::Neighbourhood;
-use super::isa::Vectorized;
+use super::apply::{Apply, Neighbourhood};
 use super::job::{Job, Learned};
 use super::pairs::{Pair, Watched};
 use super::queue::Queue;
@@ -70,7 +69,7 @@ impl<'a> Learner<'a> {
         }
     }
 
-    fn run_by<L: Vectorized>(
+    fn run_by<L: Apply>(
         &mut self,
         rule: TieBreak,
         records: &mut Records<L>,
@@ -88,11 +87,7 @@ impl<'a> Learner<'a> {
     }
 
     /// Merge until all ids below `end` are used (`true`) or the job is done (`false`).
-    fn run<L: Vectorized, C: Candidate>(
-        &mut self,
-        records: &mut Records<L>,
-        end: u32,
-    ) -> Result<bool> {
+    fn run<L: Apply, C: Candidate>(&mut self, records: &mut Records<L>, end: u32) -> Result<bool> {
         let mut watch = Watch::nothing();
         let mut queue = Queue::<C>::new();
         // No page of it is there before it is written.

@@ -4,7 +4,7 @@
 //! the most frequent pair again and again. The result is exactly that of counting all pairs anew
 //! before every merge, which is what `naive` in the tests does.
 //!
-//! How it is fast: words are fixed records that vector instructions search (`records`, `isa`,
+//! How it is fast: words are fixed records that vector instructions search (`records`,
 //! `apply`); every pair lists its words once, when the merge that creates its younger part runs,
 //! and counts only fall afterwards, so that a lazy queue is exact (`merge`, `births`, `ties`); rare pairs
 //! are not watched until they matter (`watch`, `tally`).
@@ -12,9 +12,7 @@
 mod apply;
 mod births;
 pub mod count;
-mod isa;
 mod job;
-mod memory;
 mod merge;
 mod pairs;
 mod queue;
@@ -30,7 +28,6 @@ mod tests;
 use std::collections::HashSet;
 
 use crate::error::{Error, Result};
-use isa::Kind;
 use job::{Job, Taken};
 use merge::{merge_narrow, merge_wide};
 use records::{Layout, Narrow, Records, Room, Wide};
@@ -205,13 +202,12 @@ impl Corpus {
     /// # Errors
     /// What `tick` returns; when `vocab_size` is smaller than the vocabulary at the start.
     pub fn learn(self, options: &Options, tick: &mut Tick<'_>) -> Result<Vec<Learned>> {
-        self.learn_with(options, Kind::fastest(), None, tick)
+        self.learn_with(options, None, tick)
     }
 
     fn learn_with(
         self,
         options: &Options,
-        kind: Kind,
         max_postings: Option<usize>,
         tick: &mut Tick<'_>,
     ) -> Result<Vec<Learned>> {
@@ -232,7 +228,6 @@ impl Corpus {
                 tokens: &tokens,
                 spellings: tokens.iter().map(Vec::as_slice).collect::<HashSet<_>>(),
             }),
-            kind,
             threads: options.threads.max(1),
             max_postings,
             tick,

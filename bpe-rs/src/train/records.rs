@@ -7,9 +7,9 @@
 
 use std::marker::PhantomData;
 
-use super::isa::prefetch;
-use super::memory::{Pages, Zero};
 use crate::error::{Error, Result};
+use crate::memory::{LargeVec, Zeroable};
+use crate::simd::{prefetch, BLOCK, HEADER};
 
 /// A 32-byte aligned block: a record takes one or more of them.
 #[derive(Clone, Copy)]
@@ -17,12 +17,9 @@ use crate::error::{Error, Result};
 pub(super) struct Unit([u64; 4]);
 
 // SAFETY: numbers, aligned to 32 bytes.
-unsafe impl Zero for Unit {}
+unsafe impl Zeroable for Unit {}
 
-const UNIT_BYTES: usize = size_of::<Unit>();
-
-/// Every layout's header is as wide as this many tokens.
-pub(super) const HEADER: usize = 4;
+const _: () = assert!(size_of::<Unit>() == BLOCK && align_of::<Unit>() == BLOCK);
 
 /// How the tokens and the header of a record lie in memory.
 pub(super) trait Layout: Copy + Sync + 'static {
@@ -34,7 +31,7 @@ pub(super) trait Layout: Copy + Sync + 'static {
     /// The greatest number of tokens in a word that fits.
     const MAX_LEN: usize;
     /// Tokens in one unit, the header's included.
-    const LANES: usize = UNIT_BYTES / size_of::<Self::Token>();
+    const LANES: usize = BLOCK / size_of::<Self::Token>();
 
     fn token(id: u32) -> Self::Token;
 
@@ -118,9 +115,9 @@ impl Layout for Wide {
 
 /// All words with at least two tokens, in the order in which they were given.
 pub(super) struct Records<L: Layout> {
-    units: Pages<Unit>,
+    units: LargeVec<Unit>,
     /// First unit of every record, ascending.
-    starts: Pages<u32>,
+    starts: LargeVec<u32>,
     /// Tokens in all records when they were built or moved together: what postings can never
     /// outnumber by much.
     tokens: usize,
@@ -162,11 +159,11 @@ impl<L: Layout> Records<L> {
     pub(super) fn with_room_for(room: Room<L>) -> Self {
         // One unit more than the records take: a vector load one token past a record's start
         // reads into the unit behind it.
-        let mut units = Pages::with_capacity(room.units + 1);
+        let mut units = LargeVec::with_capacity(room.units + 1);
         units.push(Unit([0; 4]));
         Self {
             units,
-            starts: Pages::with_capacity(room.words),
+            starts: LargeVec::with_capacity(room.words),
             tokens: 0,
             layout: PhantomData,
         }

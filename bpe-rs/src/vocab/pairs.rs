@@ -71,7 +71,8 @@ impl PairTable {
         loop {
             // SAFETY: `home` and the step below both mask with the length, a power of two, less 1.
             let bucket = unsafe { &self.buckets.get_unchecked(at).0 };
-            let way = S::find(bucket, key, KEY_MASK);
+            // SAFETY: `S` comes from `dispatch!` or is `Portable`.
+            let way = unsafe { S::find(bucket, key, KEY_MASK) };
             let missing = way == WAYS;
             // Only a full bucket spills. Whether a pair is there nobody can foretell, so that is
             // no branch.

@@ -4,7 +4,7 @@
 //! together.
 
 use super::{PairTable, NONE};
-use crate::simd::Lanes;
+use crate::simd::{Keys, Lanes};
 
 /// One piece of up to `N` bytes, 16 or 32, on its way.
 ///
@@ -38,7 +38,8 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
     pub(crate) fn empty() -> Self {
         Self {
             parts: [0; N],
-            keys: [S::keys(&[u32::MAX; 16]); 2],
+            // SAFETY: `S` comes from `dispatch!` or is `Portable`.
+            keys: [unsafe { S::keys(&[u32::MAX; 16]) }; 2],
             live: 0,
         }
     }
@@ -52,7 +53,8 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         }
         Self {
             parts: bytes.map(u32::from),
-            keys: [S::keys(&keys[0]), S::keys(&keys[1])],
+            // SAFETY: `S` comes from `dispatch!` or is `Portable`.
+            keys: unsafe { [S::keys(&keys[0]), S::keys(&keys[1])] },
             live: ((1u64 << len.min(N)) - 1) as u32,
         }
     }
@@ -70,9 +72,9 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
     /// Without branches: when the last merge was is different for each piece.
     #[inline(always)]
     pub(crate) fn step(&mut self, pairs: &PairTable) -> bool {
-        let mut best = S::least(self.keys[0]);
+        let mut best = self.keys[0].least();
         if N == 32 {
-            best = best.min(S::least(self.keys[1]));
+            best = best.min(self.keys[1].least());
         }
         let rank = best >> PLACE;
         let more = rank < NONE;
@@ -104,9 +106,9 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
     /// Set the key at the one place in `place`, if there is one.
     #[inline(always)]
     fn set(&mut self, place: u32, key: u32) {
-        self.keys[0] = S::set(self.keys[0], place as u16, key);
+        self.keys[0] = self.keys[0].set(place as u16, key);
         if N == 32 {
-            self.keys[1] = S::set(self.keys[1], (place >> 16) as u16, key);
+            self.keys[1] = self.keys[1].set((place >> 16) as u16, key);
         }
     }
 

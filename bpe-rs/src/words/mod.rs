@@ -33,6 +33,7 @@ pub use chars::CharTokenizer;
 pub use train::WordCounter;
 
 use crate::error::{Error, Result};
+use crate::io::Progress;
 use segment::{LongestFirst, MergeOrder};
 
 /// What a character that no token covers becomes; id 0.
@@ -137,20 +138,23 @@ impl WordTokenizer {
     /// The most frequent pair is merged first; of equally frequent pairs the one that comes first
     /// when the words are read in the order in which they were first seen.
     pub fn train(words: &WordCounter, num_merges: usize, form: Form) -> WordTokenizer {
-        Self::train_while(words, num_merges, form, &mut || true)
-            .expect("training that is never told to stop comes to its end")
+        Self::train_with(words, num_merges, form, &mut |_| Ok(()))
+            .expect("training that is never stopped comes to its end")
     }
 
-    /// [`WordTokenizer::train`] that asks `go_on` every few merges; `None` when it said no.
-    pub fn train_while(
+    /// As [`WordTokenizer::train`]; tells `progress` the merges made, every few merges.
+    ///
+    /// # Errors
+    /// What `progress` returns.
+    pub fn train_with(
         words: &WordCounter,
         num_merges: usize,
         form: Form,
-        go_on: &mut dyn FnMut() -> bool,
-    ) -> Option<WordTokenizer> {
-        let trained = train::train(words, num_merges, form, go_on)?;
+        progress: &mut Progress<'_>,
+    ) -> Result<WordTokenizer> {
+        let trained = train::train(words, num_merges, form, progress)?;
         let tokenizer = Self::from_parts(form, trained.tokens, trained.merges);
-        Some(tokenizer.expect("what training made fits together"))
+        Ok(tokenizer.expect("what training made fits together"))
     }
 
     /// A tokenizer from its tokens (id 2 first) with their counts, and its merges in order.

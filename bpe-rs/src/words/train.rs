@@ -5,9 +5,11 @@ use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
 
 use super::{split, Form, Merge, Piece};
+use crate::error::Result;
+use crate::io::Progress;
 
-/// How many merges lie between two questions whether to go on.
-const MERGES_PER_QUESTION: usize = 64;
+/// Merges between two calls of the progress callback.
+const MERGES_PER_STEP: usize = 64;
 
 /// Words with their counts, in the order in which they were first seen.
 #[derive(Clone, Debug, Default)]
@@ -58,13 +60,13 @@ pub(super) fn train(
     words: &WordCounter,
     num_merges: usize,
     form: Form,
-    go_on: &mut dyn FnMut() -> bool,
-) -> Option<Trained> {
+    progress: &mut Progress<'_>,
+) -> Result<Trained> {
     let mut engine = Engine::new(&words.in_order(), form);
     let mut merges = Vec::new();
     while merges.len() < num_merges {
-        if merges.len() % MERGES_PER_QUESTION == 0 && !go_on() {
-            return None;
+        if merges.len() % MERGES_PER_STEP == 0 {
+            progress(merges.len() as u64)?;
         }
         let Some(pair) = engine.best_pair() else {
             break;
@@ -75,7 +77,7 @@ pub(super) fn train(
             engine.pieces[pair.1 as usize].clone(),
         ));
     }
-    Some(Trained {
+    Ok(Trained {
         tokens: engine.into_vocabulary(form),
         merges,
     })

@@ -10,10 +10,10 @@ use ranks::{load_tiktoken, side_path, to_tiktoken};
 use strings::{from_vocab_merges, merges_path, to_vocab_merges};
 pub use tokenizer_json::{from_tokenizer_json, to_tokenizer_json};
 
-use super::file::{read_text, write_atomic};
 use super::{vocab_merges, TokenizerJson};
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
+use crate::io::{read_text, write_atomic};
 
 /// The forms in which an encoding can be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

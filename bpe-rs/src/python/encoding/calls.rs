@@ -11,7 +11,7 @@ use crate::encode::Rows;
 use crate::error::Error;
 use crate::python::ids::{ids_of, with_reusable_buffers};
 use crate::python::text::{text, texts, utf8_of};
-use crate::python::threads::at_most_one_per_core;
+use crate::python::threads::requested;
 use crate::special::SpecialPolicy;
 
 /// Texts of fewer bytes, and fewer ids, are processed while holding the GIL, because releasing and
@@ -119,7 +119,7 @@ impl PyEncoding {
                 .iter()
                 .try_for_each(|string| check(policy, string))?;
         }
-        let threads = at_most_one_per_core(num_threads)?;
+        let threads = requested(num_threads)?;
         let allowed = policy.and_then(SpecialPolicy::allowed);
         Ok(py.detach(|| self.core.encode_batch(&strings, allowed, threads))?)
     }

@@ -3,6 +3,7 @@
 mod naive;
 
 use super::*;
+use crate::simd::Level;
 use naive::naive;
 
 /// A small reproducible generator: tests need variety, not quality.
@@ -79,19 +80,19 @@ fn random_corpora_give_the_naive_merges() {
         };
         let start: Vec<Vec<u8>> = rule.alphabet().iter().map(|&byte| vec![byte]).collect();
         let expected = naive(&words, &start, &options);
-        for kind in Kind::available() {
+        Level::for_each(|level| {
             for max_postings in [None, Some(1), Some(50)] {
                 let corpus =
                     Corpus::from_bytes(words.as_slice(), &rule.alphabet(), &mut quiet()).unwrap();
                 let got = corpus
-                    .learn_with(&options, kind, max_postings, &mut quiet())
+                    .learn_with(&options, max_postings, &mut quiet())
                     .unwrap();
                 assert_eq!(
                     got, expected,
-                    "seed {seed}, {kind:?}, {max_postings:?}, {options:?}"
+                    "seed {seed}, {level:?}, {max_postings:?}, {options:?}"
                 );
             }
-        }
+        });
     }
 }
 
@@ -106,15 +107,13 @@ fn wide_records_give_the_naive_merges() {
         let options = options(256 + dice.below(60) as u32, rule);
         let start: Vec<Vec<u8>> = rule.alphabet().iter().map(|&byte| vec![byte]).collect();
         let expected = naive(&words, &start, &options);
-        for kind in Kind::available() {
+        Level::for_each(|level| {
             let corpus =
                 Corpus::from_bytes(words.as_slice(), &rule.alphabet(), &mut quiet()).unwrap();
             assert!(matches!(corpus.words, Segmented::Wide(_)));
-            let got = corpus
-                .learn_with(&options, kind, None, &mut quiet())
-                .unwrap();
-            assert_eq!(got, expected, "seed {seed}, {kind:?}, {options:?}");
-        }
+            let got = corpus.learn_with(&options, None, &mut quiet()).unwrap();
+            assert_eq!(got, expected, "seed {seed}, {level:?}, {options:?}");
+        });
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a file's name says about its bytes: packed or not, plain text or lines of JSON.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Error as IoError, ErrorKind, Read};
 use std::path::Path;
 
@@ -16,68 +15,45 @@ enum Packing {
     Zstd,
 }
 
-/// Open a file to read.
-///
-/// Errors: `Io`, also for a directory, which some systems open and then do not read.
-pub(crate) fn open(path: &Path) -> Result<File> {
-    let file = File::open(path).map_err(|error| {
-        let error = if path.is_dir() {
-            is_a_directory()
-        } else {
-            error
-        };
-        Error::io(path, error)
-    })?;
-    if file.metadata().is_ok_and(|data| data.is_dir()) {
-        return Err(Error::io(path, is_a_directory()));
-    }
-    Ok(file)
-}
-
-/// What is wrong with a directory in a file's place.
-pub(crate) fn is_a_directory() -> IoError {
-    IoError::new(ErrorKind::IsADirectory, "is a directory, not a file")
-}
-
 /// The form of a file: `.gz` or `.zst` or neither, with `.jsonl` or `.ndjson` below it or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Form {
+pub(super) struct Form {
     packing: Packing,
     /// One JSON object a line.
-    pub(crate) json_lines: bool,
+    pub(super) json_lines: bool,
 }
 
 impl Form {
     /// By the extensions of `path`.
-    pub(crate) fn of(path: &Path) -> Self {
-        let extension = |path: &Path| {
-            let extension = path.extension().and_then(|ext| ext.to_str());
-            extension.unwrap_or_default().to_ascii_lowercase()
+    pub(super) fn of(path: &Path) -> Self {
+        let ends_in = |path: &Path, extensions: &[&str]| {
+            let found = path.extension().unwrap_or_default();
+            extensions.iter().any(|ext| found.eq_ignore_ascii_case(ext))
         };
-        let packing = match extension(path).as_str() {
-            "gz" => Packing::Gzip,
-            "zst" => Packing::Zstd,
-            _ => Packing::Plain,
+        let packing = match () {
+            () if ends_in(path, &["gz"]) => Packing::Gzip,
+            () if ends_in(path, &["zst"]) => Packing::Zstd,
+            () => Packing::Plain,
         };
-        let inner = match packing {
-            Packing::Plain => extension(path),
-            _ => extension(&path.with_extension("")),
+        let json_lines = match packing {
+            Packing::Plain => ends_in(path, &["jsonl", "ndjson"]),
+            _ => ends_in(&path.with_extension(""), &["jsonl", "ndjson"]),
         };
         Self {
             packing,
-            json_lines: matches!(inner.as_str(), "jsonl" | "ndjson"),
+            json_lines,
         }
     }
 
-    /// The bytes of the file are the text itself.
-    pub(crate) fn is_plain_text(self) -> bool {
-        self.packing == Packing::Plain && !self.json_lines
+    /// Whether the file is compressed.
+    pub(super) fn is_packed(self) -> bool {
+        self.packing != Packing::Plain
     }
 
     /// What is packed in `file`, read piece by piece; `path` is for messages.
     ///
     /// Errors: `Io` when the bytes are not what the name says.
-    pub(crate) fn unpack(
+    pub(super) fn unpack(
         self,
         file: impl Read + Send + 'static,
         path: &Path,
