@@ -23,5 +23,5 @@ __all__ = [
 ]
 
 if hasattr(os, "register_at_fork"):
-    # Python 3.12+ warns when a process with several threads forks; idle workers can be stopped.
+    # Those that wait for the next batch; from 3.12 on Python warns of threads at a fork.
     os.register_at_fork(before=_core.stop_idle_threads)

@@ -134,7 +134,9 @@ class Encoding:
 
 @final
 class WordCounter:
-    def __new__(cls, pattern: str, special_tokens: list[str], threads: int) -> WordCounter: ...
+    def __new__(
+        cls, pattern: str, special_tokens: list[str], num_threads: int | None = None
+    ) -> WordCounter: ...
     def add_texts(
         self, texts: Sequence[str | bytes], callback: Callable[[int], None] | None = None
     ) -> None: ...
@@ -173,7 +175,7 @@ class WordCounts:
     def from_bytes(data: builtins.bytes) -> WordCounts: ...
 
 @final
-class Learned:
+class LearnedMerges:
     def __len__(self) -> int: ...
     def tokens(self) -> list[bytes]: ...
     def encoding(
@@ -189,10 +191,10 @@ def learn(
     tie_break: str,
     min_frequency: int,
     max_token_length: int | None,
-    threads: int,
+    num_threads: int | None,
     consume: bool,
     callback: Callable[[int], None] | None = None,
-) -> Learned: ...
+) -> LearnedMerges: ...
 def byte_order(tie_break: str) -> bytes: ...
 def load_encoding(
     path: Path,

@@ -162,7 +162,7 @@ def count_words(
     >>> len(count_words(["the cat and the hat"]))
     5
     """
-    counter = _core.WordCounter(pattern, distinct(special_tokens), threads_of(num_threads))
+    counter = _core.WordCounter(pattern, distinct(special_tokens), num_threads)
     report = reporter_of(progress)
     start = time.perf_counter()
 
@@ -215,12 +215,3 @@ def distinct(special_tokens: Sequence[str]) -> list[str]:
         if token in tokens[:i]:
             raise ValueError(f"expected distinct special tokens, got {token!r} twice")
     return tokens
-
-
-def threads_of(num_threads: int | None) -> int:
-    """The number of threads to use: as many as can run at once if None."""
-    if num_threads is None:
-        return _core.available_threads()
-    if num_threads < 1:
-        raise ValueError(f"expected num_threads of at least 1, got {num_threads}")
-    return num_threads

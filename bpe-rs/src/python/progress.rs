@@ -1,4 +1,4 @@
-//! Progress and signal check: how Ctrl-C and a caller's callback reach work without the GIL.
+//! Progress callbacks and signals during a long Rust call.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,14 @@ use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
 
-/// Between two checks, each of which takes the GIL.
+/// Time between two checks, each of which takes the GIL.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Checks for signals and calls the caller's callback with the work done, if there is one. What
-/// either raises ends the work and comes out of [`ProgressCheck::result`].
+/// Runs pending signal handlers (Ctrl-C) and the caller's progress callback from inside a long
+/// call that has released the GIL.
+///
+/// An exception that either of them raises stops the call: [`Self::step`] keeps it and returns
+/// [`Error::interrupted`], and [`Self::result`] raises it in place of that error.
 pub(super) struct ProgressCheck {
     callback: Option<Py<PyAny>>,
     interval: Duration,
@@ -29,7 +32,7 @@ impl ProgressCheck {
         }
     }
 
-    /// As [`ProgressCheck::new`], but a callback hears of every step.
+    /// As [`ProgressCheck::new`], but a callback is called at every step.
     pub(super) fn of_every_step(callback: Option<Py<PyAny>>) -> Self {
         let mut check = Self::new(callback);
         if check.callback.is_some() {
@@ -38,29 +41,29 @@ impl ProgressCheck {
         check
     }
 
-    /// One step; `done`: bytes or merges so far.
+    /// Run pending signal handlers, then `callback(done)`.
     ///
     /// # Errors
-    /// `Interrupted` when a signal's handler or the callback has raised.
+    /// `Interrupted` when one of them raises an exception.
     pub(super) fn step(&mut self, done: u64) -> Result<()> {
         if self.last.elapsed() < self.interval {
             return Ok(());
         }
         self.last = Instant::now();
-        let checked = Python::attach(|py| {
+        let outcome = Python::attach(|py| {
             py.check_signals()?;
             match &self.callback {
                 Some(callback) => callback.call1(py, (done,)).map(drop),
                 None => Ok(()),
             }
         });
-        checked.map_err(|raised| {
+        outcome.map_err(|raised| {
             self.raised = Some(raised);
             Error::interrupted()
         })
     }
 
-    /// `result`, or the exception that was raised meanwhile.
+    /// The result of the call, or the exception that stopped it.
     pub(super) fn result<T>(self, result: Result<T>) -> PyResult<T> {
         match self.raised {
             Some(raised) => Err(raised),

@@ -1,4 +1,5 @@
-//! `WordTokenizer` and `CharTokenizer` for Python; files and constructors are in `_words.py`.
+//! `_core.WordTokenizer` and `_core.CharTokenizer`, the base classes of those in `_words.py`, which
+//! adds files and named constructors.
 
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -6,9 +7,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
 use super::progress::ProgressCheck;
+use super::text::type_name;
 use crate::words::{self, DistinctWords, Form, Symbol};
 
+/// `(text, whether the word ends here, count)`.
 type TokenParts = (String, bool, u64);
+/// `(left text, right text, whether the word ends here)`.
 type MergeParts = (String, String, bool);
 
 #[pyclass(frozen, subclass, module = "bpe_rs._core", name = "WordTokenizer")]
@@ -48,24 +52,15 @@ impl PyWordTokenizer {
         max_length: Option<usize>,
         truncation: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut ids = py.detach(|| self.inner.encode(text));
         let Some(max_length) = max_length else {
             if truncation {
                 return Err(PyValueError::new_err("truncation=True needs a max_length"));
             }
+            let ids = py.detach(|| self.inner.encode(text));
             return Ok(PyList::new(py, ids)?.into_any());
         };
-        if ids.len() > max_length && !truncation {
-            return Err(PyValueError::new_err(format!(
-                "the text has {} tokens, max_length is {max_length}; \
-                 pass truncation=True to cut it, or a larger max_length",
-                ids.len()
-            )));
-        }
-        ids.truncate(max_length);
-        let mut mask = vec![1u32; ids.len()];
-        mask.resize(max_length, 0);
-        ids.resize(max_length, words::PADDING_ID);
+        let run = || self.inner.encode_padded(text, max_length, truncation);
+        let (ids, mask) = py.detach(run)?;
         Ok(PyTuple::new(py, [PyList::new(py, ids)?, PyList::new(py, mask)?])?.into_any())
     }
 
@@ -199,7 +194,7 @@ fn distinct_characters(source: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(found.into_iter().collect())
 }
 
-/// Calls `visit` with a str, or with each str of an iterable.
+/// Call `visit` with a str, or with each str of an iterable.
 fn for_each_text(
     source: &Bound<'_, PyAny>,
     mut visit: impl FnMut(&str) -> PyResult<()>,
@@ -207,26 +202,21 @@ fn for_each_text(
     if let Ok(text) = source.cast::<PyString>() {
         return visit(text.to_str()?);
     }
-    let wrong = |what: &Bound<'_, PyAny>| {
-        let name = what
-            .get_type()
-            .name()
-            .map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    let wrong_type = |object: &Bound<'_, PyAny>| {
         PyTypeError::new_err(format!(
-            "the text must be a str or an iterable of str, got {name}"
+            "the text must be a str or an iterable of str, got {}",
+            type_name(object)
         ))
     };
-    for item in source.try_iter().map_err(|_| wrong(source))? {
+    for item in source.try_iter().map_err(|_| wrong_type(source))? {
         let item = item?;
-        visit(
-            item.cast::<PyString>()
-                .map_err(|_| wrong(&item))?
-                .to_str()?,
-        )?;
+        let text = item.cast::<PyString>().map_err(|_| wrong_type(&item))?;
+        visit(text.to_str()?)?;
     }
     Ok(())
 }
 
+/// `ids` as `u32`; ValueError for one that does not fit.
 fn checked(ids: &[i64], size: usize) -> PyResult<Vec<u32>> {
     ids.iter()
         .map(|&id| {

@@ -19,6 +19,7 @@ mod queue;
 mod records;
 mod tally;
 mod ties;
+mod vocabulary;
 mod watch;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ use records::{Layout, Narrow, Records, Room, Wide};
 
 pub use job::Learned;
 pub use ties::TieBreak;
+pub use vocabulary::{LearnedMerges, StartTokens};
 
 /// Distinct words and how often each occurs.
 pub trait Words {

@@ -113,6 +113,32 @@ impl WordTokenizer {
         ids
     }
 
+    /// The ids of `text` padded to `max_length`, and their attention mask: 1 for tokens of the
+    /// text, 0 for padding.
+    ///
+    /// # Errors
+    /// `Invalid` for a text of more tokens, unless `truncation` cuts it.
+    pub fn encode_padded(
+        &self,
+        text: &str,
+        max_length: usize,
+        truncation: bool,
+    ) -> Result<(Vec<u32>, Vec<u32>)> {
+        let mut ids = self.encode(text);
+        if ids.len() > max_length && !truncation {
+            return Err(Error::invalid(format!(
+                "the text has {} tokens, max_length is {max_length}; \
+                 pass truncation=True to cut it, or a larger max_length",
+                ids.len()
+            )));
+        }
+        ids.truncate(max_length);
+        let mut mask = vec![1; ids.len()];
+        mask.resize(max_length, 0);
+        ids.resize(max_length, PADDING_ID);
+        Ok((ids, mask))
+    }
+
     /// The text of `ids`: words joined by one space, padding left out, unknown shown as `</u>`.
     ///
     /// # Errors

@@ -1,36 +1,44 @@
-//! One encoded input: its ids at once, everything else when asked for.
+//! One encoded sequence: its ids are computed at once, everything else on first use.
+//!
+//! Most callers need ids only, so encoding takes the fast path ([`Tokenizer::encode_text`]).
+//! Offsets, words and token strings come from [`TokenDetails::add`], which encodes the text again
+//! step by step and knows where every token came from. Both must give the same ids.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use super::normalize::Aligned;
+use super::added_tokens::Segment;
+use super::normalize::AlignedText;
+use super::pre_tokenize::PreToken;
 use super::Tokenizer;
 use crate::error::Result;
 use crate::format::byte_level;
 
-/// One input sequence and its ids.
+/// An input sequence and its ids.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(super) struct EncodedSequence {
     tokenizer: Tokenizer,
-    /// The text, or the words of a pre-tokenized input.
+    /// The text, or the words of a pre-tokenized sequence.
     texts: Vec<Box<str>>,
     is_pretokenized: bool,
     ids: Vec<u32>,
-    details: OnceLock<Details>,
+    details: OnceLock<TokenDetails>,
 }
 
+/// Everything about the tokens beside their ids, one entry a token.
 #[derive(Debug, Default)]
-struct Details {
+struct TokenDetails {
     ids: Vec<u32>,
+    /// Ranges of characters.
     offsets: Vec<(u32, u32)>,
     words: Vec<u32>,
-    /// What an added token matched, where that is not its own content.
+    /// By token index: what an added token matched, where that is not its own content.
     matched: HashMap<usize, String>,
 }
 
-impl Source {
-    /// Encodes a text.
+impl EncodedSequence {
+    /// Encode a text.
     ///
     /// # Errors
     /// `Pattern` when the regex engine gives up on the text.
@@ -40,10 +48,10 @@ impl Source {
         Ok(Self::new(tokenizer, vec![text.into()], false, ids))
     }
 
-    /// Encodes words, each by itself.
+    /// Encode words, each by itself.
     ///
     /// # Errors
-    /// As [`Source::of_text`].
+    /// As [`EncodedSequence::of_text`].
     pub(super) fn of_words<S: AsRef<str>>(tokenizer: &Tokenizer, words: &[S]) -> Result<Self> {
         let mut ids = Vec::new();
         for word in words {
@@ -73,13 +81,13 @@ impl Source {
         &self.ids
     }
 
-    fn details(&self) -> &Details {
+    fn details(&self) -> &TokenDetails {
         self.details.get_or_init(|| {
-            let mut details = Details::default();
+            let mut details = TokenDetails::default();
             let mut words = 0;
             for (index, text) in self.texts.iter().enumerate() {
                 let word = self.is_pretokenized.then_some(index as u32);
-                // The text was encoded before, so the pattern has an answer for it.
+                // Cannot fail: the same text was encoded before.
                 let _ = details.add(&self.tokenizer, text, word, &mut words);
             }
             debug_assert_eq!(details.ids, self.ids);
@@ -87,19 +95,19 @@ impl Source {
         })
     }
 
-    /// Range of characters.
+    /// The range of characters that token `at` stands for.
     pub(super) fn offset(&self, at: usize) -> (u32, u32) {
         self.details().offsets[at]
     }
 
-    /// Number of the piece, or of the word of a pre-tokenized input.
+    /// The index of the token's pre-token, or of its word in a pre-tokenized sequence.
     pub(super) fn word(&self, at: usize) -> u32 {
         self.details().words[at]
     }
 
-    /// The token's string; for an added token what it matched.
+    /// The token's string; for an added token the text that it matched.
     pub(super) fn token(&self, at: usize) -> String {
-        // Only tokens that swallow white space or match normalised text differ from their string.
+        // The two differ only for tokens that match white space or normalised text, too.
         if self.tokenizer.has_flexible_tokens() {
             if let Some(matched) = self.details().matched.get(&at) {
                 return matched.clone();
@@ -111,7 +119,7 @@ impl Source {
             .to_string()
     }
 
-    /// How many characters of white space lead and trail the token's string.
+    /// The number of white-space characters at the start and at the end of the token's string.
     pub(super) fn white_space(&self, at: usize) -> (u32, u32) {
         let token = self.token(at);
         let is_white = |character: &char| *character == 'Ġ' || character.is_whitespace();
@@ -121,9 +129,9 @@ impl Source {
     }
 }
 
-impl Details {
-    /// Encodes `text` step by step: the slow twin of [`Tokenizer::encode_text`], which knows where
-    /// every token came from.
+impl TokenDetails {
+    /// Encode `text` step by step and record where every token comes from. `fixed_word` is the
+    /// word of all tokens of a pre-tokenized sequence; otherwise `words` counts the pre-tokens.
     fn add(
         &mut self,
         tokenizer: &Tokenizer,
@@ -132,62 +140,65 @@ impl Details {
         words: &mut u32,
     ) -> Result<()> {
         let characters = CharIndex::new(text);
-        let mut stretches = Vec::new();
-        tokenizer.cut_raw(text, &mut stretches);
-        for (range, token) in stretches {
-            let mut aligned = Aligned::new(&text[range.clone()], range.start);
-            if let Some(id) = token {
+        let mut segments = Vec::new();
+        tokenizer.split_raw(text, &mut segments);
+        for Segment { range, added } in segments {
+            let mut aligned = AlignedText::new(&text[range.clone()], range.start);
+            if let Some(id) = added {
                 let word = next_word(fixed_word, words);
                 self.push(id, characters.range(range), word, &aligned.text, tokenizer);
                 continue;
             }
             tokenizer.normalize(&mut aligned);
             let mut inner = Vec::new();
-            tokenizer.cut_normalized(&aligned.text, &mut inner);
-            for (range, token) in inner {
-                let segment = aligned.slice(range);
-                if let Some(id) = token {
+            tokenizer.split_normalized(&aligned.text, &mut inner);
+            for Segment { range, added } in inner {
+                let part = aligned.slice(range);
+                if let Some(id) = added {
                     let word = next_word(fixed_word, words);
-                    let source = segment.source_of(0..segment.text.len());
-                    self.push(id, characters.range(source), word, &segment.text, tokenizer);
+                    let original = part.original_range(0..part.text.len());
+                    self.push(id, characters.range(original), word, &part.text, tokenizer);
                     continue;
                 }
-                self.add_segment(tokenizer, &segment, &characters, fixed_word, words)?;
+                self.add_plain(tokenizer, &part, &characters, fixed_word, words)?;
             }
         }
         Ok(())
     }
 
-    fn add_segment(
+    /// [`TokenDetails::add`] for normalised text without added tokens.
+    fn add_plain(
         &mut self,
         tokenizer: &Tokenizer,
-        segment: &Aligned,
+        text: &AlignedText,
         characters: &CharIndex,
         fixed_word: Option<u32>,
         words: &mut u32,
     ) -> Result<()> {
         let mut ids = Vec::new();
-        for (piece, prefixed) in tokenizer.pieces(&segment.text)? {
-            let start = piece.start;
-            let mut part = segment.slice(piece);
-            if prefixed {
-                part.prepend_space(segment, start);
+        for PreToken { range, space_added } in tokenizer.pre_tokens(&text.text)? {
+            let start = range.start;
+            let mut part = text.slice(range);
+            if space_added {
+                part.prepend_space(text, start);
             }
             ids.clear();
             tokenizer.encode_piece(part.text.as_bytes(), &mut ids)?;
             let word = next_word(fixed_word, words);
-            // Where bytes vanish because they are no tokens, Hugging Face's engine still counts
-            // the lengths of the tokens from the start of the piece, written in the alphabet.
-            let written = (!tokenizer.has_all_bytes()).then(|| written_bytes(part.text.as_bytes()));
+            // Bytes that are no tokens are dropped, and Hugging Face's engine then still adds up
+            // token lengths from the start of the pre-token, in bytes of the byte-level alphabet.
+            let alphabet_bytes =
+                (!tokenizer.has_all_bytes()).then(|| alphabet_bytes(part.text.as_bytes()));
             let mut start = 0;
             for &id in &ids {
-                let end = start + tokenizer.token_len(id, written.is_some());
-                let bytes = match &written {
+                let end = start + tokenizer.token_len(id, alphabet_bytes.is_some());
+                let bytes = match &alphabet_bytes {
                     None => start..end,
-                    Some(written) => written[start]..written[end - 1] + 1,
+                    Some(source) => source[start]..source[end - 1] + 1,
                 };
                 self.ids.push(id);
-                self.offsets.push(characters.range(part.source_of(bytes)));
+                self.offsets
+                    .push(characters.range(part.original_range(bytes)));
                 self.words.push(word);
                 start = end;
             }
@@ -212,9 +223,10 @@ impl Details {
     }
 }
 
-/// For each byte of `piece` written in the byte-level alphabet, the byte that it belongs to.
-fn written_bytes(piece: &[u8]) -> Vec<usize> {
-    let lengths = piece
+/// For each byte of the UTF-8 of `pre_token` written in the byte-level alphabet, the index of the
+/// byte that it stands for.
+fn alphabet_bytes(pre_token: &[u8]) -> Vec<usize> {
+    let lengths = pre_token
         .iter()
         .map(|&byte| byte_level::ALPHABET[usize::from(byte)].len_utf8());
     let indices = lengths.enumerate();
@@ -230,9 +242,10 @@ fn next_word(fixed: Option<u32>, words: &mut u32) -> u32 {
     })
 }
 
-/// Bytes to characters.
+/// Byte offsets to character offsets.
 struct CharIndex {
-    /// Character of each byte and, last, their number; `None` where bytes are characters.
+    /// The character that each byte belongs to and, last, the number of characters; `None` for
+    /// ASCII, where bytes are characters.
     of_byte: Option<Vec<u32>>,
 }
 
@@ -253,7 +266,7 @@ impl CharIndex {
         }
     }
 
-    /// Both ends of `bytes` lie between characters.
+    /// The characters of `bytes`, both ends of which lie between characters.
     fn range(&self, bytes: Range<usize>) -> (u32, u32) {
         match &self.of_byte {
             None => (bytes.start as u32, bytes.end as u32),

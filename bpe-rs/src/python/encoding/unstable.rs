@@ -1,15 +1,17 @@
-//! What `Encoding` does with bytes and unfinished text; its Python methods call these.
+//! Encoding of bytes, single pieces and unfinished text. Functions, because the Python class wraps
+//! them in methods of its own.
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::encoding::Encoding;
-use super::text::text;
+use super::special::check;
+use super::PyEncoding;
+use crate::python::text::text;
 
 #[pyfunction]
 fn encode_bytes(
     py: Python<'_>,
-    encoding: &Bound<'_, Encoding>,
+    encoding: &Bound<'_, PyEncoding>,
     bytes: &Bound<'_, PyBytes>,
 ) -> PyResult<Vec<u32>> {
     let (core, bytes) = (encoding.get().core(), bytes.as_bytes());
@@ -21,7 +23,7 @@ fn encode_bytes(
 #[pyfunction]
 fn encode_single_piece(
     py: Python<'_>,
-    encoding: &Bound<'_, Encoding>,
+    encoding: &Bound<'_, PyEncoding>,
     piece: &Bound<'_, PyBytes>,
 ) -> PyResult<Vec<u32>> {
     let (core, piece) = (encoding.get().core(), piece.as_bytes());
@@ -34,7 +36,7 @@ fn encode_single_piece(
 #[pyo3(signature = (encoding, input, allowed_special=None, disallowed_special=None))]
 fn encode_with_unstable(
     py: Python<'_>,
-    encoding: &Bound<'_, Encoding>,
+    encoding: &Bound<'_, PyEncoding>,
     input: &Bound<'_, PyAny>,
     allowed_special: Option<&Bound<'_, PyAny>>,
     disallowed_special: Option<&Bound<'_, PyAny>>,
@@ -42,9 +44,9 @@ fn encode_with_unstable(
     let encoding = encoding.get();
     let policy = encoding.policy(allowed_special, disallowed_special)?;
     let string = text(input)?;
-    policy.check(&string)?;
-    let (core, allowed) = (encoding.core(), policy.allowed.finder());
-    Ok(py.detach(|| core.encode_with_unstable(&string, allowed))?)
+    check(&policy, &string)?;
+    let core = encoding.core();
+    Ok(py.detach(|| core.encode_with_unstable(&string, policy.allowed()))?)
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,28 +1,51 @@
-//! `_core.HfTokenizer` and `bpe_rs.hf.Encoding`: the pipeline of `crate::hf` for Python.
+//! `_core.HfTokenizer` and `bpe_rs.hf.Encoding`: the pipeline of [`crate::hf`].
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+mod arguments;
+mod encoding;
+
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use serde_json::Value;
 
-use super::hf_arguments::{
-    padding, padding_args, truncation, truncation_args, Owned, PaddingArgs, TruncationArgs,
-};
-use super::hf_encoding::HfEncoding;
 use crate::error::{Error, Result};
-use crate::format::components::{Decoder, Normalizer, PostProcessor, PreTokenizer};
 use crate::format::TokenizerJson;
-use crate::hf::{NewToken, Tokenizer};
+use crate::hf::{InputSequence, NewToken, Tokenizer};
+use arguments::{
+    padding, padding_args, truncation, truncation_args, OwnedSequence, PaddingArgs, TruncationArgs,
+};
+use encoding::PyHfEncoding;
 
 /// `(id, string, offsets)`.
 type TokenTuple = (u32, String, (usize, usize));
 /// `(content, single_word, lstrip, rstrip, normalized, special)`.
 type TokenArgs = (String, bool, bool, bool, bool, bool);
 
-/// The tokenizer; never changes.
-#[pyclass(frozen, module = "bpe_rs._core")]
-pub(super) struct HfTokenizer {
+/// A tokenizer. Immutable: methods that change something return another one.
+#[pyclass(name = "HfTokenizer", frozen, module = "bpe_rs._core")]
+struct PyHfTokenizer {
     inner: Tokenizer,
+}
+
+impl PyHfTokenizer {
+    /// Encode inputs without the GIL.
+    fn encode_inputs(
+        &self,
+        py: Python<'_>,
+        inputs: &[(InputSequence<'_>, Option<InputSequence<'_>>)],
+        add_special_tokens: bool,
+        truncation_args: Option<TruncationArgs>,
+        padding_args: Option<PaddingArgs>,
+    ) -> PyResult<Vec<PyHfEncoding>> {
+        let truncation = truncation_args.map(truncation).transpose()?;
+        let padding = padding_args.map(padding).transpose()?;
+        let batch = py.detach(|| {
+            let (truncation, padding) = (truncation.as_ref(), padding.as_ref());
+            let tokenizer = &self.inner;
+            tokenizer.encode_batch(inputs, add_special_tokens, truncation, padding)
+        })?;
+        Ok(batch.into_iter().map(PyHfEncoding::new).collect())
+    }
 }
 
 fn json(text: &str) -> Result<Value> {
@@ -31,8 +54,8 @@ fn json(text: &str) -> Result<Value> {
 }
 
 #[pymethods]
-impl HfTokenizer {
-    /// From the text of a `tokenizer.json`; its truncation and padding come back beside it.
+impl PyHfTokenizer {
+    /// From the text of a `tokenizer.json`; also returns its truncation and padding.
     #[staticmethod]
     fn from_str(
         py: Python<'_>,
@@ -84,50 +107,16 @@ impl HfTokenizer {
         Ok((Self { inner }, count))
     }
 
-    /// With a component replaced: its name and its JSON, or None for none.
+    /// With the component `name` replaced by the one that the JSON describes, or None by none.
     fn with_component(&self, name: &str, text: Option<&str>) -> PyResult<Self> {
         let value = text.map(json).transpose()?;
-        let value = value.as_ref();
-        let inner = match name {
-            "normalizer" => {
-                let read = |value| Normalizer::from_json(value, name);
-                self.inner.with_normalizer(value.map(read).transpose()?)?
-            }
-            "pre_tokenizer" => {
-                let read = |value| PreTokenizer::from_json(value, name);
-                self.inner
-                    .with_pre_tokenizer(value.map(read).transpose()?)?
-            }
-            "post_processor" => {
-                let read = |value| PostProcessor::from_json(value, name);
-                self.inner.with_post_processor(value.map(read).transpose()?)
-            }
-            "decoder" => {
-                let read = |value| Decoder::from_json(value, name);
-                self.inner.with_decoder(value.map(read).transpose()?)
-            }
-            other => {
-                return Err(PyValueError::new_err(format!(
-                    "expected a component, got {other:?}"
-                )))
-            }
-        };
+        let inner = self.inner.with_component(name, value.as_ref())?;
         Ok(Self { inner })
     }
 
     /// The JSON of a component, or None.
     fn component(&self, name: &str) -> PyResult<Option<String>> {
-        let value = match name {
-            "normalizer" => self.inner.normalizer().map(Normalizer::to_json),
-            "pre_tokenizer" => self.inner.pre_tokenizer().map(PreTokenizer::to_json),
-            "post_processor" => self.inner.post_processor().map(PostProcessor::to_json),
-            "decoder" => self.inner.decoder().map(Decoder::to_json),
-            other => {
-                return Err(PyValueError::new_err(format!(
-                    "expected a component, got {other:?}"
-                )))
-            }
-        };
+        let value = self.inner.component(name)?;
         Ok(value.map(|value| value.to_string()))
     }
 
@@ -137,7 +126,7 @@ impl HfTokenizer {
         }
     }
 
-    /// Encodes one sequence or a pair; pads it to itself.
+    /// Encode one sequence or a pair.
     #[allow(clippy::too_many_arguments)]
     fn encode(
         &self,
@@ -148,29 +137,22 @@ impl HfTokenizer {
         add_special_tokens: bool,
         truncation_args: Option<TruncationArgs>,
         padding_args: Option<PaddingArgs>,
-    ) -> PyResult<HfEncoding> {
-        let first = Owned::sequence(sequence, is_pretokenized)?;
-        let second = pair
-            .map(|pair| Owned::sequence(pair, is_pretokenized))
-            .transpose()?;
-        let inputs = [(
-            first.borrow()?,
-            second.as_ref().map(Owned::borrow).transpose()?,
-        )];
-        let truncation = truncation_args.map(truncation).transpose()?;
-        let padding = padding_args.map(padding).transpose()?;
-        let mut encodings = py.detach(|| {
-            self.inner.encode_batch(
-                &inputs,
-                add_special_tokens,
-                truncation.as_ref(),
-                padding.as_ref(),
-            )
-        })?;
-        Ok(HfEncoding::new(encodings.pop().unwrap_or_default()))
+    ) -> PyResult<PyHfEncoding> {
+        let first = OwnedSequence::new(sequence, is_pretokenized)?;
+        let second = pair.map(|pair| OwnedSequence::new(pair, is_pretokenized));
+        let owned = (first, second.transpose()?);
+        let inputs = [OwnedSequence::borrow_pair(&owned)?];
+        let mut batch = self.encode_inputs(
+            py,
+            &inputs,
+            add_special_tokens,
+            truncation_args,
+            padding_args,
+        )?;
+        Ok(batch.pop().unwrap_or_default())
     }
 
-    /// Encodes a batch.
+    /// Encode a batch of sequences and pairs.
     fn encode_batch(
         &self,
         py: Python<'_>,
@@ -179,56 +161,47 @@ impl HfTokenizer {
         add_special_tokens: bool,
         truncation_args: Option<TruncationArgs>,
         padding_args: Option<PaddingArgs>,
-    ) -> PyResult<Vec<HfEncoding>> {
+    ) -> PyResult<Vec<PyHfEncoding>> {
         if input.is_instance_of::<PyString>() {
             return Err(PyTypeError::new_err("expected a list of inputs, got a str"));
         }
         let owned = input
             .try_iter()?
-            .map(|item| Owned::item(&item?, is_pretokenized))
+            .map(|item| OwnedSequence::one_or_pair(&item?, is_pretokenized))
             .collect::<PyResult<Vec<_>>>()?;
         let inputs = owned
             .iter()
-            .map(|(first, second)| {
-                Ok((
-                    first.borrow()?,
-                    second.as_ref().map(Owned::borrow).transpose()?,
-                ))
-            })
+            .map(OwnedSequence::borrow_pair)
             .collect::<PyResult<Vec<_>>>()?;
-        let truncation = truncation_args.map(truncation).transpose()?;
-        let padding = padding_args.map(padding).transpose()?;
-        let encodings = py.detach(|| {
-            self.inner.encode_batch(
-                &inputs,
-                add_special_tokens,
-                truncation.as_ref(),
-                padding.as_ref(),
-            )
-        })?;
-        Ok(encodings.into_iter().map(HfEncoding::new).collect())
+        self.encode_inputs(
+            py,
+            &inputs,
+            add_special_tokens,
+            truncation_args,
+            padding_args,
+        )
     }
 
     fn post_process(
         &self,
-        encoding: &HfEncoding,
-        pair: Option<&HfEncoding>,
+        encoding: &PyHfEncoding,
+        pair: Option<&PyHfEncoding>,
         add_special_tokens: bool,
         truncation_args: Option<TruncationArgs>,
         padding_args: Option<PaddingArgs>,
-    ) -> PyResult<HfEncoding> {
+    ) -> PyResult<PyHfEncoding> {
         let truncation = truncation_args.map(truncation).transpose()?;
         let first = encoding.inner.clone();
         let second = pair.map(|pair| pair.inner.clone());
-        let done =
-            self.inner
-                .post_process(first, second, add_special_tokens, truncation.as_ref())?;
-        let mut done = [done];
+        let truncation = truncation.as_ref();
+        let tokenizer = &self.inner;
+        let encoded = tokenizer.post_process(first, second, add_special_tokens, truncation)?;
+        let mut batch = [encoded];
         if let Some(args) = padding_args {
-            crate::hf::pad_batch(&mut done, &padding(args)?);
+            crate::hf::pad_batch(&mut batch, &padding(args)?);
         }
-        let [done] = done;
-        Ok(HfEncoding::new(done))
+        let [encoded] = batch;
+        Ok(PyHfEncoding::new(encoded))
     }
 
     fn decode(&self, py: Python<'_>, ids: Vec<u32>, skip_special_tokens: bool) -> String {
@@ -261,7 +234,7 @@ impl HfTokenizer {
         self.inner.id_to_token(id)
     }
 
-    /// Token strings and ids; of the added tokens those with ids of their own, too.
+    /// Token strings and ids, with `with_added` those of the added tokens, too.
     fn get_vocab<'py>(&self, py: Python<'py>, with_added: bool) -> PyResult<Bound<'py, PyDict>> {
         let vocab = PyDict::new(py);
         for (token, id) in self.inner.model_vocab() {
@@ -276,19 +249,10 @@ impl HfTokenizer {
     }
 
     fn get_vocab_size(&self, with_added: bool) -> usize {
-        let model = self.inner.model_vocab().len();
-        if !with_added {
-            return model;
-        }
-        let added = self.inner.added().sorted();
-        model
-            + added
-                .iter()
-                .filter(|token| !self.inner.is_in_model(&token.content))
-                .count()
+        self.inner.vocab_size(with_added)
     }
 
-    /// The added tokens by id: `(id, (content, single_word, lstrip, rstrip, normalized, special))`.
+    /// The added tokens with their ids, ordered by id.
     fn added_tokens(&self) -> Vec<(u32, TokenArgs)> {
         let added = self.inner.added().sorted();
         let args = added.into_iter().cloned().map(|token| {
@@ -311,7 +275,7 @@ impl HfTokenizer {
     }
 
     fn num_special_tokens_to_add(&self, is_pair: bool) -> usize {
-        self.inner.added_by_post_processor(is_pair)
+        self.inner.num_added_by_post_processor(is_pair)
     }
 
     fn normalize_str(&self, text: &str) -> String {
@@ -322,7 +286,7 @@ impl HfTokenizer {
         Ok(self.inner.pre_tokenize(text)?)
     }
 
-    /// Ids of one piece in the byte-level alphabet, with strings and offsets.
+    /// The tokens of one piece in the byte-level alphabet: ids, strings and offsets.
     fn tokenize_piece(&self, piece: &str) -> PyResult<Vec<TokenTuple>> {
         let ids = self.inner.tokenize_piece(piece)?;
         let token = |id| self.inner.id_to_token(id).unwrap_or_default().to_string();
@@ -334,7 +298,7 @@ impl HfTokenizer {
 }
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_class::<HfTokenizer>()?;
-    // `_core.Encoding` is tiktoken's.
-    m.add("HfEncoding", m.py().get_type::<HfEncoding>())
+    m.add_class::<PyHfTokenizer>()?;
+    // Not under its own name, because `_core.Encoding` is another class.
+    m.add("HfEncoding", m.py().get_type::<PyHfEncoding>())
 }

@@ -1,36 +1,25 @@
-//! What follows the encoding of the sequences: truncation, special tokens, padding.
+//! Post-processing of encoded sequences: truncation, special tokens, padding.
 
 use std::sync::Arc;
 
-use super::encoding::Encoding;
+use super::encoded_input::EncodedInput;
 use crate::error::{Error, Result};
 use crate::format::components::{PostProcessor, TemplateItem};
 use crate::format::params::{Direction, Padding, Strategy, Truncation};
 
-/// Cuts a sequence, or a pair together, to `room` tokens.
+/// Truncate a sequence, or a pair together, to `room` tokens.
 ///
 /// # Errors
 /// `Invalid` where the strategy cannot get there or the stride is not below what remains.
 pub(super) fn truncate(
-    first: &mut Encoding,
-    second: Option<&mut Encoding>,
+    first: &mut EncodedInput,
+    second: Option<&mut EncodedInput>,
     room: usize,
     settings: &Truncation,
 ) -> Result<()> {
-    let cut = |encoding: &mut Encoding, length: usize| -> Result<()> {
-        if length < encoding.len() && length > 0 && settings.stride >= length {
-            return Err(Error::invalid(format!(
-                "expected a stride below the {length} tokens that remain of the text (max_length \
-                 less special tokens), got {}",
-                settings.stride
-            )));
-        }
-        encoding.truncate(
-            length,
-            settings.stride,
-            settings.direction == Direction::Left,
-        );
-        Ok(())
+    let from_left = settings.direction == Direction::Left;
+    let cut = |encoded: &mut EncodedInput, length: usize| {
+        encoded.truncate(length, settings.stride, from_left)
     };
     if room == 0 {
         cut(first, 0)?;
@@ -77,7 +66,7 @@ fn too_short(len: usize, excess: usize, strategy: &str) -> Error {
     ))
 }
 
-/// How many tokens of each of two sequences stay if always the longer one gives way.
+/// How many tokens of each of two sequences remain if the longer one always loses the next token.
 fn longest_first(n1: usize, n2: usize, room: usize) -> (usize, usize) {
     let short = n1.min(n2);
     let long = if short > room {
@@ -119,52 +108,52 @@ pub(super) fn count(processor: &PostProcessor, is_pair: bool) -> usize {
     }
 }
 
-/// Runs the post-processor and joins the pair.
+/// Apply the post-processor and join the pair.
 pub(super) fn process(
     processor: Option<&PostProcessor>,
-    first: Encoding,
-    second: Option<Encoding>,
+    first: EncodedInput,
+    second: Option<EncodedInput>,
     add_special_tokens: bool,
-) -> Encoding {
-    let mut encodings: Vec<Encoding> = std::iter::once(first).chain(second).collect();
+) -> EncodedInput {
+    let mut sequences: Vec<EncodedInput> = std::iter::once(first).chain(second).collect();
     match processor {
-        Some(processor) => run(processor, &mut encodings, add_special_tokens),
-        None => number(&mut encodings),
+        Some(processor) => apply(processor, &mut sequences, add_special_tokens),
+        None => number_pair(&mut sequences),
     }
-    join(encodings)
+    join(sequences)
 }
 
-/// Numbers the sequences of a pair.
-fn number(encodings: &mut [Encoding]) {
-    if encodings.len() > 1 {
-        for (index, encoding) in encodings.iter_mut().enumerate() {
-            encoding.set_sequence(index);
+/// Set the sequence index of the tokens of a pair.
+fn number_pair(sequences: &mut [EncodedInput]) {
+    if sequences.len() > 1 {
+        for (index, encoded) in sequences.iter_mut().enumerate() {
+            encoded.set_sequence(index);
         }
     }
 }
 
-fn join(encodings: Vec<Encoding>) -> Encoding {
-    encodings
+fn join(sequences: Vec<EncodedInput>) -> EncodedInput {
+    sequences
         .into_iter()
         .reduce(|all, next| all.merged_with(&next, false))
         .unwrap_or_default()
 }
 
-fn run(processor: &PostProcessor, encodings: &mut Vec<Encoding>, add_special_tokens: bool) {
+fn apply(processor: &PostProcessor, sequences: &mut Vec<EncodedInput>, add_special_tokens: bool) {
     match processor {
         PostProcessor::ByteLevel(settings) => {
             if settings.trim_offsets {
-                for encoding in encodings.iter_mut() {
-                    encoding.trim_offsets(settings.add_prefix_space);
+                for encoded in sequences.iter_mut() {
+                    encoded.trim_offsets(settings.add_prefix_space);
                 }
             }
-            for (index, encoding) in encodings.iter_mut().enumerate() {
-                encoding.set_sequence_of_all(index);
+            for (index, encoded) in sequences.iter_mut().enumerate() {
+                encoded.set_sequence_of_all(index);
             }
         }
         PostProcessor::Sequence(items) => {
             for item in items {
-                run(item, encodings, add_special_tokens);
+                apply(item, sequences, add_special_tokens);
             }
         }
         PostProcessor::Template {
@@ -172,15 +161,15 @@ fn run(processor: &PostProcessor, encodings: &mut Vec<Encoding>, add_special_tok
             pair,
             special_tokens,
         } => {
-            let items = if encodings.len() > 1 { pair } else { single };
+            let items = if sequences.len() > 1 { pair } else { single };
             let mut out = Vec::new();
             for item in items {
                 match item {
                     TemplateItem::Sequence { index, type_id } => {
-                        if let Some(encoding) = encodings.get_mut(*index) {
-                            encoding.set_type_id(*type_id);
-                            encoding.set_sequence_of_all(*index);
-                            out.push(encoding.clone());
+                        if let Some(encoded) = sequences.get_mut(*index) {
+                            encoded.set_type_id(*type_id);
+                            encoded.set_sequence_of_all(*index);
+                            out.push(encoded.clone());
                         }
                     }
                     TemplateItem::Special { name, type_id } => {
@@ -189,26 +178,26 @@ fn run(processor: &PostProcessor, encodings: &mut Vec<Encoding>, add_special_tok
                             .iter()
                             .flat_map(|token| token.ids.iter().zip(&token.tokens))
                         {
-                            out.push(Encoding::of_special(*id, token, *type_id));
+                            out.push(EncodedInput::of_special(*id, token, *type_id));
                         }
                     }
                 }
             }
-            *encodings = out;
+            *sequences = out;
         }
     }
 }
 
-/// Fills a batch up to a common length.
-pub fn pad_batch(encodings: &mut [Encoding], padding: &Padding) {
-    let longest = encodings.iter().map(Encoding::len).max().unwrap_or(0);
+/// Pad a batch to a common length.
+pub fn pad_batch(batch: &mut [EncodedInput], padding: &Padding) {
+    let longest = batch.iter().map(EncodedInput::len).max().unwrap_or(0);
     let mut length = padding.length.unwrap_or(longest);
     if let Some(multiple) = padding.pad_to_multiple_of.filter(|&multiple| multiple > 0) {
         length = length.next_multiple_of(multiple);
     }
     let token: Arc<str> = padding.pad_token.as_str().into();
     let left = padding.direction == Direction::Left;
-    for encoding in encodings {
-        encoding.pad(length, padding.pad_id, padding.pad_type_id, &token, left);
+    for encoded in batch {
+        encoded.pad(length, padding.pad_id, padding.pad_type_id, &token, left);
     }
 }

@@ -1,81 +1,104 @@
-//! `_core.Encoding`: what the Python class `bpe_rs.Encoding` inherits, so that a hot call goes
-//! straight into Rust without a Python frame.
+//! `_core.Encoding`, the base class of `bpe_rs.Encoding`: a hot call enters Rust without a Python
+//! frame.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use numpy::PyArray1;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
-use super::lists::Ints;
-use super::special::{Finders, Policy};
-use super::text::text;
-use crate::encoding::Encoding as Core;
+use super::ids::IntObjects;
+use super::text::{decoded, text};
+use crate::encoding::Encoding;
+use crate::special::{FinderCache, Selection, SpecialPolicy};
+use special::selection;
 
 mod calls;
 mod construct;
+mod special;
+mod unstable;
 
-type WithOffsets<'py> = (Bound<'py, PyList>, Vec<(usize, usize)>);
-type BatchArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
+/// A list of ids, and the characters `(start, end)` of each.
+type IdsAndOffsets<'py> = (Bound<'py, PyList>, Vec<(usize, usize)>);
+/// The ids of all texts in one array, and where each text's begin.
+type IdsAndStarts<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>);
 
 /// A vocabulary, a pattern and special tokens.
-#[pyclass(subclass, frozen, module = "bpe_rs._core")]
-pub(super) struct Encoding {
-    core: Arc<Core>,
-    finders: Finders,
-    ints: Ints,
+#[pyclass(name = "Encoding", subclass, frozen, module = "bpe_rs._core")]
+pub(super) struct PyEncoding {
+    core: Arc<Encoding>,
+    finders: FinderCache,
+    ints: IntObjects,
     max_id: u32,
 }
 
-impl Encoding {
-    pub(super) fn from_core(core: Core) -> Self {
+impl PyEncoding {
+    pub(super) fn new(core: Encoding) -> Self {
         Self::sharing(Arc::new(core))
     }
 
-    fn sharing(core: Arc<Core>) -> Self {
+    fn sharing(core: Arc<Encoding>) -> Self {
         let max_id = core.max_token_value().unwrap_or(0);
         Self {
             core,
-            finders: Finders::default(),
-            ints: Ints::default(),
+            finders: FinderCache::default(),
+            ints: IntObjects::default(),
             max_id,
         }
     }
 
-    pub(super) fn core(&self) -> &Core {
+    pub(super) fn core(&self) -> &Encoding {
         &self.core
     }
 
-    pub(super) fn policy(
+    /// The policy that the arguments ask for. As in tiktoken none is allowed by default, and all
+    /// that are not allowed are disallowed.
+    fn policy(
         &self,
         allowed: Option<&Bound<'_, PyAny>>,
         disallowed: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<Policy<'_>> {
-        Policy::new(self.core.special(), &self.finders, allowed, disallowed)
+    ) -> PyResult<SpecialPolicy<'_>> {
+        let allowed = match allowed {
+            Some(given) => selection("allowed_special", given)?,
+            None => Selection::Only(BTreeSet::new()),
+        };
+        let disallowed = match disallowed {
+            Some(given) => selection("disallowed_special", given)?,
+            None => Selection::All,
+        };
+        let special = self.core.special();
+        Ok(SpecialPolicy::new(
+            special,
+            &self.finders,
+            allowed,
+            disallowed,
+        ))
     }
 }
 
 #[pymethods]
-impl Encoding {
-    /// `Encoding(name, *, pat_str, mergeable_ranks, special_tokens, explicit_n_vocab=None)`, or
-    /// with only a name: a published encoding, or with only an encoding: one that shares all of it.
+impl PyEncoding {
+    /// `Encoding(name, *, pat_str, mergeable_ranks, special_tokens, explicit_n_vocab=None)`. With
+    /// only a name: the published encoding of that name. With only an encoding: one that shares
+    /// its tables.
     #[new]
     #[pyo3(signature = (name, *, pat_str=None, mergeable_ranks=None, special_tokens=None, explicit_n_vocab=None))]
-    fn new(
+    fn py_new(
         name: &Bound<'_, PyAny>,
         pat_str: Option<&str>,
         mergeable_ranks: Option<&Bound<'_, PyDict>>,
         special_tokens: Option<&Bound<'_, PyDict>>,
         explicit_n_vocab: Option<usize>,
     ) -> PyResult<Self> {
-        if let Ok(other) = name.cast::<Encoding>() {
+        if let Ok(other) = name.cast::<PyEncoding>() {
             return Ok(Self::sharing(other.get().core.clone()));
         }
         let name = name.extract()?;
         let (ranks, special) = (mergeable_ranks, special_tokens);
-        let core = construct::core_of(name, pat_str, ranks, special, explicit_n_vocab)?;
-        Ok(Self::from_core(core))
+        let core = construct::from_arguments(name, pat_str, ranks, special, explicit_n_vocab)?;
+        Ok(Self::new(core))
     }
 
     #[getter]
@@ -113,7 +136,7 @@ impl Encoding {
         Ok(all)
     }
 
-    /// Whether merges happen in the order of ids: then `mergeable_ranks` says all about them.
+    /// Whether merges happen in the order of ids, so that `mergeable_ranks` defines them.
     #[getter]
     fn _is_ranked(&self) -> bool {
         self.core.vocab().is_ranked()
@@ -159,7 +182,7 @@ impl Encoding {
         self.count_up_to(py, text, usize::MAX, &policy)
     }
 
-    /// The same, or None as soon as there are more than `limit`.
+    /// `count`, or None as soon as there are more than `limit`.
     #[pyo3(signature = (text, limit, *, allowed_special=None, disallowed_special=None))]
     fn count_till_limit(
         &self,
@@ -173,7 +196,7 @@ impl Encoding {
         self.count_up_to(py, text, limit, &policy)
     }
 
-    /// Ids and the (start, end) of each in characters.
+    /// Ids, and for each the characters (start, end) that it covers.
     #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None))]
     fn encode_with_offsets<'py>(
         &self,
@@ -181,16 +204,16 @@ impl Encoding {
         text: &Bound<'_, PyAny>,
         allowed_special: Option<&Bound<'_, PyAny>>,
         disallowed_special: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<WithOffsets<'py>> {
+    ) -> PyResult<IdsAndOffsets<'py>> {
         let policy = self.policy(allowed_special, disallowed_special)?;
         let string = super::text::text(text)?;
-        policy.check(&string)?;
-        let allowed = policy.allowed.finder();
-        let (ids, offsets) = py.detach(|| self.core.encode_with_offsets(&string, allowed))?;
+        special::check(&policy, &string)?;
+        let run = || self.core.encode_with_offsets(&string, policy.allowed());
+        let (ids, offsets) = py.detach(run)?;
         Ok((self.list(py, &ids)?, offsets))
     }
 
-    /// Bound each thread's caches to about this many bytes (8 GiB at most); forgets what they hold.
+    /// Limit each thread's caches to about this many bytes (8 GiB at most) and empty them.
     fn set_cache_limit(&self, bytes: usize) {
         self.core.set_cache_limit(bytes);
     }
@@ -212,7 +235,7 @@ impl Encoding {
         let policy = self.policy(allowed_special, disallowed_special)?;
         self.ids(py, text, Some(&policy), |ids| {
             Ok(match ids {
-                // A copy of a few ids is cheaper than an owner for their memory.
+                // For a few ids a copy is cheaper than a Python object that owns the buffer.
                 Cow::Borrowed(ids) => PyArray1::from_slice(py, ids),
                 Cow::Owned(ids) => PyArray1::from_vec(py, ids),
             })
@@ -224,7 +247,7 @@ impl Encoding {
         &self,
         py: Python<'py>,
         text: &Bound<'_, PyAny>,
-        num_threads: Option<usize>,
+        num_threads: Option<isize>,
     ) -> PyResult<Bound<'py, PyList>> {
         self.lists(py, &self.batch(py, text, num_threads, None)?)
     }
@@ -234,7 +257,7 @@ impl Encoding {
         &self,
         py: Python<'py>,
         text: &Bound<'_, PyAny>,
-        num_threads: Option<usize>,
+        num_threads: Option<isize>,
         allowed_special: Option<&Bound<'_, PyAny>>,
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
@@ -247,10 +270,10 @@ impl Encoding {
         &self,
         py: Python<'py>,
         text: &Bound<'py, PyAny>,
-        num_threads: Option<usize>,
+        num_threads: Option<isize>,
         allowed_special: Option<&Bound<'_, PyAny>>,
         disallowed_special: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<BatchArrays<'py>> {
+    ) -> PyResult<IdsAndStarts<'py>> {
         let policy = self.policy(allowed_special, disallowed_special)?;
         let rows = self.batch(py, text, num_threads, Some(&policy))?;
         let offsets = rows.ends.iter().map(|&end| end as i64);
@@ -291,7 +314,7 @@ impl Encoding {
         tokens: &Bound<'py, PyAny>,
         errors: &str,
     ) -> PyResult<Bound<'py, PyString>> {
-        self.decoded(py, tokens, |bytes| super::text::decoded(py, bytes, errors))
+        self.decoded(py, tokens, |bytes| decoded(py, bytes, errors))
     }
 
     /// The bytes of every mergeable token, sorted, as tiktoken gives them.
@@ -317,5 +340,6 @@ fn list_encoding_names() -> Vec<&'static str> {
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(list_encoding_names, m)?)?;
-    m.add_class::<Encoding>()
+    unstable::register(m)?;
+    m.add_class::<PyEncoding>()
 }

@@ -1,16 +1,18 @@
-//! What Python hands to `_core.HfTokenizer`: settings as tuples, inputs as strings and lists.
+//! Arguments of `_core.HfTokenizer`: settings as tuples, inputs as strings and lists.
 
 use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use crate::format::params::{Direction, Padding, Strategy, Truncation};
-use crate::hf::Input;
+use crate::hf::InputSequence;
 
 /// `(max_length, stride, strategy, direction)`.
 pub(super) type TruncationArgs = (usize, usize, String, String);
 /// `(length, pad_to_multiple_of, pad_id, pad_type_id, pad_token, direction)`.
 pub(super) type PaddingArgs = (Option<usize>, Option<usize>, u32, u32, String, String);
+
+/// The direction called `name`; ValueError for another name than "left" or "right".
 pub(super) fn direction(name: &str) -> PyResult<Direction> {
     match name {
         "left" => Ok(Direction::Left),
@@ -101,13 +103,14 @@ pub(super) fn padding_args(padding: &Padding) -> PaddingArgs {
     )
 }
 
-/// A Python argument that is a text, or the words of one; owns what [`Input`] borrows.
-pub(super) enum Owned<'py> {
+/// A sequence as Python passes it: a text, or the words of one. Owns the strings that
+/// [`InputSequence`] borrows.
+pub(super) enum OwnedSequence<'py> {
     Text(Bound<'py, PyString>),
     Words(Vec<Bound<'py, PyString>>),
 }
 
-/// The characters of a string; a lone surrogate has none.
+/// The UTF-8 of a string; TypeError for lone surrogates, which have none.
 fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
     text.to_str().map_err(|error| {
         let is_surrogate = error.is_instance_of::<PyUnicodeEncodeError>(text.py());
@@ -120,7 +123,7 @@ fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
     })
 }
 
-impl<'py> Owned<'py> {
+impl<'py> OwnedSequence<'py> {
     fn text(object: &Bound<'py, PyAny>) -> Option<Self> {
         object
             .cast::<PyString>()
@@ -139,7 +142,11 @@ impl<'py> Owned<'py> {
         words.collect::<Option<Vec<_>>>().map(Self::Words)
     }
 
-    pub(super) fn sequence(object: &Bound<'py, PyAny>, is_pretokenized: bool) -> PyResult<Self> {
+    /// One sequence.
+    ///
+    /// # Errors
+    /// `TypeError` with the message of Hugging Face's engine.
+    pub(super) fn new(object: &Bound<'py, PyAny>, is_pretokenized: bool) -> PyResult<Self> {
         if is_pretokenized {
             return Self::words(object).ok_or_else(|| {
                 PyTypeError::new_err(
@@ -150,8 +157,8 @@ impl<'py> Owned<'py> {
         Self::text(object).ok_or_else(|| PyTypeError::new_err("TextInputSequence must be str"))
     }
 
-    /// One item of a batch: a sequence or a pair of them.
-    pub(super) fn item(
+    /// An item of a batch: a sequence or a pair of them. Errors as [`OwnedSequence::new`].
+    pub(super) fn one_or_pair(
         object: &Bound<'py, PyAny>,
         is_pretokenized: bool,
     ) -> PyResult<(Self, Option<Self>)> {
@@ -185,19 +192,27 @@ impl<'py> Owned<'py> {
         let [first, second] = &both[..] else {
             return Err(expected());
         };
-        let first = Self::sequence(first, is_pretokenized).map_err(|_| expected())?;
-        let second = Self::sequence(second, is_pretokenized).map_err(|_| expected())?;
+        let first = Self::new(first, is_pretokenized).map_err(|_| expected())?;
+        let second = Self::new(second, is_pretokenized).map_err(|_| expected())?;
         Ok((first, Some(second)))
     }
 
-    pub(super) fn borrow(&self) -> PyResult<Input<'_>> {
+    fn borrow(&self) -> PyResult<InputSequence<'_>> {
         match self {
-            Self::Text(text) => utf8(text).map(Input::Text),
+            Self::Text(text) => utf8(text).map(InputSequence::Text),
             Self::Words(words) => words
                 .iter()
                 .map(utf8)
                 .collect::<PyResult<_>>()
-                .map(Input::Words),
+                .map(InputSequence::Words),
         }
+    }
+
+    /// A sequence or a pair, borrowed.
+    pub(super) fn borrow_pair(
+        (first, second): &(Self, Option<Self>),
+    ) -> PyResult<(InputSequence<'_>, Option<InputSequence<'_>>)> {
+        let second = second.as_ref().map(Self::borrow).transpose()?;
+        Ok((first.borrow()?, second))
     }
 }

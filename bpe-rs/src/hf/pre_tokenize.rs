@@ -1,4 +1,4 @@
-//! Pre-tokenizers: text to pieces.
+//! Pre-tokenizers: text to pre-tokens, the pieces that merging does not cross.
 
 use std::ops::Range;
 
@@ -7,49 +7,62 @@ use crate::format::components::{Behavior, ByteLevel, PreTokenizer, SplitPattern}
 use crate::format::regex::from_hugging_face;
 use crate::pretokenize::Pretokenizer;
 
-/// A tokenizer's pre-tokenizers, compiled. The last of them, `ByteLevel`, is kept apart.
+/// A tokenizer's pre-tokenizers, compiled: any number of splits, then `ByteLevel`.
 #[derive(Debug, Default)]
-pub(super) struct Splitter {
-    steps: Vec<Step>,
+pub(super) struct CompiledPreTokenizer {
+    splits: Vec<SplitStep>,
     /// GPT-2's pattern, where `ByteLevel` splits by it.
-    last: Option<Pretokenizer>,
-    /// `ByteLevel` puts a space before every piece that does not start with one.
+    byte_level_pattern: Option<Pretokenizer>,
+    /// Whether `ByteLevel` puts a space before every piece that does not start with one.
     add_prefix_space: bool,
 }
 
+/// One split: find delimiters, then cut around them as `behavior` says.
 #[derive(Debug)]
-struct Step {
-    finder: Finder,
+struct SplitStep {
+    matcher: SplitMatcher,
     behavior: Behavior,
+    /// Whether the delimiters are what lies between the matches.
     invert: bool,
 }
 
 #[derive(Debug)]
-enum Finder {
+enum SplitMatcher {
     Pattern(Pretokenizer),
     Text(String),
     Digits,
 }
 
-/// A piece of a text, and whether it begins with a space that is not in the text.
-pub(super) type Piece = (Range<usize>, bool);
+/// A piece of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PreToken {
+    /// Bytes of the text.
+    pub(super) range: Range<usize>,
+    /// Whether it begins with a space that is not in the text.
+    pub(super) space_added: bool,
+}
 
-impl Splitter {
+impl CompiledPreTokenizer {
+    /// Compile `pre_tokenizer`.
+    ///
+    /// # Errors
+    /// `Invalid` for a pattern that is no regular expression or that Hugging Face's engine reads
+    /// differently.
     pub(super) fn new(pre_tokenizer: Option<&PreTokenizer>) -> Result<Self> {
-        let mut splitter = Self::default();
+        let mut compiled = Self::default();
         for step in pre_tokenizer
             .map(PreTokenizer::flattened)
             .unwrap_or_default()
         {
-            let (finder, behavior, invert) = match step {
+            let (matcher, behavior, invert) = match step {
                 PreTokenizer::ByteLevel(ByteLevel {
                     add_prefix_space,
                     use_regex,
                     ..
                 }) => {
-                    splitter.add_prefix_space = *add_prefix_space;
+                    compiled.add_prefix_space = *add_prefix_space;
                     if *use_regex {
-                        splitter.last = Some(Pretokenizer::new("gpt2")?);
+                        compiled.byte_level_pattern = Some(Pretokenizer::new("gpt2")?);
                     }
                     continue;
                 }
@@ -58,39 +71,39 @@ impl Splitter {
                     behavior,
                     invert,
                 } => {
-                    let finder = match pattern {
+                    let matcher = match pattern {
                         SplitPattern::Regex(regex) => {
-                            Finder::Pattern(Pretokenizer::new(&from_hugging_face(regex)?)?)
+                            SplitMatcher::Pattern(Pretokenizer::new(&from_hugging_face(regex)?)?)
                         }
-                        SplitPattern::Text(text) => Finder::Text(text.clone()),
+                        SplitPattern::Text(text) => SplitMatcher::Text(text.clone()),
                     };
-                    (finder, *behavior, *invert)
+                    (matcher, *behavior, *invert)
                 }
                 PreTokenizer::Digits {
                     individual_digits: true,
-                } => (Finder::Digits, Behavior::Isolated, false),
+                } => (SplitMatcher::Digits, Behavior::Isolated, false),
                 PreTokenizer::Digits {
                     individual_digits: false,
-                } => (Finder::Digits, Behavior::Contiguous, false),
+                } => (SplitMatcher::Digits, Behavior::Contiguous, false),
                 PreTokenizer::Sequence(_) => continue,
             };
-            splitter.steps.push(Step {
-                finder,
+            compiled.splits.push(SplitStep {
+                matcher,
                 behavior,
                 invert,
             });
         }
-        Ok(splitter)
+        Ok(compiled)
     }
 
-    /// The one pattern that does all the splitting and leaves nothing between its matches, if it
-    /// is as simple as that: its pieces are the encoder's own.
+    /// The pattern whose matches are exactly the pre-tokens, where there is one; then the encoder
+    /// can cut the text itself.
     pub(super) fn sole_pattern(&self) -> Option<&Pretokenizer> {
-        match (&self.steps[..], &self.last) {
+        match (&self.splits[..], &self.byte_level_pattern) {
             ([], Some(pattern)) if !self.add_prefix_space => Some(pattern),
             (
-                [Step {
-                    finder: Finder::Pattern(pattern),
+                [SplitStep {
+                    matcher: SplitMatcher::Pattern(pattern),
                     behavior,
                     invert,
                 }],
@@ -105,54 +118,71 @@ impl Splitter {
         }
     }
 
-    /// The pieces of `text`.
-    pub(super) fn pieces(&self, text: &str) -> Result<Vec<Piece>> {
+    /// The pre-tokens of `text`, in order.
+    ///
+    /// # Errors
+    /// `Pattern` when the regex engine gives up.
+    pub(super) fn pre_tokens(&self, text: &str) -> Result<Vec<PreToken>> {
         if text.is_empty() {
             return Ok(Vec::new());
         }
         let mut pieces: Vec<Range<usize>> = std::iter::once(0..text.len()).collect();
-        let (mut next, mut found) = (Vec::new(), Vec::new());
-        for step in &self.steps {
+        let (mut next, mut matches) = (Vec::new(), Vec::new());
+        for split in &self.splits {
             next.clear();
             for piece in &pieces {
-                found.clear();
-                step.finder.find(&text[piece.clone()], &mut found)?;
-                step.arrange(&found, piece.clone(), &mut next);
+                matches.clear();
+                split.matcher.find(&text[piece.clone()], &mut matches)?;
+                split.cut(piece.clone(), &matches, &mut next);
             }
             std::mem::swap(&mut pieces, &mut next);
         }
-        let mut last = Vec::with_capacity(pieces.len());
+        let mut pre_tokens = Vec::with_capacity(pieces.len());
         for piece in pieces {
-            self.finish(text, piece, &mut last)?;
+            self.apply_byte_level(text, piece, &mut pre_tokens)?;
         }
-        Ok(last)
+        Ok(pre_tokens)
     }
 
-    /// What `ByteLevel` makes of one piece.
-    fn finish(&self, text: &str, piece: Range<usize>, out: &mut Vec<Piece>) -> Result<()> {
+    /// Append what `ByteLevel` makes of one piece.
+    fn apply_byte_level(
+        &self,
+        text: &str,
+        piece: Range<usize>,
+        out: &mut Vec<PreToken>,
+    ) -> Result<()> {
         let base = piece.start;
-        let prefixed = self.add_prefix_space && !text[piece.clone()].starts_with(' ');
-        let Some(pattern) = &self.last else {
-            out.push((piece, prefixed));
+        let space_added = self.add_prefix_space && !text[piece.clone()].starts_with(' ');
+        let Some(pattern) = &self.byte_level_pattern else {
+            out.push(PreToken {
+                range: piece,
+                space_added,
+            });
             return Ok(());
         };
-        if !prefixed {
-            let emit = &mut |range: Range<usize>| {
-                out.push((base + range.start..base + range.end, false));
-            };
-            return pattern.pieces(&text[piece], emit);
+        if !space_added {
+            return pattern.pieces(&text[piece], &mut |range| {
+                out.push(PreToken {
+                    range: base + range.start..base + range.end,
+                    space_added: false,
+                });
+            });
         }
         let with_space = format!(" {}", &text[piece]);
         pattern.pieces(&with_space, &mut |range| {
+            // One byte less than in `with_space`, but for the start of the first piece.
             let is_first = range.start == 0;
             let start = if is_first { 0 } else { range.start - 1 };
-            out.push((base + start..base + range.end - 1, is_first));
+            out.push(PreToken {
+                range: base + start..base + range.end - 1,
+                space_added: is_first,
+            });
         })
     }
 }
 
-impl Finder {
-    /// Matches in order, none empty.
+impl SplitMatcher {
+    /// Append the matches in order, none empty.
     fn find(&self, text: &str, out: &mut Vec<Range<usize>>) -> Result<()> {
         match self {
             Self::Pattern(pattern) => pattern.pieces(text, &mut |piece| {
@@ -175,14 +205,14 @@ impl Finder {
     }
 }
 
-impl Step {
-    /// Turns the matches inside `piece` into pieces.
-    fn arrange(&self, found: &[Range<usize>], piece: Range<usize>, out: &mut Vec<Range<usize>>) {
+impl SplitStep {
+    /// Cut `piece` around `matches`, which are ranges inside it, and append its parts.
+    fn cut(&self, piece: Range<usize>, matches: &[Range<usize>], out: &mut Vec<Range<usize>>) {
         let base = piece.start;
         let first = out.len();
-        // Whether the piece written last was a delimiter, or ends with one.
+        // Whether the last range was a delimiter.
         let mut after_delimiter = false;
-        let mut place = |range: Range<usize>, is_match: bool, out: &mut Vec<Range<usize>>| {
+        let mut push = |range: Range<usize>, is_match: bool, out: &mut Vec<Range<usize>>| {
             if range.is_empty() {
                 return;
             }
@@ -204,12 +234,12 @@ impl Step {
             after_delimiter = is_delimiter;
         };
         let mut done = 0;
-        for range in found {
-            place(done..range.start, false, out);
-            place(range.clone(), true, out);
+        for range in matches {
+            push(done..range.start, false, out);
+            push(range.clone(), true, out);
             done = range.end;
         }
-        place(done..piece.len(), false, out);
+        push(done..piece.len(), false, out);
     }
 }
 
@@ -224,11 +254,11 @@ mod tests {
             behavior,
             invert,
         };
-        let splitter = Splitter::new(Some(&step)).unwrap();
-        let pieces = splitter.pieces(text).unwrap();
-        pieces
+        let compiled = CompiledPreTokenizer::new(Some(&step)).unwrap();
+        let pre_tokens = compiled.pre_tokens(text).unwrap();
+        pre_tokens
             .into_iter()
-            .map(|(piece, _)| text[piece].to_string())
+            .map(|token| text[token.range].to_string())
             .collect()
     }
 

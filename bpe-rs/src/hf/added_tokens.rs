@@ -1,4 +1,4 @@
-//! Added tokens: found in the text before the model sees it.
+//! Added tokens, which are found in the text before the model sees it.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -14,29 +14,36 @@ use crate::format::AddedToken;
 pub struct AddedVocab {
     by_id: HashMap<u32, AddedToken>,
     by_content: HashMap<String, u32>,
-    /// What a token is called that normalisation changes, as Hugging Face's engine has it.
+    /// The normalised content of tokens that normalisation changes: Hugging Face's engine calls
+    /// them by it.
     normalized_content: HashMap<u32, String>,
-    /// Matched in the text as it came.
-    raw: Matcher,
-    /// Matched in the normalised text.
-    normalized: Matcher,
+    /// Tokens that are matched before normalisation.
+    raw: AddedTokenMatcher,
+    /// Tokens that are matched in the normalised text.
+    normalized: AddedTokenMatcher,
 }
 
-/// A stretch of text: an added token's, or what lies between two of them.
-pub(super) type Stretch = (Range<usize>, Option<u32>);
+/// A part of a text: an added token, or the text between two of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Segment {
+    /// Bytes of the text.
+    pub(super) range: Range<usize>,
+    /// The id of the added token; `None` for other text.
+    pub(super) added: Option<u32>,
+}
 
 #[derive(Clone, Debug, Default)]
-struct Matcher {
+struct AddedTokenMatcher {
     automaton: Option<AhoCorasick>,
     tokens: Vec<AddedToken>,
 }
 
 impl AddedVocab {
-    /// Builds the search of `tokens`, whose `normalized` ones are searched as `normalizers` leave
-    /// them. Of two with one id or content the later counts.
+    /// The vocabulary of `tokens`. Those with `normalized` are matched as `normalizers` make them.
+    /// Of two tokens with one id or one content the later counts.
     ///
     /// # Errors
-    /// `Invalid` where there are too many of them to build an automaton.
+    /// `Invalid` where there are too many to build an automaton.
     pub(super) fn new(
         tokens: impl IntoIterator<Item = AddedToken>,
         normalizers: &Normalizers,
@@ -57,12 +64,13 @@ impl AddedVocab {
             .into_iter()
             .cloned()
             .partition(|token| token.normalized);
-        vocab.normalized = Matcher::new(normalized, |content| normalizers.apply(content))?;
-        vocab.raw = Matcher::new(raw, |content| content.to_string())?;
+        vocab.normalized =
+            AddedTokenMatcher::new(normalized, |content| normalizers.apply(content))?;
+        vocab.raw = AddedTokenMatcher::new(raw, |content| content.to_string())?;
         Ok(vocab)
     }
 
-    /// All of them by id.
+    /// All tokens, ordered by id.
     pub fn sorted(&self) -> Vec<&AddedToken> {
         let mut tokens: Vec<&AddedToken> = self.by_id.values().collect();
         tokens.sort_by_key(|token| token.id);
@@ -74,7 +82,8 @@ impl AddedVocab {
         self.by_id.get(&id)
     }
 
-    /// The string of the token with this id: its content as it is matched.
+    /// The string of the token with this id: its content, normalised where it matches
+    /// normalised text.
     pub fn string(&self, id: u32) -> Option<&str> {
         let normalized = self.normalized_content.get(&id);
         normalized
@@ -87,33 +96,33 @@ impl AddedVocab {
         self.by_content.get(content).copied()
     }
 
-    /// How many there are.
+    /// The number of added tokens.
     pub fn len(&self) -> usize {
         self.by_id.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no added tokens.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }
 
-    /// Cuts text as it came. `plain_special`: control tokens are ordinary text.
-    pub(super) fn cut_raw(&self, text: &str, plain_special: bool, out: &mut Vec<Stretch>) {
-        self.raw.cut(text, plain_special, out);
+    /// Split text before normalisation. `plain_special`: control tokens are plain text.
+    pub(super) fn split_raw(&self, text: &str, plain_special: bool, out: &mut Vec<Segment>) {
+        self.raw.split(text, plain_special, out);
     }
 
-    /// Cuts normalised text.
-    pub(super) fn cut_normalized(&self, text: &str, plain_special: bool, out: &mut Vec<Stretch>) {
-        self.normalized.cut(text, plain_special, out);
+    /// Split normalised text.
+    pub(super) fn split_normalized(&self, text: &str, plain_special: bool, out: &mut Vec<Segment>) {
+        self.normalized.split(text, plain_special, out);
     }
 }
 
-/// What a word is made of where `single_word` asks.
+/// Whether a character beside a match makes it part of a longer word, for `single_word`.
 fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_' || super::normalize::is_mark(character)
 }
 
-impl Matcher {
+impl AddedTokenMatcher {
     fn new(tokens: Vec<AddedToken>, content: impl Fn(&str) -> String) -> Result<Self> {
         let tokens: Vec<AddedToken> = tokens
             .into_iter()
@@ -134,7 +143,8 @@ impl Matcher {
         })
     }
 
-    fn cut(&self, text: &str, plain_special: bool, out: &mut Vec<Stretch>) {
+    fn split(&self, text: &str, plain_special: bool, out: &mut Vec<Segment>) {
+        let plain = |range: Range<usize>| Segment { range, added: None };
         let mut done = 0;
         let matches = self
             .automaton
@@ -154,20 +164,23 @@ impl Matcher {
                 }
             }
             if token.lstrip {
-                // Not further than the end of the token before.
+                // At most back to the end of the previous token.
                 start = text[..start].trim_end().len().max(done);
             }
             if token.rstrip {
                 end = text.len() - text[end..].trim_start().len();
             }
             if start > done {
-                out.push((done..start, None));
+                out.push(plain(done..start));
             }
-            out.push((start..end, Some(token.id)));
+            out.push(Segment {
+                range: start..end,
+                added: Some(token.id),
+            });
             done = end;
         }
         if done < text.len() {
-            out.push((done..text.len(), None));
+            out.push(plain(done..text.len()));
         }
     }
 }
