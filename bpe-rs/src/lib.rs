@@ -55,6 +55,7 @@
 //! `python`: the extension module of the Python package. Without it, which is the default, there
 //! is no Python anywhere in the dependency tree.
 
+mod cuts;
 pub mod decode;
 pub mod encode;
 pub mod encoding;
@@ -62,14 +63,15 @@ pub mod error;
 pub mod files;
 pub mod format;
 pub mod hf;
+pub mod io;
 mod memory;
 pub mod offsets;
 pub mod pretokenize;
 pub mod registry;
 pub mod simd;
 pub mod special;
+pub mod threads;
 pub mod train;
-mod unpack;
 mod unstable;
 pub mod vocab;
 pub mod words;

@@ -1,4 +1,4 @@
-//! Our errors as Python's.
+//! The crate's errors as Python exceptions.
 
 use pyo3::exceptions::{
     PyFileNotFoundError, PyIsADirectoryError, PyKeyError, PyKeyboardInterrupt, PyOSError,

@@ -41,8 +41,8 @@ impl Selection<'_> {
     }
 }
 
-/// Records between two calls of `tick`.
-const RECORDS_PER_TICK: usize = 1 << 16;
+/// Records between two calls of `check`.
+const RECORDS_PER_CHECK: usize = 1 << 16;
 /// Records that justify one more thread. In tests few, so that several threads run there.
 const RECORDS_PER_THREAD: usize = if cfg!(test) { 3 } else { 1 << 14 };
 
@@ -51,12 +51,12 @@ impl TrackedPairs {
     /// none.
     ///
     /// # Errors
-    /// What `tick` returns.
+    /// What `check` returns.
     pub(super) fn count_again<L: RecordLayout>(
         &mut self,
         records: &Records<L>,
         selection: &Selection<'_>,
-        tick: &mut dyn FnMut() -> Result<()>,
+        check: &mut dyn FnMut() -> Result<()>,
     ) -> Result<bool> {
         self.table = PairCounts::with_room_for(0);
         self.postings.shorten(0);
@@ -64,16 +64,16 @@ impl TrackedPairs {
             let threads = threads_for(selection, records);
             let mut counts: Vec<BytePairCounts> =
                 (0..threads).map(|_| BytePairCounts::default()).collect();
-            each_pair(records, &mut counts, tick, |counts, _, count, pair| {
+            each_pair(records, &mut counts, check, |counts, _, count, pair| {
                 counts.add(pair, count);
             })?;
             let total = sum_of(&counts);
             let kept = total.iter().filter(|slot| selection.keeps(slot, 1));
             let threshold = selection.threshold(kept.map(|slot| slot.count).max().unwrap_or(0));
-            self.list(records, selection, threshold, total, counts, tick)
+            self.list(records, selection, threshold, total, counts, check)
         } else {
-            let (threshold, total, counts) = count_frequent(records, selection, tick)?;
-            self.list(records, selection, threshold, total, counts, tick)
+            let (threshold, total, counts) = count_frequent(records, selection, check)?;
+            self.list(records, selection, threshold, total, counts, check)
         }
     }
 
@@ -86,7 +86,7 @@ impl TrackedPairs {
         threshold: u64,
         total: PairCounts,
         counts: Vec<C>,
-        tick: &mut dyn FnMut() -> Result<()>,
+        check: &mut dyn FnMut() -> Result<()>,
     ) -> Result<bool> {
         let kept = total.iter().filter(|slot| selection.keeps(slot, threshold));
         self.table = PairCounts::with_room_for(kept.clone().count());
@@ -119,7 +119,7 @@ impl TrackedPairs {
         }
         self.postings.resize(postings as usize, 0);
         let postings = shared(&mut self.postings);
-        each_pair(records, &mut writers, tick, |writer, record, _, pair| {
+        each_pair(records, &mut writers, check, |writer, record, _, pair| {
             if let Some(slot) = writer.find(pair) {
                 if slot.start != UNTRACKED {
                     postings[slot.start as usize].store(record, Ordering::Relaxed);
@@ -151,13 +151,13 @@ fn shared(values: &mut [u32]) -> &[AtomicU32] {
 fn count_frequent<L: RecordLayout>(
     records: &Records<L>,
     selection: &Selection<'_>,
-    tick: &mut dyn FnMut() -> Result<()>,
+    check: &mut dyn FnMut() -> Result<()>,
 ) -> Result<(u64, PairCounts, Vec<PairCounts>)> {
     let threads = threads_for(selection, records);
     let mut sketches: Vec<Sketch> = (0..threads)
         .map(|_| Sketch::sized_for(records.tokens() - records.starts().len()))
         .collect();
-    each_pair(records, &mut sketches, tick, |sketch, _, count, pair| {
+    each_pair(records, &mut sketches, check, |sketch, _, count, pair| {
         sketch.add(pair, count);
     })?;
     let mut sketch = sketches.swap_remove(0);
@@ -165,7 +165,7 @@ fn count_frequent<L: RecordLayout>(
     let mut threshold = selection.threshold(sketch.greatest());
     loop {
         let mut counts: Vec<PairCounts> = (0..threads).map(|_| PairCounts::default()).collect();
-        each_pair(records, &mut counts, tick, |counts, _, count, pair| {
+        each_pair(records, &mut counts, check, |counts, _, count, pair| {
             if sketch.bound(pair) >= threshold {
                 counts.add(pair, count);
             }
@@ -185,7 +185,7 @@ fn count_frequent<L: RecordLayout>(
 fn each_pair<S: Send, L: RecordLayout>(
     records: &Records<L>,
     states: &mut [S],
-    tick: &mut dyn FnMut() -> Result<()>,
+    check: &mut dyn FnMut() -> Result<()>,
     visit: impl Fn(&mut S, u32, u64, Pair) + Sync,
 ) -> Result<()> {
     let visit_all = |state: &mut S, starts: &[u32]| {
@@ -208,7 +208,7 @@ fn each_pair<S: Send, L: RecordLayout>(
         for (state, run) in others.iter_mut().zip(runs) {
             let (visit_all, stopped) = (&visit_all, &stopped);
             scope.spawn(move || {
-                for starts in run.chunks(RECORDS_PER_TICK) {
+                for starts in run.chunks(RECORDS_PER_CHECK) {
                     if stopped.load(Ordering::Relaxed) {
                         return;
                     }
@@ -216,8 +216,8 @@ fn each_pair<S: Send, L: RecordLayout>(
                 }
             });
         }
-        for starts in mine.chunks(RECORDS_PER_TICK) {
-            tick().inspect_err(|_| stopped.store(true, Ordering::Relaxed))?;
+        for starts in mine.chunks(RECORDS_PER_CHECK) {
+            check().inspect_err(|_| stopped.store(true, Ordering::Relaxed))?;
             visit_all(my_state, starts);
         }
         Ok(())

@@ -23,6 +23,7 @@ mod records;
 mod thread_counts;
 mod tie_break;
 mod tracked;
+mod vocabulary;
 mod word_source;
 
 #[cfg(test)]
@@ -30,6 +31,7 @@ mod tests;
 
 pub use corpus::{Corpus, Segment};
 pub use growing_vocab::Learned;
-pub use options::{Tick, TrainOptions};
+pub use options::TrainOptions;
 pub use tie_break::TieBreak;
+pub use vocabulary::{LearnedMerges, StartTokens};
 pub use word_source::WordSource;

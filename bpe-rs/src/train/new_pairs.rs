@@ -10,8 +10,8 @@ use super::tie_break::RankedPair;
 use super::tracked::{rank, TrackedPairs};
 use crate::error::Result;
 
-/// Postings between two calls of `tick`: some ten milliseconds.
-const POSTINGS_PER_TICK: usize = 1 << 20;
+/// Postings between two calls of `check`: some ten milliseconds.
+const POSTINGS_PER_CHECK: usize = 1 << 20;
 /// How many pairs ahead slots of the table are prefetched.
 const AHEAD: usize = 8;
 
@@ -20,7 +20,7 @@ const AHEAD: usize = 8;
 /// `neighbours` is empty, before and after, and was made for more ids than there are.
 ///
 /// # Errors
-/// What `tick` returns, which is called within long merges only.
+/// What `check` returns, which is called within long merges only.
 pub(super) fn merge_pair<L: ApplyMerge, R: RankedPair>(
     best: PairCount,
     vocab: &mut GrowingVocab<'_>,
@@ -28,7 +28,7 @@ pub(super) fn merge_pair<L: ApplyMerge, R: RankedPair>(
     queue: &mut Queue<R>,
     records: &mut Records<L>,
     neighbours: &mut Neighbourhood,
-    tick: &mut dyn FnMut() -> Result<()>,
+    check: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     let PairCount { pair, count, .. } = best;
     let new = vocab.len();
@@ -39,9 +39,9 @@ pub(super) fn merge_pair<L: ApplyMerge, R: RankedPair>(
     };
     vocab.add(pair, count);
     let run = best.start as usize..(best.start + best.postings) as usize;
-    for (i, postings) in tracked.postings[run].chunks(POSTINGS_PER_TICK).enumerate() {
+    for (i, postings) in tracked.postings[run].chunks(POSTINGS_PER_CHECK).enumerate() {
         if i > 0 {
-            tick()?;
+            check()?;
         }
         // SAFETY: `records` is borrowed mutably here; postings are starts of its records; the
         // caller promises that the neighbourhood has room for all ids.

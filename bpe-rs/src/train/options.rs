@@ -1,7 +1,6 @@
 //! What a training run is given besides the words.
 
 use super::tie_break::TieBreak;
-use crate::error::Result;
 
 /// What may be merged, and how far.
 #[derive(Clone, Debug)]
@@ -17,7 +16,3 @@ pub struct TrainOptions {
     /// Threads that count pairs; they make no difference to the result. Merging runs on one.
     pub threads: usize,
 }
-
-/// Progress and signal check: called with the number of merges made so far, several times a
-/// second; an error stops the training.
-pub type Tick<'a> = dyn FnMut(u32) -> Result<()> + 'a;

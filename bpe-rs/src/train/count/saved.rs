@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::table::WordTable;
 use super::text::Splitter;
 use crate::error::{Error, Result};
+use crate::io::AtomicFile;
 use crate::train::word_source::WordSource;
 
 const MAGIC: &[u8; 8] = b"bpewords";
@@ -186,22 +187,15 @@ impl WordCounts {
         out.inner.flush()
     }
 
-    /// Write the file. It is complete or not there: the bytes go to a neighbour that is renamed.
+    /// Writes the file, whole or not at all.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// `Io` when it cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let written = File::create(&temporary)
-            .and_then(|mut file| self.write(&mut file).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&temporary, path));
-        written.map_err(|error| {
-            // Best effort: what matters is the error that is told.
-            let _ = std::fs::remove_file(&temporary);
-            Error::io(path, error)
-        })
+        let mut file = AtomicFile::create(path)?;
+        self.write(&mut file)
+            .map_err(|error| Error::io(path, error))?;
+        file.commit()
     }
 
     /// Read a file that [`WordCounts::save`] wrote.

@@ -56,7 +56,7 @@ fn options(vocab_size: u32, tie_break: TieBreak) -> TrainOptions {
     }
 }
 
-fn quiet() -> impl FnMut(u32) -> Result<()> {
+fn quiet() -> impl FnMut(u64) -> Result<()> {
     |_| Ok(())
 }
 
