@@ -1,16 +1,18 @@
 //! Counting all pairs, on several threads, to track the frequent ones.
 //!
-//! Every thread takes a run of the records and counts into a table of its own. The counts of all
-//! threads say where in a pair's run of postings each thread writes: the postings are in corpus
+//! The records are cut into runs, one a thread, and each run is counted into a table of its own. The
+//! counts of all runs say where in a pair's postings each run's begin: the postings are in corpus
 //! order, whatever the number of threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::pair_counts::{Pair, PairCount, PairCounts};
 use super::records::{RecordLayout, Records};
 use super::thread_counts::{sum_of, BytePairCounts, Sketch, ThreadCounts, UNTRACKED};
 use super::tracked::TrackedPairs;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::threads;
 
 /// Which pairs are to be tracked, and on how many threads they are counted.
 pub(super) struct Selection<'a> {
@@ -104,7 +106,7 @@ impl TrackedPairs {
             return Ok(false);
         }
         self.threshold = threshold;
-        // A thread's part of a pair's run begins where that of the thread before it ends.
+        // A run's postings of a pair begin where those of the run before it end.
         let mut writers = Vec::with_capacity(counts.len());
         for thread_counts in counts {
             let mut runs = Vec::with_capacity(self.table.len());
@@ -180,7 +182,13 @@ fn count_frequent<L: RecordLayout>(
 }
 
 /// Call `visit` with (start of the record, count of the word, pair) for all pairs of neighbours:
-/// for each of `states` with an equal run of the records, in order, on a thread of its own.
+/// for each of `states` with an equal run of the records, in order.
+///
+/// The runs are shared out to as many threads, this one included. A run is one thread's work, so a
+/// state always meets the same records.
+///
+/// # Errors
+/// What `check` returns, which is called on this thread.
 #[inline(always)]
 fn each_pair<S: Send, L: RecordLayout>(
     records: &Records<L>,
@@ -188,38 +196,34 @@ fn each_pair<S: Send, L: RecordLayout>(
     check: &mut dyn FnMut() -> Result<()>,
     visit: impl Fn(&mut S, u32, u64, Pair) + Sync,
 ) -> Result<()> {
-    let visit_all = |state: &mut S, starts: &[u32]| {
-        for &start in starts {
-            let (count, tokens) = records.word(start);
-            for pair in tokens.windows(2) {
-                let pair = Pair::new(pair[0].into(), pair[1].into());
-                visit(state, start, count, pair);
+    let starts = records.starts();
+    let (threads, len) = (states.len(), starts.len().div_ceil(states.len()).max(1));
+    let runs = Mutex::new(states.iter_mut().zip(starts.chunks(len)));
+    let next_run = || runs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = |check: &mut dyn FnMut() -> Result<()>| {
+        while let Some((state, run)) = next_run() {
+            for starts in run.chunks(RECORDS_PER_CHECK) {
+                check()?;
+                for &start in starts {
+                    let (count, tokens) = records.word(start);
+                    for pair in tokens.windows(2) {
+                        let pair = Pair::new(pair[0].into(), pair[1].into());
+                        visit(state, start, count, pair);
+                    }
+                }
             }
         }
-    };
-    let starts = records.starts();
-    let mut runs = starts.chunks(starts.len().div_ceil(states.len()).max(1));
-    let mine = runs.next().unwrap_or_default();
-    let Some((my_state, others)) = states.split_first_mut() else {
-        return Ok(());
+        Ok(())
     };
     let stopped = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for (state, run) in others.iter_mut().zip(runs) {
-            let (visit_all, stopped) = (&visit_all, &stopped);
-            scope.spawn(move || {
-                for starts in run.chunks(RECORDS_PER_CHECK) {
-                    if stopped.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    visit_all(state, starts);
-                }
-            });
-        }
-        for starts in mine.chunks(RECORDS_PER_CHECK) {
-            check().inspect_err(|_| stopped.store(true, Ordering::Relaxed))?;
-            visit_all(my_state, starts);
-        }
-        Ok(())
+    let worker = || {
+        // The error says no more than that this thread has stopped, and returns its own.
+        let _ = work(&mut || match stopped.load(Ordering::Relaxed) {
+            true => Err(Error::interrupted()),
+            false => Ok(()),
+        });
+    };
+    threads::run(threads - 1, true, &worker, || {
+        work(check).inspect_err(|_| stopped.store(true, Ordering::Relaxed))
     })
 }

@@ -150,6 +150,32 @@ fn ids_past_65535_go_on_in_wide_records() {
 }
 
 #[test]
+fn threads_make_no_difference() {
+    let mut random = Random(3);
+    let words: Vec<(Vec<u8>, u64)> = (0..if cfg!(miri) { 50 } else { 3000 })
+        .map(|i| {
+            let len = 2 + random.below(9);
+            let word = (0..len).map(|_| b'a' + random.below(20) as u8).collect();
+            (word, 1 + i % 5)
+        })
+        .collect();
+    for rule in RULES {
+        let learned = |threads| {
+            let options = TrainOptions {
+                threads,
+                ..options(600, rule)
+            };
+            let corpus = Corpus::from_bytes(words.as_slice(), &rule.alphabet(), &mut quiet());
+            corpus.unwrap().learn(&options, &mut quiet()).unwrap()
+        };
+        let expected = learned(1);
+        for threads in [2, 8] {
+            assert_eq!(learned(threads), expected, "{rule:?}, {threads} threads");
+        }
+    }
+}
+
+#[test]
 fn words_of_any_length() {
     let lengths = [
         2usize, 11, 12, 13, 27, 28, 29, 255, 256, 65_535, 65_536, 70_001,
