@@ -7,9 +7,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::pair_counts::{Pair, PairCount, PairCounts};
+use super::pair_counts::{Pair, PairCount, PairCounts, UNTRACKED};
 use super::records::{RecordLayout, Records};
-use super::thread_counts::{sum_of, BytePairCounts, Sketch, ThreadCounts, UNTRACKED};
+use super::thread_counts::{sum_of, BytePairCounts, Sketch, ThreadCounts};
 use super::tracked::TrackedPairs;
 use crate::error::{Error, Result};
 use crate::threads;

@@ -1,8 +1,9 @@
 //! The merge loop: take the pair of the highest rank, merge it everywhere, repeat.
 
-use super::apply::{ApplyMerge, Neighbourhood};
+use super::apply::ApplyMerge;
 use super::count_pairs::Selection;
 use super::growing_vocab::GrowingVocab;
+use super::neighbourhood::Neighbourhood;
 use super::new_pairs::merge_pair;
 use super::options::TrainOptions;
 use super::pair_counts::{Pair, PairCount};

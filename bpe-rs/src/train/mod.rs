@@ -15,6 +15,7 @@ pub mod count;
 mod count_pairs;
 mod growing_vocab;
 mod merge_loop;
+mod neighbourhood;
 mod new_pairs;
 mod options;
 mod pair_counts;

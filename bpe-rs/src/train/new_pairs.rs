@@ -1,9 +1,10 @@
 //! One merge: the token that it makes, the old pairs that occur less often for it, and the new
 //! pairs, which are tracked if they are frequent enough.
 
-use super::apply::{ApplyMerge, Merge, Neighbourhood, Side};
+use super::apply::{ApplyMerge, Merge};
 use super::growing_vocab::GrowingVocab;
-use super::pair_counts::{Pair, PairCount};
+use super::neighbourhood::{Neighbourhood, Side};
+use super::pair_counts::{Pair, PairCount, UNTRACKED};
 use super::queue::Queue;
 use super::records::{RecordLayout, Records};
 use super::tie_break::RankedPair;
@@ -93,7 +94,6 @@ fn track_side<L: RecordLayout, R: RankedPair>(
     queue: &mut Queue<R>,
     records: &Records<L>,
 ) {
-    const UNTRACKED: u32 = u32::MAX;
     let before = tracked.postings.len();
     let mut end = before as u32;
     for (i, &neighbour) in side.neighbours.iter().enumerate() {

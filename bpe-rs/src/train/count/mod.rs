@@ -3,9 +3,10 @@
 //! Counts of parts of a corpus add up to the counts of the whole, so parts are counted on several
 //! threads, and on several machines.
 
-mod saved;
+mod counts_file;
 mod table;
 mod text;
+mod word_counts;
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use crate::threads;
 use table::WordTable;
 use text::Splitter;
 
-pub use saved::WordCounts;
+pub use word_counts::WordCounts;
 
 /// Counts words, on several threads, of texts and files.
 pub struct Counter {
