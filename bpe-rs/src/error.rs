@@ -9,7 +9,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What went wrong. The message says what was expected, what was found and what to do.
 #[derive(Debug)]
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
     message: String,
     source: Option<std::io::Error>,
 }
@@ -17,7 +17,7 @@ pub struct Error {
 /// The kinds of [`Error`] that a caller may want to tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Kind {
+pub enum ErrorKind {
     /// An argument or a file's contents are not what they have to be.
     Invalid,
     /// A token, id or name is not in the vocabulary or registry.
@@ -31,7 +31,7 @@ pub enum Kind {
 }
 
 impl Error {
-    fn new(kind: Kind, message: impl Into<String>) -> Self {
+    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
@@ -41,36 +41,36 @@ impl Error {
 
     /// An argument or a file's contents are wrong.
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self::new(Kind::Invalid, message)
+        Self::new(ErrorKind::Invalid, message)
     }
 
     /// Something was looked up and is not there.
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self::new(Kind::NotFound, message)
+        Self::new(ErrorKind::NotFound, message)
     }
 
     /// The regex engine gave up.
     pub fn pattern(message: impl Into<String>) -> Self {
-        Self::new(Kind::Pattern, message)
+        Self::new(ErrorKind::Pattern, message)
     }
 
     /// The caller asked to stop.
     pub fn interrupted() -> Self {
-        Self::new(Kind::Interrupted, "interrupted")
+        Self::new(ErrorKind::Interrupted, "interrupted")
     }
 
     /// `error` happened on `path`.
     pub fn io(path: impl AsRef<Path>, error: std::io::Error) -> Self {
         let path: PathBuf = path.as_ref().into();
         Self {
-            kind: Kind::Io,
+            kind: ErrorKind::Io,
             message: format!("{}: {error}", path.display()),
             source: Some(error),
         }
     }
 
     /// Which kind of error this is.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 

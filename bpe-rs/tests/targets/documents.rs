@@ -2,9 +2,8 @@
 
 use std::io::Write;
 
-use bpe_rs::encoding::Encoding;
-use bpe_rs::files::{encode_documents, encode_files, FileOptions, IdWriter};
 use bpe_rs::format::id_file::{Header, Width};
+use bpe_rs::{encode_documents, encode_files, Encoding, FileOptions, Finder, IdWriter};
 
 use super::{published, Bytes};
 
@@ -95,7 +94,7 @@ fn plain(encoding: &Encoding, text: &str, separator: Option<&str>, special: bool
     if special {
         strings = encoding.special().iter().map(|(text, _)| text).collect();
     }
-    let finder = bpe_rs::special::Finder::new(strings);
+    let finder = Finder::new(strings);
     encoding.encode(text, &finder, &mut ids).unwrap();
     ids.extend(separator.map(|text| encoding.special().id_of(text).unwrap()));
     little_endian(&ids)

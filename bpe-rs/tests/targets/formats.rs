@@ -1,11 +1,8 @@
 //! Files of other tools: an error or something that works.
 
-use bpe_rs::encoding::Encoding;
 use bpe_rs::format::{convert, tiktoken, vocab_merges, LoadOptions, TokenizerJson};
 use bpe_rs::hf::{InputSequence, Tokenizer};
-use bpe_rs::pretokenize::Pretokenizer;
-use bpe_rs::special::SpecialTokens;
-use bpe_rs::vocab::Vocab;
+use bpe_rs::{Encoding, Pretokenizer, SpecialTokens, Vocab};
 use serde_json::{json, Value};
 
 use super::{text, Bytes};

@@ -8,8 +8,7 @@ mod text;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use bpe_rs::encoding::Encoding;
-use bpe_rs::registry;
+use bpe_rs::{get_encoding, Encoding};
 
 /// Name and function.
 pub(crate) type Target = (&'static str, fn(&[u8]));
@@ -31,7 +30,7 @@ pub(crate) fn published(name: &'static str) -> &'static Encoding {
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     made.get_or_insert_default()
         .entry(name)
-        .or_insert_with(|| Box::leak(Box::new(registry::published(name).unwrap())))
+        .or_insert_with(|| Box::leak(Box::new(get_encoding(name).unwrap())))
 }
 
 /// Takes decisions and numbers off the front of an input.

@@ -2,12 +2,8 @@
 
 use std::collections::HashMap;
 
-use bpe_rs::encode::{self, PieceEncoder, Scratch};
-use bpe_rs::encoding::Encoding;
-use bpe_rs::pretokenize::{Pretokenizer, NAMED};
-use bpe_rs::simd::Level;
-use bpe_rs::special::SpecialTokens;
-use bpe_rs::vocab::Vocab;
+use bpe_rs::internals::{self, Level, PieceEncoder, Scratch, NAMED};
+use bpe_rs::{Encoding, Pretokenizer, SpecialTokens, Vocab};
 
 use super::{published, text, Bytes};
 
@@ -88,7 +84,7 @@ fn check(encoding: &Encoding, level: Level, cache: usize, text: &str) {
     let mut scratch = Scratch::new(cache);
     for _ in 0..2 {
         let mut ids = vec![7];
-        encode::encode_into(vocab, pattern, text, &mut scratch, &mut ids).unwrap();
+        internals::encode_into(vocab, pattern, text, &mut scratch, &mut ids).unwrap();
         let first = ids[1..]
             .iter()
             .zip(&want)
@@ -98,7 +94,7 @@ fn check(encoding: &Encoding, level: Level, cache: usize, text: &str) {
             ids[1..] == want,
             "{level:?} {name} {lengths:?} differ at {first:?}: {text:?}"
         );
-        let counted = encode::count(vocab, pattern, text, want.len(), &mut scratch);
+        let counted = internals::count(vocab, pattern, text, want.len(), &mut scratch);
         assert_eq!(counted.unwrap(), Some(want.len()));
     }
     let mut decoded = Vec::new();

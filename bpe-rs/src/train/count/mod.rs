@@ -11,7 +11,9 @@ use std::sync::{mpsc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::io::{Progress, Reader, PART};
+#[cfg(feature = "files")]
+use crate::io::Reader;
+use crate::io::{Progress, PART};
 use table::WordTable;
 use text::Splitter;
 
@@ -85,6 +87,7 @@ impl Counter {
     /// # Errors
     /// When a file cannot be read, is not UTF-8 or not what its name says; when the regex engine
     /// gives up; and what `progress` returns.
+    #[cfg(feature = "files")]
     pub fn add_files(
         &mut self,
         paths: &[PathBuf],
