@@ -1,6 +1,6 @@
 //! Count the tokens of files: `cargo run --release --example encode -- o200k_base FILE...`
 //!
-//! Without files, a text of its own. Prints one line a file: tokens, bytes, bytes a token.
+//! Without files it takes a text of its own. Prints one line a file: tokens, bytes, bytes a token.
 
 use std::error::Error;
 use std::fs;

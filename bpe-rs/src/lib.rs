@@ -46,7 +46,7 @@
 //! # Ok::<(), bpe_rs::Error>(())
 //! ```
 //!
-//! [`format`] reads and writes the files of other tools, [`train`] learns vocabularies, [`hf`] is
+//! [`mod@format`] reads and writes the files of other tools, [`train`] learns vocabularies, [`hf`] is
 //! Hugging Face's pipeline, and word-level and character tokenizers are in [`mod@words`].
 //! `examples/encode.rs` is a whole program.
 //!

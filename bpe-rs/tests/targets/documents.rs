@@ -7,7 +7,8 @@ use bpe_rs::{encode_documents, encode_files, Encoding, FileOptions, Finder, IdWr
 
 use super::{published, Bytes};
 
-/// A file of any bytes: its text's ids, or an error that names it; by any number of threads.
+/// A file of any bytes gives the ids of its text or an error that names it, for any number of
+/// threads.
 pub(crate) fn files(data: &[u8]) {
     let mut bytes = Bytes(data);
     let encoding = published(["gpt2", "o200k_base"][bytes.below(2)]);
@@ -87,7 +88,7 @@ fn little_endian(ids: &[u32]) -> Vec<u8> {
     ids.iter().flat_map(|id| id.to_le_bytes()).collect()
 }
 
-/// The slow way for a file of plain text.
+/// The ids of a file of plain text, in one piece.
 fn plain(encoding: &Encoding, text: &str, separator: Option<&str>, special: bool) -> Vec<u8> {
     let mut ids = Vec::new();
     let mut strings: Vec<&str> = separator.into_iter().collect();
@@ -100,7 +101,7 @@ fn plain(encoding: &Encoding, text: &str, separator: Option<&str>, special: bool
     little_endian(&ids)
 }
 
-/// Documents one by one, which `encode_documents` does in parts.
+/// The ids of documents, one by one; `encode_documents` must give the same.
 fn rows(
     encoding: &Encoding,
     texts: &[String],
@@ -139,7 +140,7 @@ fn rows(
     want
 }
 
-/// The head of an id file: what is accepted is written back the same.
+/// A header of an id file that is accepted is written back the same.
 pub(crate) fn header(data: &[u8]) {
     let mut bytes = data.to_vec();
     if let Some(head) = bytes.first_chunk_mut::<8>() {

@@ -1,5 +1,4 @@
-//! What is tried with inputs that nobody thought of: each target takes any bytes and panics where
-//! something is wrong. Driven by `tests/random.rs` everywhere, by `fuzz/` under libFuzzer.
+//! Targets for random inputs and fuzzing: each takes any bytes and panics where something is wrong. Driven by `tests/random.rs` everywhere, by `fuzz/` under libFuzzer.
 
 mod documents;
 mod formats;
@@ -33,7 +32,7 @@ pub(crate) fn published(name: &'static str) -> &'static Encoding {
         .or_insert_with(|| Box::leak(Box::new(get_encoding(name).unwrap())))
 }
 
-/// Takes decisions and numbers off the front of an input.
+/// Takes numbers and choices off the front of an input.
 pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
 impl Bytes<'_> {
@@ -60,7 +59,7 @@ impl Bytes<'_> {
     }
 }
 
-/// One of each kind of character and string that rules tell apart.
+/// One of each kind of character and string that the patterns tell apart.
 const KINDS: [&str; 40] = [
     "a",
     "s",

@@ -9,7 +9,7 @@ use super::{published, text, Bytes};
 
 const NAMES: [&str; 4] = ["r50k_base", "p50k_base", "cl100k_base", "o200k_base"];
 
-/// The pieces by the regular expression. Fewer than asked for where it gives up.
+/// The pieces by the regular expression; `None` where its engine gives up.
 fn by_engine(pattern: &Pretokenizer, text: &str) -> Option<Vec<std::ops::Range<usize>>> {
     let mut pieces = Vec::new();
     let found = pattern
@@ -18,7 +18,7 @@ fn by_engine(pattern: &Pretokenizer, text: &str) -> Option<Vec<std::ops::Range<u
     found.ok().map(|()| pieces)
 }
 
-/// Named patterns: every instruction set cuts where the regular expression does.
+/// Named patterns: every SIMD level cuts where the regular expression does.
 pub(crate) fn scan(data: &[u8]) {
     let mut bytes = Bytes(data);
     let pattern = Pretokenizer::new(NAMED[bytes.below(NAMED.len())].name).unwrap();
@@ -36,7 +36,8 @@ pub(crate) fn scan(data: &[u8]) {
     }
 }
 
-/// tiktoken's rule, word for word: the lowest rank of two neighbours joined, leftmost first.
+/// tiktoken's rule as it is stated: merge the two neighbours whose joint token has the lowest rank, the
+/// leftmost of equal ones.
 fn by_ranks(encoding: &Encoding, piece: &[u8], ids: &mut Vec<u32>) {
     if let Some(id) = encoding.vocab().id_of(piece) {
         ids.push(id);
@@ -56,7 +57,8 @@ fn by_ranks(encoding: &Encoding, piece: &[u8], ids: &mut Vec<u32>) {
     }
 }
 
-/// Published vocabularies: all ways to encode give the ids of the rule, and these the text.
+/// Published vocabularies: every way to encode gives the ids of the rule, and these decode to the
+/// text.
 pub(crate) fn encode(data: &[u8]) {
     let mut bytes = Bytes(data);
     let encoding = published(bytes.pick(&NAMES));
@@ -73,7 +75,7 @@ fn check(encoding: &Encoding, level: Level, cache: usize, text: &str) {
     let (mut want, mut slow) = (Vec::new(), PieceEncoder::default());
     for piece in pieces {
         let piece = &text.as_bytes()[piece];
-        // The rule is quadratic; longer pieces have its unit tests.
+        // The rule takes quadratic time; longer pieces are compared in unit tests.
         if piece.len() <= 300 {
             by_ranks(encoding, piece, &mut want);
         } else {
@@ -102,7 +104,7 @@ fn check(encoding: &Encoding, level: Level, cache: usize, text: &str) {
     if pattern.name().is_some() {
         assert_eq!(decoded, text.as_bytes());
     }
-    // Special tokens: what is found is what stands there, and nothing is lost.
+    // Special tokens: each one found is in the text, and decoding gives the whole text.
     let (mut special, mut again) = (Vec::new(), Vec::new());
     let finder = encoding.special().finder();
     encoding.encode(text, finder, &mut special).unwrap();
@@ -119,7 +121,7 @@ fn check(encoding: &Encoding, level: Level, cache: usize, text: &str) {
     assert_eq!(special.iter().filter(is_special).count(), found);
 }
 
-/// Vocabularies of one's own, ranks in any order, patterns of any kind.
+/// Vocabularies with ranks in any order, and any pattern.
 pub(crate) fn own_vocabulary(data: &[u8]) {
     const PATTERNS: [&str; 7] = [
         "gpt2",
@@ -156,7 +158,7 @@ pub(crate) fn own_vocabulary(data: &[u8]) {
     check(&encoding, level, 1 << 12, &text);
 }
 
-/// Any ids: bytes or an error, all at once as one by one.
+/// Any ids decode to bytes or an error, the same all at once as one by one.
 pub(crate) fn decode(data: &[u8]) {
     let mut bytes = Bytes(data);
     let encoding = published(bytes.pick(&NAMES));

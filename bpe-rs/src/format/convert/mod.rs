@@ -17,7 +17,7 @@ use crate::encoding::Encoding;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::{read_text, write_atomic};
 
-/// The forms in which an encoding can be stored.
+/// The formats in which an encoding can be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Ranks in base64; pattern and special tokens in a side file, `NAME.tiktoken.json`.

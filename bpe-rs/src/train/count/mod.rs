@@ -4,6 +4,7 @@
 mod saved;
 mod table;
 mod text;
+mod word_counts;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -17,7 +18,7 @@ use crate::io::{Progress, PART};
 use table::WordTable;
 use text::Splitter;
 
-pub use saved::WordCounts;
+pub use word_counts::WordCounts;
 
 /// Between two calls of a [`Progress`] while other threads work.
 const INTERVAL: Duration = Duration::from_millis(50);
