@@ -3,7 +3,7 @@
 //! Counts of parts of a corpus add up to the counts of the whole, so parts are counted on several
 //! threads, and on several machines.
 
-mod counts_file;
+mod saved;
 mod table;
 mod text;
 mod word_counts;
@@ -14,7 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::io::{Progress, Reader, PART};
+#[cfg(feature = "files")]
+use crate::io::Reader;
+use crate::io::{Progress, PART};
 use crate::threads;
 use table::WordTable;
 use text::Splitter;
@@ -87,6 +89,7 @@ impl Counter {
     /// # Errors
     /// When a file cannot be read, is not UTF-8 or not what its name says; when the regex engine
     /// gives up; and what `progress` returns.
+    #[cfg(feature = "files")]
     pub fn add_files(
         &mut self,
         paths: &[PathBuf],

@@ -1,25 +1,25 @@
 //! Word counts as a value.
 
-use std::fs::File;
-use std::io::{BufReader, Read, Write};
-use std::path::Path;
-
 use sha2::{Digest, Sha256};
 
-use super::counts_file;
 use super::table::WordTable;
 use super::text::Splitter;
 use crate::error::{Error, Result};
-use crate::io::AtomicFile;
 use crate::train::word_source::WordSource;
 
-/// Distinct words of a text, how often each occurs, and how the text was cut into words.
+/// First bytes of every file of word counts.
+pub(super) const MAGIC: &[u8; 8] = b"bpewords";
+/// The version of the file format.
+pub(super) const VERSION: u32 = 1;
+
+/// The distinct words of a text, how often each occurs, and what cut the text into words.
 pub struct WordCounts {
-    splitter: Splitter,
-    table: WordTable,
-    bytes: u64,
-    /// The table knows where each word occurred first.
-    ordered: bool,
+    pub(super) splitter: Splitter,
+    pub(super) table: WordTable,
+    /// Bytes of text counted.
+    pub(super) bytes: u64,
+    /// Whether the order of first occurrence is known.
+    pub(super) ordered: bool,
 }
 
 impl WordCounts {
@@ -47,7 +47,7 @@ impl WordCounts {
         self.bytes
     }
 
-    /// Number of words in the text: the sum of all counts.
+    /// Number of words, each counted as often as it occurs.
     pub fn total(&self) -> u128 {
         let mut total = 0;
         self.table.each(&mut |_, count, _| total += count as u128);
@@ -79,7 +79,7 @@ impl WordCounts {
         self.ordered
     }
 
-    /// A hash of what decides how a text is cut, in 16 hexadecimal digits.
+    /// A short hexadecimal hash of what decides how a text is cut: pattern and special tokens.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(self.header());
@@ -89,10 +89,10 @@ impl WordCounts {
             .collect()
     }
 
-    /// Add `other`, as if its text came after this one's.
+    /// Adds `other`, as if its text came after this one's.
     ///
     /// # Errors
-    /// `Invalid` when the two were cut by different patterns or special tokens.
+    /// `Invalid` where the two were cut by different patterns or special tokens.
     pub fn merge(&mut self, other: &Self) -> Result<()> {
         if self.header() != other.header() {
             let cut = |counts: &Self| {
@@ -114,10 +114,10 @@ impl WordCounts {
         Ok(())
     }
 
-    /// The same without the words that occur less than `min_count` times.
+    /// A copy without the words that occur fewer than `min_count` times.
     ///
     /// # Errors
-    /// None in practice: the pattern is one that worked before.
+    /// `Invalid` never happens, since the pattern was accepted before.
     pub fn pruned(&self, min_count: u64) -> Result<Self> {
         let mut table = WordTable::new();
         self.table.each(&mut |word, count, first| {
@@ -155,53 +155,21 @@ impl WordCounts {
             .collect()
     }
 
-    /// Write the bytes of a file of these counts to `out`. Equal counts make equal files, however
-    /// they came about.
-    ///
-    /// # Errors
-    /// Those of `out`.
-    pub fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        counts_file::write(&self.header(), self.bytes, &self.sorted(), out)
-    }
-
-    /// Write the file, whole or not at all.
-    ///
-    /// # Errors
-    /// `Io` when it cannot be written.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let mut file = AtomicFile::create(path)?;
-        self.write(&mut file)
-            .map_err(|error| Error::io(path, error))?;
-        file.commit()
-    }
-
-    /// Read a file that [`WordCounts::save`] wrote. The order of first occurrence is not in it.
-    ///
-    /// # Errors
-    /// `Io` when it cannot be read; `Invalid` when it is damaged or something else.
-    pub fn load(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|error| Error::io(path, error))?;
-        let mut file = BufReader::with_capacity(1 << 16, file);
-        Self::read(&mut file, &path.display().to_string())
-    }
-
-    /// Read the bytes of a file; `name` is for messages.
-    ///
-    /// # Errors
-    /// As for [`WordCounts::load`].
-    pub fn read(source: &mut dyn Read, name: &str) -> Result<Self> {
-        let contents = counts_file::read(source, name)?;
-        Ok(Self {
-            splitter: Splitter::new(&contents.regex, &contents.special)?,
-            table: contents.table,
-            bytes: contents.bytes,
-            ordered: false,
-        })
-    }
-
-    /// Equal for counts that may be merged.
-    fn header(&self) -> Vec<u8> {
-        counts_file::header(self.regex(), self.special())
+    /// Magic, version, pattern and special tokens: equal for counts that may be merged.
+    pub(super) fn header(&self) -> Vec<u8> {
+        let mut header = MAGIC.to_vec();
+        header.extend(VERSION.to_le_bytes());
+        let string = |header: &mut Vec<u8>, text: &str| {
+            header.extend((text.len() as u32).to_le_bytes());
+            header.extend(text.as_bytes());
+        };
+        string(&mut header, self.regex());
+        // The order in which special tokens were named makes no difference to the words.
+        let mut special = self.special().to_vec();
+        special.sort_unstable();
+        header.extend((special.len() as u32).to_le_bytes());
+        special.iter().for_each(|token| string(&mut header, token));
+        header
     }
 }
 
