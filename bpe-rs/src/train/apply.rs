@@ -39,7 +39,12 @@ impl ApplyMerge for Narrow {
         found: &mut Neighbourhood,
     ) {
         dispatch! { S =>
-            unsafe fn narrow(base: *mut u16, postings: &[u32], merge: Merge, found: &mut Neighbourhood) {
+            unsafe fn narrow(
+                base: *mut u16,
+                postings: &[u32],
+                merge: Merge,
+                found: &mut Neighbourhood,
+            ) {
                 // SAFETY: the caller's promise; `dispatch!` chooses a level of this processor.
                 unsafe { apply::<Narrow, S>(base, postings, merge, found) }
             }
@@ -57,7 +62,12 @@ impl ApplyMerge for Wide {
         found: &mut Neighbourhood,
     ) {
         dispatch! { S =>
-            unsafe fn wide(base: *mut u32, postings: &[u32], merge: Merge, found: &mut Neighbourhood) {
+            unsafe fn wide(
+                base: *mut u32,
+                postings: &[u32],
+                merge: Merge,
+                found: &mut Neighbourhood,
+            ) {
                 // SAFETY: the caller's promise; `dispatch!` chooses a level of this processor.
                 unsafe { apply::<Wide, S>(base, postings, merge, found) }
             }

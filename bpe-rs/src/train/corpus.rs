@@ -10,10 +10,11 @@ use super::word_source::WordSource;
 use crate::error::{Error, Result};
 use crate::io::Progress;
 
-/// Splits a word into ids of an existing vocabulary, appending them to the second argument.
+/// Appends the ids of a word, in an existing vocabulary, to the second argument.
 pub type Segment<'a> = dyn Fn(&[u8], &mut Vec<u32>) -> Result<()> + 'a;
 
-/// The distinct words of a training text, as tokens of the vocabulary that training starts from.
+/// The distinct words of a training text and their counts, as tokens of the vocabulary that
+/// training starts from.
 pub struct Corpus {
     /// The vocabulary at the start, by id.
     tokens: Vec<Vec<u8>>,
@@ -48,7 +49,7 @@ impl Corpus {
             id_of[byte as usize] = id as u32;
         }
         let tokens = alphabet.iter().map(|&byte| vec![byte]).collect();
-        // With all 256 bytes there is nothing to look for.
+        // Words need no check when the alphabet has all 256 bytes.
         let complete = alphabet.len() == id_of.len();
         let is_missing = |&&byte: &&u8| id_of[byte as usize] == MISSING;
         let measure = |word: &[u8]| {
@@ -71,8 +72,8 @@ impl Corpus {
         Self::build(tokens, words, measure, segment, progress)
     }
 
-    /// Words as tokens of an existing vocabulary, which learning goes on from. `tokens[id]` are
-    /// the bytes of token `id`.
+    /// Words as tokens of an existing vocabulary, which training extends. `tokens[id]` are the
+    /// bytes of token `id`, and `segment` gives a word's ids.
     ///
     /// # Errors
     /// What `segment` returns, and as for [`Corpus::from_bytes`].

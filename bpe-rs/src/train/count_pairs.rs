@@ -1,8 +1,8 @@
 //! Counting all pairs, on several threads, to track the frequent ones.
 //!
-//! The records are cut into runs, one a thread, and each run is counted into a table of its own. The
-//! counts of all runs say where in a pair's postings each run's begin: the postings are in corpus
-//! order, whatever the number of threads.
+//! The records are cut into runs, one a thread, and each run is counted into a table of its own.
+//! The counts of all runs say where in a pair's postings each run's begin: the postings are in
+//! corpus order, whatever the number of threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,8 +16,8 @@ use crate::threads;
 
 /// Which pairs are to be tracked, and on how many threads they are counted.
 pub(super) struct Selection<'a> {
-    /// Track pairs that occur so often, or fewer times if there are none; `None` for the first
-    /// count, which derives it from the greatest count.
+    /// Track pairs that occur at least so often, or less often if there are none; `None` for the
+    /// first count, which derives the threshold from the greatest count.
     pub(super) threshold: Option<u64>,
     /// Never track pairs that occur less often.
     pub(super) floor: u64,
@@ -133,12 +133,12 @@ impl TrackedPairs {
     }
 }
 
-/// The threads that counting is worth, at least one.
+/// How many threads to count on, at least one.
 fn threads_for<L: RecordLayout>(selection: &Selection<'_>, records: &Records<L>) -> usize {
     (records.starts().len() / RECORDS_PER_THREAD).clamp(1, selection.threads)
 }
 
-/// `values`, to be written by several threads.
+/// `values` as atomics, which several threads may write.
 fn shared(values: &mut [u32]) -> &[AtomicU32] {
     const { assert!(align_of::<AtomicU32>() == align_of::<u32>()) };
     // SAFETY: both types have the same size and (asserted above) alignment; the mutable borrow
@@ -217,7 +217,7 @@ fn each_pair<S: Send, L: RecordLayout>(
     };
     let stopped = AtomicBool::new(false);
     let worker = || {
-        // The error says no more than that this thread has stopped, and returns its own.
+        // The result is dropped: the only error is that this thread stopped, which has its own.
         let _ = work(&mut || match stopped.load(Ordering::Relaxed) {
             true => Err(Error::interrupted()),
             false => Ok(()),

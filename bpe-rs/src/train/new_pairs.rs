@@ -1,5 +1,5 @@
-//! One merge: the token that it makes, the old pairs that occur less often for it, and the new
-//! pairs, which are tracked if they are frequent enough.
+//! One merge: the token that it makes, the old pairs that occur less often because of it, and the
+//! new pairs, which are tracked if they are frequent enough.
 
 use super::apply::{ApplyMerge, Merge};
 use super::growing_vocab::GrowingVocab;
@@ -18,7 +18,7 @@ const AHEAD: usize = 8;
 
 /// Merge the tracked pair `best` in all words, and track the new pairs.
 ///
-/// `neighbours` is empty, before and after, and was made for more ids than there are.
+/// `neighbours` is empty before and after, and has room for the ids of `vocab` and one more.
 ///
 /// # Errors
 /// What `check` returns, which is called within long merges only.

@@ -5,7 +5,7 @@ use super::tie_break::TieBreak;
 /// What may be merged, and how far.
 #[derive(Clone, Debug)]
 pub struct TrainOptions {
-    /// Merge until there are so many tokens, those at the start included.
+    /// Merge until there are this many tokens, those at the start included.
     pub vocab_size: u32,
     /// Which of the equally frequent pairs comes first.
     pub tie_break: TieBreak,

@@ -2,7 +2,8 @@
 //!
 //! Most pairs of a corpus are too rare ever to be merged. A count only falls once its pair exists,
 //! so a pair below the threshold can be ignored until nothing above it is left; then all pairs are
-//! counted again with a lower threshold ([`TrackedPairs::count_again`]). The merges do not depend on the thresholds.
+//! counted again with a lower threshold ([`TrackedPairs::count_again`]). The merges do not depend
+//! on the thresholds.
 
 use super::growing_vocab::GrowingVocab;
 use super::pair_counts::{Pair, PairCount, PairCounts};

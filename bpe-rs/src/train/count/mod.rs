@@ -83,8 +83,8 @@ impl Counter {
     }
 
     /// Count files, of plain UTF-8 text or of JSON lines (`.jsonl`, `.ndjson`) with a string under
-    /// `field`, compressed (`.gz`, `.zst`) or not: no word goes from one into the next. `progress` is
-    /// given the bytes of them that are counted.
+    /// `field`, compressed (`.gz`, `.zst`) or not: no word goes from one into the next. `progress`
+    /// is given the bytes of them that are counted.
     ///
     /// # Errors
     /// When a file cannot be read, is not UTF-8 or not what its name says; when the regex engine
