@@ -5,9 +5,9 @@
 
 use super::cache::{Cache, LONGEST, MEDIUM};
 use super::keys::{is_odd, medium_key, short_key, word, Pieces};
-use super::misses::{merge_long, merge_missed};
+use super::merge::{merge_long, merge_missed};
 use super::output;
-use super::tables::ShortEntry;
+use super::short_table::ShortEntry;
 use super::value::Value;
 use super::PieceEncoder;
 use crate::error::Result;
@@ -218,10 +218,12 @@ fn numbers<S: Lanes>(flags: &[u8; BATCH], count: usize, found: &mut Numbers) -> 
         let Some(left @ 1..) = count.checked_sub(64 * block) else {
             break;
         };
-        let mask = S::load(flags).eq(1) & (u64::MAX >> (64 - left.min(64)));
+        // SAFETY: `S` comes from `dispatch!`.
+        let mask = unsafe { S::load(flags) }.eq(1) & (u64::MAX >> (64 - left.min(64)));
         // Not more than 64 for each block before, so there is room.
         if let Some(room) = found[n..].first_chunk_mut() {
-            n += S::positions(mask, 64 * block as u32, room);
+            // SAFETY: as above.
+            n += unsafe { S::positions(mask, 64 * block as u32, room) };
         }
     }
     n

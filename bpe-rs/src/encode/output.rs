@@ -116,7 +116,8 @@ fn write_packed<S: Lanes>(packed: [u64; 4], out: &mut Vec<u32>) {
     // More words than four values fill: a fixed number is faster than the right one.
     out.reserve(WIDTH);
     let len = out.len();
-    // SAFETY: the words are reserved; `unpack` writes those that it counts.
+    // SAFETY: the words are reserved; `unpack` writes those that it counts; `S`
+    // comes from `dispatch!`.
     unsafe {
         let room = out
             .as_mut_ptr()

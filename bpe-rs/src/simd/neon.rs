@@ -2,7 +2,10 @@
 
 use std::arch::aarch64::*;
 
-use super::{least_of, set_in, Bytes64, Lanes};
+use super::bytes64::Bytes64;
+use super::lanes::Lanes;
+use super::portable::Portable;
+use super::records::{all_pairs, in_block, RecordOps, HEADER};
 
 /// Four registers of 16 bytes.
 #[derive(Clone, Copy)]
@@ -24,7 +27,7 @@ fn mask(v: [uint8x16_t; 4]) -> u64 {
 
 impl Bytes64 for Neon {
     #[inline(always)]
-    fn load(bytes: &[u8; 64]) -> Self {
+    unsafe fn load(bytes: &[u8; 64]) -> Self {
         // SAFETY: NEON is part of AArch64; load i reads bytes 16 i .. 16 i + 16 of the 64.
         Self(std::array::from_fn(|i| unsafe {
             vld1q_u8(bytes.as_ptr().add(16 * i))
@@ -60,23 +63,77 @@ impl Bytes64 for Neon {
     }
 }
 
-// A line of eight words takes four registers and a search for the set bit: no gain over the plain
-// form.
+// Eight words take four registers and a search for the set bit: no gain over plain Rust.
 impl Lanes for Neon {
     type Keys = [u32; 16];
 
     #[inline(always)]
-    fn keys(keys: &[u32; 16]) -> [u32; 16] {
+    unsafe fn keys(keys: &[u32; 16]) -> [u32; 16] {
         *keys
     }
+}
+
+/// Tokens of 16 bits in a vector, which is half a block.
+const LANES: usize = in_block::<u16>() / 2;
+const LANE: [u16; LANES] = [0, 1, 2, 3, 4, 5, 6, 7];
+const BIT: [u16; LANES] = [1, 2, 4, 8, 16, 32, 64, 128];
+
+impl RecordOps<u16> for Neon {
+    const WINDOW: usize = 28;
 
     #[inline(always)]
-    fn least(keys: [u32; 16]) -> u32 {
-        least_of(&keys)
+    unsafe fn find_pair(record: *const u16, len: usize, left: u16, right: u16) -> u32 {
+        // SAFETY: the record's blocks and one token behind them may be read.
+        unsafe {
+            let (left, right) = (vdupq_n_u16(left), vdupq_n_u16(right));
+            let bits = vld1q_u16(BIT.as_ptr());
+            let mut found = 0;
+            for at in (0..HEADER + len).step_by(LANES) {
+                let here = vceqq_u16(vld1q_u16(record.add(at)), left);
+                let next = vceqq_u16(vld1q_u16(record.add(at + 1)), right);
+                found |= u32::from(vaddvq_u16(vandq_u16(vandq_u16(here, next), bits))) << at;
+            }
+            found >> HEADER & all_pairs(len)
+        }
     }
 
     #[inline(always)]
-    fn set(keys: [u32; 16], place: u16, key: u32) -> [u32; 16] {
-        set_in(keys, place, key)
+    unsafe fn replace_pair(record: *mut u16, len: usize, i: usize, new: u16) {
+        let hole = i + HEADER;
+        // SAFETY: as above; the vectors written lie in this record's blocks.
+        unsafe {
+            let end = HEADER + len;
+            let first = hole / LANES * LANES;
+            let lanes = vld1q_u16(LANE.as_ptr());
+            for at in (first..end).step_by(LANES) {
+                let here = vld1q_u16(record.add(at));
+                let next = vld1q_u16(record.add(at + 1));
+                // In the first vector the lanes up to the hole stay; in the others all move.
+                let stays = if at == first {
+                    vcleq_u16(lanes, vdupq_n_u16((hole - at) as u16))
+                } else {
+                    vdupq_n_u16(0)
+                };
+                vst1q_u16(record.add(at), vbslq_u16(stays, here, next));
+            }
+            *record.add(hole) = new;
+        }
+    }
+}
+
+impl RecordOps<u32> for Neon {
+    const WINDOW: usize = 28;
+
+    #[inline(always)]
+    unsafe fn find_pair(record: *const u32, len: usize, left: u32, right: u32) -> u32 {
+        // Past 65,535 ids words are a few tokens long: vectors would not pay.
+        // SAFETY: the caller's promises are the same.
+        unsafe { Portable::find_pair(record, len, left, right) }
+    }
+
+    #[inline(always)]
+    unsafe fn replace_pair(record: *mut u32, len: usize, i: usize, new: u32) {
+        // SAFETY: the caller's promises are the same.
+        unsafe { Portable::replace_pair(record, len, i, new) }
     }
 }

@@ -1,6 +1,8 @@
-//! Plain Rust: eight bytes in a `u64` at a time.
+//! Plain Rust, eight bytes in a `u64` at a time: what the other levels are tested against.
 
-use super::{least_of, set_in, Bytes64, Lanes};
+use super::bytes64::Bytes64;
+use super::lanes::Lanes;
+use super::records::{RecordOps, HEADER};
 
 /// 64 bytes as eight little-endian words.
 #[derive(Clone, Copy)]
@@ -37,7 +39,7 @@ impl Portable {
 
 impl Bytes64 for Portable {
     #[inline(always)]
-    fn load(bytes: &[u8; 64]) -> Self {
+    unsafe fn load(bytes: &[u8; 64]) -> Self {
         let word = |i: usize| u64::from_le_bytes(std::array::from_fn(|j| bytes[8 * i + j]));
         Self(std::array::from_fn(word))
     }
@@ -80,17 +82,28 @@ impl Lanes for Portable {
     type Keys = [u32; 16];
 
     #[inline(always)]
-    fn keys(keys: &[u32; 16]) -> [u32; 16] {
+    unsafe fn keys(keys: &[u32; 16]) -> [u32; 16] {
         *keys
     }
+}
+
+impl<T: Copy + Eq> RecordOps<T> for Portable {
+    const WINDOW: usize = 28;
 
     #[inline(always)]
-    fn least(keys: [u32; 16]) -> u32 {
-        least_of(&keys)
+    unsafe fn find_pair(record: *const T, len: usize, left: T, right: T) -> u32 {
+        // SAFETY: the record has `len` tokens behind its header.
+        let tokens = unsafe { std::slice::from_raw_parts(record.add(HEADER), len) };
+        tokens.windows(2).enumerate().fold(0, |found, (i, pair)| {
+            found | u32::from(pair[0] == left && pair[1] == right) << i
+        })
     }
 
     #[inline(always)]
-    fn set(keys: [u32; 16], place: u16, key: u32) -> [u32; 16] {
-        set_in(keys, place, key)
+    unsafe fn replace_pair(record: *mut T, len: usize, i: usize, new: T) {
+        // SAFETY: the record has `len` tokens behind its header, which nobody else uses.
+        let tokens = unsafe { std::slice::from_raw_parts_mut(record.add(HEADER), len) };
+        tokens[i] = new;
+        tokens.copy_within(i + 2.., i + 1);
     }
 }

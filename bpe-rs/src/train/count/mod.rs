@@ -1,35 +1,34 @@
-//! The half of training that scales out: text in, distinct words and their counts out. Counts of
-//! parts of a corpus add up to the counts of the whole.
+//! The first half of training: text in, distinct words and their counts out.
+//!
+//! Counts of parts of a corpus add up to the counts of the whole, so parts are counted on several
+//! threads, and on several machines.
 
-mod reader;
 mod saved;
 mod table;
 mod text;
+mod word_counts;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{mpsc, Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
-use reader::{Chunk, FileReader};
+#[cfg(feature = "files")]
+use crate::io::Reader;
+use crate::io::{Progress, PART};
+use crate::threads;
 use table::WordTable;
 use text::Splitter;
 
-pub use saved::WordCounts;
-
-/// Told how far the counting is; an error stops it.
-pub type Tick<'a> = dyn FnMut(u64) -> Result<()> + 'a;
-
-/// Between two calls of a [`Tick`] while other threads work.
-const TICK: Duration = Duration::from_millis(50);
+pub use word_counts::WordCounts;
 
 /// Counts words, on several threads, of texts and files.
 pub struct Counter {
     splitter: Splitter,
-    /// One a thread.
+    /// One for each thread.
     tables: Vec<WordTable>,
-    /// Bytes counted so far: the place in the corpus of what comes next.
+    /// Bytes counted so far, which is where the next text begins in the corpus.
     bytes: u64,
 }
 
@@ -38,7 +37,7 @@ impl Counter {
     /// and not counted.
     ///
     /// # Errors
-    /// When the pattern is neither.
+    /// `Invalid` when the pattern is neither.
     pub fn new(pattern: &str, special: &[String], threads: usize) -> Result<Self> {
         Ok(Self {
             splitter: Splitter::new(pattern, special)?,
@@ -47,19 +46,20 @@ impl Counter {
         })
     }
 
-    /// Count texts, each one by itself. `tick` is told the bytes done of them.
+    /// Count texts: no word goes from one into the next. `progress` is given the bytes of them that
+    /// are counted.
     ///
     /// # Errors
-    /// When the regex engine gives up, and what `tick` returns.
-    pub fn add_texts(&mut self, texts: &[&str], tick: &mut Tick<'_>) -> Result<()> {
+    /// When the regex engine gives up, and what `progress` returns.
+    pub fn add_texts(&mut self, texts: &[&str], progress: &mut Progress<'_>) -> Result<()> {
         let Self {
             splitter,
             tables,
             bytes,
         } = self;
-        let mut parts = Vec::new();
+        let (cuts, mut parts) = (splitter.cuts(), Vec::new());
         for text in texts {
-            for (offset, part) in splitter.parts(text, reader::CHUNK) {
+            for (offset, part) in cuts.parts(text, PART) {
                 parts.push((*bytes + offset as u64, part));
             }
             *bytes += text.len() as u64;
@@ -67,7 +67,7 @@ impl Counter {
         // Threads take runs of texts, not single ones, when these are small.
         let run = (parts.len() / (tables.len() * 8)).clamp(1, 64);
         let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let work = |table: &mut WordTable, stop: &dyn Fn(u64) -> Result<()>| loop {
+        let work = |table: &mut WordTable, check: &Check<'_>| loop {
             let from = next.fetch_add(run, Ordering::Relaxed);
             if from >= parts.len() {
                 return Ok(());
@@ -77,42 +77,58 @@ impl Counter {
                 splitter.count(part, *origin, table)?;
                 run_bytes += part.len() as u64;
             }
-            stop(done.fetch_add(run_bytes, Ordering::Relaxed) + run_bytes)?;
+            check(done.fetch_add(run_bytes, Ordering::Relaxed) + run_bytes)?;
         };
-        share_out(tables, &done, tick, &work)
+        count_on_threads(tables, progress, &work)
     }
 
-    /// Count files, each one by itself: plain UTF-8 text, lines of JSON (`.jsonl`, `.ndjson`) with
-    /// a string under `field`, either packed (`.gz`, `.zst`) or not. `tick` is told the bytes read
-    /// from them.
+    /// Count files, of plain UTF-8 text or of JSON lines (`.jsonl`, `.ndjson`) with a string under
+    /// `field`, compressed (`.gz`, `.zst`) or not: no word goes from one into the next. `progress`
+    /// is given the bytes of them that are counted.
     ///
     /// # Errors
     /// When a file cannot be read, is not UTF-8 or not what its name says; when the regex engine
-    /// gives up; and what `tick` returns.
-    pub fn add_files(&mut self, paths: &[PathBuf], field: &str, tick: &mut Tick<'_>) -> Result<()> {
+    /// gives up; and what `progress` returns.
+    #[cfg(feature = "files")]
+    pub fn add_files(
+        &mut self,
+        paths: &[PathBuf],
+        field: &str,
+        progress: &mut Progress<'_>,
+    ) -> Result<()> {
         let Self {
             splitter,
             tables,
             bytes,
         } = self;
-        let done = Arc::new(AtomicU64::new(0));
-        let reader = Mutex::new(FileReader::new(paths, *bytes, done.clone()));
-        let work = |table: &mut WordTable, stop: &dyn Fn(u64) -> Result<()>| {
-            let mut buffer = Vec::new();
+        let (done, text_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let cuts = splitter.cuts();
+        let reader = Mutex::new(Reader::new(paths, &cuts, *bytes));
+        let work = |table: &mut WordTable, check: &Check<'_>| {
+            // Memory that the reader fills, and memory that this thread reads into.
+            let (mut spare, mut buffer) = (Vec::new(), Vec::new());
             loop {
-                stop(done.load(Ordering::Relaxed))?;
-                let chunk = lock(&reader).next(splitter, buffer)?;
-                let Some(chunk) = chunk else { return Ok(()) };
-                count_chunk(splitter, &chunk, field, table)?;
-                buffer = chunk.bytes;
+                check(done.load(Ordering::Relaxed))?;
+                let part = lock(&reader).next(spare)?;
+                let Some(part) = part else { return Ok(()) };
+                part.each(&mut buffer, |chunk| {
+                    text_bytes.fetch_add(chunk.len(), Ordering::Relaxed);
+                    if chunk.json_lines {
+                        chunk.each_line(field, |text, origin| splitter.count(text, origin, table))
+                    } else {
+                        splitter.count(chunk.text()?, chunk.origin, table)
+                    }
+                })?;
+                done.fetch_add(part.file_bytes(), Ordering::Relaxed);
+                spare = part.into_buffer();
             }
         };
-        share_out(tables, &done, tick, &work)?;
-        *bytes = lock(&reader).origin();
+        count_on_threads(tables, progress, &work)?;
+        *bytes += text_bytes.into_inner();
         Ok(())
     }
 
-    /// Count `word` `count` times, as it is.
+    /// Count `word` `count` times, without cutting it.
     pub fn add_word(&mut self, word: &[u8], count: u64) {
         self.tables[0].add(word, count, self.bytes);
         self.bytes += word.len() as u64;
@@ -127,117 +143,119 @@ impl Counter {
         while tables.len() > 1 {
             let half = tables.len().div_ceil(2);
             let others = tables.split_off(half);
-            std::thread::scope(|scope| {
-                for (table, other) in tables.iter_mut().zip(others) {
-                    scope.spawn(move || table.absorb(&other, 0));
+            let workers = others.len() - 1;
+            let merges = Mutex::new(tables.iter_mut().zip(others));
+            let next = || lock(&merges).next();
+            let work = || {
+                while let Some((table, other)) = next() {
+                    table.absorb(&other, 0);
                 }
-            });
+            };
+            threads::run(workers, true, &work, work);
         }
         let table = tables.pop().unwrap_or_else(WordTable::new);
         WordCounts::new(self.splitter, table, self.bytes)
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+/// Progress and signal check between two parts of the work, given the bytes done.
+type Check<'a> = dyn Fn(u64) -> Result<()> + 'a;
+
+/// Take parts of a text until none is left, and count each into the table.
+type Work<'a> = dyn Fn(&mut WordTable, &Check<'_>) -> Result<()> + Sync + 'a;
+
+/// Run `work` with the first table on this thread, and with the others on as many workers as begin
+/// before no part is left. `progress` is called on this thread between two of its own parts.
+///
+/// # Errors
+/// The first error of any thread, after which the others stop.
+fn count_on_threads(
+    tables: &mut [WordTable],
+    progress: &mut Progress<'_>,
+    work: &Work<'_>,
+) -> Result<()> {
+    let Some((own_table, others)) = tables.split_first_mut() else {
+        return Ok(());
+    };
+    let workers = others.len();
+    let others = Mutex::new(others.iter_mut());
+    let first_error = Mutex::new(None);
+    let stopped = AtomicBool::new(false);
+    let count = |table: &mut WordTable, check: &Check<'_>| {
+        let outcome = work(table, &|done| match stopped.load(Ordering::Relaxed) {
+            true => Err(Error::interrupted()),
+            false => check(done),
+        });
+        if let Err(error) = outcome {
+            // Kept before the others stop, since they stop with errors.
+            lock(&first_error).get_or_insert(error);
+            stopped.store(true, Ordering::Relaxed);
+        }
+    };
+    let worker = || {
+        let table = lock(&others).next();
+        if let Some(table) = table {
+            count(table, &|_| Ok(()));
+        }
+    };
+    let progress = RefCell::new(progress);
+    threads::run(workers, true, &worker, || {
+        count(own_table, &|done| (progress.borrow_mut())(done));
+    });
+    let error = first_error
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    error.map_or(Ok(()), Err)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn count_chunk(
-    splitter: &Splitter,
-    chunk: &Chunk,
-    field: &str,
-    table: &mut WordTable,
-) -> Result<()> {
-    let path = chunk.path.display();
-    let text = simdutf8::compat::from_utf8(&chunk.bytes).map_err(|error| {
-        let at = chunk.offset + error.valid_up_to() as u64;
-        Error::invalid(format!(
-            "{path}: expected UTF-8 text, got the byte 0x{:02x} at offset {at}; convert the file first",
-            chunk.bytes[error.valid_up_to()]
-        ))
-    })?;
-    if !chunk.lines_of_json {
-        return splitter.count(text, chunk.origin, table);
-    }
-    let mut origin = chunk.origin;
-    for line in text.split_inclusive('\n') {
-        if !line.trim().is_empty() {
-            let text = json_field(line, field).map_err(|problem| {
-                let at = chunk.offset + (origin - chunk.origin);
-                Error::invalid(format!("{path}: the line at offset {at}: {problem}"))
-            })?;
-            splitter.count(&text, origin, table)?;
-        }
-        origin += line.len() as u64;
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The string under `field` of one line of JSON.
-fn json_field(line: &str, field: &str) -> std::result::Result<String, String> {
-    let mut object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(line).map_err(|error| format!("expected a JSON object: {error}"))?;
-    match object.remove(field) {
-        Some(serde_json::Value::String(text)) => Ok(text),
-        Some(other) => Err(format!("expected a string under {field:?}, got {other}")),
-        None => {
-            let names: Vec<&str> = object.keys().map(String::as_str).collect();
-            Err(format!("no field {field:?}, only {}", names.join(", ")))
+    fn texts() -> Vec<String> {
+        let text = |i: usize| format!("text {i} has {} words, some of them again\n", i * i % 97);
+        let count = if cfg!(miri) { 20 } else { 300 };
+        (0..count).map(|i| text(i).repeat(1 + i % 50)).collect()
+    }
+
+    fn counted(threads: usize, texts: &[&str]) -> Vec<(Vec<u8>, u64)> {
+        let mut counter = Counter::new("gpt2", &["<end>".into()], threads).unwrap();
+        for texts in texts.chunks(100) {
+            counter.add_texts(texts, &mut |_| Ok(())).unwrap();
+        }
+        counter.finish().in_order()
+    }
+
+    #[test]
+    fn threads_make_no_difference() {
+        let texts = texts();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let expected = counted(1, &texts);
+        for threads in [2, 8, 8, 8] {
+            assert_eq!(counted(threads, &texts), expected, "{threads} threads");
         }
     }
-}
 
-/// Work on one thread: add to the table, tell how far the whole is, stop at an error.
-type Work<'a> = dyn Fn(&mut WordTable, &dyn Fn(u64) -> Result<()>) -> Result<()> + Sync + 'a;
-
-/// Run `work` once for each table, each on a thread of its own, and `tick` on this one meanwhile:
-/// only the caller's thread hears of Ctrl-C.
-fn share_out(
-    tables: &mut [WordTable],
-    done: &AtomicU64,
-    tick: &mut Tick<'_>,
-    work: &Work<'_>,
-) -> Result<()> {
-    if let [table] = tables {
-        let tick = std::cell::RefCell::new(tick);
-        return work(table, &|done| (tick.borrow_mut())(done));
-    }
-    let stopped = AtomicBool::new(false);
-    let stop = |_| {
-        if stopped.load(Ordering::Relaxed) {
-            Err(Error::interrupted())
-        } else {
-            Ok(())
-        }
-    };
-    let (sender, results) = mpsc::channel();
-    std::thread::scope(|scope| {
-        let workers = tables.len();
-        for table in tables {
-            let (sender, stop) = (sender.clone(), &stop);
-            scope.spawn(move || {
-                // The receiver waits for as many results as there are workers.
-                let _ = sender.send(work(table, stop));
+    #[test]
+    fn an_error_of_progress_ends_the_counting() {
+        let texts = texts();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        for threads in [1, 2, 8] {
+            let mut counter = Counter::new("gpt2", &[], threads).unwrap();
+            let mut calls = 0;
+            let result = counter.add_texts(&texts, &mut |_| {
+                calls += 1;
+                Err(Error::invalid("enough"))
             });
-        }
-        drop(sender);
-        let mut outcome = Ok(());
-        let mut finished = 0;
-        while finished < workers {
-            let result = match results.recv_timeout(TICK) {
-                Ok(result) => {
-                    finished += 1;
-                    result
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => tick(done.load(Ordering::Relaxed)),
-                // A worker has panicked; the scope passes that on.
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            };
-            if result.is_err() && outcome.is_ok() {
-                outcome = result;
-                stopped.store(true, Ordering::Relaxed);
+            // This thread may find that the workers have left nothing to it.
+            match result {
+                Ok(()) => assert_eq!(calls, 0),
+                Err(error) => assert_eq!((error.to_string().as_str(), calls), ("enough", 1)),
             }
         }
-        outcome
-    })
+    }
 }

@@ -1,0 +1,218 @@
+//! Merging against its definitions, on small random vocabularies of every kind.
+
+use super::*;
+use crate::simd::Portable;
+use std::collections::HashMap;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 33) as usize) % bound
+    }
+
+    fn bytes(&mut self, letters: &[u8], len: usize) -> Vec<u8> {
+        (0..len)
+            .map(|_| letters[self.below(letters.len())])
+            .collect()
+    }
+}
+
+/// tiktoken's rule: of all neighbours whose joined bytes are a token, the lowest rank merges
+/// first, the leftmost of equals.
+fn by_ranks(ranks: &HashMap<Vec<u8>, u32>, piece: &[u8]) -> Vec<u32> {
+    if let Some(&id) = ranks.get(piece) {
+        return vec![id];
+    }
+    let mut parts: Vec<Vec<u8>> = piece.iter().map(|&byte| vec![byte]).collect();
+    loop {
+        let joined = parts.windows(2).map(|two| ranks.get(&two.concat()));
+        let best = joined
+            .enumerate()
+            .filter_map(|(at, rank)| Some((*rank?, at)));
+        let Some((_, at)) = best.min() else {
+            return parts.iter().map(|part| ranks[part]).collect();
+        };
+        let right = parts.remove(at + 1);
+        parts[at].extend(right);
+    }
+}
+
+/// Hugging Face's rule: of all neighbours that the list of merges names, the earliest line merges
+/// first, the leftmost of equals.
+fn by_merges(tokens: &HashMap<Vec<u8>, u32>, merges: &[MergeRule], piece: &[u8]) -> Vec<u32> {
+    let line: HashMap<MergeRule, usize> = merges.iter().copied().zip(0..).collect();
+    let bytes: HashMap<u32, &Vec<u8>> = tokens.iter().map(|(bytes, &id)| (id, bytes)).collect();
+    let mut parts: Vec<u32> = piece.iter().map(|&byte| tokens[&vec![byte]]).collect();
+    loop {
+        let lines = parts.windows(2).map(|two| line.get(&(two[0], two[1])));
+        let best = lines
+            .enumerate()
+            .filter_map(|(at, line)| Some((*line?, at)));
+        let Some((_, at)) = best.min() else {
+            return parts;
+        };
+        let right = parts.remove(at + 1);
+        parts[at] = tokens[&[&bytes[&parts[at]][..], &bytes[&right][..]].concat()];
+    }
+}
+
+/// Check that `piece` merges to `want`: at once, and in windows small enough to be many.
+fn check_all_ways(vocab: &Vocab, piece: &[u8], want: &[u32]) {
+    let mut merger = Merger::default();
+    let ids = |numbers: Vec<u32>| -> Vec<u32> {
+        numbers
+            .iter()
+            .filter_map(|&number| vocab.id(number))
+            .collect()
+    };
+    let mut numbers = Vec::new();
+    merger.merge_as_long(vocab, piece, &mut numbers);
+    assert_eq!(ids(numbers), want, "{piece:?} at once");
+    for sizes in [(1, 1), (2, 1), (3, 5), (7, 2), (16, 8)] {
+        // What is in the buffer before stays.
+        let mut numbers = vec![0, 1];
+        merger.merge_in_windows(vocab, piece, sizes, &mut numbers);
+        assert_eq!(numbers[..2], [0, 1]);
+        assert_eq!(
+            ids(numbers.split_off(2)),
+            want,
+            "{piece:?} in windows {sizes:?}"
+        );
+    }
+}
+
+const ROUNDS: usize = if cfg!(miri) { 3 } else { 1500 };
+
+#[test]
+fn ranks_in_any_order() {
+    // Includes tokens that no merge produces and merges with smaller ranks than their parts.
+    let mut random = Random(1);
+    for round in 0..ROUNDS {
+        let letters = &b"abc"[..1 + round % 3];
+        let mut ranks = HashMap::new();
+        for _ in 0..random.below(30) {
+            let len = 2 + random.below(if round % 5 == 0 { 9 } else { 4 });
+            let token = random.bytes(letters, len);
+            let rank = random.below(1000) as u32;
+            if !ranks.contains_key(&token) && !ranks.values().any(|&other| other == rank) {
+                ranks.insert(token, rank);
+            }
+        }
+        ranks.extend((0..=255).map(|byte| (vec![byte], 1000 + u32::from(byte))));
+        let vocab = Vocab::from_ranks(ranks.iter().map(|(token, &rank)| (token, rank))).unwrap();
+        for _ in 0..20 {
+            let len = 1 + random.below(60);
+            let piece = random.bytes(letters, len);
+            if vocab.whole_piece(&piece).is_none() {
+                check_all_ways(&vocab, &piece, &by_ranks(&ranks, &piece));
+            }
+        }
+    }
+}
+
+#[test]
+fn merges_in_any_order() {
+    let mut random = Random(2);
+    for round in 0..ROUNDS {
+        let letters = &b"abcd"[..1 + round % 4];
+        let mut tokens: HashMap<Vec<u8>, u32> = (0..=255)
+            .map(|byte| (vec![byte], 300 - u32::from(byte)))
+            .collect();
+        let mut known: Vec<Vec<u8>> = letters.iter().map(|&byte| vec![byte]).collect();
+        let mut merges = Vec::new();
+        for _ in 0..random.below(25) {
+            let (left, right) = (random.below(known.len()), random.below(known.len()));
+            let joined = [&known[left][..], &known[right][..]].concat();
+            let pair = (tokens[&known[left]], tokens[&known[right]]);
+            if joined.len() > 12 || merges.contains(&pair) {
+                continue;
+            }
+            match tokens.get(&joined) {
+                // In a trained vocabulary one merge produces a token; here several can.
+                Some(_) if round % 3 > 0 => {}
+                Some(_) => merges.push(pair),
+                None => {
+                    merges.push(pair);
+                    tokens.insert(joined.clone(), 1000 + merges.len() as u32);
+                    known.push(joined);
+                }
+            }
+        }
+        if round % 2 == 0 {
+            for at in (1..merges.len()).rev() {
+                merges.swap(at, random.below(at + 1));
+            }
+        }
+        let vocab = Vocab::from_merges(tokens.iter().map(|(b, &id)| (b, id)), &merges, false);
+        let vocab = vocab.unwrap();
+        for _ in 0..20 {
+            let len = 1 + random.below(60);
+            let piece = random.bytes(letters, len);
+            check_all_ways(&vocab, &piece, &by_merges(&tokens, &merges, &piece));
+        }
+    }
+}
+
+#[test]
+fn short_pieces_merge_as_long_ones_do() {
+    let vocab = Vocab::published("r50k_base").unwrap();
+    let mut merger = Merger::default();
+    let text = "The quick brown fox's 12345 \u{4f60}\u{597d} internationalization  aaaaaaaaaa";
+    for len in 1..=32 {
+        for from in 0..text.len() - len {
+            let piece = &text.as_bytes()[from..from + len];
+            let (mut small, mut long) = (Vec::new(), Vec::new());
+            merger.merge::<Portable>(&vocab, piece, &mut small);
+            merger.merge_as_long(&vocab, piece, &mut long);
+            assert_eq!(small, long, "{piece:?}");
+        }
+    }
+}
+
+#[test]
+fn windows_of_long_pieces_join() {
+    let mut random = Random(3);
+    let names = ["r50k_base", "cl100k_base", "o200k_base"];
+    let (names, longest) = if cfg!(miri) {
+        (&names[..1], 300)
+    } else {
+        (&names[..], 2000)
+    };
+    for name in names {
+        let vocab = Vocab::published(name).unwrap();
+        let mut merger = Merger::default();
+        for round in 0..if cfg!(miri) { 1 } else { 40 } {
+            let letters: &[u8] = match round % 4 {
+                0 => b"a",
+                1 => b" ",
+                2 => b"ab",
+                _ => b"aeiounrst-=\xe4\xbd\xa0",
+            };
+            let len = 1 + random.below(longest);
+            let piece = random.bytes(letters, len);
+            let (mut whole, mut windows) = (Vec::new(), Vec::new());
+            merger.merge_as_long(&vocab, &piece, &mut whole);
+            let sizes = (1 + random.below(200), 1 + random.below(100));
+            merger.merge_in_windows(&vocab, &piece, sizes, &mut windows);
+            assert_eq!(whole, windows, "{name} {sizes:?}");
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "a long piece takes an hour")]
+fn one_long_piece_keeps_no_memory() {
+    let vocab = Vocab::published("r50k_base").unwrap();
+    let (mut merger, mut numbers) = (Merger::default(), Vec::new());
+    merger.merge::<Portable>(&vocab, &b"ab".repeat(400_000), &mut numbers);
+    assert!(
+        numbers.len() > MAX_KEPT_PARTS && merger.capacity() < 2 * MAX_KEPT_PARTS,
+        "{}",
+        merger.capacity()
+    );
+}
