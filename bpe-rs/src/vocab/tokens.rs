@@ -61,20 +61,11 @@ impl TokenBytes {
 
     /// Enter token `id`, whose bytes are the next `len` that are appended.
     fn add_range(&mut self, id: u32, len: usize) -> Result<()> {
-        if self.max_id.is_some_and(|max| id <= max) {
-            return Err(Error::invalid(format!("expected ascending ids, got {id}")));
+        let end = self.bytes.len() + len;
+        if self.max_id.is_some_and(|max| id <= max) || len == 0 || end > u32::MAX as usize {
+            return Err(self.refusal(id, len));
         }
-        if len == 0 {
-            return Err(Error::invalid(format!(
-                "expected non-empty tokens, got an empty one with id {id}"
-            )));
-        }
-        let start = self.bytes.len() as u32;
-        let Ok(end) = u32::try_from(self.bytes.len() + len) else {
-            return Err(Error::invalid(
-                "expected tokens of less than 4 GiB in total, got more",
-            ));
-        };
+        let (start, end) = (self.bytes.len() as u32, end as u32);
         self.max_id = Some(id);
         self.len += 1;
         // An unused id costs four bytes in `ends`, so a gap of a few thousand ids is cheaper
@@ -87,6 +78,16 @@ impl TokenBytes {
             self.sparse.insert(id, (start, end));
         }
         Ok(())
+    }
+
+    /// Why [`Self::add_range`] refuses a token.
+    #[cold]
+    fn refusal(&self, id: u32, len: usize) -> Error {
+        Error::invalid(match self.max_id {
+            Some(max) if id <= max => format!("expected ids above {max}, got {id}"),
+            _ if len == 0 => format!("expected non-empty tokens, got an empty one with id {id}"),
+            _ => format!("expected tokens of less than 4 GiB in total, got more with id {id}"),
+        })
     }
 
     #[inline]
@@ -165,8 +166,8 @@ mod tests {
         let mut tokens = TokenBytes::default();
         tokens.push(5, b"a").unwrap();
         for (result, problem) in [
-            (tokens.clone().push(5, b"b"), "ascending ids, got 5"),
-            (tokens.clone().push(4, b"b"), "ascending ids, got 4"),
+            (tokens.clone().push(5, b"b"), "ids above 5, got 5"),
+            (tokens.clone().push(4, b"b"), "ids above 5, got 4"),
             (tokens.clone().push(6, b""), "empty one with id 6"),
             (tokens.clone().push_joined(6, 5, 4), "before 6, got 4"),
         ] {
