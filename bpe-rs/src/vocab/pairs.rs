@@ -54,18 +54,14 @@ impl PairTable {
         (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize & (self.buckets.len() - 1)
     }
 
-    /// Insert `(left, right) -> merged`. The pair must not be in the table; otherwise the first
-    /// entry remains the one that is found.
+    /// Insert `(left, right) -> merged`. The numbers are below [`NO_MERGE`] and the pair is not in
+    /// the table.
     ///
     /// # Panics
     ///
-    /// If a number is not below [`NO_MERGE`], or if the table would be full: the search for a
-    /// pair that is not there ends at an empty entry.
+    /// If the table would be full, because the search for a missing pair ends at an empty entry.
     pub(super) fn insert(&mut self, left: u32, right: u32, merged: u32) {
-        assert!(
-            left < NO_MERGE && right < NO_MERGE && merged < NO_MERGE,
-            "expected merge numbers below {NO_MERGE}, got ({left}, {right}) -> {merged}"
-        );
+        debug_assert!(left < NO_MERGE && right < NO_MERGE && merged < NO_MERGE);
         let slots = WAYS * self.buckets.len();
         assert!(
             self.len + 1 < slots,

@@ -33,7 +33,9 @@ impl TokenBytes {
     /// `Invalid` if `id` is not above every id so far, if `token` is empty, or if the tokens have
     /// 4 GiB or more in total.
     pub(super) fn push(&mut self, id: u32, token: &[u8]) -> Result<()> {
-        self.add_range(id, token.len())?;
+        if !self.add_range(id, token.len()) {
+            return Err(self.refusal(id, token.len()));
+        }
         self.bytes.extend_from_slice(token);
         Ok(())
     }
@@ -44,26 +46,27 @@ impl TokenBytes {
     ///
     /// As [`Self::push`], and `Invalid` if `left` or `right` is not a token.
     pub(super) fn push_joined(&mut self, id: u32, left: u32, right: u32) -> Result<()> {
-        let part = |part| {
-            let range = self.range(part).ok_or_else(|| {
-                Error::invalid(format!(
-                    "expected the id of a token before {id}, got {part}"
-                ))
-            });
-            range.map(|(start, end)| start as usize..end as usize)
+        let part = |part| match self.range(part) {
+            Some((start, end)) => Ok(start as usize..end as usize),
+            None => Err(Error::invalid(format!(
+                "expected the id of a token before {id}, got {part}"
+            ))),
         };
         let (left, right) = (part(left)?, part(right)?);
-        self.add_range(id, left.len() + right.len())?;
+        let len = left.len() + right.len();
+        if !self.add_range(id, len) {
+            return Err(self.refusal(id, len));
+        }
         self.bytes.extend_from_within(left);
         self.bytes.extend_from_within(right);
         Ok(())
     }
 
-    /// Enter token `id`, whose bytes are the next `len` that are appended.
-    fn add_range(&mut self, id: u32, len: usize) -> Result<()> {
+    /// Enter token `id`, whose bytes are the next `len` that are appended; `false` if it is refused.
+    fn add_range(&mut self, id: u32, len: usize) -> bool {
         let end = self.bytes.len() + len;
         if self.max_id.is_some_and(|max| id <= max) || len == 0 || end > u32::MAX as usize {
-            return Err(self.refusal(id, len));
+            return false;
         }
         let (start, end) = (self.bytes.len() as u32, end as u32);
         self.max_id = Some(id);
@@ -77,7 +80,7 @@ impl TokenBytes {
         } else {
             self.sparse.insert(id, (start, end));
         }
-        Ok(())
+        true
     }
 
     /// Why [`Self::add_range`] refuses a token.
