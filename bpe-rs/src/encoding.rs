@@ -76,6 +76,28 @@ impl Encoding {
             .max()
     }
 
+    /// Check that there are `expected` tokens, special ones included, with the ids 0 to
+    /// `expected - 1`.
+    ///
+    /// # Errors
+    /// `Invalid` for another number of tokens or another highest id.
+    pub fn check_n_vocab(&self, expected: usize) -> Result<()> {
+        let (tokens, special) = (self.vocab.len(), self.special.len());
+        if tokens + special != expected {
+            return Err(Error::invalid(format!(
+                "expected explicit_n_vocab={expected} tokens, got {tokens} mergeable and {special} special ones"
+            )));
+        }
+        let highest = self.max_token_value();
+        if highest.map(|id| id as usize + 1) != Some(expected) {
+            return Err(Error::invalid(format!(
+                "expected ids 0 to {} for explicit_n_vocab={expected}, got {highest:?} as the highest",
+                expected.saturating_sub(1)
+            )));
+        }
+        Ok(())
+    }
+
     /// Append the ids of `text` to `out`; special tokens are plain text.
     ///
     /// # Errors

@@ -263,6 +263,31 @@ def test_nothing_half_written(encoding, tmp_path):
     assert not out.exists() and not list(tmp_path.glob("*.tmp"))
 
 
+def test_many_small_files_are_their_texts(encoding, tmp_path):
+    text = TEXT.replace("<|endoftext|>", "")
+    texts = [text[:at] * (at % 7) for at in range(300)] + ["a few words " * 50_000, "end"]
+    paths, want = [], []
+    for at, text in enumerate(texts):
+        paths.append(tmp_path / f"{at}.txt")
+        paths[-1].write_text(text, encoding="utf-8", newline="")
+        want += [*encoding.encode_ordinary(text), encoding.eot_token]
+    for threads in (1, 2):
+        got = encoding.encode_files(paths, separator="<|endoftext|>", num_threads=threads)
+        assert got.tolist() == want
+
+
+def test_a_file_that_becomes_shorter_is_an_error(encoding, tmp_path):
+    source, out = tmp_path / "shrinking.txt", tmp_path / "out.ids"
+    source.write_text("some words " * 4_000_000)
+
+    def shorten(done):
+        os.truncate(source, 1000)
+
+    with pytest.raises(OSError, match=r"shrinking\.txt: the file became shorter"):
+        encoding.encode_files(source, out=out, num_threads=2, progress=shorten)
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="named pipes are a matter of POSIX systems")
 def test_pipes_are_read_like_files(encoding, tmp_path):
     text = "a pipe says that it is empty. " * 5000
@@ -334,7 +359,7 @@ for _ in range(5):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("others", [0, 3], ids=["idle helpers", "helpers at work"])
+@pytest.mark.parametrize("others", [0, 3], ids=["idle workers", "busy workers"])
 def test_children_of_a_process_whose_threads_encode(others):
     code = f"""
 import os, threading, bpe_rs
@@ -371,8 +396,8 @@ assert not wrong
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signals")
-def test_signals_are_not_for_helpers():
-    """A helper that outlives its call must not take what the program has blocked to wait for."""
+def test_workers_do_not_receive_signals_that_the_program_waits_for():
+    """A program blocks a signal in its own threads before it waits for it, not in ours."""
     code = """
 import os, signal, time, bpe_rs
 encoding = bpe_rs.get_encoding("r50k_base")
@@ -387,11 +412,59 @@ assert signal.sigwait({signal.SIGTERM}) == signal.SIGTERM
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_threads_that_wait_end_before_a_fork():
+def test_workers_block_all_signals_but_synchronous_ones():
+    code = """
+import glob, signal, time, bpe_rs
+encoding = bpe_rs.get_encoding("r50k_base")
+batch = ["a text of its own " * 1000] * 40
+synchronous = {
+    signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT,
+    signal.SIGSYS,
+}
+others = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD}
+
+def masks_of_workers():
+    for path in glob.glob("/proc/self/task/*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in open(path))
+        except OSError:
+            continue  # it has just ended
+        if fields["Name"].strip() == "bpe-rs":
+            yield int(fields["SigBlk"], 16)
+
+seen, until = [], time.monotonic() + 10
+while not seen and time.monotonic() < until:
+    encoding.encode_batch(batch, num_threads=2)
+    seen = list(masks_of_workers())
+print(len(seen) > 0 or bpe_rs._core.available_threads() == 1)
+for mask in seen:
+    blocked = {number for number in synchronous | others if mask >> (number - 1) & 1}
+    assert blocked == others, blocked
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (0, "True\n"), run.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs an affinity mask")
+def test_the_number_of_threads_follows_the_affinity_mask():
+    code = """
+import os, time, bpe_rs
+assert bpe_rs._core.available_threads() <= len(os.sched_getaffinity(0))
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+time.sleep(0.15)  # an answer is reused for 0.1 s
+assert bpe_rs._core.available_threads() == 1
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_idle_workers_end_before_a_fork():
     code = """
 import glob, os, time
 
-def helpers():
+def workers():
     names = []
     for path in glob.glob("/proc/self/task/*/comm"):
         try:
@@ -403,9 +476,9 @@ def helpers():
 def at_fork():
     # Handlers run last in, first out: ours after the package's. They would end anyway in a second.
     until = time.monotonic() + 0.4
-    while helpers() and time.monotonic() < until:
+    while workers() and time.monotonic() < until:
         pass
-    assert helpers() == 0, helpers()
+    assert workers() == 0, workers()
     print("none")
 
 os.register_at_fork(before=at_fork)
@@ -415,7 +488,7 @@ batch = ["a text of its own " * 1000] * 40
 for _ in range(3):
     encoding.encode_batch(batch)
     until = time.monotonic() + 10
-    while len(os.sched_getaffinity(0)) > 1 and not helpers():
+    while len(os.sched_getaffinity(0)) > 1 and not workers():
         # Started, but not yet under its name.
         assert time.monotonic() < until
     child = os.fork()

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import bpe_rs
@@ -67,6 +68,20 @@ def test_published(tmp_path: Path, name: str) -> None:
     theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     for text in TEXTS:
         assert theirs.encode(text).ids == encoding.encode(text, allowed_special="all")
+
+
+def test_threads_that_save_to_one_path(tmp_path: Path) -> None:
+    """Every load sees one writer's whole file, and no temporary file is left."""
+    path = tmp_path / "t.json"
+    encodings = [small("gpt2"), small("cl100k"), bpe_rs.get_encoding("gpt2")]
+    known = {encoding.fingerprint for encoding in encodings}
+    encodings[0].save(path)
+    with ThreadPoolExecutor() as pool:
+        saves = [pool.submit(encoding.save, path) for encoding in encodings for _ in range(10)]
+        while not all(save.done() for save in saves):
+            assert Encoding.from_file(path).fingerprint in known
+        assert all(save.result() == [path] for save in saves)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_shared_files(shared_dir: Path) -> None:

@@ -1,6 +1,6 @@
-"""Lists and ints read and written in place (`python/layout.rs`) against the stable ABI's functions.
+"""Lists and ints read and written in place (`python/ids/object_layout.rs`) against the stable ABI's functions.
 
-The second side is the slow twin: the same calls in a process with `BPE_RS_STABLE_ABI=1`.
+The reference is the second side: the same calls in a process with `BPE_RS_STABLE_ABI=1`.
 """
 
 from __future__ import annotations

@@ -24,4 +24,4 @@ __all__ = [
 
 if hasattr(os, "register_at_fork"):
     # Those that wait for the next batch; from 3.12 on Python warns of threads at a fork.
-    os.register_at_fork(before=_core.dismiss_threads)
+    os.register_at_fork(before=_core.stop_idle_threads)

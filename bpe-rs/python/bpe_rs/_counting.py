@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 
 from bpe_rs import _core
 from bpe_rs._progress import Progress, Report, reporter_of
-from bpe_rs._sources import Text, as_paths, is_parquet, parquet_texts, text_batches
+from bpe_rs._sources import Text, as_paths, parquet_texts, runs, text_batches
 
 
 class WordCounts:
@@ -163,7 +162,7 @@ def count_words(
     >>> len(count_words(["the cat and the hat"]))
     5
     """
-    counter = _core.WordCounter(pattern, distinct(special_tokens), threads_of(num_threads))
+    counter = _core.WordCounter(pattern, distinct(special_tokens), num_threads)
     report = reporter_of(progress)
     start = time.perf_counter()
 
@@ -188,8 +187,8 @@ def count_words(
     else:
         total = sum(path.stat().st_size for path in paths)
         done = 0
-        for run, packed in _runs(paths):
-            if packed:
+        for run, has_columns in runs(paths):
+            if has_columns:
                 for batch in text_batches(chain.from_iterable(parquet_texts(run[0], text_column))):
                     counter.add_texts(batch)
             else:
@@ -201,21 +200,6 @@ def count_words(
     if report:
         report(Progress("count", done, total, time.perf_counter() - start))
     return WordCounts(counts)
-
-
-def _runs(paths: list[Path]) -> Iterator[tuple[list[Path], bool]]:
-    """Paths in order: single Parquet files (True) and runs of others (False)."""
-    run: list[Path] = []
-    for path in paths:
-        if is_parquet(path):
-            if run:
-                yield run, False
-                run = []
-            yield [path], True
-        else:
-            run.append(path)
-    if run:
-        yield run, False
 
 
 def distinct(special_tokens: Sequence[str]) -> list[str]:
@@ -231,14 +215,3 @@ def distinct(special_tokens: Sequence[str]) -> list[str]:
         if token in tokens[:i]:
             raise ValueError(f"expected distinct special tokens, got {token!r} twice")
     return tokens
-
-
-def threads_of(num_threads: int | None) -> int:
-    if num_threads is None:
-        try:
-            return max(len(os.sched_getaffinity(0)), 1)
-        except AttributeError:  # not on macOS and Windows
-            return max(os.cpu_count() or 1, 1)
-    if num_threads < 1:
-        raise ValueError(f"expected num_threads of at least 1, got {num_threads}")
-    return num_threads

@@ -334,7 +334,7 @@ def _map_rows(
     rows = list(batch)
     if num_threads == 1 or sum(len(row) for row in rows) < _ROW_FOR_A_THREAD * len(rows):
         return [decode(row) for row in rows]
-    with ThreadPoolExecutor(num_threads) as pool:
+    with ThreadPoolExecutor(num_threads or _core.available_threads()) as pool:
         return list(pool.map(decode, rows))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bpe_rs import _core
-from bpe_rs._sources import is_parquet, parquet_texts
+from bpe_rs._sources import parquet_texts, runs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,15 +48,15 @@ def encode_files(
         )
     writer = _core.IdWriter(None if out is None else Path(out), kind.itemsize, encoding)
     try:
-        for path in map(Path, paths):
-            if is_parquet(path):
-                for texts in parquet_texts(path, field):
+        for run, has_columns in runs(map(Path, paths)):
+            if has_columns:
+                for texts in parquet_texts(run[0], field):
                     writer.encode_documents(
                         encoding, texts, separator, special_tokens, num_threads, progress
                     )
             else:
                 writer.encode_files(
-                    encoding, [path], separator, special_tokens, field, num_threads, progress
+                    encoding, run, separator, special_tokens, field, num_threads, progress
                 )
         count = writer.count
         data = writer.finish()

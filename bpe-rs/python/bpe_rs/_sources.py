@@ -77,6 +77,24 @@ def is_parquet(path: Path) -> bool:
     return path.suffix.lower() in {".parquet", ".pq"}
 
 
+def runs(paths: Iterable[Path]) -> Iterator[tuple[list[Path], bool]]:
+    """`paths` in order: single Parquet files (True), and runs of others (False), which Rust reads.
+
+    Rust gets a whole run at once, so that all threads share many small files.
+    """
+    run: list[Path] = []
+    for path in paths:
+        if is_parquet(path):
+            if run:
+                yield run, False
+                run = []
+            yield [path], True
+        else:
+            run.append(path)
+    if run:
+        yield run, False
+
+
 def text_batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
     """`texts` in lists of some megabytes."""
     batch: list[Text] = []

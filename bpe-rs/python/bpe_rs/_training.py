@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias, overload
 
 from bpe_rs import _core
-from bpe_rs._counting import WordCounts, count_words, distinct, threads_of
+from bpe_rs._counting import WordCounts, count_words, distinct
 from bpe_rs._encoding import Encoding
 from bpe_rs._progress import Progress, Report, reporter_of
 from bpe_rs._sources import Text
@@ -155,7 +155,7 @@ def train(
         tie_break=tie_break,
         min_frequency=min_frequency,
         max_token_length=max_token_length,
-        threads=threads_of(num_threads),
+        num_threads=num_threads,
         consume=counts is not source,
         callback=tell if report else None,
     )

@@ -2,27 +2,21 @@
 
 mod batch;
 mod cache;
-#[cfg(test)]
-mod checks;
-mod cores;
-mod crew;
-mod desk;
 mod keys;
-mod many;
-mod memory;
-mod misses;
+mod merge;
 mod output;
-mod pool;
-mod signals;
-mod tables;
-pub mod threads;
+mod parallel;
+mod scratch_pool;
+mod short_table;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use batch::{Batch, BATCH};
 use cache::Cache;
 pub use cache::DEFAULT_CACHE_BYTES;
-pub use many::{encode_batch, Rows};
-pub use pool::{Lease, Pool};
+pub use parallel::{encode_batch, Rows};
+pub use scratch_pool::{Lease, Pool};
 
 use crate::error::{Error, Result};
 use crate::pretokenize::{Pretokenizer, Scanner};

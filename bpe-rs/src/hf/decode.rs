@@ -1,14 +1,15 @@
-//! Decoding, and single steps of the pipeline for those who want to look at them.
+//! Decoding, and single steps of the pipeline for inspection.
 
-use super::normalize::Aligned;
+use super::normalize::AlignedText;
+use super::pre_tokenize::PreToken;
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::format::byte_level;
 
 impl Tokenizer {
-    /// Decodes ids; unknown ones are left out, as are control tokens if `skip_special`.
+    /// The text of ids. Unknown ids are skipped, and control tokens if `skip_special`.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
-        let added = &self.parts.added;
+        let added = &self.pipeline.added;
         let tokens = ids.iter().filter_map(|&id| {
             let token = self.id_to_token(id)?;
             let is_special = || {
@@ -22,9 +23,10 @@ impl Tokenizer {
         self.decode_tokens(tokens)
     }
 
-    /// Decodes token strings.
+    /// The text of token strings; invalid UTF-8 becomes U+FFFD. Without a decoder the strings are
+    /// joined by spaces.
     pub fn decode_tokens<'a>(&self, tokens: impl Iterator<Item = &'a str>) -> String {
-        if self.parts.decoder.is_none() {
+        if self.pipeline.decoder.is_none() {
             return tokens.collect::<Vec<_>>().join(" ");
         }
         let mut bytes = Vec::new();
@@ -35,35 +37,35 @@ impl Tokenizer {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 
-    /// Normalises a text.
+    /// The normalised text.
     pub fn normalize_text(&self, text: &str) -> String {
-        self.parts.normalizers.apply(text)
+        self.pipeline.normalizers.apply(text)
     }
 
-    /// Splits a text as the pre-tokenizer does: pieces in the byte-level alphabet, with the
-    /// characters that they stand for.
+    /// The pre-tokens of a text, in the byte-level alphabet, with the characters that they stand
+    /// for.
     ///
     /// # Errors
     /// `Pattern` when the regex engine gives up.
     pub fn pre_tokenize(&self, text: &str) -> Result<Vec<(String, (usize, usize))>> {
-        let aligned = Aligned::new(text, 0);
-        let pieces = self.pieces(text)?;
+        let aligned = AlignedText::new(text, 0);
         let characters = |bytes: usize| text[..bytes].chars().count();
-        Ok(pieces
+        Ok(self
+            .pre_tokens(text)?
             .into_iter()
-            .map(|(range, prefixed)| {
+            .map(|PreToken { range, space_added }| {
                 let mut part = aligned.slice(range.clone());
-                if prefixed {
+                if space_added {
                     part.prepend_space(&aligned, range.start);
                 }
-                let source = part.source_of(0..part.text.len());
-                let offsets = (characters(source.start), characters(source.end));
+                let original = part.original_range(0..part.text.len());
+                let offsets = (characters(original.start), characters(original.end));
                 (byte_level::to_text(part.text.as_bytes()), offsets)
             })
             .collect())
     }
 
-    /// Encodes one piece given in the byte-level alphabet: ids and the bytes of the piece that
+    /// Encode one pre-token given in the byte-level alphabet: ids, and the bytes of `piece` that
     /// each stands for.
     ///
     /// # Errors

@@ -1,95 +1,110 @@
-//! Encoding: inputs to [`Encoding`]s, alone or in batches, and the fast path that gives ids only.
+//! Encoding of single inputs and batches, and the fast path that computes ids only.
 
-use std::sync::Arc;
-
-use super::encoding::Encoding;
-use super::post;
-use super::source::Source;
+use super::added_tokens::Segment;
+use super::encoded_input::EncodedInput;
+use super::encoded_sequence::EncodedSequence;
+use super::post_process;
+use super::pre_tokenize::PreToken;
 use super::tokenizer::Tokenizer;
-use crate::encode::threads::{self, Stock};
 use crate::error::Result;
 use crate::format::params::{Padding, Truncation};
+use crate::threads::{self, ReusableBuffers};
 
 /// One input sequence.
 #[derive(Clone, Debug)]
-pub enum Input<'a> {
+pub enum InputSequence<'a> {
     /// A text.
     Text(&'a str),
     /// Words, each encoded by itself.
     Words(Vec<&'a str>),
 }
 
+impl InputSequence<'_> {
+    /// Bytes of text.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Words(words) => words.iter().map(|word| word.len()).sum(),
+        }
+    }
+}
+
 impl Tokenizer {
-    /// Encodes one input or a pair: truncation, special tokens; no padding.
+    /// Encode one sequence or a pair, truncate it and add special tokens; no padding.
     ///
     /// # Errors
     /// `Pattern` when the regex engine gives up; `Invalid` where truncation cannot be met.
     pub fn encode(
         &self,
-        input: &Input<'_>,
-        pair: Option<&Input<'_>>,
+        input: &InputSequence<'_>,
+        pair: Option<&InputSequence<'_>>,
         add_special_tokens: bool,
         truncation: Option<&Truncation>,
-    ) -> Result<Encoding> {
-        let first = self.encode_input(input, 0)?;
-        let second = pair.map(|pair| self.encode_input(pair, 1)).transpose()?;
+    ) -> Result<EncodedInput> {
+        let first = self.encode_sequence(input, 0)?;
+        let second = pair.map(|pair| self.encode_sequence(pair, 1)).transpose()?;
         self.post_process(first, second, add_special_tokens, truncation)
     }
 
-    fn encode_input(&self, input: &Input<'_>, type_id: u32) -> Result<Encoding> {
-        let source = match input {
-            Input::Text(text) => Source::of_text(self, text)?,
-            Input::Words(words) => Source::of_words(self, words)?,
+    fn encode_sequence(&self, input: &InputSequence<'_>, type_id: u32) -> Result<EncodedInput> {
+        let sequence = match input {
+            InputSequence::Text(text) => EncodedSequence::of_text(self, text)?,
+            InputSequence::Words(words) => EncodedSequence::of_words(self, words)?,
         };
-        Ok(Encoding::of_source(Arc::new(source), type_id))
+        Ok(EncodedInput::of_sequence(sequence, type_id))
     }
 
-    /// Truncates, then puts special tokens around: what follows the encoding of the sequences.
+    /// Truncate encoded sequences, then add special tokens.
     ///
     /// # Errors
     /// `Invalid` where truncation cannot be met.
     pub fn post_process(
         &self,
-        first: Encoding,
-        second: Option<Encoding>,
+        first: EncodedInput,
+        second: Option<EncodedInput>,
         add_special_tokens: bool,
         truncation: Option<&Truncation>,
-    ) -> Result<Encoding> {
+    ) -> Result<EncodedInput> {
         let (mut first, mut second) = (first, second);
         if let Some(truncation) = truncation {
             let added = match add_special_tokens {
-                true => self.added_by_post_processor(second.is_some()),
+                true => self.num_added_by_post_processor(second.is_some()),
                 false => 0,
             };
-            // Special tokens that do not fit at all: Hugging Face's engine then truncates nothing.
+            // If not even the special tokens fit, Hugging Face's engine truncates nothing.
             if let Some(room) = truncation.max_length.checked_sub(added) {
-                post::truncate(&mut first, second.as_mut(), room, truncation)?;
+                post_process::truncate(&mut first, second.as_mut(), room, truncation)?;
             }
         }
-        let processor = self.parts.post_processor.as_ref();
-        Ok(post::process(processor, first, second, add_special_tokens))
+        let processor = self.pipeline.post_processor.as_ref();
+        Ok(post_process::process(
+            processor,
+            first,
+            second,
+            add_special_tokens,
+        ))
     }
 
-    /// How many special tokens the post-processor adds.
-    pub fn added_by_post_processor(&self, is_pair: bool) -> usize {
-        self.parts
+    /// The number of special tokens that the post-processor adds.
+    pub fn num_added_by_post_processor(&self, is_pair: bool) -> usize {
+        self.pipeline
             .post_processor
             .as_ref()
-            .map_or(0, |processor| post::count(processor, is_pair))
+            .map_or(0, |processor| post_process::count(processor, is_pair))
     }
 
-    /// Encodes many inputs, on several threads where there is enough to do, and pads them.
+    /// Encode many inputs, on several threads where that is faster, and pad them.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`], for the first input that fails.
     pub fn encode_batch(
         &self,
-        inputs: &[(Input<'_>, Option<Input<'_>>)],
+        inputs: &[(InputSequence<'_>, Option<InputSequence<'_>>)],
         add_special_tokens: bool,
         truncation: Option<&Truncation>,
         padding: Option<&Padding>,
-    ) -> Result<Vec<Encoding>> {
-        let encode = |inputs: &[(Input<'_>, Option<Input<'_>>)]| {
+    ) -> Result<Vec<EncodedInput>> {
+        let encode = |inputs: &[(InputSequence<'_>, Option<InputSequence<'_>>)]| {
             inputs
                 .iter()
                 .map(|(input, pair)| {
@@ -97,79 +112,81 @@ impl Tokenizer {
                 })
                 .collect::<Result<Vec<_>>>()
         };
-        let size = |input: &Input<'_>| match input {
-            Input::Text(text) => text.len(),
-            Input::Words(words) => words.iter().map(|word| word.len()).sum(),
-        };
         let bytes: usize = inputs
             .iter()
-            .map(|(input, pair)| size(input) + pair.as_ref().map_or(0, size))
+            .map(|(input, pair)| input.bytes() + pair.as_ref().map_or(0, InputSequence::bytes))
             .sum();
-        // Below this the threads cost more than they save.
-        const BYTES_A_THREAD: usize = 64 << 10;
-        let threads = threads::default_threads()
-            .min(bytes / BYTES_A_THREAD)
+        // For less text a thread costs more than it saves.
+        const MIN_BYTES_PER_THREAD: usize = 64 << 10;
+        let threads = threads::available()
+            .min(bytes / MIN_BYTES_PER_THREAD)
             .min(inputs.len())
             .max(1);
         let chunks: Vec<_> = inputs
             .chunks(inputs.len().div_ceil(threads * 4).max(1))
             .collect();
-        let mut encodings = Vec::with_capacity(inputs.len());
-        let work = |_, (): &mut (), made: &mut Vec<Encoding>, at: usize| {
-            *made = encode(chunks[at])?;
+        let mut batch = Vec::with_capacity(inputs.len());
+        let work = |_, (): &mut (), encoded: &mut Vec<EncodedInput>, at: usize| {
+            *encoded = encode(chunks[at])?;
             Ok(())
         };
-        let done = |made: &mut Vec<Encoding>, _| {
-            encodings.append(made);
+        let done = |encoded: &mut Vec<EncodedInput>, _| {
+            batch.append(encoded);
             Ok(())
         };
-        threads::in_order(chunks.len(), threads, &mut Stock::default(), work, done)?;
+        threads::in_order(
+            chunks.len(),
+            threads,
+            &mut ReusableBuffers::default(),
+            work,
+            done,
+        )?;
         if let Some(padding) = padding {
-            post::pad_batch(&mut encodings, padding);
+            post_process::pad_batch(&mut batch, padding);
         }
-        Ok(encodings)
+        Ok(batch)
     }
 
-    /// Appends the ids of a text.
+    /// Append the ids of a text: the fast path, whose reference is `TokenDetails::add`.
     pub(super) fn encode_text(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        let mut stretches = Vec::new();
-        self.cut_raw(text, &mut stretches);
+        let mut segments = Vec::new();
+        self.split_raw(text, &mut segments);
         let mut inner = Vec::new();
-        for (range, token) in stretches {
-            if let Some(id) = token {
+        for Segment { range, added } in segments {
+            if let Some(id) = added {
                 ids.push(id);
                 continue;
             }
             let part = &text[range];
             let normalized;
-            let part = if self.parts.normalizers.keeps(part) {
+            let part = if self.pipeline.normalizers.surely_keeps(part) {
                 part
             } else {
-                normalized = self.parts.normalizers.apply(part);
+                normalized = self.pipeline.normalizers.apply(part);
                 &normalized
             };
             inner.clear();
-            self.cut_normalized(part, &mut inner);
-            for (range, token) in inner.drain(..) {
-                match token {
+            self.split_normalized(part, &mut inner);
+            for Segment { range, added } in inner.drain(..) {
+                match added {
                     Some(id) => ids.push(id),
-                    None => self.encode_segment(&part[range], ids)?,
+                    None => self.encode_plain(&part[range], ids)?,
                 }
             }
         }
         Ok(())
     }
 
-    /// Appends the ids of text that is normalised and has no added tokens.
-    fn encode_segment(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+    /// Append the ids of normalised text without added tokens.
+    fn encode_plain(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
         if self.model.has_all_bytes() {
-            if let Some(pattern) = self.parts.splitter.sole_pattern() {
+            if let Some(pattern) = self.pipeline.compiled_pre_tokenizer.sole_pattern() {
                 return self.model.encode_pattern(pattern, text, ids);
             }
         }
-        for (range, prefixed) in self.pieces(text)? {
+        for PreToken { range, space_added } in self.pre_tokens(text)? {
             let piece = &text[range];
-            if prefixed {
+            if space_added {
                 self.encode_piece(format!(" {piece}").as_bytes(), ids)?;
             } else {
                 self.encode_piece(piece.as_bytes(), ids)?;

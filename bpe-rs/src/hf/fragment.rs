@@ -1,13 +1,13 @@
-//! What an encoding is made of: stretches of an encoded text, special tokens, padding.
+//! The parts of an encoded input: runs of tokens of one origin.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::source::Source;
+use super::encoded_sequence::EncodedSequence;
 
-/// Token properties that somebody set one by one (an unpickled encoding).
+/// All properties of some tokens as explicit values, one list a property: what pickling keeps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fixed {
+pub struct TokenColumns {
     /// Token ids.
     pub ids: Vec<u32>,
     /// Type ids.
@@ -20,17 +20,18 @@ pub struct Fixed {
     pub offsets: Vec<(u32, u32)>,
     /// 1 for special tokens.
     pub special: Vec<u32>,
-    /// 0 for padding.
+    /// 0 for padding, 1 for the rest.
     pub attention: Vec<u32>,
 }
 
 /// Where the tokens of a fragment come from.
 #[derive(Clone, Debug)]
-pub(super) enum Part {
+pub(super) enum Origin {
+    /// Tokens `range` of an encoded sequence, their offsets changed by `trims` in order.
     Text {
-        source: Arc<Source>,
+        sequence: Arc<EncodedSequence>,
         range: Range<usize>,
-        trims: Vec<Trim>,
+        trims: Vec<OffsetTrim>,
     },
     Special {
         id: u32,
@@ -41,41 +42,43 @@ pub(super) enum Part {
         token: Arc<str>,
         count: usize,
     },
-    Fixed {
-        fixed: Arc<Fixed>,
+    /// Tokens `range` of explicit values.
+    Explicit {
+        columns: Arc<TokenColumns>,
         range: Range<usize>,
     },
 }
 
-/// One pass of a `ByteLevel` post-processor over a fragment.
+/// One pass of a `ByteLevel` post-processor with `trim_offsets` over a fragment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Trim {
+pub(super) struct OffsetTrim {
     pub(super) add_prefix_space: bool,
-    /// Whether the fragment began the encoding.
+    /// Whether the fragment was the first of its encoded input.
     pub(super) at_start: bool,
 }
 
+/// A run of tokens of one origin.
 #[derive(Clone, Debug)]
 pub(super) struct Fragment {
-    pub(super) part: Part,
+    pub(super) origin: Origin,
     pub(super) type_id: u32,
 }
 
 impl Fragment {
     pub(super) fn len(&self) -> usize {
-        match &self.part {
-            Part::Text { range, .. } | Part::Fixed { range, .. } => range.len(),
-            Part::Special { .. } => 1,
-            Part::Padding { count, .. } => *count,
+        match &self.origin {
+            Origin::Text { range, .. } | Origin::Explicit { range, .. } => range.len(),
+            Origin::Special { .. } => 1,
+            Origin::Padding { count, .. } => *count,
         }
     }
 
     /// The tokens in `keep`, counted from the start of the fragment.
     pub(super) fn slice(&self, keep: Range<usize>) -> Self {
         let narrow = |range: &Range<usize>| range.start + keep.start..range.start + keep.end;
-        let part = match &self.part {
-            Part::Text {
-                source,
+        let origin = match &self.origin {
+            Origin::Text {
+                sequence,
                 range,
                 trims,
             } => {
@@ -83,40 +86,40 @@ impl Fragment {
                 for trim in &mut trims {
                     trim.at_start &= keep.start == 0;
                 }
-                Part::Text {
-                    source: source.clone(),
+                Origin::Text {
+                    sequence: sequence.clone(),
                     range: narrow(range),
                     trims,
                 }
             }
-            Part::Fixed { fixed, range } => Part::Fixed {
-                fixed: fixed.clone(),
+            Origin::Explicit { columns, range } => Origin::Explicit {
+                columns: columns.clone(),
                 range: narrow(range),
             },
-            Part::Padding { id, token, .. } => Part::Padding {
+            Origin::Padding { id, token, .. } => Origin::Padding {
                 id: *id,
                 token: token.clone(),
                 count: keep.len(),
             },
-            special @ Part::Special { .. } => special.clone(),
+            special @ Origin::Special { .. } => special.clone(),
         };
         Self {
-            part,
+            origin,
             type_id: self.type_id,
         }
     }
 }
 
-/// `offset` without the white space at the ends of token `at`. `first`: the token begins the
-/// encoding, where one space may be the one that `add_prefix_space` put there.
+/// `offset` without the white space at the ends of token `at`. `first`: the token is the first of
+/// the encoded input, where a single space may be the one that `add_prefix_space` put there.
 pub(super) fn trimmed(
-    source: &Source,
+    sequence: &EncodedSequence,
     at: usize,
     offset: (u32, u32),
     first: bool,
     add_prefix_space: bool,
 ) -> (u32, u32) {
-    let (mut leading, trailing) = source.white_space(at);
+    let (mut leading, trailing) = sequence.white_space(at);
     let (mut start, mut end) = offset;
     if leading > 0 {
         // A word of a pre-tokenized input begins at 0 without being the first token.

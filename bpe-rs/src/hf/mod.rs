@@ -1,26 +1,28 @@
-//! Hugging Face's pipeline around the merging: added tokens, normalisers, pre-tokenizers,
-//! post-processors, truncation, padding, offsets.
+//! Hugging Face's tokenizer pipeline around byte-level BPE: added tokens, normalisers,
+//! pre-tokenizers, post-processors, truncation, padding, offsets.
 //!
-//! A [`Tokenizer`] never changes: what adds tokens or sets a component returns a new one that
-//! shares the vocabulary with the old. So an encoding can keep the tokenizer that made it, and
-//! threads need no locks.
+//! A [`Tokenizer`] is immutable: adding tokens or setting a component returns a new one that
+//! shares the vocabulary. So a result can keep the tokenizer that made it, and threads need no
+//! locks.
 
-mod added;
+mod added_tokens;
 mod decode;
 mod encode;
-mod encoding;
+mod encoded_input;
+mod encoded_sequence;
 mod fragment;
+mod lookup;
 mod model;
 mod normalize;
-mod post;
+mod post_process;
+mod pre_tokenize;
 mod reshape;
-mod source;
-mod split;
+mod state;
 mod tokenizer;
 
-pub use added::AddedVocab;
-pub use encode::Input;
-pub use encoding::Encoding;
-pub use fragment::Fixed;
-pub use post::pad_batch;
+pub use added_tokens::AddedVocab;
+pub use encode::InputSequence;
+pub use encoded_input::EncodedInput;
+pub use fragment::TokenColumns;
+pub use post_process::pad_batch;
 pub use tokenizer::{NewToken, Tokenizer};

@@ -1,4 +1,4 @@
-//! A vocabulary as Hugging Face sees it: strings and ids around the byte-pair core.
+//! The BPE model of a `tokenizer.json`: token strings and ids around a [`Vocab`] of bytes.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,18 +9,18 @@ use crate::format::{byte_level, BpeModel};
 use crate::pretokenize::Pretokenizer;
 use crate::vocab::Vocab;
 
-/// Strings, ids, merges.
+/// Token strings, ids and merges.
 #[derive(Debug)]
 pub(super) struct Model {
-    /// As read: what is written again.
+    /// The model as it was read, for writing it again.
     pub(super) file: BpeModel,
     pub(super) vocab: Vocab,
     by_token: HashMap<String, u32>,
-    /// Index into `file.vocab` by id.
+    /// By id: index into `file.vocab`.
     by_id: HashMap<u32, u32>,
-    /// Which bytes are tokens; `None` where all are.
+    /// Which bytes are tokens; `None` if all are.
     known_bytes: Option<Box<[bool; 256]>>,
-    /// Caches of `vocab`.
+    /// Caches of pieces for `vocab`.
     pool: Pool,
 }
 
@@ -29,6 +29,11 @@ thread_local! {
 }
 
 impl Model {
+    /// The model in a file.
+    ///
+    /// # Errors
+    /// `Invalid` where vocabulary and merges contradict each other, or for an `unk_token` that
+    /// would be needed.
     pub(super) fn new(file: BpeModel) -> Result<Self> {
         let mut by_token = HashMap::with_capacity(file.vocab.len());
         let mut by_id = HashMap::with_capacity(file.vocab.len());
@@ -45,7 +50,7 @@ impl Model {
                     "model.vocab: expected distinct ids, got {id} twice (again for {token:?})"
                 )));
             }
-            // A token in plain text is never a result of merging bytes.
+            // A token outside the byte-level alphabet is never the result of merging bytes.
             if let Some(bytes) = byte_level::to_bytes(token).filter(|bytes| !bytes.is_empty()) {
                 if let [byte] = bytes[..] {
                     known_bytes[byte as usize] = true;
@@ -100,7 +105,7 @@ impl Model {
             .map(|&index| self.file.vocab[index as usize].0.as_str())
     }
 
-    /// Length in bytes of a token that merging made.
+    /// Length in bytes of a token that stands for bytes.
     pub(super) fn token_len(&self, id: u32) -> usize {
         self.vocab.tokens().get(id).map_or(0, <[u8]>::len)
     }
@@ -110,7 +115,7 @@ impl Model {
         self.known_bytes.is_none()
     }
 
-    /// Appends the ids of `text`, cut by `pattern`. Only where every byte is a token.
+    /// Append the ids of `text`, cut by `pattern`. Every byte must be a token.
     pub(super) fn encode_pattern(
         &self,
         pattern: &Pretokenizer,
@@ -121,7 +126,7 @@ impl Model {
             .with(|scratch| encode_into(&self.vocab, pattern, text, scratch, ids))
     }
 
-    /// Appends the ids of one piece.
+    /// Append the ids of one piece.
     pub(super) fn encode_piece(&self, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
         PIECES.with_borrow_mut(|pieces| {
             let Some(known) = &self.known_bytes else {
@@ -131,7 +136,7 @@ impl Model {
                 ids.push(id);
                 return Ok(());
             }
-            // A byte that is no token vanishes, and its neighbours become neighbours.
+            // A byte that is no token is dropped, so its neighbours become neighbours.
             let piece: Vec<u8> = piece
                 .iter()
                 .copied()

@@ -1,4 +1,4 @@
-//! Unicode normalisation that remembers where every byte came from.
+//! Unicode normalisation that keeps, for every byte, the bytes of the original it stands for.
 
 use std::ops::Range;
 
@@ -11,12 +11,12 @@ pub(super) fn is_mark(character: char) -> bool {
     is_combining_mark(character)
 }
 
-/// The normalisers of a tokenizer, in order.
+/// The normalisers of a tokenizer, in the order in which they apply.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Normalizers(Vec<Form>);
+pub(super) struct Normalizers(Vec<UnicodeForm>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum UnicodeForm {
     Nfc,
     Nfd,
     Nfkc,
@@ -32,117 +32,119 @@ impl Normalizers {
         Self(forms)
     }
 
-    /// Whether `text` certainly comes out as it is: none of the forms touches ASCII, and the
-    /// composed forms leave everything below `U+0300` (NFC) alone.
-    pub(super) fn keeps(&self, text: &str) -> bool {
+    /// A quick test that implies that normalisation does not change `text`: no form changes ASCII,
+    /// and NFC changes nothing below `U+0300`.
+    pub(super) fn surely_keeps(&self, text: &str) -> bool {
         self.0.is_empty()
             || text.is_ascii()
-            || (self.0.iter().all(|form| *form == Form::Nfc)
+            || (self.0.iter().all(|form| *form == UnicodeForm::Nfc)
                 && text.chars().all(|character| character < '\u{300}'))
     }
 
+    /// The normalised text.
     pub(super) fn apply(&self, text: &str) -> String {
-        let mut aligned = Aligned::new(text, 0);
+        let mut aligned = AlignedText::new(text, 0);
         aligned.normalize(self);
         aligned.text
     }
 }
 
-fn flatten(normalizer: &Normalizer, forms: &mut Vec<Form>) {
+fn flatten(normalizer: &Normalizer, forms: &mut Vec<UnicodeForm>) {
     match normalizer {
-        Normalizer::Nfc => forms.push(Form::Nfc),
-        Normalizer::Nfd => forms.push(Form::Nfd),
-        Normalizer::Nfkc => forms.push(Form::Nfkc),
-        Normalizer::Nfkd => forms.push(Form::Nfkd),
+        Normalizer::Nfc => forms.push(UnicodeForm::Nfc),
+        Normalizer::Nfd => forms.push(UnicodeForm::Nfd),
+        Normalizer::Nfkc => forms.push(UnicodeForm::Nfkc),
+        Normalizer::Nfkd => forms.push(UnicodeForm::Nfkd),
         Normalizer::Sequence(items) => items.iter().for_each(|item| flatten(item, forms)),
     }
 }
 
-/// Text with, for each of its bytes, the byte range of the original that it stands for.
+/// A text and, for each of its bytes, the byte range of the original that it stands for.
 #[derive(Clone, Debug)]
-pub(super) struct Aligned {
+pub(super) struct AlignedText {
     pub(super) text: String,
-    sources: Vec<Range<u32>>,
+    originals: Vec<Range<u32>>,
 }
 
-impl Aligned {
-    /// `text` as it is, found at byte `start` of the original.
+impl AlignedText {
+    /// Unchanged text that begins at byte `start` of the original.
     pub(super) fn new(text: &str, start: usize) -> Self {
-        let mut sources = Vec::with_capacity(text.len());
+        let mut originals = Vec::with_capacity(text.len());
         for (at, character) in text.char_indices() {
             let from = (start + at) as u32;
             let to = from + character.len_utf8() as u32;
-            sources.extend((0..character.len_utf8()).map(|_| from..to));
+            originals.extend((0..character.len_utf8()).map(|_| from..to));
         }
         Self {
             text: text.into(),
-            sources,
+            originals,
         }
     }
 
-    /// Applies the forms one after the other.
+    /// Apply the forms one after the other.
     pub(super) fn normalize(&mut self, normalizers: &Normalizers) {
         for form in &normalizers.0 {
             let changes: Vec<(char, isize)> = match form {
-                Form::Nfc => self.text.nfc().collect(),
-                Form::Nfd => self.text.nfd().collect(),
-                Form::Nfkc => self.text.nfkc().collect(),
-                Form::Nfkd => self.text.nfkd().collect(),
+                UnicodeForm::Nfc => self.text.nfc().collect(),
+                UnicodeForm::Nfd => self.text.nfd().collect(),
+                UnicodeForm::Nfkc => self.text.nfkc().collect(),
+                UnicodeForm::Nfkd => self.text.nfkd().collect(),
             };
             self.replace(&changes);
         }
     }
 
-    /// Replaces the text by `changes`: each a character with how many characters it adds (1), or
-    /// how many it swallows beyond the one that it stands for (as a negative number).
+    /// Replace the text by the characters of `changes`, each with a number as Hugging Face's
+    /// normalisation gives it: 1 for a character that is added to the one before, `-n` for one
+    /// that replaces `n + 1` characters, 0 for one that replaces one.
     fn replace(&mut self, changes: &[(char, isize)]) {
         let mut old = self
             .text
             .char_indices()
             .map(|(at, character)| (at, character.len_utf8()));
         let mut text = String::with_capacity(self.text.len());
-        let mut sources = Vec::with_capacity(self.sources.len());
+        let mut originals = Vec::with_capacity(self.originals.len());
         let mut last: Range<u32> = 0..0;
         for &(character, change) in changes {
-            let source = if change > 0 {
+            let original = if change > 0 {
                 last.clone()
             } else {
-                let taken = old.next();
-                let source = taken.map_or(last.clone(), |(at, _)| self.sources[at].clone());
-                last = source.clone();
+                let replaced = old.next();
+                let original = replaced.map_or(last.clone(), |(at, _)| self.originals[at].clone());
+                last = original.clone();
                 for _ in 0..-change {
                     if let Some((at, _)) = old.next() {
-                        last = self.sources[at].clone();
+                        last = self.originals[at].clone();
                     }
                 }
-                source
+                original
             };
             text.push(character);
-            sources.extend((0..character.len_utf8()).map(|_| source.clone()));
+            originals.extend((0..character.len_utf8()).map(|_| original.clone()));
         }
         self.text = text;
-        self.sources = sources;
+        self.originals = originals;
     }
 
-    /// Puts a space before the text; it stands for the same as the character that follows, which
-    /// begins at byte `next` of `whole`.
+    /// Insert a space before the text. It stands for the same bytes of the original as the
+    /// character after it, which begins at byte `next` of `whole`.
     pub(super) fn prepend_space(&mut self, whole: &Self, next: usize) {
-        let source = whole.sources.get(next).cloned().unwrap_or(0..0);
+        let original = whole.originals.get(next).cloned().unwrap_or(0..0);
         self.text.insert(0, ' ');
-        self.sources.insert(0, source);
+        self.originals.insert(0, original);
     }
 
     /// The part of the text in `range`.
     pub(super) fn slice(&self, range: Range<usize>) -> Self {
         Self {
             text: self.text[range.clone()].into(),
-            sources: self.sources[range].to_vec(),
+            originals: self.originals[range].to_vec(),
         }
     }
 
-    /// The original's bytes that a non-empty range of this text stands for.
-    pub(super) fn source_of(&self, range: Range<usize>) -> Range<usize> {
-        match self.sources.get(range.clone()) {
+    /// The bytes of the original that a non-empty range of this text stands for.
+    pub(super) fn original_range(&self, range: Range<usize>) -> Range<usize> {
+        match self.originals.get(range.clone()) {
             Some([first, .., last]) => first.start as usize..last.end as usize,
             Some([only]) => only.start as usize..only.end as usize,
             _ => range,

@@ -1,12 +1,15 @@
-//! Cutting, joining and padding encodings, which moves fragments and computes nothing.
+//! Truncating, joining and padding encoded inputs. Only fragments move; no property is computed
+//! (but for joining with growing offsets).
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::encoding::Encoding;
-use super::fragment::{Fragment, Part};
+use super::encoded_input::EncodedInput;
+use super::fragment::{Fragment, Origin};
+use crate::error::{Error, Result};
 
-impl Encoding {
+impl EncodedInput {
+    /// The tokens in `keep`, without sequences and overflowing parts.
     fn slice(&self, keep: Range<usize>) -> Self {
         let mut fragments = Vec::new();
         let mut start = 0;
@@ -24,22 +27,29 @@ impl Encoding {
         }
     }
 
-    /// Keeps `max_length` tokens at one end; the rest becomes `overflowing`, in parts of
-    /// `max_length` that repeat `stride` tokens of the part before. Which sequence a token belongs
-    /// to is forgotten.
+    /// Keep `max_length` tokens at one end. The rest becomes `overflowing`, in parts of
+    /// `max_length` tokens of which each repeats `stride` tokens of the part before. Which
+    /// sequence a token belongs to is lost.
     ///
-    /// `stride` must be below `max_length` unless that is 0.
-    pub fn truncate(&mut self, max_length: usize, stride: usize, from_left: bool) {
+    /// # Errors
+    /// `Invalid` where something is cut and `stride` is not below `max_length`, unless that is 0.
+    pub fn truncate(&mut self, max_length: usize, stride: usize, from_left: bool) -> Result<()> {
         let len = self.len();
         if max_length >= len {
-            return;
+            return Ok(());
         }
         if max_length == 0 {
             let all = std::mem::take(self);
             self.overflowing.push(all);
-            return;
+            return Ok(());
         }
-        let step = max_length - stride.min(max_length - 1);
+        if stride >= max_length {
+            return Err(Error::invalid(format!(
+                "expected a stride below the {max_length} tokens that remain (max_length less \
+                 special tokens), got {stride}"
+            )));
+        }
+        let step = max_length - stride;
         let mut parts = Vec::new();
         if from_left {
             let mut end = len;
@@ -65,13 +75,14 @@ impl Encoding {
         let mut parts = parts.into_iter();
         *self = parts.next().unwrap_or_default();
         self.overflowing = parts.collect();
+        Ok(())
     }
 
-    /// This encoding followed by `other`, whose offsets continue this one's if `growing_offsets`.
-    /// Every overflowing part of the one is combined with the other and with every overflowing
-    /// part of it.
+    /// The tokens of this one, then those of `other`, whose offsets continue this one's if
+    /// `growing_offsets`. Every overflowing part of the one is combined with the other and with
+    /// each of its overflowing parts.
     #[must_use]
-    pub fn merged_with(&self, other: &Encoding, growing_offsets: bool) -> Self {
+    pub fn merged_with(&self, other: &EncodedInput, growing_offsets: bool) -> Self {
         let mut overflowing = Vec::new();
         for part in &self.overflowing {
             overflowing.push(part.merged_with(other, growing_offsets));
@@ -84,7 +95,7 @@ impl Encoding {
         }
         let shifted;
         let other = if growing_offsets {
-            shifted = other.behind(self);
+            shifted = other.with_offsets_after(self);
             &shifted
         } else {
             other
@@ -109,7 +120,7 @@ impl Encoding {
         merged
     }
 
-    /// Fills up to `length` tokens, here and in the overflowing parts.
+    /// Add padding tokens up to `length` tokens, here and in the overflowing parts.
     pub fn pad(&mut self, length: usize, id: u32, type_id: u32, token: &Arc<str>, left: bool) {
         for part in &mut self.overflowing {
             part.pad(length, id, type_id, token, left);
@@ -119,12 +130,12 @@ impl Encoding {
             return;
         }
         let count = length - len;
-        let part = Part::Padding {
+        let origin = Origin::Padding {
             id,
             token: token.clone(),
             count,
         };
-        let padding = Fragment { part, type_id };
+        let padding = Fragment { origin, type_id };
         if left {
             self.fragments.insert(0, padding);
             for (_, range) in &mut self.sequences {
@@ -136,12 +147,12 @@ impl Encoding {
     }
 
     /// These tokens, without the overflowing parts, with offsets that continue those of `before`.
-    fn behind(&self, before: &Encoding) -> Self {
+    fn with_offsets_after(&self, before: &EncodedInput) -> Self {
         let shift = before.offsets().last().map_or(0, |&(_, end)| end);
-        let mut fixed = self.to_fixed();
-        for (start, end) in &mut fixed.offsets {
+        let mut columns = self.to_columns();
+        for (start, end) in &mut columns.offsets {
             (*start, *end) = (*start + shift, *end + shift);
         }
-        Self::from_fixed(fixed, self.sequences.clone(), Vec::new())
+        Self::from_columns(columns, self.sequences.clone(), Vec::new())
     }
 }

@@ -1,11 +1,13 @@
-//! [`Tokenizer`]: the parts put together.
+//! [`Tokenizer`]: a model and the pipeline around it.
 
 use std::sync::Arc;
 
-use super::added::{AddedVocab, Stretch};
+use serde_json::Value;
+
+use super::added_tokens::{AddedVocab, Segment};
 use super::model::Model;
-use super::normalize::{Aligned, Normalizers};
-use super::split::{Piece, Splitter};
+use super::normalize::{AlignedText, Normalizers};
+use super::pre_tokenize::{CompiledPreTokenizer, PreToken};
 use crate::error::{Error, Result};
 use crate::format::components::{Decoder, Normalizer, PostProcessor, PreTokenizer};
 use crate::format::{AddedToken, TokenizerJson};
@@ -14,35 +16,35 @@ use crate::format::{AddedToken, TokenizerJson};
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     pub(super) model: Arc<Model>,
-    pub(super) parts: Arc<Parts>,
-    /// Whether control tokens in a text are encoded as ordinary text.
+    pub(super) pipeline: Arc<Pipeline>,
+    /// Whether control tokens in a text are encoded as plain text.
     plain_special: bool,
 }
 
-/// What stands around the model.
+/// The components around the model, as the file describes them and ready for use.
 #[derive(Clone, Debug)]
-pub(super) struct Parts {
+pub(super) struct Pipeline {
     normalizer: Option<Normalizer>,
     pub(super) normalizers: Normalizers,
     pre_tokenizer: Option<PreTokenizer>,
-    pub(super) splitter: Arc<Splitter>,
+    pub(super) compiled_pre_tokenizer: Arc<CompiledPreTokenizer>,
     pub(super) post_processor: Option<PostProcessor>,
     pub(super) decoder: Option<Decoder>,
     pub(super) added: AddedVocab,
-    /// Whether an added token may match something else than its own content.
+    /// Whether an added token may match text that differs from its content.
     has_flexible_tokens: bool,
 }
 
-/// A token to add: everything but its id.
+/// A token to add: everything about it but its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewToken {
     /// Its text.
     pub content: String,
     /// Match only between word boundaries.
     pub single_word: bool,
-    /// Swallow white space on the left.
+    /// Include white space on the left.
     pub lstrip: bool,
-    /// Swallow white space on the right.
+    /// Include white space on the right.
     pub rstrip: bool,
     /// Match in the normalised text.
     pub normalized: bool,
@@ -58,12 +60,12 @@ impl Tokenizer {
     /// no regular expression.
     pub fn new(file: TokenizerJson) -> Result<Self> {
         let normalizers = Normalizers::new(file.normalizer.as_ref());
-        let splitter = Splitter::new(file.pre_tokenizer.as_ref())?;
-        let parts = Parts {
+        let compiled = CompiledPreTokenizer::new(file.pre_tokenizer.as_ref())?;
+        let pipeline = Pipeline {
             normalizer: file.normalizer,
             normalizers,
             pre_tokenizer: file.pre_tokenizer,
-            splitter: Arc::new(splitter),
+            compiled_pre_tokenizer: Arc::new(compiled),
             post_processor: file.post_processor,
             decoder: file.decoder,
             added: AddedVocab::default(),
@@ -72,16 +74,17 @@ impl Tokenizer {
         let model = Arc::new(Model::new(file.model)?);
         let tokenizer = Self {
             model,
-            parts: Arc::new(parts),
+            pipeline: Arc::new(pipeline),
             plain_special: false,
         };
-        let mut wanted = file.added_tokens;
-        wanted.sort_by_key(|token| token.id);
-        let new: Vec<NewToken> = wanted.iter().cloned().map(NewToken::from).collect();
+        let mut listed = file.added_tokens;
+        listed.sort_by_key(|token| token.id);
+        let new: Vec<NewToken> = listed.iter().cloned().map(NewToken::from).collect();
         let (tokenizer, _) = tokenizer.with_added_tokens(&new)?;
-        // Ids follow from the order; a file that says otherwise means something else.
-        for token in &wanted {
-            let given = tokenizer.parts.added.id_of(&token.content);
+        // Hugging Face's engine numbers added tokens by their order, so other ids in the file are
+        // an error.
+        for token in &listed {
+            let given = tokenizer.pipeline.added.id_of(&token.content);
             if given != Some(token.id) {
                 return Err(Error::invalid(format!(
                     "added_tokens: expected ids that continue the vocabulary, got {} for {:?}, \
@@ -98,23 +101,23 @@ impl Tokenizer {
         TokenizerJson {
             truncation: None,
             padding: None,
-            added_tokens: self.parts.added.sorted().into_iter().cloned().collect(),
-            normalizer: self.parts.normalizer.clone(),
-            pre_tokenizer: self.parts.pre_tokenizer.clone(),
-            post_processor: self.parts.post_processor.clone(),
-            decoder: self.parts.decoder.clone(),
+            added_tokens: self.pipeline.added.sorted().into_iter().cloned().collect(),
+            normalizer: self.pipeline.normalizer.clone(),
+            pre_tokenizer: self.pipeline.pre_tokenizer.clone(),
+            post_processor: self.pipeline.post_processor.clone(),
+            decoder: self.pipeline.decoder.clone(),
             model: self.model.file.clone(),
         }
     }
 
-    /// Adds tokens; returns how many of them were new.
+    /// With more added tokens; also returns how many of them were new.
     ///
     /// A token of the vocabulary keeps its id, another gets the next free one.
     ///
     /// # Errors
     /// `Invalid` where there are too many to search for.
     pub fn with_added_tokens(&self, tokens: &[NewToken]) -> Result<(Self, usize)> {
-        let mut all: Vec<AddedToken> = self.parts.added.sorted().into_iter().cloned().collect();
+        let mut all: Vec<AddedToken> = self.pipeline.added.sorted().into_iter().cloned().collect();
         let mut count = 0;
         for token in tokens {
             let is_known = all
@@ -138,14 +141,7 @@ impl Tokenizer {
             all.push(token.clone().with_id(id));
             count += 1;
         }
-        let parts = self.parts.with_added(all)?;
-        Ok((
-            Self {
-                parts: Arc::new(parts),
-                ..self.clone()
-            },
-            count,
-        ))
+        Ok((self.with_pipeline(self.pipeline.with_added(all)?), count))
     }
 
     /// With another normaliser.
@@ -153,14 +149,12 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::with_added_tokens`].
     pub fn with_normalizer(&self, normalizer: Option<Normalizer>) -> Result<Self> {
-        let mut parts = (*self.parts).clone();
-        parts.normalizers = Normalizers::new(normalizer.as_ref());
-        parts.normalizer = normalizer;
-        let added = parts.added.sorted().into_iter().cloned().collect();
-        Ok(Self {
-            parts: Arc::new(parts.with_added(added)?),
-            ..self.clone()
-        })
+        let mut pipeline = (*self.pipeline).clone();
+        pipeline.normalizers = Normalizers::new(normalizer.as_ref());
+        pipeline.normalizer = normalizer;
+        // Added tokens match normalised text.
+        let added = pipeline.added.sorted().into_iter().cloned().collect();
+        Ok(self.with_pipeline(pipeline.with_added(added)?))
     }
 
     /// With another pre-tokenizer.
@@ -173,45 +167,83 @@ impl Tokenizer {
             ..TokenizerJson::default()
         }
         .check_byte_level()?;
-        let splitter = Arc::new(Splitter::new(pre_tokenizer.as_ref())?);
-        let parts = Parts {
+        let compiled = CompiledPreTokenizer::new(pre_tokenizer.as_ref())?;
+        Ok(self.with_pipeline(Pipeline {
             pre_tokenizer,
-            splitter,
-            ..(*self.parts).clone()
-        };
-        Ok(Self {
-            parts: Arc::new(parts),
-            ..self.clone()
-        })
+            compiled_pre_tokenizer: Arc::new(compiled),
+            ..(*self.pipeline).clone()
+        }))
     }
 
     /// With another post-processor.
     #[must_use]
     pub fn with_post_processor(&self, post_processor: Option<PostProcessor>) -> Self {
-        let parts = Parts {
+        self.with_pipeline(Pipeline {
             post_processor,
-            ..(*self.parts).clone()
-        };
-        Self {
-            parts: Arc::new(parts),
-            ..self.clone()
-        }
+            ..(*self.pipeline).clone()
+        })
     }
 
     /// With another decoder.
     #[must_use]
     pub fn with_decoder(&self, decoder: Option<Decoder>) -> Self {
-        let parts = Parts {
+        self.with_pipeline(Pipeline {
             decoder,
-            ..(*self.parts).clone()
-        };
+            ..(*self.pipeline).clone()
+        })
+    }
+
+    /// With the component `name` replaced by what `json` describes: "normalizer",
+    /// "pre_tokenizer", "post_processor" or "decoder".
+    ///
+    /// # Errors
+    /// `Invalid` for another name, a component that is not reproduced exactly, and as for the
+    /// method of that component.
+    pub fn with_component(&self, name: &str, json: Option<&Value>) -> Result<Self> {
+        match name {
+            "normalizer" => {
+                let read = |value| Normalizer::from_json(value, name);
+                self.with_normalizer(json.map(read).transpose()?)
+            }
+            "pre_tokenizer" => {
+                let read = |value| PreTokenizer::from_json(value, name);
+                self.with_pre_tokenizer(json.map(read).transpose()?)
+            }
+            "post_processor" => {
+                let read = |value| PostProcessor::from_json(value, name);
+                Ok(self.with_post_processor(json.map(read).transpose()?))
+            }
+            "decoder" => {
+                let read = |value| Decoder::from_json(value, name);
+                Ok(self.with_decoder(json.map(read).transpose()?))
+            }
+            other => Err(unknown_component(other)),
+        }
+    }
+
+    /// The component `name` as JSON, `None` where the tokenizer has none.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that [`Tokenizer::with_component`] does not know.
+    pub fn component(&self, name: &str) -> Result<Option<Value>> {
+        let pipeline = &self.pipeline;
+        match name {
+            "normalizer" => Ok(pipeline.normalizer.as_ref().map(Normalizer::to_json)),
+            "pre_tokenizer" => Ok(pipeline.pre_tokenizer.as_ref().map(PreTokenizer::to_json)),
+            "post_processor" => Ok(pipeline.post_processor.as_ref().map(PostProcessor::to_json)),
+            "decoder" => Ok(pipeline.decoder.as_ref().map(Decoder::to_json)),
+            other => Err(unknown_component(other)),
+        }
+    }
+
+    fn with_pipeline(&self, pipeline: Pipeline) -> Self {
         Self {
-            parts: Arc::new(parts),
+            pipeline: Arc::new(pipeline),
             ..self.clone()
         }
     }
 
-    /// With control tokens in texts read as ordinary text (`true`) or as the tokens (`false`).
+    /// With control tokens in texts encoded as plain text (`true`) or as the tokens (`false`).
     #[must_use]
     pub fn with_plain_special(&self, plain_special: bool) -> Self {
         Self {
@@ -222,27 +254,27 @@ impl Tokenizer {
 
     /// The normaliser.
     pub fn normalizer(&self) -> Option<&Normalizer> {
-        self.parts.normalizer.as_ref()
+        self.pipeline.normalizer.as_ref()
     }
 
     /// The pre-tokenizer.
     pub fn pre_tokenizer(&self) -> Option<&PreTokenizer> {
-        self.parts.pre_tokenizer.as_ref()
+        self.pipeline.pre_tokenizer.as_ref()
     }
 
     /// The post-processor.
     pub fn post_processor(&self) -> Option<&PostProcessor> {
-        self.parts.post_processor.as_ref()
+        self.pipeline.post_processor.as_ref()
     }
 
     /// The decoder.
     pub fn decoder(&self) -> Option<&Decoder> {
-        self.parts.decoder.as_ref()
+        self.pipeline.decoder.as_ref()
     }
 
     /// The added tokens.
     pub fn added(&self) -> &AddedVocab {
-        &self.parts.added
+        &self.pipeline.added
     }
 
     /// The model's tokens and ids, in file order.
@@ -250,14 +282,26 @@ impl Tokenizer {
         &self.model.file.vocab
     }
 
-    /// Whether a string is a token of the model, added or not.
-    pub fn is_in_model(&self, token: &str) -> bool {
-        self.model.id_of(token).is_some()
+    /// The number of tokens: the model's, and with `with_added` the added tokens that are not
+    /// tokens of the model, too.
+    pub fn vocab_size(&self, with_added: bool) -> usize {
+        let is_new = |token: &&AddedToken| self.model.id_of(&token.content).is_none();
+        let added = match with_added {
+            true => self
+                .pipeline
+                .added
+                .sorted()
+                .into_iter()
+                .filter(is_new)
+                .count(),
+            false => 0,
+        };
+        self.model_vocab().len() + added
     }
 
     /// The id of a token string.
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.parts
+        self.pipeline
             .added
             .id_of(token)
             .or_else(|| self.model.id_of(token))
@@ -265,34 +309,37 @@ impl Tokenizer {
 
     /// The string of an id.
     pub fn id_to_token(&self, id: u32) -> Option<&str> {
-        self.parts.added.string(id).or_else(|| self.model.token(id))
+        self.pipeline
+            .added
+            .string(id)
+            .or_else(|| self.model.token(id))
     }
 
     pub(super) fn encode_piece(&self, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
         self.model.encode_piece(piece, ids)
     }
 
-    pub(super) fn pieces(&self, text: &str) -> Result<Vec<Piece>> {
-        self.parts.splitter.pieces(text)
+    pub(super) fn pre_tokens(&self, text: &str) -> Result<Vec<PreToken>> {
+        self.pipeline.compiled_pre_tokenizer.pre_tokens(text)
     }
 
-    pub(super) fn cut_raw(&self, text: &str, out: &mut Vec<Stretch>) {
-        self.parts.added.cut_raw(text, self.plain_special, out);
+    pub(super) fn split_raw(&self, text: &str, out: &mut Vec<Segment>) {
+        self.pipeline.added.split_raw(text, self.plain_special, out);
     }
 
-    pub(super) fn cut_normalized(&self, text: &str, out: &mut Vec<Stretch>) {
-        self.parts
-            .added
-            .cut_normalized(text, self.plain_special, out);
+    pub(super) fn split_normalized(&self, text: &str, out: &mut Vec<Segment>) {
+        let added = &self.pipeline.added;
+        added.split_normalized(text, self.plain_special, out);
     }
 
-    pub(super) fn normalize(&self, aligned: &mut Aligned) {
-        aligned.normalize(&self.parts.normalizers);
+    pub(super) fn normalize(&self, aligned: &mut AlignedText) {
+        aligned.normalize(&self.pipeline.normalizers);
     }
 
-    /// Length of a token that merging made: in bytes, or written in the byte-level alphabet.
-    pub(super) fn token_len(&self, id: u32, written: bool) -> usize {
-        if written {
+    /// Length in bytes of a token that stands for bytes: of these bytes, or of its string in the
+    /// byte-level alphabet.
+    pub(super) fn token_len(&self, id: u32, in_alphabet: bool) -> usize {
+        if in_alphabet {
             self.model.token(id).map_or(0, str::len)
         } else {
             self.model.token_len(id)
@@ -304,11 +351,15 @@ impl Tokenizer {
     }
 
     pub(super) fn has_flexible_tokens(&self) -> bool {
-        self.parts.has_flexible_tokens
+        self.pipeline.has_flexible_tokens
     }
 }
 
-impl Parts {
+fn unknown_component(name: &str) -> Error {
+    Error::invalid(format!("expected a component, got {name:?}"))
+}
+
+impl Pipeline {
     fn with_added(&self, tokens: Vec<AddedToken>) -> Result<Self> {
         let has_flexible_tokens = tokens.iter().any(|token| {
             token.lstrip || token.rstrip || token.normalized && self.normalizer.is_some()

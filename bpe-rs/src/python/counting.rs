@@ -1,72 +1,30 @@
-//! `_core.WordCounter` and `_core.WordCounts`: counting words.
+//! `_core.WordCounter` and `_core.WordCounts`: the words of a text and their counts.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyList, PyString};
 
+use super::progress::ProgressCheck;
+use super::text::type_name;
+use super::threads::exactly;
 use crate::error::{Error, Result};
-use crate::train::count::{Counter, WordCounts as Counts};
+use crate::train::count::{Counter, WordCounts};
 
-/// Between two looks at signals and calls of the progress callback.
-const INTERVAL: Duration = Duration::from_millis(100);
+/// Counts the words of texts and files, added one after the other.
+#[pyclass(name = "WordCounter", module = "bpe_rs._core")]
+struct PyWordCounter(Option<Counter>);
 
-/// Lets Python in now and then: Ctrl-C, and the caller's callback with the work done.
-pub(super) struct Door {
-    callback: Option<Py<PyAny>>,
-    last: Instant,
-    raised: Option<PyErr>,
-}
-
-impl Door {
-    pub(super) fn new(callback: Option<Py<PyAny>>) -> Self {
-        Self {
-            callback,
-            last: Instant::now(),
-            raised: None,
-        }
-    }
-
-    pub(super) fn tick(&mut self, done: u64) -> Result<()> {
-        if self.last.elapsed() < INTERVAL {
-            return Ok(());
-        }
-        self.last = Instant::now();
-        let let_in = Python::attach(|py| {
-            py.check_signals()?;
-            match &self.callback {
-                Some(callback) => callback.call1(py, (done,)).map(drop),
-                None => Ok(()),
-            }
-        });
-        let_in.map_err(|raised| {
-            self.raised = Some(raised);
-            Error::interrupted()
-        })
-    }
-
-    /// `result`, or what Python has raised meanwhile.
-    pub(super) fn leave<T>(self, result: Result<T>) -> PyResult<T> {
-        match self.raised {
-            Some(raised) => Err(raised),
-            None => Ok(result?),
-        }
-    }
-}
-
-/// Counts the words of texts and files that come one after the other.
-#[pyclass(module = "bpe_rs._core")]
-struct WordCounter(Option<Counter>);
-
-impl WordCounter {
+impl PyWordCounter {
     fn counter(&mut self) -> PyResult<&mut Counter> {
-        self.0
-            .as_mut()
-            .ok_or_else(|| PyValueError::new_err("this counter has been finished"))
+        self.0.as_mut().ok_or_else(finished)
     }
+}
+
+fn finished() -> PyErr {
+    PyValueError::new_err("this counter has been finished")
 }
 
 /// A `str` or UTF-8 `bytes`, borrowed from Python.
@@ -82,9 +40,9 @@ impl Text {
         } else if item.is_instance_of::<PyBytes>() {
             Ok(Self::Bytes(item.extract()?))
         } else {
-            let kind = item.get_type().name()?;
             Err(PyTypeError::new_err(format!(
-                "expected texts of type str or bytes, got {kind}"
+                "expected texts of type str or bytes, got {}",
+                type_name(item)
             )))
         }
     }
@@ -104,9 +62,15 @@ impl Text {
 }
 
 #[pymethods]
-impl WordCounter {
+impl PyWordCounter {
     #[new]
-    fn new(pattern: &str, special_tokens: Vec<String>, threads: usize) -> PyResult<Self> {
+    #[pyo3(signature = (pattern, special_tokens, num_threads=None))]
+    fn py_new(
+        pattern: &str,
+        special_tokens: Vec<String>,
+        num_threads: Option<isize>,
+    ) -> PyResult<Self> {
+        let threads = exactly(num_threads)?;
         Ok(Self(Some(Counter::new(pattern, &special_tokens, threads)?)))
     }
 
@@ -122,12 +86,12 @@ impl WordCounter {
             .iter()
             .map(|item| Text::extract(&item))
             .collect::<PyResult<Vec<_>>>()?;
-        let mut door = Door::new(callback);
+        let mut check = ProgressCheck::new(callback);
         let result = py.detach(|| {
             let texts = texts.iter().map(Text::as_str).collect::<Result<Vec<_>>>()?;
-            counter.add_texts(&texts, &mut |done| door.tick(done))
+            counter.add_texts(&texts, &mut |done| check.step(done))
         });
-        door.leave(result)
+        check.result(result)
     }
 
     #[pyo3(signature = (paths, field, callback=None))]
@@ -139,9 +103,9 @@ impl WordCounter {
         callback: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let counter = self.counter()?;
-        let mut door = Door::new(callback);
-        let result = py.detach(|| counter.add_files(&paths, field, &mut |done| door.tick(done)));
-        door.leave(result)
+        let mut check = ProgressCheck::new(callback);
+        let result = py.detach(|| counter.add_files(&paths, field, &mut |done| check.step(done)));
+        check.result(result)
     }
 
     fn add_words(&mut self, words: Vec<(PyBackedBytes, u64)>) -> PyResult<()> {
@@ -152,20 +116,19 @@ impl WordCounter {
         Ok(())
     }
 
-    fn finish(&mut self, py: Python<'_>) -> PyResult<WordCounts> {
+    fn finish(&mut self, py: Python<'_>) -> PyResult<PyWordCounts> {
         let counter = self.0.take();
-        let counter =
-            counter.ok_or_else(|| PyValueError::new_err("this counter has been finished"))?;
-        Ok(WordCounts(py.detach(|| counter.finish())))
+        let counts = py.detach(|| counter.map(Counter::finish));
+        counts.map(PyWordCounts).ok_or_else(finished)
     }
 }
 
-/// Distinct words with their counts: what the Python class `bpe_rs.WordCounts` holds.
-#[pyclass(module = "bpe_rs._core")]
-pub(super) struct WordCounts(pub(super) Counts);
+/// Distinct words with their counts; the Python class `bpe_rs.WordCounts` holds one.
+#[pyclass(name = "WordCounts", module = "bpe_rs._core")]
+pub(super) struct PyWordCounts(pub(super) WordCounts);
 
 #[pymethods]
-impl WordCounts {
+impl PyWordCounts {
     fn __len__(&self) -> usize {
         self.0.len()
     }
@@ -234,7 +197,7 @@ impl WordCounts {
 
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        Ok(Self(py.detach(|| Counts::load(&path))?))
+        Ok(Self(py.detach(|| WordCounts::load(&path))?))
     }
 
     fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
@@ -247,11 +210,13 @@ impl WordCounts {
     #[staticmethod]
     fn from_bytes(py: Python<'_>, data: &[u8]) -> PyResult<Self> {
         let mut data = data;
-        Ok(Self(py.detach(|| Counts::read(&mut data, "these bytes"))?))
+        Ok(Self(
+            py.detach(|| WordCounts::read(&mut data, "these bytes"))?,
+        ))
     }
 }
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_class::<WordCounter>()?;
-    m.add_class::<WordCounts>()
+    m.add_class::<PyWordCounter>()?;
+    m.add_class::<PyWordCounts>()
 }

@@ -1,80 +1,175 @@
-//! Reading and writing encodings and files.
+//! `_core.IdWriter`: files to ids.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
+use numpy::PyArray1;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
-use super::encoding::Encoding;
-use crate::format::{self, Format, Options, TokenizerJson};
+use super::encoding::PyEncoding;
+use super::progress::ProgressCheck;
+use super::text::{texts, utf8_of};
+use super::threads::requested;
+use crate::error::{Error, Result};
+use crate::files::{encode_documents, encode_files, FileOptions, IdWriter};
+use crate::format::id_file::Width;
+use crate::io::Progress;
 
-/// Reads an encoding; returns what `bpe_rs.Encoding` is made from.
-#[pyfunction]
-#[pyo3(signature = (path, format=None, name=None, pattern=None, special_tokens=None))]
-fn load_encoding(
-    py: Python<'_>,
-    path: PathBuf,
-    format: Option<&str>,
-    name: Option<String>,
-    pattern: Option<String>,
-    special_tokens: Option<Vec<(String, u32)>>,
-) -> PyResult<Encoding> {
-    let options = Options {
-        name,
-        pattern,
+const FINISHED: &str = "expected a writer that is not yet finished";
+
+/// Collects ids in memory, or in an id file that appears when finished, whole or not at all.
+#[pyclass(name = "IdWriter", frozen, module = "bpe_rs._core")]
+struct PyIdWriter {
+    /// `None` once finished.
+    writer: Mutex<Option<IdWriter>>,
+    /// Bytes of text that all calls so far have encoded.
+    bytes_done: AtomicU64,
+}
+
+impl PyIdWriter {
+    /// Lock without waiting: a thread that waits for the lock while it holds the GIL can deadlock
+    /// with a thread that holds the lock and waits for the GIL.
+    fn try_lock(&self) -> PyResult<MutexGuard<'_, Option<IdWriter>>> {
+        match self.writer.try_lock() {
+            Ok(writer) => Ok(writer),
+            Err(TryLockError::Poisoned(writer)) => Ok(writer.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(
+                "expected a writer that no other call uses at the moment",
+            )),
+        }
+    }
+
+    /// Call `work(bytes done before, progress, writer)` without the GIL; it returns the new number
+    /// of bytes done.
+    ///
+    /// # Errors
+    /// What `work` returns, and what `callback` or a signal handler raises.
+    fn run(
+        &self,
+        py: Python<'_>,
+        callback: Option<Py<PyAny>>,
+        work: impl FnOnce(u64, &mut Progress<'_>, &mut IdWriter) -> Result<u64> + Send,
+    ) -> PyResult<()> {
+        let mut check = ProgressCheck::of_every_step(callback);
+        let before = self.bytes_done.load(Ordering::Relaxed);
+        let result = py.detach(|| {
+            let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let writer = writer.as_mut().ok_or_else(|| Error::invalid(FINISHED))?;
+            work(before, &mut |done| check.step(done), writer)
+        });
+        let done = check.result(result)?;
+        self.bytes_done.store(done, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+fn options(
+    separator: Option<String>,
+    special_tokens: bool,
+    field: String,
+    num_threads: Option<isize>,
+) -> PyResult<FileOptions> {
+    Ok(FileOptions {
+        separator,
         special_tokens,
-    };
-    let core = py.detach(|| {
-        let format = format.map_or_else(|| Format::of_path(&path), Format::from_name)?;
-        format::load(&path, format, options)
-    })?;
-    Ok(Encoding::from_core(core))
+        field,
+        threads: requested(num_threads)?,
+    })
 }
 
-/// Writes an encoding; returns the files written.
-#[pyfunction]
-#[pyo3(signature = (encoding, path, format=None))]
-fn save_encoding(
-    py: Python<'_>,
-    encoding: PyRef<'_, Encoding>,
-    path: PathBuf,
-    format: Option<&str>,
-) -> PyResult<Vec<PathBuf>> {
-    let core = encoding.core();
-    Ok(py.detach(|| {
-        let format = format.map_or_else(|| Format::of_path(&path), Format::from_name)?;
-        format::save(core, &path, format)
-    })?)
-}
+#[pymethods]
+impl PyIdWriter {
+    /// `path`: the id file, or None for memory; `itemsize`: 2 or 4 bytes per id.
+    #[new]
+    fn py_new(
+        path: Option<PathBuf>,
+        itemsize: usize,
+        encoding: PyRef<'_, PyEncoding>,
+    ) -> PyResult<Self> {
+        let width = match itemsize {
+            2 => Width::U16,
+            4 => Width::U32,
+            _ => {
+                return Err(PyValueError::new_err(format!(
+                    "expected 2 or 4 bytes per id, got {itemsize}"
+                )))
+            }
+        };
+        let writer = match path {
+            Some(path) => IdWriter::create(&path, width, *encoding.core().fingerprint())?,
+            None => IdWriter::memory(width),
+        };
+        Ok(Self {
+            writer: Mutex::new(Some(writer)),
+            bytes_done: AtomicU64::new(0),
+        })
+    }
 
-/// The text of an encoding's `tokenizer.json`.
-#[pyfunction]
-fn encoding_to_json(py: Python<'_>, encoding: PyRef<'_, Encoding>) -> PyResult<String> {
-    let core = encoding.core();
-    Ok(py.detach(|| {
-        Ok::<_, crate::error::Error>(format::convert::to_tokenizer_json(core)?.to_text(false))
-    })?)
-}
+    /// Encode text files and append their ids. `progress(bytes done)` may raise to stop.
+    #[allow(clippy::too_many_arguments)]
+    fn encode_files(
+        &self,
+        py: Python<'_>,
+        encoding: PyRef<'_, PyEncoding>,
+        paths: Vec<PathBuf>,
+        separator: Option<String>,
+        special_tokens: bool,
+        field: String,
+        num_threads: Option<isize>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let options = options(separator, special_tokens, field, num_threads)?;
+        let core = encoding.core();
+        self.run(py, progress, |done, progress, writer| {
+            encode_files(core, &paths, &options, done, progress, writer)
+        })
+    }
 
-/// The encoding of the text of a `tokenizer.json`.
-#[pyfunction]
-fn encoding_from_json(py: Python<'_>, name: String, text: &str) -> PyResult<Encoding> {
-    let core = py.detach(|| {
-        let file = TokenizerJson::parse(text)?;
-        format::convert::from_tokenizer_json(file, name, Options::default())
-    })?;
-    Ok(Encoding::from_core(core))
-}
+    /// Encode texts that the caller has read and append their ids.
+    #[allow(clippy::too_many_arguments)]
+    fn encode_documents(
+        &self,
+        py: Python<'_>,
+        encoding: PyRef<'_, PyEncoding>,
+        documents: &Bound<'_, PyAny>,
+        separator: Option<String>,
+        special_tokens: bool,
+        num_threads: Option<isize>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<()> {
+        let options = options(separator, special_tokens, String::new(), num_threads)?;
+        let core = encoding.core();
+        let documents = texts(documents)?;
+        let documents = utf8_of(&documents)?;
+        self.run(py, progress, |done, progress, writer| {
+            encode_documents(core, &documents, &options, done, progress, writer)
+        })
+    }
 
-/// Writes a file whole or not at all.
-#[pyfunction]
-fn write_atomic(py: Python<'_>, path: PathBuf, contents: &[u8]) -> PyResult<()> {
-    Ok(py.detach(|| format::file::write_atomic(&path, contents))?)
+    /// The number of ids so far.
+    #[getter]
+    fn count(&self) -> PyResult<u64> {
+        let count = self.try_lock()?.as_ref().map(IdWriter::count);
+        count.ok_or_else(|| PyValueError::new_err(FINISHED))
+    }
+
+    /// Finish the file, or return the ids' little-endian bytes if they are in memory.
+    fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let writer = self.try_lock()?.take();
+        let writer = writer.ok_or_else(|| PyValueError::new_err(FINISHED))?;
+        let bytes = py.detach(|| writer.finish())?;
+        Ok(PyArray1::from_vec(py, bytes))
+    }
+
+    /// Drop all ids: no file appears.
+    fn discard(&self) -> PyResult<()> {
+        self.try_lock()?.take();
+        Ok(())
+    }
 }
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_function(wrap_pyfunction!(load_encoding, m)?)?;
-    m.add_function(wrap_pyfunction!(save_encoding, m)?)?;
-    m.add_function(wrap_pyfunction!(encoding_to_json, m)?)?;
-    m.add_function(wrap_pyfunction!(encoding_from_json, m)?)?;
-    m.add_function(wrap_pyfunction!(write_atomic, m)?)
+    m.add_class::<PyIdWriter>()
 }

@@ -1,13 +1,18 @@
-//! `WordTokenizer` and `CharTokenizer` for Python; files and constructors are in `_words.py`.
+//! `_core.WordTokenizer` and `_core.CharTokenizer`, the base classes of those in `_words.py`, which
+//! adds files and named constructors.
 
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
-use crate::words::{self, Form, Piece, WordCounter};
+use super::progress::ProgressCheck;
+use super::text::type_name;
+use crate::words::{self, DistinctWords, Form, Symbol};
 
+/// `(text, whether the word ends here, count)`.
 type TokenParts = (String, bool, u64);
+/// `(left text, right text, whether the word ends here)`.
 type MergeParts = (String, String, bool);
 
 #[pyclass(frozen, subclass, module = "bpe_rs._core", name = "WordTokenizer")]
@@ -21,17 +26,17 @@ impl PyWordTokenizer {
     fn new(form: &str, tokens: Vec<TokenParts>, merges: Vec<MergeParts>) -> PyResult<Self> {
         let tokens = tokens
             .into_iter()
-            .map(|(text, end, count)| (Piece { text, end }, count))
+            .map(|(text, end, count)| (Symbol { text, end }, count))
             .collect();
         let merges = merges
             .into_iter()
             .map(|(left, right, end)| {
                 (
-                    Piece {
+                    Symbol {
                         text: left,
                         end: false,
                     },
-                    Piece { text: right, end },
+                    Symbol { text: right, end },
                 )
             })
             .collect();
@@ -47,24 +52,15 @@ impl PyWordTokenizer {
         max_length: Option<usize>,
         truncation: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let mut ids = py.detach(|| self.inner.encode(text));
         let Some(max_length) = max_length else {
             if truncation {
                 return Err(PyValueError::new_err("truncation=True needs a max_length"));
             }
+            let ids = py.detach(|| self.inner.encode(text));
             return Ok(PyList::new(py, ids)?.into_any());
         };
-        if ids.len() > max_length && !truncation {
-            return Err(PyValueError::new_err(format!(
-                "the text has {} tokens, max_length is {max_length}; \
-                 pass truncation=True to cut it, or a larger max_length",
-                ids.len()
-            )));
-        }
-        ids.truncate(max_length);
-        let mut mask = vec![1u32; ids.len()];
-        mask.resize(max_length, 0);
-        ids.resize(max_length, words::PADDING_ID);
+        let run = || self.inner.encode_padded(text, max_length, truncation);
+        let (ids, mask) = py.detach(run)?;
         Ok(PyTuple::new(py, [PyList::new(py, ids)?, PyList::new(py, mask)?])?.into_any())
     }
 
@@ -101,13 +97,13 @@ impl PyWordTokenizer {
     }
 
     fn _token_parts(&self) -> Vec<TokenParts> {
-        let parts = |(piece, count): (&Piece, u64)| (piece.text.clone(), piece.end, count);
+        let parts = |(symbol, count): (&Symbol, u64)| (symbol.text.clone(), symbol.end, count);
         self.inner.tokens().map(parts).collect()
     }
 
     fn _merge_parts(&self) -> Vec<MergeParts> {
         let parts =
-            |(left, right): &words::Merge| (left.text.clone(), right.text.clone(), right.end);
+            |(left, right): &words::SymbolPair| (left.text.clone(), right.text.clone(), right.end);
         self.inner.merges().iter().map(parts).collect()
     }
 }
@@ -121,23 +117,19 @@ fn train_words(
     form: &str,
 ) -> PyResult<(Vec<TokenParts>, Vec<MergeParts>)> {
     let form = Form::from_name(form)?;
-    let mut counter = WordCounter::default();
+    let mut distinct = DistinctWords::default();
     for_each_text(source, |text| {
-        py.detach(|| counter.add(text));
+        py.detach(|| distinct.add(text));
         py.check_signals()
     })?;
-    if counter.is_empty() {
+    if distinct.is_empty() {
         return Err(PyValueError::new_err("the text has no words to learn from"));
     }
-    let mut signal = Ok(());
+    let mut check = ProgressCheck::new(None);
     let trained = py.detach(|| {
-        words::WordTokenizer::train_while(&counter, num_merges, form, &mut || {
-            signal = Python::attach(|py| py.check_signals());
-            signal.is_ok()
-        })
+        words::WordTokenizer::train(&distinct, num_merges, form, &mut |done| check.step(done))
     });
-    signal?;
-    let inner = trained.expect("training stops early only for a signal");
+    let inner = check.result(trained)?;
     let tokenizer = PyWordTokenizer { inner };
     Ok((tokenizer._token_parts(), tokenizer._merge_parts()))
 }
@@ -202,7 +194,7 @@ fn distinct_characters(source: &Bound<'_, PyAny>) -> PyResult<String> {
     Ok(found.into_iter().collect())
 }
 
-/// Calls `visit` with a str, or with each str of an iterable.
+/// Call `visit` with a str, or with each str of an iterable.
 fn for_each_text(
     source: &Bound<'_, PyAny>,
     mut visit: impl FnMut(&str) -> PyResult<()>,
@@ -210,26 +202,21 @@ fn for_each_text(
     if let Ok(text) = source.cast::<PyString>() {
         return visit(text.to_str()?);
     }
-    let wrong = |what: &Bound<'_, PyAny>| {
-        let name = what
-            .get_type()
-            .name()
-            .map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    let wrong_type = |object: &Bound<'_, PyAny>| {
         PyTypeError::new_err(format!(
-            "the text must be a str or an iterable of str, got {name}"
+            "the text must be a str or an iterable of str, got {}",
+            type_name(object)
         ))
     };
-    for item in source.try_iter().map_err(|_| wrong(source))? {
+    for item in source.try_iter().map_err(|_| wrong_type(source))? {
         let item = item?;
-        visit(
-            item.cast::<PyString>()
-                .map_err(|_| wrong(&item))?
-                .to_str()?,
-        )?;
+        let text = item.cast::<PyString>().map_err(|_| wrong_type(&item))?;
+        visit(text.to_str()?)?;
     }
     Ok(())
 }
 
+/// `ids` as `u32`; ValueError for one that does not fit.
 fn checked(ids: &[i64], size: usize) -> PyResult<Vec<u32>> {
     ids.iter()
         .map(|&id| {

@@ -4,8 +4,8 @@
 //! to (x, ab) and (ab, y). Both are summed per neighbour in dense arrays, so that the pair table
 //! is touched once for every distinct neighbour, not once for every occurrence.
 
-use super::memory::{Pages, Zero};
 use super::records::{Layout, Narrow, Wide};
+use crate::memory::{LargeVec, Zeroable};
 use crate::simd::{dispatch, prefetch_at, RecordOps, HEADER};
 
 /// What one neighbour has gathered during a merge.
@@ -18,12 +18,12 @@ pub(super) struct Gathered {
 }
 
 // SAFETY: numbers.
-unsafe impl Zero for Gathered {}
+unsafe impl Zeroable for Gathered {}
 
 /// One side (left or right) of the merged pair.
 pub(super) struct Side {
     /// By neighbour id; one more slot at the end takes what a word's edge would have added.
-    pub(super) gathered: Pages<Gathered>,
+    pub(super) gathered: LargeVec<Gathered>,
     /// The distinct neighbours.
     pub(super) neighbours: Vec<u32>,
     /// (neighbour << 32 | record) of every occurrence, in corpus order.
@@ -33,7 +33,7 @@ pub(super) struct Side {
 impl Side {
     fn new(ids: usize) -> Self {
         Self {
-            gathered: Pages::untouched(ids + 1),
+            gathered: LargeVec::zeroed(ids + 1),
             neighbours: Vec::new(),
             events: Vec::new(),
         }

@@ -13,13 +13,13 @@ mod apply;
 mod births;
 pub mod count;
 mod job;
-mod memory;
 mod merge;
 mod pairs;
 mod queue;
 mod records;
 mod tally;
 mod ties;
+mod vocabulary;
 mod watch;
 
 #[cfg(test)]
@@ -34,6 +34,7 @@ use records::{Layout, Narrow, Records, Room, Wide};
 
 pub use job::Learned;
 pub use ties::TieBreak;
+pub use vocabulary::{LearnedMerges, StartTokens};
 
 /// Distinct words and how often each occurs.
 pub trait Words {

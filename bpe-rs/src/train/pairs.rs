@@ -1,6 +1,6 @@
 //! The pairs under watch: how often each occurs now and where its occurrences are listed.
 
-use super::memory::{Pages, Zero};
+use crate::memory::{LargeVec, Zeroable};
 use crate::simd::prefetch;
 
 /// (left id, right id) in one word.
@@ -54,7 +54,7 @@ pub(super) struct Watched {
 }
 
 // SAFETY: numbers.
-unsafe impl Zero for Watched {}
+unsafe impl Zeroable for Watched {}
 
 const VACANT: Watched = Watched {
     pair: EMPTY,
@@ -66,7 +66,7 @@ const VACANT: Watched = Watched {
 /// Open addressing with linear probing. Any number of slots will do, so that a table is never much
 /// larger than it has to be: at most five eighths are taken, and it grows by a half.
 pub(super) struct PairTable {
-    slots: Pages<Watched>,
+    slots: LargeVec<Watched>,
     len: usize,
 }
 
@@ -91,7 +91,7 @@ impl PairTable {
             "more pairs than a hash can tell apart"
         );
         Self {
-            slots: Pages::filled(slots, VACANT),
+            slots: LargeVec::filled(slots, VACANT),
             len: 0,
         }
     }

@@ -7,8 +7,8 @@
 
 use std::marker::PhantomData;
 
-use super::memory::{Pages, Zero};
 use crate::error::{Error, Result};
+use crate::memory::{LargeVec, Zeroable};
 use crate::simd::{prefetch, BLOCK, HEADER};
 
 /// A 32-byte aligned block: a record takes one or more of them.
@@ -17,7 +17,7 @@ use crate::simd::{prefetch, BLOCK, HEADER};
 pub(super) struct Unit([u64; 4]);
 
 // SAFETY: numbers, aligned to 32 bytes.
-unsafe impl Zero for Unit {}
+unsafe impl Zeroable for Unit {}
 
 const _: () = assert!(size_of::<Unit>() == BLOCK && align_of::<Unit>() == BLOCK);
 
@@ -115,9 +115,9 @@ impl Layout for Wide {
 
 /// All words with at least two tokens, in the order in which they were given.
 pub(super) struct Records<L: Layout> {
-    units: Pages<Unit>,
+    units: LargeVec<Unit>,
     /// First unit of every record, ascending.
-    starts: Pages<u32>,
+    starts: LargeVec<u32>,
     /// Tokens in all records when they were built or moved together: what postings can never
     /// outnumber by much.
     tokens: usize,
@@ -159,11 +159,11 @@ impl<L: Layout> Records<L> {
     pub(super) fn with_room_for(room: Room<L>) -> Self {
         // One unit more than the records take: a vector load one token past a record's start
         // reads into the unit behind it.
-        let mut units = Pages::with_capacity(room.units + 1);
+        let mut units = LargeVec::with_capacity(room.units + 1);
         units.push(Unit([0; 4]));
         Self {
             units,
-            starts: Pages::with_capacity(room.words),
+            starts: LargeVec::with_capacity(room.words),
             tokens: 0,
             layout: PhantomData,
         }

@@ -1,7 +1,7 @@
 //! What one thread finds when all pairs are counted, and how the findings add up.
 
-use super::memory::Pages;
 use super::pairs::{Pair, PairTable, Watched};
+use crate::memory::LargeVec;
 
 /// As long as ids fit a byte, pairs are counted in an array of all of them.
 const DENSE: usize = 1 << 16;
@@ -113,7 +113,7 @@ pub(super) fn sum_of(tallies: &[impl Tally]) -> PairTable {
 /// An upper bound of every pair's count: the sum over all pairs with the same few hash bits, or
 /// `u32::MAX` where that is more.
 pub(super) struct Sketch {
-    sums: Pages<u32>,
+    sums: LargeVec<u32>,
     shift: u32,
 }
 
@@ -123,7 +123,7 @@ impl Sketch {
     pub(super) fn sized_for(places: usize) -> Self {
         let bits = (places * 2).max(1).ilog2().clamp(16, 20);
         Self {
-            sums: Pages::zeroed(1 << bits),
+            sums: LargeVec::zeroed_now(1 << bits),
             shift: 64 - bits,
         }
     }

@@ -6,17 +6,17 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::memory::Pages;
 use super::pairs::{Pair, PairTable, Watched};
 use super::records::{Layout, Records};
 use super::tally::{sum_of, Dense, Sketch, Tally, UNWATCHED};
 use crate::error::Result;
+use crate::memory::LargeVec;
 
 /// The pairs that occur at least `threshold` times, all their occurrences, and what may become one.
 pub(super) struct Watch {
     pub(super) table: PairTable,
     /// Starts of records; every pair owns a run of them, in corpus order.
-    pub(super) postings: Pages<u32>,
+    pub(super) postings: LargeVec<u32>,
     pub(super) threshold: u64,
 }
 
@@ -25,7 +25,7 @@ impl Watch {
     pub(super) fn nothing() -> Self {
         Self {
             table: PairTable::with_room_for(0),
-            postings: Pages::with_capacity(0),
+            postings: LargeVec::with_capacity(0),
             threshold: u64::MAX,
         }
     }

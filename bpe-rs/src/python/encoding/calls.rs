@@ -1,42 +1,44 @@
-//! What the methods have in common: texts and ids out of Python, work without the GIL.
+//! What several methods share: convert texts or ids, work without the GIL, convert the result.
 
 use std::borrow::Cow;
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::Encoding;
-use crate::encode::{threads, Rows};
+use super::special::check;
+use super::PyEncoding;
+use crate::encode::Rows;
 use crate::error::Error;
-use crate::python::ids::{ids_of, with_spare};
-use crate::python::special::Policy;
-use crate::python::text::{text, texts};
+use crate::python::ids::{ids_of, with_reusable_buffers};
+use crate::python::text::{text, texts, utf8_of};
+use crate::python::threads::requested;
+use crate::special::SpecialPolicy;
 
-/// Shorter texts are encoded while holding the GIL: giving it up and taking it back costs more.
-const RELEASE_FROM: usize = 4096;
+/// Texts of fewer bytes, and fewer ids, are processed while holding the GIL, because releasing and
+/// reacquiring it costs more.
+const MIN_LEN_TO_RELEASE_GIL: usize = 4096;
 
-impl Encoding {
-    /// What `make` makes of the ids of one text, borrowed where they are few; without a policy
-    /// special tokens are plain text.
+impl PyEncoding {
+    /// Encode one text and call `make` with its ids. They are borrowed from a reusable buffer for
+    /// a short text, owned for a long one. Without a policy special tokens are plain text.
     pub(super) fn ids<T>(
         &self,
         py: Python<'_>,
         input: &Bound<'_, PyAny>,
-        policy: Option<&Policy<'_>>,
+        policy: Option<&SpecialPolicy<'_>>,
         make: impl FnOnce(Cow<'_, [u32]>) -> PyResult<T>,
     ) -> PyResult<T> {
         let text = text(input)?;
         if let Some(policy) = policy {
-            policy.check(&text)?;
+            check(policy, &text)?;
         }
-        let allowed = policy.and_then(|policy| policy.allowed.finder());
-        if text.len() < RELEASE_FROM {
+        let allowed = policy.and_then(SpecialPolicy::allowed);
+        if text.len() < MIN_LEN_TO_RELEASE_GIL {
             let take = |ids: &[u32]| make(Cow::Borrowed(ids));
             return self.core.with_ids(&text, allowed, take)?;
         }
         let run = || {
-            // Enough for most texts; more is cheaper than growing.
+            // Room for the ids of most texts: cheaper than growing.
             let mut ids = Vec::with_capacity(text.len() / 3 + 64);
             match allowed {
                 Some(allowed) => self.core.encode(&text, allowed, &mut ids)?,
@@ -47,10 +49,12 @@ impl Encoding {
         make(Cow::Owned(py.detach(run)?))
     }
 
+    /// Ids as a Python list.
     pub(super) fn list<'py>(&self, py: Python<'py>, ids: &[u32]) -> PyResult<Bound<'py, PyList>> {
         self.ints.list(py, ids, self.max_id)
     }
 
+    /// The rows of a batch as a list of lists.
     pub(super) fn lists<'py>(&self, py: Python<'py>, rows: &Rows) -> PyResult<Bound<'py, PyList>> {
         let all = PyList::empty(py);
         for row in rows.iter() {
@@ -59,38 +63,38 @@ impl Encoding {
         Ok(all)
     }
 
+    /// The number of ids of one text; `None` as soon as there are more than `limit`.
     pub(super) fn count_up_to(
         &self,
         py: Python<'_>,
         input: &Bound<'_, PyAny>,
         limit: usize,
-        policy: &Policy<'_>,
+        policy: &SpecialPolicy<'_>,
     ) -> PyResult<Option<usize>> {
         let text = text(input)?;
-        policy.check(&text)?;
-        let allowed = policy.allowed.finder();
-        let run = || self.core.count_with_special(&text, allowed, limit);
-        Ok(if text.len() < RELEASE_FROM {
+        check(policy, &text)?;
+        let run = || self.core.count_with_special(&text, policy.allowed(), limit);
+        Ok(if text.len() < MIN_LEN_TO_RELEASE_GIL {
             run()
         } else {
             py.detach(run)
         }?)
     }
 
-    /// What `make` makes of the bytes of ids.
+    /// Decode ids and call `make` with their bytes.
     pub(super) fn decoded<T>(
         &self,
         py: Python<'_>,
         tokens: &Bound<'_, PyAny>,
         make: impl FnOnce(&[u8]) -> PyResult<T>,
     ) -> PyResult<T> {
-        with_spare(|spare, bytes| {
-            let ids = match ids_of(tokens, spare) {
+        with_reusable_buffers(|buffer, bytes| {
+            let ids = match ids_of(tokens, buffer) {
                 Ok(ids) => ids,
                 Err(error) => return (Err(error), Vec::new()),
             };
             let mut run = || self.core.decode(&ids, bytes);
-            let done = if ids.len() < RELEASE_FROM {
+            let done = if ids.len() < MIN_LEN_TO_RELEASE_GIL {
                 run()
             } else {
                 py.detach(run)
@@ -100,28 +104,23 @@ impl Encoding {
         })
     }
 
-    /// Ids of a batch.
+    /// Encode a batch of texts.
     pub(super) fn batch(
         &self,
         py: Python<'_>,
         input: &Bound<'_, PyAny>,
-        num_threads: Option<usize>,
-        policy: Option<&Policy<'_>>,
+        num_threads: Option<isize>,
+        policy: Option<&SpecialPolicy<'_>>,
     ) -> PyResult<Rows> {
         let strings = texts(input)?;
-        let strings: Vec<&str> = strings
-            .iter()
-            .map(|s| s.to_str())
-            .collect::<PyResult<_>>()?;
+        let strings = utf8_of(&strings)?;
         if let Some(policy) = policy {
-            strings.iter().try_for_each(|string| policy.check(string))?;
+            strings
+                .iter()
+                .try_for_each(|string| check(policy, string))?;
         }
-        let most = threads::default_threads();
-        let threads = num_threads.unwrap_or(most).min(most);
-        if threads == 0 {
-            return Err(PyValueError::new_err("expected num_threads >= 1, got 0"));
-        }
-        let allowed = policy.and_then(|policy| policy.allowed.finder());
+        let threads = requested(num_threads)?;
+        let allowed = policy.and_then(SpecialPolicy::allowed);
         Ok(py.detach(|| self.core.encode_batch(&strings, allowed, threads))?)
     }
 }

@@ -4,21 +4,22 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
-use crate::encoding::Encoding as Core;
+use crate::encoding::Encoding;
 use crate::pretokenize::Pretokenizer;
 use crate::special::SpecialTokens;
 use crate::vocab::Vocab;
 
-/// The encoding of these parts, or with only a name a published one.
+/// The encoding made of these parts; with only a name, the published encoding of that name.
 ///
-/// Errors: `ValueError` for parts that do not fit together or do not make `explicit_n_vocab` ids.
-pub(super) fn core_of(
+/// # Errors
+/// `ValueError` for parts that contradict each other or do not make `explicit_n_vocab` ids.
+pub(super) fn from_arguments(
     name: &str,
     pat_str: Option<&str>,
     ranks: Option<&Bound<'_, PyDict>>,
     special_tokens: Option<&Bound<'_, PyDict>>,
     explicit_n_vocab: Option<usize>,
-) -> PyResult<Core> {
+) -> PyResult<Encoding> {
     let (Some(pattern), Some(ranks)) = (pat_str, ranks) else {
         if pat_str.is_some() || ranks.is_some() || special_tokens.is_some() {
             return Err(PyValueError::new_err(
@@ -37,26 +38,14 @@ pub(super) fn core_of(
         special.push((token.extract::<String>()?, id.extract::<u32>()?));
     }
     let special = SpecialTokens::new(special)?;
-    let core = Core::new(
+    let encoding = Encoding::new(
         name,
         Vocab::from_ranks(tokens)?,
         Pretokenizer::new(pattern)?,
         special,
     );
     if let Some(expected) = explicit_n_vocab {
-        let (tokens, special) = (core.vocab().len(), core.special().len());
-        if tokens + special != expected {
-            return Err(PyValueError::new_err(format!(
-                "expected explicit_n_vocab={expected} tokens, got {tokens} mergeable and {special} special ones"
-            )));
-        }
-        let highest = core.max_token_value();
-        if highest.map(|id| id as usize + 1) != Some(expected) {
-            return Err(PyValueError::new_err(format!(
-                "expected ids 0 to {} for explicit_n_vocab={expected}, got {highest:?} as the highest",
-                expected.saturating_sub(1)
-            )));
-        }
+        encoding.check_n_vocab(expected)?;
     }
-    Ok(core)
+    Ok(encoding)
 }

@@ -1,28 +1,27 @@
 //! The half of training that scales out: text in, distinct words and their counts out. Counts of
 //! parts of a corpus add up to the counts of the whole.
 
-mod reader;
 mod saved;
 mod table;
 mod text;
+mod word_counts;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{mpsc, Arc, Mutex, PoisonError};
+use std::sync::{mpsc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use reader::{Chunk, FileReader};
+#[cfg(feature = "files")]
+use crate::io::Reader;
+use crate::io::{Progress, PART};
 use table::WordTable;
 use text::Splitter;
 
-pub use saved::WordCounts;
+pub use word_counts::WordCounts;
 
-/// Told how far the counting is; an error stops it.
-pub type Tick<'a> = dyn FnMut(u64) -> Result<()> + 'a;
-
-/// Between two calls of a [`Tick`] while other threads work.
-const TICK: Duration = Duration::from_millis(50);
+/// Between two calls of a [`Progress`] while other threads work.
+const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Counts words, on several threads, of texts and files.
 pub struct Counter {
@@ -47,19 +46,19 @@ impl Counter {
         })
     }
 
-    /// Count texts, each one by itself. `tick` is told the bytes done of them.
+    /// Count texts, each one by itself. `progress` is told the bytes done of them.
     ///
     /// # Errors
-    /// When the regex engine gives up, and what `tick` returns.
-    pub fn add_texts(&mut self, texts: &[&str], tick: &mut Tick<'_>) -> Result<()> {
+    /// When the regex engine gives up, and what `progress` returns.
+    pub fn add_texts(&mut self, texts: &[&str], progress: &mut Progress<'_>) -> Result<()> {
         let Self {
             splitter,
             tables,
             bytes,
         } = self;
-        let mut parts = Vec::new();
+        let (cuts, mut parts) = (splitter.cuts(), Vec::new());
         for text in texts {
-            for (offset, part) in splitter.parts(text, reader::CHUNK) {
+            for (offset, part) in cuts.parts(text, PART) {
                 parts.push((*bytes + offset as u64, part));
             }
             *bytes += text.len() as u64;
@@ -79,36 +78,52 @@ impl Counter {
             }
             stop(done.fetch_add(run_bytes, Ordering::Relaxed) + run_bytes)?;
         };
-        share_out(tables, &done, tick, &work)
+        share_out(tables, &done, progress, &work)
     }
 
     /// Count files, each one by itself: plain UTF-8 text, lines of JSON (`.jsonl`, `.ndjson`) with
-    /// a string under `field`, either packed (`.gz`, `.zst`) or not. `tick` is told the bytes read
+    /// a string under `field`, either packed (`.gz`, `.zst`) or not. `progress` is told the bytes read
     /// from them.
     ///
     /// # Errors
     /// When a file cannot be read, is not UTF-8 or not what its name says; when the regex engine
-    /// gives up; and what `tick` returns.
-    pub fn add_files(&mut self, paths: &[PathBuf], field: &str, tick: &mut Tick<'_>) -> Result<()> {
+    /// gives up; and what `progress` returns.
+    #[cfg(feature = "files")]
+    pub fn add_files(
+        &mut self,
+        paths: &[PathBuf],
+        field: &str,
+        progress: &mut Progress<'_>,
+    ) -> Result<()> {
         let Self {
             splitter,
             tables,
             bytes,
         } = self;
-        let done = Arc::new(AtomicU64::new(0));
-        let reader = Mutex::new(FileReader::new(paths, *bytes, done.clone()));
+        let (done, text_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        let cuts = splitter.cuts();
+        let reader = Mutex::new(Reader::new(paths, &cuts, *bytes));
         let work = |table: &mut WordTable, stop: &dyn Fn(u64) -> Result<()>| {
-            let mut buffer = Vec::new();
+            // Memory that the reader fills, and memory that this thread reads into.
+            let (mut spare, mut buffer) = (Vec::new(), Vec::new());
             loop {
                 stop(done.load(Ordering::Relaxed))?;
-                let chunk = lock(&reader).next(splitter, buffer)?;
-                let Some(chunk) = chunk else { return Ok(()) };
-                count_chunk(splitter, &chunk, field, table)?;
-                buffer = chunk.bytes;
+                let part = lock(&reader).next(spare)?;
+                let Some(part) = part else { return Ok(()) };
+                part.each(&mut buffer, |chunk| {
+                    text_bytes.fetch_add(chunk.len(), Ordering::Relaxed);
+                    if chunk.json_lines {
+                        chunk.each_line(field, |text, origin| splitter.count(text, origin, table))
+                    } else {
+                        splitter.count(chunk.text()?, chunk.origin, table)
+                    }
+                })?;
+                done.fetch_add(part.file_bytes(), Ordering::Relaxed);
+                spare = part.into_buffer();
             }
         };
-        share_out(tables, &done, tick, &work)?;
-        *bytes = lock(&reader).origin();
+        share_out(tables, &done, progress, &work)?;
+        *bytes += text_bytes.into_inner();
         Ok(())
     }
 
@@ -142,65 +157,20 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn count_chunk(
-    splitter: &Splitter,
-    chunk: &Chunk,
-    field: &str,
-    table: &mut WordTable,
-) -> Result<()> {
-    let path = chunk.path.display();
-    let text = simdutf8::compat::from_utf8(&chunk.bytes).map_err(|error| {
-        let at = chunk.offset + error.valid_up_to() as u64;
-        Error::invalid(format!(
-            "{path}: expected UTF-8 text, got the byte 0x{:02x} at offset {at}; convert the file first",
-            chunk.bytes[error.valid_up_to()]
-        ))
-    })?;
-    if !chunk.lines_of_json {
-        return splitter.count(text, chunk.origin, table);
-    }
-    let mut origin = chunk.origin;
-    for line in text.split_inclusive('\n') {
-        if !line.trim().is_empty() {
-            let text = json_field(line, field).map_err(|problem| {
-                let at = chunk.offset + (origin - chunk.origin);
-                Error::invalid(format!("{path}: the line at offset {at}: {problem}"))
-            })?;
-            splitter.count(&text, origin, table)?;
-        }
-        origin += line.len() as u64;
-    }
-    Ok(())
-}
-
-/// The string under `field` of one line of JSON.
-fn json_field(line: &str, field: &str) -> std::result::Result<String, String> {
-    let mut object: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(line).map_err(|error| format!("expected a JSON object: {error}"))?;
-    match object.remove(field) {
-        Some(serde_json::Value::String(text)) => Ok(text),
-        Some(other) => Err(format!("expected a string under {field:?}, got {other}")),
-        None => {
-            let names: Vec<&str> = object.keys().map(String::as_str).collect();
-            Err(format!("no field {field:?}, only {}", names.join(", ")))
-        }
-    }
-}
-
 /// Work on one thread: add to the table, tell how far the whole is, stop at an error.
 type Work<'a> = dyn Fn(&mut WordTable, &dyn Fn(u64) -> Result<()>) -> Result<()> + Sync + 'a;
 
-/// Run `work` once for each table, each on a thread of its own, and `tick` on this one meanwhile:
+/// Run `work` once for each table, each on a thread of its own, and `progress` on this one meanwhile:
 /// only the caller's thread hears of Ctrl-C.
 fn share_out(
     tables: &mut [WordTable],
     done: &AtomicU64,
-    tick: &mut Tick<'_>,
+    progress: &mut Progress<'_>,
     work: &Work<'_>,
 ) -> Result<()> {
     if let [table] = tables {
-        let tick = std::cell::RefCell::new(tick);
-        return work(table, &|done| (tick.borrow_mut())(done));
+        let progress = std::cell::RefCell::new(progress);
+        return work(table, &|done| (progress.borrow_mut())(done));
     }
     let stopped = AtomicBool::new(false);
     let stop = |_| {
@@ -224,12 +194,12 @@ fn share_out(
         let mut outcome = Ok(());
         let mut finished = 0;
         while finished < workers {
-            let result = match results.recv_timeout(TICK) {
+            let result = match results.recv_timeout(INTERVAL) {
                 Ok(result) => {
                     finished += 1;
                     result
                 }
-                Err(mpsc::RecvTimeoutError::Timeout) => tick(done.load(Ordering::Relaxed)),
+                Err(mpsc::RecvTimeoutError::Timeout) => progress(done.load(Ordering::Relaxed)),
                 // A worker has panicked; the scope passes that on.
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             };

@@ -7,7 +7,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
-use super::super::memory::{Pages, Zero};
+use crate::memory::{LargeVec, Zeroable};
 use crate::simd::{prefetch, prefetch_at};
 
 /// Longest word that is its own key.
@@ -37,9 +37,9 @@ struct LongSlot {
 }
 
 // SAFETY: both are plain numbers.
-unsafe impl Zero for ShortSlot {}
+unsafe impl Zeroable for ShortSlot {}
 // SAFETY: as above.
-unsafe impl Zero for LongSlot {}
+unsafe impl Zeroable for LongSlot {}
 
 /// The most slots that may be taken: frequent words come early and stand near their place, so
 /// that a rather full table costs little.
@@ -49,9 +49,9 @@ fn is_full(taken: usize, slots: usize) -> bool {
 
 /// A set of words with their counts and the place where each was seen first.
 pub(super) struct WordTable {
-    short: Pages<ShortSlot>,
+    short: LargeVec<ShortSlot>,
     shorts: usize,
-    long: Pages<LongSlot>,
+    long: LargeVec<LongSlot>,
     longs: usize,
     arena: Vec<u8>,
 }
@@ -121,9 +121,9 @@ fn key_in(text: &[u8], start: usize, len: usize) -> u128 {
 impl WordTable {
     pub(super) fn new() -> Self {
         Self {
-            short: Pages::zeroed(1 << 12),
+            short: LargeVec::zeroed_now(1 << 12),
             shorts: 0,
-            long: Pages::zeroed(1 << 10),
+            long: LargeVec::zeroed_now(1 << 10),
             longs: 0,
             arena: Vec::new(),
         }
@@ -323,14 +323,14 @@ impl WordTable {
 /// From the end on, block by block, and what has been moved is given back at once. Taken slots are
 /// at their hash's place or a little behind it, so the new table is filled from the end of each of
 /// its halves on, and the two together never take much more than the new one.
-fn doubled<S: Zero>(
-    old: &mut Pages<S>,
+fn doubled<S: Zeroable>(
+    old: &mut LargeVec<S>,
     is_taken: impl Fn(&S) -> bool,
     hash: impl Fn(&S) -> u64,
-) -> Pages<S> {
+) -> LargeVec<S> {
     const BLOCK: usize = 1 << 14;
     let half = old.len();
-    let mut larger = Pages::untouched(half * 2);
+    let mut larger = LargeVec::zeroed(half * 2);
     let mask = half * 2 - 1;
     let mut end = half;
     while end > 0 {

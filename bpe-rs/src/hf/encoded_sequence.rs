@@ -1,0 +1,279 @@
+//! One encoded sequence: its ids are computed at once, everything else on first use.
+//!
+//! Most callers need ids only, so encoding takes the fast path ([`Tokenizer::encode_text`]).
+//! Offsets, words and token strings come from [`TokenDetails::add`], which encodes the text again
+//! step by step and knows where every token came from. Both must give the same ids.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use super::added_tokens::Segment;
+use super::normalize::AlignedText;
+use super::pre_tokenize::PreToken;
+use super::Tokenizer;
+use crate::error::Result;
+use crate::format::byte_level;
+
+/// An input sequence and its ids.
+#[derive(Debug)]
+pub(super) struct EncodedSequence {
+    tokenizer: Tokenizer,
+    /// The text, or the words of a pre-tokenized sequence.
+    texts: Vec<Box<str>>,
+    is_pretokenized: bool,
+    ids: Vec<u32>,
+    details: OnceLock<TokenDetails>,
+}
+
+/// Everything about the tokens beside their ids, one entry a token.
+#[derive(Debug, Default)]
+struct TokenDetails {
+    ids: Vec<u32>,
+    /// Ranges of characters.
+    offsets: Vec<(u32, u32)>,
+    words: Vec<u32>,
+    /// By token index: what an added token matched, where that is not its own content.
+    matched: HashMap<usize, String>,
+}
+
+impl EncodedSequence {
+    /// Encode a text.
+    ///
+    /// # Errors
+    /// `Pattern` when the regex engine gives up on the text.
+    pub(super) fn of_text(tokenizer: &Tokenizer, text: &str) -> Result<Self> {
+        let mut ids = Vec::with_capacity(text.len() / 4 + 8);
+        tokenizer.encode_text(text, &mut ids)?;
+        Ok(Self::new(tokenizer, vec![text.into()], false, ids))
+    }
+
+    /// Encode words, each by itself.
+    ///
+    /// # Errors
+    /// As [`EncodedSequence::of_text`].
+    pub(super) fn of_words<S: AsRef<str>>(tokenizer: &Tokenizer, words: &[S]) -> Result<Self> {
+        let mut ids = Vec::new();
+        for word in words {
+            tokenizer.encode_text(word.as_ref(), &mut ids)?;
+        }
+        let texts = words.iter().map(|word| word.as_ref().into()).collect();
+        Ok(Self::new(tokenizer, texts, true, ids))
+    }
+
+    fn new(
+        tokenizer: &Tokenizer,
+        texts: Vec<Box<str>>,
+        is_pretokenized: bool,
+        ids: Vec<u32>,
+    ) -> Self {
+        let tokenizer = tokenizer.clone();
+        Self {
+            tokenizer,
+            texts,
+            is_pretokenized,
+            ids,
+            details: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    fn details(&self) -> &TokenDetails {
+        self.details.get_or_init(|| {
+            let mut details = TokenDetails::default();
+            let mut words = 0;
+            for (index, text) in self.texts.iter().enumerate() {
+                let word = self.is_pretokenized.then_some(index as u32);
+                // Cannot fail: the same text was encoded before.
+                let _ = details.add(&self.tokenizer, text, word, &mut words);
+            }
+            debug_assert_eq!(details.ids, self.ids);
+            details
+        })
+    }
+
+    /// The range of characters that token `at` stands for.
+    pub(super) fn offset(&self, at: usize) -> (u32, u32) {
+        self.details().offsets[at]
+    }
+
+    /// The index of the token's pre-token, or of its word in a pre-tokenized sequence.
+    pub(super) fn word(&self, at: usize) -> u32 {
+        self.details().words[at]
+    }
+
+    /// The token's string; for an added token the text that it matched.
+    pub(super) fn token(&self, at: usize) -> String {
+        // The two differ only for tokens that match white space or normalised text, too.
+        if self.tokenizer.has_flexible_tokens() {
+            if let Some(matched) = self.details().matched.get(&at) {
+                return matched.clone();
+            }
+        }
+        self.tokenizer
+            .id_to_token(self.ids[at])
+            .unwrap_or_default()
+            .to_string()
+    }
+
+    /// The number of white-space characters at the start and at the end of the token's string.
+    pub(super) fn white_space(&self, at: usize) -> (u32, u32) {
+        let token = self.token(at);
+        let is_white = |character: &char| *character == 'Ġ' || character.is_whitespace();
+        let leading = token.chars().take_while(is_white).count() as u32;
+        let trailing = token.chars().rev().take_while(is_white).count() as u32;
+        (leading, trailing)
+    }
+}
+
+impl TokenDetails {
+    /// Encode `text` step by step and record where every token comes from. `fixed_word` is the
+    /// word of all tokens of a pre-tokenized sequence; otherwise `words` counts the pre-tokens.
+    fn add(
+        &mut self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        fixed_word: Option<u32>,
+        words: &mut u32,
+    ) -> Result<()> {
+        let characters = CharIndex::new(text);
+        let mut segments = Vec::new();
+        tokenizer.split_raw(text, &mut segments);
+        for Segment { range, added } in segments {
+            let mut aligned = AlignedText::new(&text[range.clone()], range.start);
+            if let Some(id) = added {
+                let word = next_word(fixed_word, words);
+                self.push(id, characters.range(range), word, &aligned.text, tokenizer);
+                continue;
+            }
+            tokenizer.normalize(&mut aligned);
+            let mut inner = Vec::new();
+            tokenizer.split_normalized(&aligned.text, &mut inner);
+            for Segment { range, added } in inner {
+                let part = aligned.slice(range);
+                if let Some(id) = added {
+                    let word = next_word(fixed_word, words);
+                    let original = part.original_range(0..part.text.len());
+                    self.push(id, characters.range(original), word, &part.text, tokenizer);
+                    continue;
+                }
+                self.add_plain(tokenizer, &part, &characters, fixed_word, words)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// [`TokenDetails::add`] for normalised text without added tokens.
+    fn add_plain(
+        &mut self,
+        tokenizer: &Tokenizer,
+        text: &AlignedText,
+        characters: &CharIndex,
+        fixed_word: Option<u32>,
+        words: &mut u32,
+    ) -> Result<()> {
+        let mut ids = Vec::new();
+        for PreToken { range, space_added } in tokenizer.pre_tokens(&text.text)? {
+            let start = range.start;
+            let mut part = text.slice(range);
+            if space_added {
+                part.prepend_space(text, start);
+            }
+            ids.clear();
+            tokenizer.encode_piece(part.text.as_bytes(), &mut ids)?;
+            let word = next_word(fixed_word, words);
+            // Bytes that are no tokens are dropped, and Hugging Face's engine then still adds up
+            // token lengths from the start of the pre-token, in bytes of the byte-level alphabet.
+            let alphabet_bytes =
+                (!tokenizer.has_all_bytes()).then(|| alphabet_bytes(part.text.as_bytes()));
+            let mut start = 0;
+            for &id in &ids {
+                let end = start + tokenizer.token_len(id, alphabet_bytes.is_some());
+                let bytes = match &alphabet_bytes {
+                    None => start..end,
+                    Some(source) => source[start]..source[end - 1] + 1,
+                };
+                self.ids.push(id);
+                self.offsets
+                    .push(characters.range(part.original_range(bytes)));
+                self.words.push(word);
+                start = end;
+            }
+        }
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        id: u32,
+        offset: (u32, u32),
+        word: u32,
+        matched: &str,
+        tokenizer: &Tokenizer,
+    ) {
+        if tokenizer.id_to_token(id) != Some(matched) {
+            self.matched.insert(self.ids.len(), matched.to_string());
+        }
+        self.ids.push(id);
+        self.offsets.push(offset);
+        self.words.push(word);
+    }
+}
+
+/// For each byte of the UTF-8 of `pre_token` written in the byte-level alphabet, the index of the
+/// byte that it stands for.
+fn alphabet_bytes(pre_token: &[u8]) -> Vec<usize> {
+    let lengths = pre_token
+        .iter()
+        .map(|&byte| byte_level::ALPHABET[usize::from(byte)].len_utf8());
+    let indices = lengths.enumerate();
+    indices
+        .flat_map(|(index, length)| std::iter::repeat_n(index, length))
+        .collect()
+}
+
+fn next_word(fixed: Option<u32>, words: &mut u32) -> u32 {
+    fixed.unwrap_or_else(|| {
+        *words += 1;
+        *words - 1
+    })
+}
+
+/// Byte offsets to character offsets.
+struct CharIndex {
+    /// The character that each byte belongs to and, last, the number of characters; `None` for
+    /// ASCII, where bytes are characters.
+    of_byte: Option<Vec<u32>>,
+}
+
+impl CharIndex {
+    fn new(text: &str) -> Self {
+        if text.is_ascii() {
+            return Self { of_byte: None };
+        }
+        let mut of_byte = Vec::with_capacity(text.len() + 1);
+        let mut count = 0;
+        for character in text.chars() {
+            of_byte.extend((0..character.len_utf8()).map(|_| count));
+            count += 1;
+        }
+        of_byte.push(count);
+        Self {
+            of_byte: Some(of_byte),
+        }
+    }
+
+    /// The characters of `bytes`, both ends of which lie between characters.
+    fn range(&self, bytes: Range<usize>) -> (u32, u32) {
+        match &self.of_byte {
+            None => (bytes.start as u32, bytes.end as u32),
+            Some(of_byte) => {
+                let last = of_byte.len() - 1;
+                (of_byte[bytes.start.min(last)], of_byte[bytes.end.min(last)])
+            }
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Post-processing of encoded sequences: truncation, special tokens, padding.
+
+use std::sync::Arc;
+
+use super::encoded_input::EncodedInput;
+use crate::error::{Error, Result};
+use crate::format::components::{PostProcessor, TemplateItem};
+use crate::format::params::{Direction, Padding, Strategy, Truncation};
+
+/// Truncate a sequence, or a pair together, to `room` tokens.
+///
+/// # Errors
+/// `Invalid` where the strategy cannot get there or the stride is not below what remains.
+pub(super) fn truncate(
+    first: &mut EncodedInput,
+    second: Option<&mut EncodedInput>,
+    room: usize,
+    settings: &Truncation,
+) -> Result<()> {
+    let from_left = settings.direction == Direction::Left;
+    let cut = |encoded: &mut EncodedInput, length: usize| {
+        encoded.truncate(length, settings.stride, from_left)
+    };
+    if room == 0 {
+        cut(first, 0)?;
+        return second.map_or(Ok(()), |second| cut(second, 0));
+    }
+    let (n1, n2) = (
+        first.len(),
+        second.as_ref().map_or(0, |second| second.len()),
+    );
+    if n1 + n2 <= room {
+        return Ok(());
+    }
+    let excess = n1 + n2 - room;
+    match (settings.strategy, second) {
+        (Strategy::LongestFirst, None) => cut(first, room),
+        (Strategy::LongestFirst, Some(second)) => {
+            let (keep1, keep2) = longest_first(n1, n2, room);
+            cut(first, keep1)?;
+            cut(second, keep2)
+        }
+        (Strategy::OnlyFirst, _) => {
+            if n1 <= excess {
+                return Err(too_short(n1, excess, "only_first"));
+            }
+            cut(first, n1 - excess)
+        }
+        (Strategy::OnlySecond, None) => Err(Error::invalid(
+            "expected a pair for truncation strategy only_second, got one sequence",
+        )),
+        (Strategy::OnlySecond, Some(second)) => {
+            if n2 <= excess {
+                return Err(too_short(n2, excess, "only_second"));
+            }
+            cut(second, n2 - excess)
+        }
+    }
+}
+
+fn too_short(len: usize, excess: usize, strategy: &str) -> Error {
+    Error::invalid(format!(
+        "Truncation error: Sequence to truncate too short to respect the provided max_length: \
+         {excess} tokens have to go, got a sequence of {len} with strategy {strategy}; use \
+         longest_first or a larger max_length"
+    ))
+}
+
+/// How many tokens of each of two sequences remain if the longer one always loses the next token.
+fn longest_first(n1: usize, n2: usize, room: usize) -> (usize, usize) {
+    let short = n1.min(n2);
+    let long = if short > room {
+        short
+    } else {
+        short.max(room - short)
+    };
+    let (short, long) = if short + long > room {
+        (room / 2, room / 2 + room % 2)
+    } else {
+        (short, long)
+    };
+    if n1 > n2 {
+        (long, short)
+    } else {
+        (short, long)
+    }
+}
+
+/// How many special tokens a post-processor adds.
+pub(super) fn count(processor: &PostProcessor, is_pair: bool) -> usize {
+    match processor {
+        PostProcessor::ByteLevel(_) => 0,
+        PostProcessor::Sequence(items) => items.iter().map(|item| count(item, is_pair)).sum(),
+        PostProcessor::Template {
+            single,
+            pair,
+            special_tokens,
+        } => {
+            let items = if is_pair { pair } else { single };
+            let added = items.iter().map(|item| match item {
+                TemplateItem::Special { name, .. } => {
+                    special_tokens.get(name).map_or(0, |token| token.ids.len())
+                }
+                TemplateItem::Sequence { .. } => 0,
+            });
+            added.sum()
+        }
+    }
+}
+
+/// Apply the post-processor and join the pair.
+pub(super) fn process(
+    processor: Option<&PostProcessor>,
+    first: EncodedInput,
+    second: Option<EncodedInput>,
+    add_special_tokens: bool,
+) -> EncodedInput {
+    let mut sequences: Vec<EncodedInput> = std::iter::once(first).chain(second).collect();
+    match processor {
+        Some(processor) => apply(processor, &mut sequences, add_special_tokens),
+        None => number_pair(&mut sequences),
+    }
+    join(sequences)
+}
+
+/// Set the sequence index of the tokens of a pair.
+fn number_pair(sequences: &mut [EncodedInput]) {
+    if sequences.len() > 1 {
+        for (index, encoded) in sequences.iter_mut().enumerate() {
+            encoded.set_sequence(index);
+        }
+    }
+}
+
+fn join(sequences: Vec<EncodedInput>) -> EncodedInput {
+    sequences
+        .into_iter()
+        .reduce(|all, next| all.merged_with(&next, false))
+        .unwrap_or_default()
+}
+
+fn apply(processor: &PostProcessor, sequences: &mut Vec<EncodedInput>, add_special_tokens: bool) {
+    match processor {
+        PostProcessor::ByteLevel(settings) => {
+            if settings.trim_offsets {
+                for encoded in sequences.iter_mut() {
+                    encoded.trim_offsets(settings.add_prefix_space);
+                }
+            }
+            for (index, encoded) in sequences.iter_mut().enumerate() {
+                encoded.set_sequence_of_all(index);
+            }
+        }
+        PostProcessor::Sequence(items) => {
+            for item in items {
+                apply(item, sequences, add_special_tokens);
+            }
+        }
+        PostProcessor::Template {
+            single,
+            pair,
+            special_tokens,
+        } => {
+            let items = if sequences.len() > 1 { pair } else { single };
+            let mut out = Vec::new();
+            for item in items {
+                match item {
+                    TemplateItem::Sequence { index, type_id } => {
+                        if let Some(encoded) = sequences.get_mut(*index) {
+                            encoded.set_type_id(*type_id);
+                            encoded.set_sequence_of_all(*index);
+                            out.push(encoded.clone());
+                        }
+                    }
+                    TemplateItem::Special { name, type_id } => {
+                        let token = special_tokens.get(name).filter(|_| add_special_tokens);
+                        for (id, token) in token
+                            .iter()
+                            .flat_map(|token| token.ids.iter().zip(&token.tokens))
+                        {
+                            out.push(EncodedInput::of_special(*id, token, *type_id));
+                        }
+                    }
+                }
+            }
+            *sequences = out;
+        }
+    }
+}
+
+/// Pad a batch to a common length.
+pub fn pad_batch(batch: &mut [EncodedInput], padding: &Padding) {
+    let longest = batch.iter().map(EncodedInput::len).max().unwrap_or(0);
+    let mut length = padding.length.unwrap_or(longest);
+    if let Some(multiple) = padding.pad_to_multiple_of.filter(|&multiple| multiple > 0) {
+        length = length.next_multiple_of(multiple);
+    }
+    let token: Arc<str> = padding.pad_token.as_str().into();
+    let left = padding.direction == Direction::Left;
+    for encoded in batch {
+        encoded.pad(length, padding.pad_id, padding.pad_type_id, &token, left);
+    }
+}

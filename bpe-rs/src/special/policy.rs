@@ -1,0 +1,115 @@
+//! Which special tokens a text may hold: tiktoken's `allowed_special` and `disallowed_special`.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::finder::Finder;
+use super::tokens::SpecialTokens;
+
+/// A choice of special tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// All of the encoding's.
+    All,
+    /// These strings, which need not all be special tokens.
+    Only(BTreeSet<String>),
+}
+
+/// Finders of sets that callers passed before, because building a finder costs more than a short
+/// call. Bounded.
+#[derive(Debug, Default)]
+pub struct FinderCache(Mutex<HashMap<BTreeSet<String>, Arc<Finder>>>);
+
+impl FinderCache {
+    /// Sets that are kept. When there are more, all are dropped.
+    const MAX_SETS: usize = 128;
+
+    fn finder_of(&self, strings: BTreeSet<String>) -> FinderChoice<'static> {
+        if strings.is_empty() {
+            return FinderChoice::None;
+        }
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(finder) = kept.get(&strings) {
+            return FinderChoice::Cached(Arc::clone(finder));
+        }
+        if kept.len() >= Self::MAX_SETS {
+            kept.clear();
+        }
+        let finder = Arc::new(Finder::new(strings.iter().map(String::as_str)));
+        kept.insert(strings, Arc::clone(&finder));
+        FinderChoice::Cached(finder)
+    }
+}
+
+#[derive(Debug)]
+enum FinderChoice<'a> {
+    None,
+    All(&'a Finder),
+    Cached(Arc<Finder>),
+}
+
+impl FinderChoice<'_> {
+    fn finder(&self) -> Option<&Finder> {
+        match self {
+            Self::None => None,
+            Self::All(finder) => Some(finder),
+            Self::Cached(finder) => Some(finder),
+        }
+    }
+}
+
+/// What to do about special tokens in a text: encode the allowed ones as special tokens, refuse a
+/// text with a disallowed one, take all others as plain text.
+#[derive(Debug)]
+pub struct SpecialPolicy<'a> {
+    allowed: FinderChoice<'a>,
+    disallowed: FinderChoice<'a>,
+}
+
+impl<'a> SpecialPolicy<'a> {
+    /// tiktoken's rules: [`Selection::All`] for `disallowed` means all that are not allowed.
+    pub fn new(
+        special: &'a SpecialTokens,
+        cache: &FinderCache,
+        allowed: Selection,
+        disallowed: Selection,
+    ) -> Self {
+        let disallowed = match (disallowed, &allowed) {
+            (Selection::Only(set), _) => cache.finder_of(set),
+            (Selection::All, Selection::All) => FinderChoice::None,
+            (Selection::All, Selection::Only(set)) if set.is_empty() => {
+                FinderChoice::All(special.finder())
+            }
+            (Selection::All, Selection::Only(set)) => {
+                let rest = special
+                    .iter()
+                    .map(|(text, _)| text)
+                    .filter(|text| !set.contains(*text));
+                cache.finder_of(rest.map(String::from).collect())
+            }
+        };
+        let allowed = match allowed {
+            Selection::All => FinderChoice::All(special.finder()),
+            Selection::Only(mut set) => {
+                // Other strings may be allowed; they stay plain text.
+                set.retain(|string| special.id_of(string).is_some());
+                cache.finder_of(set)
+            }
+        };
+        Self {
+            allowed,
+            disallowed,
+        }
+    }
+
+    /// The finder of the allowed tokens; `None` where none is allowed.
+    pub fn allowed(&self) -> Option<&Finder> {
+        self.allowed.finder()
+    }
+
+    /// The first disallowed token in `text`.
+    pub fn disallowed_in(&self, text: &str) -> Option<&str> {
+        let (_, token) = self.disallowed.finder()?.find(text, 0)?;
+        Some(token)
+    }
+}
