@@ -27,8 +27,8 @@ static CL100K: &[u8] = include_bytes!("../../data/cl100k.merges");
 #[cfg(feature = "vocabularies")]
 static O200K: &[u8] = include_bytes!("../../data/o200k.merges");
 
-#[cfg(feature = "vocabularies")]
 /// The packed vocabulary `name`: "r50k_base", "p50k_base", "cl100k_base" or "o200k_base".
+#[cfg(feature = "vocabularies")]
 pub(super) fn packed(name: &str) -> Option<&'static Packed> {
     static PACKED: [(&str, Packed); 4] = [
         (
