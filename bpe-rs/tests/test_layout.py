@@ -1,6 +1,6 @@
-"""Lists and ints read and written in place (`python/ids/object_layout.rs`) against the stable ABI's functions.
+"""Lists and ints accessed in place (`src/python/ids/object_layout.rs`).
 
-The reference is the second side: the same calls in a process with `BPE_RS_STABLE_ABI=1`.
+The reference are the same calls through the stable ABI, in a process with `BPE_RS_STABLE_ABI=1`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 use bpe_rs::encoding::Encoding;
 use bpe_rs::format::{convert, tiktoken, vocab_merges, Options, TokenizerJson};
-use bpe_rs::hf::{Input, Tokenizer};
+use bpe_rs::hf::{InputSequence, Tokenizer};
 use bpe_rs::pretokenize::Pretokenizer;
 use bpe_rs::special::SpecialTokens;
 use bpe_rs::vocab::Vocab;
@@ -146,7 +146,7 @@ pub(crate) fn tokenizer_json(data: &[u8]) {
         }
     }
     if let Ok(tokenizer) = Tokenizer::new(file) {
-        if let Ok(encoding) = tokenizer.encode(&Input::Text(&text), None, true, None) {
+        if let Ok(encoding) = tokenizer.encode(&InputSequence::Text(&text), None, true, None) {
             let ids = encoding.ids();
             assert_eq!(encoding.offsets().len(), ids.len());
             assert_eq!(encoding.tokens().len(), ids.len());
