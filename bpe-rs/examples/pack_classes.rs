@@ -1,9 +1,11 @@
 //! Write `data/classes.bin`, the character classes that the scanners look up: `cargo run --example
-//! pack_classes`. Asks the regex engine about every scalar value, so that scanners and engine know
-//! the same version of Unicode; a test compares them again.
+//! pack_classes`.
 //!
-//! Layout: for each of the 4352 blocks of 256 code points the number of its table (one byte), then
-//! the distinct tables of 256 bytes. Bits as in `src/pretokenize/classes.rs`.
+//! The classes come from the regex engine, so that scanners and engine have the same version of
+//! Unicode. A test compares the two for every scalar value.
+//!
+//! Layout: one byte for each of the 4352 blocks of 256 code points, the index of its table, then
+//! the distinct tables of 256 bytes. The bits are those of `src/pretokenize/classes.rs`.
 
 use std::error::Error;
 

@@ -1,6 +1,8 @@
 //! Pack published rank files into `data/`: `cargo run --example pack_ranks -- FOLDER`, where
-//! FOLDER holds `r50k_base.tiktoken` and the others. The layout is described in
-//! `src/vocab/published.rs`; a test rebuilds the rank files and checks their published SHA-256.
+//! FOLDER holds `r50k_base.tiktoken` and the others.
+//!
+//! `src/vocab/published.rs` describes the layout. A test rebuilds the rank files and compares
+//! their SHA-256 with the published ones.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -51,7 +53,7 @@ fn base64(text: &str) -> Result<Vec<u8>, Box<dyn Error>> {
     Ok(out)
 }
 
-/// Byte order, then the planes of the merges from number `from` on.
+/// The packed table: the bytes in rank order, then the planes of the merges from rank `from` on.
 fn pack(ranks: Ranks, from: u32) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut by_rank = ranks.clone();
     by_rank.sort_by_key(|(_, rank)| *rank);

@@ -11,10 +11,10 @@ use crate::pretokenize::Pretokenizer;
 use crate::special::{Finder, SpecialTokens};
 use crate::vocab::Vocab;
 
-/// Up to this many ids are decoded without a table of their own.
-const FEW: usize = 1024;
+/// The first call that decodes at least this many ids builds the table of short tokens.
+const MANY_IDS: usize = 1024;
 
-/// Text to ids and back.
+/// A complete tokenizer: text to ids and back.
 #[derive(Debug)]
 pub struct Encoding {
     name: String,
@@ -28,7 +28,7 @@ pub struct Encoding {
 }
 
 impl Encoding {
-    /// Put the parts together.
+    /// An encoding of these parts.
     pub fn new(
         name: impl Into<String>,
         vocab: Vocab,
@@ -47,27 +47,27 @@ impl Encoding {
         }
     }
 
-    /// What it is called.
+    /// Its name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Tokens and merges.
+    /// Its tokens and merges.
     pub fn vocab(&self) -> &Vocab {
         &self.vocab
     }
 
-    /// How text is cut before merging.
+    /// The pattern that cuts text before merging.
     pub fn pattern(&self) -> &Pretokenizer {
         &self.pattern
     }
 
-    /// Tokens that text means only where the caller says so.
+    /// Its special tokens, which are plain text unless the caller allows them.
     pub fn special(&self) -> &SpecialTokens {
         &self.special
     }
 
-    /// The highest id, special or not; `None` when there are no tokens at all.
+    /// The highest id, special or not; `None` if there are no tokens at all.
     pub fn max_token_value(&self) -> Option<u32> {
         self.special
             .iter()
@@ -98,35 +98,44 @@ impl Encoding {
         Ok(())
     }
 
-    /// Append the ids of `text` to `out`, taking special tokens as plain text.
+    /// Append the ids of `text` to `out`; special tokens are plain text.
     ///
-    /// Errors: `Pattern` when the regex engine gives up, `Invalid` for a byte without a token.
+    /// # Errors
+    ///
+    /// `Pattern` when the regex engine gives up, `Invalid` for a byte without a token or a text of
+    /// 4 GiB or more.
     pub fn encode_ordinary(&self, text: &str, out: &mut Vec<u32>) -> Result<()> {
         self.pool
             .with(|scratch| encode_into(&self.vocab, &self.pattern, text, scratch, out))
     }
 
-    /// How many ids [`Self::encode_ordinary`] would give; `None` as soon as there are more than
+    /// The number of ids that [`Self::encode_ordinary`] gives; `None` as soon as there are more than
     /// `limit`.
     ///
-    /// Errors: as there.
+    /// # Errors
+    ///
+    /// As [`Self::encode_ordinary`].
     pub fn count(&self, text: &str, limit: usize) -> Result<Option<usize>> {
         self.pool
             .with(|scratch| count(&self.vocab, &self.pattern, text, limit, scratch))
     }
 
-    /// Append the ids of `text` to `out`; what `allowed` finds becomes special tokens.
+    /// Append the ids of `text` to `out`; the special tokens that `allowed` finds become their ids.
     ///
-    /// Errors: as [`Self::encode_ordinary`].
+    /// # Errors
+    ///
+    /// As [`Self::encode_ordinary`].
     pub fn encode(&self, text: &str, allowed: &Finder, out: &mut Vec<u32>) -> Result<()> {
         self.pool
             .with(|scratch| self.encode_on(scratch, text, allowed, out))
     }
 
-    /// What `take` makes of the ids of `text`: they lie in memory at hand, which takes a twentieth
-    /// off a call for a short text.
+    /// The result of `take` on the ids of `text`. The ids are in a reusable buffer, which saves an
+    /// allocation; for short texts that counts.
     ///
-    /// Errors: as [`Self::encode_ordinary`].
+    /// # Errors
+    ///
+    /// As [`Self::encode_ordinary`].
     pub fn with_ids<T>(
         &self,
         text: &str,
@@ -135,7 +144,7 @@ impl Encoding {
     ) -> Result<T> {
         self.pool.with(|scratch| {
             scratch.with_ids(|scratch, ids| {
-                // Enough for most texts; more is cheaper than growing.
+                // Enough for most texts; reserving too much costs less than growing.
                 ids.reserve(text.len() / 3 + 64);
                 self.encode_as(scratch, text, allowed, ids)?;
                 Ok(take(ids))
@@ -143,7 +152,7 @@ impl Encoding {
         })
     }
 
-    /// Append the ids of `text`, with special tokens if some are allowed.
+    /// Append the ids of `text`, with the special tokens that `allowed` finds, if it is given.
     fn encode_as(
         &self,
         scratch: &mut Scratch,
@@ -157,13 +166,13 @@ impl Encoding {
         }
     }
 
-    /// Buffers and caches for many calls of [`Self::encode_on`]: to get them for each short text
-    /// of several threads takes longer than some texts.
+    /// Buffers and caches for many calls of [`Self::encode_on`], those that `thread` had last if
+    /// they are free. Getting them anew for each short text would take longer than encoding it.
     pub(crate) fn lease(&self, thread: usize) -> Lease<'_> {
         self.pool.lease_of(thread)
     }
 
-    /// [`Self::encode`] with buffers at hand.
+    /// [`Self::encode`] with the caller's buffers and caches.
     pub(crate) fn encode_on(
         &self,
         scratch: &mut Scratch,
@@ -181,10 +190,12 @@ impl Encoding {
         encode_into(vocab, pattern, &text[from..], scratch, out)
     }
 
-    /// The ids of many texts, on up to `threads` threads; what `allowed` finds becomes special
-    /// tokens. A long text is shared between threads where nothing is allowed.
+    /// The ids of many texts, on up to `threads` threads; the special tokens that `allowed` finds
+    /// become their ids. Without `allowed`, a long text is shared between threads.
     ///
-    /// Errors: as [`Self::encode_ordinary`].
+    /// # Errors
+    ///
+    /// As [`Self::encode_ordinary`].
     pub fn encode_batch(
         &self,
         texts: &[&str],
@@ -200,7 +211,7 @@ impl Encoding {
         })
     }
 
-    /// Bound the caches of each thread to about `bytes`, and forget what they hold.
+    /// Limit the caches of each thread to about `bytes`, and empty them.
     pub fn set_cache_limit(&self, bytes: usize) {
         self.pool.set_limit(bytes);
     }
@@ -212,15 +223,16 @@ impl Encoding {
 
     /// Append the bytes of `ids`, special ones included, to `out`.
     ///
-    /// Errors: `NotFound` for an id that is no token.
+    /// # Errors
+    ///
+    /// `NotFound` for an id that is no token; `out` then has the bytes of the ids before it.
     pub fn decode(&self, ids: &[u32], out: &mut Vec<u8>) -> Result<()> {
         let tokens = self.vocab.tokens();
         let token = |id| tokens.get(id).or_else(|| self.special.bytes_of(id));
-        // A table for all tokens is not worth making for a few.
         let none = ShortTokens::default();
         let short = match self.short_tokens.get() {
             Some(short) => short,
-            None if ids.len() < FEW => &none,
+            None if ids.len() < MANY_IDS => &none,
             None => self.short_tokens.get_or_init(|| {
                 let special = self.special.iter();
                 ShortTokens::new(
@@ -235,7 +247,9 @@ impl Encoding {
 
     /// The bytes of one token, special or not.
     ///
-    /// Errors: `NotFound` for an id that is no token.
+    /// # Errors
+    ///
+    /// `NotFound` for an id that is no token.
     pub fn token_bytes(&self, id: u32) -> Result<&[u8]> {
         let token = self
             .vocab
@@ -247,7 +261,9 @@ impl Encoding {
 
     /// The id of the token, special or not, with exactly these bytes.
     ///
-    /// Errors: `NotFound` when there is none.
+    /// # Errors
+    ///
+    /// `NotFound` if there is none.
     pub fn token_id(&self, token: &[u8]) -> Result<u32> {
         let special = || {
             std::str::from_utf8(token)
@@ -273,17 +289,17 @@ impl Encoding {
         })
     }
 
-    /// SHA-256 over everything that decides which ids a text gets: equal for two encodings only
-    /// if they encode alike, whatever files they came from.
+    /// SHA-256 of everything that decides which ids a text gets. Two encodings with equal
+    /// fingerprints encode alike, whatever files they came from.
     ///
     /// The digest covers, numbers as little-endian u32 and strings with their length before them:
     /// "bpe-rs 1", the pattern's regular expression, the count of tokens and each (id, bytes) by
     /// id, the count of merges and each (left, right, merged) by priority, the count of tokens
-    /// that only whole pieces become and their ids, the count of special tokens and each
-    /// (id, text) by id and text.
+    /// that merging does not produce but whole pieces become and their ids, the count of special
+    /// tokens and each (id, text) by id and text.
     pub fn fingerprint(&self) -> &[u8; 32] {
         self.fingerprint.get_or_init(|| {
-            let mut hash = Hash(Sha256::new());
+            let mut hash = FingerprintHash(Sha256::new());
             hash.bytes(b"bpe-rs 1");
             hash.bytes(self.pattern.engine().pattern().as_bytes());
             hash.number(self.vocab.tokens().len() as u32);
@@ -313,9 +329,10 @@ impl Encoding {
     }
 }
 
-struct Hash(Sha256);
+/// SHA-256 of numbers and strings in the form that [`Encoding::fingerprint`] documents.
+struct FingerprintHash(Sha256);
 
-impl Hash {
+impl FingerprintHash {
     fn number(&mut self, number: u32) {
         self.0.update(number.to_le_bytes());
     }

@@ -5,11 +5,11 @@
 
 use std::path::PathBuf;
 
+use crate::cuts::TextCuts;
 use crate::encode::Scratch;
 use crate::encoding::Encoding;
 use crate::error::Result;
 use crate::io::{Part, Progress, Reader, PART};
-use crate::pretokenize::TextCuts;
 use crate::threads::{self, ReusableBuffers};
 
 mod encoder;
@@ -17,21 +17,8 @@ mod id_buffer;
 mod id_writer;
 
 use encoder::DocumentEncoder;
+pub use encoder::FileOptions;
 pub use id_writer::IdWriter;
-
-/// How files are read.
-#[derive(Debug)]
-pub struct FileOptions {
-    /// A special token's text: ends a document where it stands in plain text, and its id is
-    /// written after every document.
-    pub separator: Option<String>,
-    /// Whether other special tokens in the text become their ids; otherwise they are plain text.
-    pub special_tokens: bool,
-    /// The field of JSON lines that holds the text.
-    pub field: String,
-    /// Threads; 0 counts as 1.
-    pub threads: usize,
-}
 
 /// Parts of a round for each thread: enough to even out, few enough for memory.
 const ROUND: usize = 32;

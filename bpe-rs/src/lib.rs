@@ -55,6 +55,7 @@
 //! `python`: the extension module of the Python package. Without it, which is the default, there
 //! is no Python anywhere in the dependency tree.
 
+mod cuts;
 pub mod decode;
 pub mod encode;
 pub mod encoding;

@@ -1,20 +1,26 @@
-//! Where each token lies in its text, and how many tokens fit a limit.
+//! Ids with the positions of their tokens in the text, and counting ids up to a limit.
 
 use crate::encode::PieceEncoder;
 use crate::encoding::Encoding;
 use crate::error::Result;
 use crate::special::Finder;
 
-/// The ids of a text and, for each, the characters it covers: the first to the one after its
-/// last. A character cut by tokens belongs to each of them.
-pub type WithOffsets = (Vec<u32>, Vec<(usize, usize)>);
+/// The ids of a text and, for each, the characters it covers: the index of the first, and the index
+/// after the last. A character that several tokens share belongs to each of them.
+pub type IdsWithOffsets = (Vec<u32>, Vec<(usize, usize)>);
 
 impl Encoding {
-    /// [`Encoding::encode`] with the place of each token, in characters.
+    /// [`Encoding::encode`] with the position of each token, in characters.
     ///
-    /// Errors: as there.
-    pub fn encode_with_offsets(&self, text: &str, allowed: Option<&Finder>) -> Result<WithOffsets> {
-        let mut work = Offsets {
+    /// # Errors
+    ///
+    /// As [`Encoding::encode`].
+    pub fn encode_with_offsets(
+        &self,
+        text: &str,
+        allowed: Option<&Finder>,
+    ) -> Result<IdsWithOffsets> {
+        let mut encoder = OffsetEncoder {
             ids: Vec::new(),
             bytes: Vec::new(),
             pieces: PieceEncoder::default(),
@@ -22,19 +28,22 @@ impl Encoding {
         let mut from = 0;
         let next = |from| self.special().find(allowed?, text, from);
         while let Some((start, end, id)) = next(from) {
-            work.plain(self, &text[from..start], from)?;
-            work.ids.push(id);
-            work.bytes.push((start, end));
+            encoder.add_text(self, &text[from..start], from)?;
+            encoder.ids.push(id);
+            encoder.bytes.push((start, end));
             from = end;
         }
-        work.plain(self, &text[from..], from)?;
-        let characters = Characters::new(text, &work.bytes).collect();
-        Ok((work.ids, characters))
+        encoder.add_text(self, &text[from..], from)?;
+        let characters = Characters::new(text, &encoder.bytes).collect();
+        Ok((encoder.ids, characters))
     }
 
-    /// How many ids [`Encoding::encode`] gives; `None` as soon as there are more than `limit`.
+    /// The number of ids that [`Encoding::encode`] gives; `None` as soon as there are more than
+    /// `limit`.
     ///
-    /// Errors: as there.
+    /// # Errors
+    ///
+    /// As [`Encoding::encode`].
     pub fn count_with_special(
         &self,
         text: &str,
@@ -56,20 +65,21 @@ impl Encoding {
     }
 }
 
-struct Offsets {
+/// Collects ids with the byte ranges of their tokens.
+struct OffsetEncoder {
     ids: Vec<u32>,
-    /// Start and end of each token in bytes.
+    /// Start and end of each token, in bytes of the text.
     bytes: Vec<(usize, usize)>,
     pieces: PieceEncoder,
 }
 
-impl Offsets {
-    /// Add `text`, which begins at byte `base`.
-    fn plain(&mut self, encoding: &Encoding, text: &str, base: usize) -> Result<()> {
+impl OffsetEncoder {
+    /// Add a part of the text that begins at byte `base` and holds no special tokens.
+    fn add_text(&mut self, encoding: &Encoding, text: &str, base: usize) -> Result<()> {
         let mut failed = Ok(());
         encoding.pattern().pieces(text, &mut |piece| {
             if failed.is_ok() {
-                failed = self.piece(
+                failed = self.add_piece(
                     encoding,
                     &text.as_bytes()[piece.clone()],
                     base + piece.start,
@@ -79,7 +89,7 @@ impl Offsets {
         failed
     }
 
-    fn piece(&mut self, encoding: &Encoding, piece: &[u8], start: usize) -> Result<()> {
+    fn add_piece(&mut self, encoding: &Encoding, piece: &[u8], start: usize) -> Result<()> {
         let first = self.ids.len();
         self.pieces.encode(encoding.vocab(), piece, &mut self.ids)?;
         let mut at = start;
@@ -93,13 +103,13 @@ impl Offsets {
     }
 }
 
-/// Ascending byte ranges as ranges of characters.
+/// Turns byte ranges with ascending starts into ranges of characters, in one pass over the text.
 struct Characters<'a> {
     text: &'a [u8],
     ranges: std::slice::Iter<'a, (usize, usize)>,
-    /// Byte `at` is in character `index`.
-    at: usize,
+    /// How many characters begin before byte `at`.
     index: usize,
+    at: usize,
 }
 
 impl<'a> Characters<'a> {
@@ -124,9 +134,9 @@ impl Iterator for Characters<'_> {
             .filter(|b| begins(b))
             .count();
         self.at = start;
-        // `index` counts the characters that begin before `start`; one that goes on is the last.
-        let goes_on = self.text.get(start).is_some_and(|byte| !begins(byte));
-        let first = self.index - usize::from(goes_on);
+        // If `start` is inside a character, that one is the last of those counted.
+        let is_inside = self.text.get(start).is_some_and(|byte| !begins(byte));
+        let first = self.index - usize::from(is_inside);
         let within = self.text[start..end].iter().filter(|b| begins(b)).count();
         Some((first, self.index + within))
     }

@@ -9,7 +9,7 @@ use crate::simd::Level;
 use crate::special::SpecialTokens;
 use crate::vocab::Vocab;
 
-/// A published encoding's parts.
+/// The parts of a published encoding, by their names.
 struct Published {
     name: &'static str,
     vocab: &'static str,
@@ -87,8 +87,8 @@ static PUBLISHED: [Published; 7] = [
     },
 ];
 
-/// Ids that o200k_harmony reserves: every one from 200000 to 201087 that has no name yet, and
-/// 200018, which has two.
+/// The reserved tokens of o200k_harmony: every id from 200000 to 201087 that has no other name, and
+/// 200018, which has two names.
 fn reserved_harmony() -> impl Iterator<Item = (String, u32)> {
     let named = [200002, 200003, 200005, 200006, 200007, 200008, 200012];
     (200_000..201_088)
@@ -96,14 +96,16 @@ fn reserved_harmony() -> impl Iterator<Item = (String, u32)> {
         .map(|id| (format!("<|reserved_{id}|>"), id))
 }
 
-/// Names of the published encodings.
+/// The names of the published encodings.
 pub fn names() -> impl Iterator<Item = &'static str> {
     PUBLISHED.iter().map(|p| p.name)
 }
 
 /// The published encoding `name`, from the tables inside the library.
 ///
-/// Errors: `NotFound` for any other name; those of [`Level::asked`].
+/// # Errors
+///
+/// `NotFound` for any other name, and the errors of [`Level::from_env`].
 pub fn published(name: &str) -> Result<Encoding> {
     Level::from_env()?;
     let found = PUBLISHED.iter().find(|p| p.name == name).ok_or_else(|| {

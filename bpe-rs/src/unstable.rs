@@ -1,11 +1,10 @@
-//! Tokens of text that may still go on, and of bytes that are not text.
+//! Encoding of text that more text may follow, and of bytes that are not UTF-8.
 //!
-//! The last tokens of a text can change when more text follows: "hello fan" ends in " fan" now,
-//! but "hello fantastic" does not. [`Encoding::encode_with_unstable`] gives the tokens that stay,
-//! and every way in which tokens can cover the rest. The rules are tiktoken's, as its results
-//! show them; two things are done differently to keep long runs of white space linear: pieces
-//! that repeat from one candidate to the next are merged once, and candidates are found by
-//! bisection among the sorted tokens.
+//! The last tokens of a text can change when more text follows: "hello fan" ends in " fan", but
+//! "hello fantastic" does not. [`Encoding::encode_with_unstable`] gives the tokens that stay, and
+//! every way in which tokens can cover the rest. The results are tiktoken's. To keep long runs of
+//! white space linear, pieces that recur among the candidates are merged once, and candidates are
+//! found by bisection among the sorted tokens.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
@@ -15,14 +14,16 @@ use crate::encoding::Encoding;
 use crate::error::Result;
 use crate::special::Finder;
 
-/// Pieces of at least this many bytes are worth remembering between candidates.
-const MEMO_FROM: usize = 32;
+/// Pieces of at least this many bytes are merged once for all candidates.
+const MEMO_MIN_BYTES: usize = 32;
 
 impl Encoding {
-    /// Append the ids of one piece: its own if it is a token, else those of merging its bytes.
-    /// The pattern does not apply.
+    /// Append the ids of one piece, without cutting it by the pattern: its own id if it is a token,
+    /// else those that its bytes merge to.
     ///
-    /// Errors: `Invalid` for a byte without a token.
+    /// # Errors
+    ///
+    /// `Invalid` for a byte without a token.
     pub fn encode_single_piece(&self, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
         if piece.is_empty() {
             return Ok(());
@@ -31,9 +32,11 @@ impl Encoding {
     }
 
     /// Append the ids of `bytes`, which need not be UTF-8. The pattern cuts the valid part; its
-    /// last piece (and white space before it) is merged together with what follows.
+    /// last piece, with the white space before it, is merged together with the bytes that follow.
     ///
-    /// Errors: as [`Encoding::encode_ordinary`].
+    /// # Errors
+    ///
+    /// As [`Encoding::encode_ordinary`].
     pub fn encode_bytes(&self, bytes: &[u8], ids: &mut Vec<u32>) -> Result<()> {
         let valid = match std::str::from_utf8(bytes) {
             Ok(text) => return self.encode_ordinary(text, ids),
@@ -50,7 +53,9 @@ impl Encoding {
     /// The ids that stay whatever follows `text`, and every sequence of ids that may follow them
     /// and covers the rest of `text`.
     ///
-    /// Errors: as [`Encoding::encode_ordinary`].
+    /// # Errors
+    ///
+    /// As [`Encoding::encode_ordinary`].
     pub fn encode_with_unstable(
         &self,
         text: &str,
@@ -64,8 +69,8 @@ impl Encoding {
         Ok((stable, self.completions(&rest)?.into_iter().collect()))
     }
 
-    /// The ids of `text`, and how many of them belong to its last piece; none after a special
-    /// token.
+    /// The ids of `text`, and how many of them belong to its last piece: 0 if the text ends with a
+    /// special token.
     fn encode_tracking(&self, text: &str, allowed: Option<&Finder>) -> Result<(Vec<u32>, usize)> {
         let mut ids = Vec::new();
         let mut last = 0;
@@ -94,11 +99,11 @@ impl Encoding {
         Ok((ids, last))
     }
 
-    /// Takes the `last` ids off `ids`, and all ids of white space before them if they begin with
-    /// white space, and gives their bytes.
+    /// Remove the `last` ids from the end of `ids`, and if they begin with white space all ids of
+    /// white space before them; returns their bytes.
     ///
-    /// White space must go together because of patterns like `\s*[\r\n]+`: a line feed and a
-    /// space are two pieces, until another line feed makes them one.
+    /// White space stays together because of patterns like `\s*[\r\n]+`: a line feed and a space are
+    /// two pieces until another line feed makes them one.
     fn bytes_of_tail(&self, ids: &mut Vec<u32>, mut last: usize) -> Result<Vec<u8>> {
         let is_space = |id: u32| {
             let token = self.vocab().tokens().get(id);
@@ -130,8 +135,8 @@ impl Encoding {
         let mut found: BTreeSet<Vec<u32>> = BTreeSet::new();
         found.extend(starting_with(rest).map(|(id, _)| vec![id]));
 
-        // A token that begins inside `rest` at `cut` and goes beyond its end; merging may then
-        // make something else of the bytes before it.
+        // A token may begin inside `rest`, at `cut`, and reach beyond its end. The bytes before it
+        // may then merge differently.
         let mut memo = HashMap::new();
         for cut in 1..rest.len() {
             for (_, straddling) in starting_with(&rest[cut..]) {
@@ -149,7 +154,8 @@ impl Encoding {
             }
         }
 
-        // `\s+(?!\S)` leaves the last white space to what follows, which may split it off.
+        // `\s+(?!\S)` leaves the last white space to what follows, so it may become a piece of its
+        // own.
         if let Some((at, c)) = last_char(rest) {
             if at > 0 && c.is_whitespace() {
                 let mut sequence = Vec::new();
@@ -161,7 +167,7 @@ impl Encoding {
         Ok(found)
     }
 
-    /// The ids of bytes that are text, cut by the pattern, or of any others as one piece.
+    /// The ids of `bytes`: cut by the pattern if they are UTF-8, else as one piece.
     fn encode_candidate(
         &self,
         bytes: &[u8],
@@ -175,7 +181,7 @@ impl Encoding {
         let mut failed = Ok(());
         self.pattern().pieces(text, &mut |range| {
             let piece = &bytes[range];
-            if piece.len() < MEMO_FROM {
+            if piece.len() < MEMO_MIN_BYTES {
                 if failed.is_ok() {
                     failed = self.encode_single_piece(piece, &mut ids);
                 }
@@ -192,7 +198,7 @@ impl Encoding {
     }
 }
 
-/// The last character of `bytes` and where it starts, if they end in a whole one.
+/// The last character of `bytes` and its position, if they end with a whole one.
 fn last_char(bytes: &[u8]) -> Option<(usize, char)> {
     let from = bytes.len().saturating_sub(4);
     (from..bytes.len()).rev().find_map(|at| {

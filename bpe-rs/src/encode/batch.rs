@@ -5,9 +5,9 @@
 
 use super::cache::{Cache, LONGEST, MEDIUM};
 use super::keys::{is_odd, medium_key, short_key, word, Pieces};
-use super::misses::{merge_long, merge_missed};
+use super::merge::{merge_long, merge_missed};
 use super::output;
-use super::tables::ShortEntry;
+use super::short_table::ShortEntry;
 use super::value::Value;
 use super::PieceEncoder;
 use crate::error::Result;

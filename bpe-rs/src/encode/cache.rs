@@ -5,7 +5,7 @@
 //! grows by four when it is a quarter (short pieces) or half full. At its limit a new piece takes an
 //! old one's place.
 
-use super::tables::{Seeds, ShortEntry, ShortTable, WideTable};
+use super::short_table::{Seeds, ShortEntry, ShortTable, WideTable};
 use super::value::Value;
 
 /// Bytes of a piece that fit the second table's key, next to their length.

@@ -2,26 +2,26 @@
 
 mod batch;
 mod cache;
-#[cfg(test)]
-mod checks;
 mod keys;
-mod many;
-mod misses;
+mod merge;
 mod output;
-mod pool;
-mod tables;
+mod parallel;
+mod scratch_pool;
+mod short_table;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use batch::{Batch, BATCH};
 use cache::Cache;
 pub use cache::DEFAULT_CACHE_BYTES;
-pub use many::{encode_batch, Rows};
-pub use pool::{Lease, Pool};
+pub use parallel::{encode_batch, Rows};
+pub use scratch_pool::{Lease, Pool};
 
 use crate::error::{Error, Result};
 use crate::pretokenize::{Pretokenizer, Scanner};
 use crate::simd::{Lanes, Portable};
-use crate::vocab::{Merger, MissingByte, Vocab, KEPT};
+use crate::vocab::{Merger, MissingByte, Vocab, MAX_KEPT_PARTS};
 
 /// Buffers and caches of one thread and one vocabulary, reusable.
 pub struct Scratch {
@@ -249,7 +249,7 @@ impl PieceEncoder {
         self.numbers.clear();
         self.merger.merge::<S>(vocab, piece, &mut self.numbers);
         let written = self.ids_of_numbers(vocab, ids);
-        if self.numbers.capacity() > KEPT {
+        if self.numbers.capacity() > MAX_KEPT_PARTS {
             self.numbers = Vec::new();
         }
         written

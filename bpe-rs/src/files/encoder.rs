@@ -1,11 +1,24 @@
 //! Documents and parts of documents to ids: which special tokens count, and what ends a document.
 
-use super::FileOptions;
 use crate::encode::{Lease, Scratch};
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::io::Chunk;
 use crate::special::Finder;
+
+/// How files and documents are encoded.
+#[derive(Debug)]
+pub struct FileOptions {
+    /// A special token's text: ends a document where it stands in plain text, and its id is
+    /// written after every document.
+    pub separator: Option<String>,
+    /// Whether other special tokens in the text become their ids; otherwise they are plain text.
+    pub special_tokens: bool,
+    /// The field of JSON lines that holds the text.
+    pub field: String,
+    /// Threads; 0 counts as 1.
+    pub threads: usize,
+}
 
 /// Encodes documents as the options say; shared by all threads.
 pub(super) struct DocumentEncoder<'a> {

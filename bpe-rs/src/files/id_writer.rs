@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::id_buffer::IdBuffer;
 use crate::error::{Error, Result};
-use crate::format::idfile::{Header, Width, HEADER_BYTES};
+use crate::format::id_file::{Header, Width, HEADER_BYTES};
 use crate::io::AtomicFile;
 
 /// Takes ids in any number of parts.

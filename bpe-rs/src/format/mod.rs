@@ -1,12 +1,13 @@
-//! Files: `tokenizer.json`, `vocab.json` + `merges.txt`, `.tiktoken`, id files.
+//! File formats: `tokenizer.json`, `vocab.json` + `merges.txt`, `.tiktoken`, id files.
 //!
-//! All but [`convert`] turn bytes into checked, plain data and back, and know nothing of encoding.
+//! [`convert`] makes encodings of them; the other modules turn text into checked, plain data and
+//! back, and know nothing of encoding.
 
 pub mod byte_level;
 pub mod components;
 pub mod convert;
 mod fields;
-pub mod idfile;
+pub mod id_file;
 mod model;
 pub mod params;
 pub(crate) mod regex;
@@ -14,6 +15,6 @@ pub mod tiktoken;
 mod tokenizer_json;
 pub mod vocab_merges;
 
-pub use convert::{load, save, Format, Options};
+pub use convert::{load, save, Format, LoadOptions};
 pub use model::BpeModel;
 pub use tokenizer_json::{AddedToken, TokenizerJson};

@@ -30,9 +30,9 @@ pub struct BpeModel {
 }
 
 #[derive(Deserialize)]
-struct Kind {
+struct ModelType {
     #[serde(rename = "type")]
-    kind: Option<String>,
+    name: Option<String>,
     merges: Option<serde::de::IgnoredAny>,
 }
 
@@ -51,17 +51,17 @@ struct Raw {
     byte_fallback: bool,
     #[serde(default)]
     ignore_merges: bool,
-    vocab: Vocab,
-    merges: Vec<Merge>,
+    vocab: VocabEntries,
+    merges: Vec<MergeEntry>,
 }
 
-struct Vocab(Vec<(String, u32)>);
+struct VocabEntries(Vec<(String, u32)>);
 
-impl<'de> Deserialize<'de> for Vocab {
+impl<'de> Deserialize<'de> for VocabEntries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Vocab;
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = VocabEntries;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object of tokens and their ids")
@@ -70,34 +70,37 @@ impl<'de> Deserialize<'de> for Vocab {
             fn visit_map<A: MapAccess<'de>>(
                 self,
                 mut map: A,
-            ) -> std::result::Result<Vocab, A::Error> {
+            ) -> std::result::Result<VocabEntries, A::Error> {
                 let mut entries = Vec::with_capacity(map.size_hint().unwrap_or(1 << 16));
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
                 }
-                Ok(Vocab(entries))
+                Ok(VocabEntries(entries))
             }
         }
-        deserializer.deserialize_map(Entries)
+        deserializer.deserialize_map(Object)
     }
 }
 
 /// `"a b"` (files before 2024) or `["a", "b"]`.
-struct Merge(String, String);
+struct MergeEntry(String, String);
 
-impl<'de> Deserialize<'de> for Merge {
+impl<'de> Deserialize<'de> for MergeEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         struct Pair;
         impl<'de> Visitor<'de> for Pair {
-            type Value = Merge;
+            type Value = MergeEntry;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a merge: \"left right\" or [\"left\", \"right\"]")
             }
 
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<Merge, E> {
+            fn visit_str<E: serde::de::Error>(
+                self,
+                text: &str,
+            ) -> std::result::Result<MergeEntry, E> {
                 split_merge(text)
-                    .map(|(left, right)| Merge(left.into(), right.into()))
+                    .map(|(left, right)| MergeEntry(left.into(), right.into()))
                     .ok_or_else(|| {
                         E::custom(format!("expected a merge \"left right\", got {text:?}"))
                     })
@@ -106,12 +109,12 @@ impl<'de> Deserialize<'de> for Merge {
             fn visit_seq<A: SeqAccess<'de>>(
                 self,
                 mut seq: A,
-            ) -> std::result::Result<Merge, A::Error> {
+            ) -> std::result::Result<MergeEntry, A::Error> {
                 let short = |count| serde::de::Error::invalid_length(count, &"two tokens");
                 let left = seq.next_element()?.ok_or_else(|| short(0))?;
                 let right = seq.next_element()?.ok_or_else(|| short(1))?;
                 match seq.next_element::<serde::de::IgnoredAny>()? {
-                    None => Ok(Merge(left, right)),
+                    None => Ok(MergeEntry(left, right)),
                     Some(_) => Err(short(3)),
                 }
             }
@@ -133,8 +136,8 @@ impl BpeModel {
     /// Names the model type or the setting that is not reproduced exactly.
     pub fn from_json(text: &str) -> Result<Self> {
         let bad = |error: serde_json::Error| Error::invalid(format!("model: {error}"));
-        let found: Kind = serde_json::from_str(text).map_err(bad)?;
-        match found.kind.as_deref() {
+        let found: ModelType = serde_json::from_str(text).map_err(bad)?;
+        match found.name.as_deref() {
             Some("BPE") => {}
             // Files of 2020 have no type; only BPE has merges.
             None if found.merges.is_some() => {}
@@ -185,7 +188,7 @@ impl BpeModel {
             merges: raw
                 .merges
                 .into_iter()
-                .map(|Merge(left, right)| (left, right))
+                .map(|MergeEntry(left, right)| (left, right))
                 .collect(),
             ignore_merges: raw.ignore_merges,
             unk_token: raw.unk_token,

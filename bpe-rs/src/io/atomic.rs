@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::is_a_directory;
+use super::open::is_a_directory;
 use crate::error::{Error, Result};
 
 /// A file that takes the place of its target in [`AtomicFile::commit`]; dropped before, it leaves

@@ -5,7 +5,7 @@ use std::io::{Error as IoError, ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::parts::{Cuts, PART};
+use super::cuts::{Cuts, PART};
 use crate::error::{Error, Result};
 
 /// Bytes that are looked at first for a place to cut.

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use super::parts::{Cuts, PART};
-use super::Form;
+use super::cuts::{Cuts, PART};
+use super::text_format::TextFormat;
 use crate::error::{Error, Result};
 
 /// A stream, read a part at a time.
@@ -41,13 +41,13 @@ impl Read for Metered {
 impl<'a> Stream<'a> {
     /// # Errors
     /// `Io` where the bytes are not of the form that the name says.
-    pub(super) fn new(file: File, path: &'a Path, form: Form) -> Result<Self> {
+    pub(super) fn new(file: File, path: &'a Path, format: TextFormat) -> Result<Self> {
         let file_bytes = Arc::new(AtomicU64::new(0));
         let bytes = file_bytes.clone();
         Ok(Self {
-            source: form.unpack(Metered { file, bytes }, path)?,
+            source: format.decompress(Metered { file, bytes }, path)?,
             path,
-            json_lines: form.json_lines,
+            json_lines: format.json_lines,
             carry: Vec::new(),
             offset: 0,
             is_done: false,

@@ -10,12 +10,13 @@ pub(super) const SPACE: u8 = 4;
 pub(super) const UPPER: u8 = 8;
 /// `\p{Ll}`.
 pub(super) const LOWER: u8 = 16;
-/// `\p{Lm}`, `\p{Lo}` or `\p{M}`: o200k takes these on either side of a case change.
+/// `\p{Lm}`, `\p{Lo}` or `\p{M}`: letters without case and marks, which o200k takes on both sides
+/// of a change of case.
 pub(super) const BOTH: u8 = 32;
-/// Any of the three that make o200k's words.
+/// Any of the three that o200k's words consist of.
 pub(super) const WORD: u8 = UPPER | LOWER | BOTH;
 
-/// Written by `examples/pack_classes.rs`, which says how.
+/// Written by `examples/pack_classes.rs`, which describes the layout.
 static TABLE: &[u8] = include_bytes!("../../data/classes.bin");
 const BLOCKS: usize = 0x11_0000 / 256;
 
@@ -50,8 +51,8 @@ pub(super) fn class_at(text: &[u8], at: usize) -> (u8, usize) {
     (class(code_point), len)
 }
 
-/// Class bits of the character of several bytes at `text[at]`: as [`class_at`], but that two bytes
-/// or three make no branch, which cannot be foretold where scripts mix.
+/// [`class_at`] of a character of two bytes or more. Two and three bytes take the same path: a
+/// branch would be mispredicted where scripts mix.
 #[inline(always)]
 pub(super) fn wide_class_at(text: &[u8], at: usize) -> u8 {
     match text.get(at..at + 3) {
@@ -70,7 +71,7 @@ mod tests {
     use fancy_regex::Regex;
 
     #[test]
-    fn every_scalar_has_the_engines_classes() {
+    fn every_scalar_has_the_classes_of_the_regex_engine() {
         let classes = [
             (LETTER, r"\p{L}"),
             (NUMBER, r"\p{N}"),

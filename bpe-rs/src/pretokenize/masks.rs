@@ -1,16 +1,16 @@
-//! First pass of the vector scanner: bytes to classes, one bit per byte.
+//! First pass of the vector scanner: from bytes to character classes, one bit per byte.
 //!
-//! Every byte of a character has the character's class, so that neighbours in text are neighbours
-//! in the masks.
+//! Every byte of a character has the character's class, so that adjacent characters have adjacent
+//! bits.
 
 use super::classes::{wide_class_at, BOTH, LETTER, LOWER, NUMBER, SPACE, UPPER};
 use crate::simd::Bytes64;
 
-/// Bytes of a window: the scanner's tables stay in the first-level cache.
+/// Bytes of a window, few enough that its masks stay in the first-level cache.
 pub(super) const WINDOW: usize = 8192;
 const BLOCKS: usize = WINDOW / 64;
 
-/// A class of every byte of a window. One block more: what stands after the window.
+/// One bit for every byte of a window, and one block more for what stands after it.
 pub(super) type Mask = [u64; BLOCKS + 1];
 
 /// The classes of a window's bytes.
@@ -25,9 +25,9 @@ pub(super) struct Masks {
     pub(super) newline: Mask,
     pub(super) slash: Mask,
     pub(super) apostrophe: Mask,
-    /// Bytes of a character after its first.
+    /// Bytes of a character other than its first.
     pub(super) inner: Mask,
-    /// The classes of o200k's words, left alone by the other patterns.
+    /// The classes of o200k's words; other patterns neither write nor read them.
     pub(super) upper: Mask,
     pub(super) lower: Mask,
     pub(super) both: Mask,
@@ -53,9 +53,9 @@ impl Masks {
         })
     }
 
-    /// Classify `text[from..to]`, at most [`WINDOW`] bytes that start with a character; `to` is
-    /// the end of the text or `from + WINDOW`. Returns the number of blocks, and the place of the
-    /// first number that is not ASCII, if there is one.
+    /// Classify `text[from..to]`: at most [`WINDOW`] bytes, from the first byte of a character to
+    /// the end of a block or of the text. `CASES` also fills the masks for o200k. Returns the
+    /// number of blocks, and the position of the first number that is not ASCII, if there is one.
     #[inline(always)]
     pub(super) fn fill<S: Bytes64, const CASES: bool>(
         &mut self,
@@ -97,7 +97,7 @@ impl Masks {
                 self.inner[k] = v.range(0x80, 0xBF);
                 let ascii_numbers = all.number;
                 all.or(std::mem::take(&mut spill));
-                spill = all.wide::<S, CASES>(v, text, at, &mut self.firsts);
+                spill = all.add_wide::<S, CASES>(v, text, at, &mut self.firsts);
                 if wide_number.is_none() && all.number != ascii_numbers {
                     let first = (all.number & !ascii_numbers).trailing_zeros() as usize;
                     wide_number = Some(at + first);
@@ -112,7 +112,7 @@ impl Masks {
                 self.both[k] = all.both;
             }
         }
-        // The padding has no classes but white space, and so has what stands after the text.
+        // White space, and nothing else, fills the last block and what stands after the text.
         let at_end = to == text.len();
         let tail = (to - from) % 64;
         if tail != 0 {
@@ -148,29 +148,29 @@ impl Classes {
         self.both |= other.both;
     }
 
-    /// Add the characters of several bytes that start in the block at `text[at..]`; returns what
-    /// reaches into the next block.
+    /// Add the characters of two bytes and more that start in the block `v`, which is at
+    /// `text[at..]`; returns the part of their bytes that is in the next block.
     #[inline(always)]
-    fn wide<S: Bytes64, const CASES: bool>(
+    fn add_wide<S: Bytes64, const CASES: bool>(
         &mut self,
         v: S,
         text: &[u8],
         at: usize,
         firsts: &mut Firsts,
     ) -> Self {
-        // Whole ranges of lead bytes with one class need no look-up: U+5000..=U+9FFF and
-        // U+B000..=U+CFFF (ideographs, Hangul: letters without case).
+        // These first bytes stand for letters without case only, and need no look-up:
+        // U+5000..=U+9FFF and U+B000..=U+CFFF (ideographs, Hangul).
         let uniform = v.range(0xE5, 0xE9) | v.range(0xEB, 0xEC);
-        firsts.of(LETTER | BOTH, uniform);
+        firsts.add(LETTER | BOTH, uniform);
         let mut leads = v.range(0xC2, 0xF4) & !uniform;
         while leads != 0 {
             let i = leads.trailing_zeros();
             leads &= leads - 1;
-            firsts.of(wide_class_at(text, at + i as usize), 1 << i);
+            firsts.add(wide_class_at(text, at + i as usize), 1 << i);
         }
         let (long, longest) = (v.range(0xE0, 0xF4), v.range(0xF0, 0xF4));
         let mut spill = Self::default();
-        // The bytes of characters that begin at `first`, here and in the next block.
+        // All bytes of the characters that begin at `first`, here and in the next block.
         let spread = |first: u64, here: &mut u64, over: &mut u64| {
             let (third, fourth) = (first & long, first & longest);
             *here |= first | first << 1 | third << 2 | fourth << 3;
@@ -192,8 +192,8 @@ impl Classes {
     }
 }
 
-/// The classes that characters have, but for none: in this order in [`Firsts::take`].
-const FOUND: [u8; 6] = [
+/// Every combination of class bits that a character has, in the order of [`Firsts::take`].
+const COMBINATIONS: [u8; 6] = [
     LETTER | UPPER,
     LETTER | LOWER,
     LETTER | BOTH,
@@ -202,20 +202,21 @@ const FOUND: [u8; 6] = [
     SPACE,
 ];
 
-/// For each class, the bytes that begin a character of it. Adding one is a single instruction,
-/// whatever its class, so that nothing need be foretold; all are zero between blocks but that of
-/// no class, which nobody reads.
+/// For each combination of class bits, the bytes that begin such a character.
+///
+/// Indexed by class, so that a character is added without a branch, which would be mispredicted.
+/// Slot 0, of characters without a class, is never read. All others are zero between blocks.
 struct Firsts([u64; 64]);
 
 impl Firsts {
     #[inline(always)]
-    fn of(&mut self, class: u8, bytes: u64) {
+    fn add(&mut self, class: u8, bytes: u64) {
         self.0[usize::from(class) % 64] |= bytes;
     }
 
     #[inline(always)]
     fn take(&mut self) -> [u64; 6] {
-        FOUND.map(|class| std::mem::take(&mut self.0[usize::from(class)]))
+        COMBINATIONS.map(|class| std::mem::take(&mut self.0[usize::from(class)]))
     }
 }
 
@@ -225,10 +226,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn characters_have_no_other_classes() {
+    fn characters_have_no_other_combinations() {
         let classes: std::collections::BTreeSet<u8> =
             ('\0'..=char::MAX).map(|c| class(c.into())).collect();
-        let known: std::collections::BTreeSet<u8> = FOUND.into_iter().chain([0]).collect();
+        let known: std::collections::BTreeSet<u8> = COMBINATIONS.into_iter().chain([0]).collect();
         assert_eq!(classes, known);
     }
 }

@@ -1,22 +1,24 @@
-//! The published patterns and the rules that tell them apart.
+//! The published patterns, and the rules that the scanners follow for each.
 //!
 //! Sources: tiktoken 0.14 `openai_public.py` (gpt2, cl100k, o200k), the `tokenizer.json` files of
 //! GPT-2, Llama 3 and Qwen 2/2.5/3.
 
-/// How a named pattern cuts text. One scanner serves all; these are its switches.
+/// How a named pattern cuts text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rules {
-    /// GPT-2, r50k, p50k: letters, digits and marks each with one optional space before them.
+pub(crate) enum Rules {
+    /// GPT-2, r50k, p50k: runs of letters, of numbers and of other characters, each with the ' '
+    /// before it.
     Gpt2,
-    /// cl100k, Llama 3, Qwen: any non-newline character may lead a word, digits in groups.
-    Words {
-        /// How many digits make a group (3, or 1 for Qwen).
+    /// cl100k, Llama 3, Qwen: any character but a newline may lead a word, numbers in groups.
+    Cl100k {
+        /// How many numbers make a group (3, or 1 for Qwen).
         digits: u8,
         /// Whether white space at the end of the text is one piece (cl100k) or splits after its
         /// last newline (Llama 3, Qwen).
         whole_tail: bool,
     },
-    /// o200k: words split at case changes, contractions belong to the word before them.
+    /// o200k: as cl100k without the whole tail, but words split at changes of case, and
+    /// contractions belong to the word before them.
     O200k,
 }
 
@@ -28,10 +30,10 @@ pub struct NamedPattern {
     /// Other names for the same pattern.
     pub aliases: &'static [&'static str],
     /// How it cuts.
-    pub rules: Rules,
-    /// The regular expression: the slow twin, and what is saved to files.
+    pub(crate) rules: Rules,
+    /// The regular expression: the reference for the scanners, and what is saved to files.
     pub regex: &'static str,
-    /// Other spellings of the same cut.
+    /// Other regular expressions that cut every text alike.
     pub spellings: &'static [&'static str],
 }
 
@@ -51,7 +53,7 @@ pub static NAMED: [NamedPattern; 5] = [
     NamedPattern {
         name: "cl100k",
         aliases: &["cl100k_base"],
-        rules: Rules::Words {
+        rules: Rules::Cl100k {
             digits: 3,
             whole_tail: true,
         },
@@ -68,7 +70,7 @@ pub static NAMED: [NamedPattern; 5] = [
     NamedPattern {
         name: "llama3",
         aliases: &["llama-3", "llama3.1", "llama3.2", "llama3.3"],
-        rules: Rules::Words {
+        rules: Rules::Cl100k {
             digits: 3,
             whole_tail: false,
         },
@@ -80,7 +82,7 @@ pub static NAMED: [NamedPattern; 5] = [
     NamedPattern {
         name: "qwen2",
         aliases: &["qwen", "qwen2.5", "qwen3"],
-        rules: Rules::Words {
+        rules: Rules::Cl100k {
             digits: 1,
             whole_tail: false,
         },
@@ -90,7 +92,7 @@ pub static NAMED: [NamedPattern; 5] = [
 ];
 
 /// The named pattern that `pattern` is: by name, alias or regular expression.
-pub(super) fn find(pattern: &str) -> Option<&'static NamedPattern> {
+pub(super) fn find_named(pattern: &str) -> Option<&'static NamedPattern> {
     NAMED.iter().find(|named| {
         named.name == pattern
             || named.regex == pattern

@@ -1,24 +1,24 @@
-//! One piece at a time, character by character: the readable form of every named pattern, the
-//! fallback of the vector scanners and the portable path's twin.
+//! The scalar form: every named pattern written out character by character, one piece at a time.
 //!
-//! None of the patterns looks behind, so where a piece ends depends only on the text from its
-//! start, and any piece's start is a place to begin.
+//! It is the readable reference of the vector scanner and takes over where that has no rule. No
+//! pattern looks behind, so where a piece ends depends only on the text from its start on, and
+//! cutting can begin at the start of any piece.
 
 use super::classes::{class_at, LETTER, LOWER, NUMBER, SPACE, UPPER, WORD};
 use super::patterns::Rules;
 
-/// The end of the piece that starts at `at`. `text` is UTF-8, `at < text.len()` a character's
-/// first byte.
+/// The end of the piece that starts at `at`, which is less than `text.len()` and the first byte of
+/// a character. `text` is UTF-8.
 pub(super) fn piece_end(rules: Rules, text: &[u8], at: usize) -> usize {
     match rules {
         Rules::Gpt2 => gpt2(text, at),
-        Rules::Words { digits, whole_tail } => words(text, at, digits, whole_tail),
+        Rules::Cl100k { digits, whole_tail } => cl100k(text, at, digits, whole_tail),
         Rules::O200k => o200k(text, at),
     }
 }
 
-/// Bytes of a contraction's letters after an apostrophe at `at`, the apostrophe included; 0 when
-/// there is none. `any_case` is the regex flag `i`, under which `ſ` is an `s`.
+/// The length in bytes of the contraction that begins with the apostrophe at `at`; 0 if none does.
+/// `any_case` is the regex flag `i`, under which `ſ` is an `s`.
 #[inline]
 pub(super) fn contraction(text: &[u8], at: usize, any_case: bool) -> usize {
     let fold = if any_case { 0x20 } else { 0 };
@@ -34,12 +34,12 @@ pub(super) fn contraction(text: &[u8], at: usize, any_case: bool) -> usize {
     }
 }
 
-/// The end of the run of characters with any of the bits `of`, from `at`.
+/// The end of the run, from `at` on, of characters whose class `is_member` accepts.
 #[inline]
-fn run(text: &[u8], mut at: usize, of: impl Fn(u8) -> bool) -> usize {
+fn run_end(text: &[u8], mut at: usize, is_member: impl Fn(u8) -> bool) -> usize {
     while at < text.len() {
         let (class, len) = class_at(text, at);
-        if !of(class) {
+        if !is_member(class) {
             break;
         }
         at += len;
@@ -47,7 +47,7 @@ fn run(text: &[u8], mut at: usize, of: impl Fn(u8) -> bool) -> usize {
     at
 }
 
-/// Neither letter, number nor white space (o200k's marks belong here and to words).
+/// Neither letter, number nor white space. Marks are others, although o200k's words take them too.
 #[inline]
 fn is_other(class: u8) -> bool {
     class & (LETTER | NUMBER | SPACE) == 0
@@ -71,19 +71,19 @@ fn gpt2(text: &[u8], at: usize) -> usize {
     };
     let (first, len) = class_at(text, body);
     if first & SPACE != 0 {
-        return white_space(text, at, None, true);
+        return white_space(text, at, false, true);
     }
     let kind = first & (LETTER | NUMBER);
-    run(text, body + len, |class| {
+    run_end(text, body + len, |class| {
         class & (LETTER | NUMBER | SPACE) == kind
     })
 }
 
-/// The piece that starts with the white space at `at`, where a word does not take it.
+/// The end of the piece of white space at `at`, where no word takes it.
 ///
-/// `newlines`: whether a run is first cut after its last newline; `whole_tail`: whether the rest
-/// of the text is one piece when it is white space.
-fn white_space(text: &[u8], at: usize, newlines: Option<()>, whole_tail: bool) -> usize {
+/// `at_newlines`: whether a run is cut after its last newline; `whole_tail`: whether white space
+/// that reaches the end of the text is one piece.
+fn white_space(text: &[u8], at: usize, at_newlines: bool, whole_tail: bool) -> usize {
     let (mut end, mut last, mut after_newline) = (at, at, None);
     while end < text.len() {
         let (class, len) = class_at(text, end);
@@ -99,10 +99,10 @@ fn white_space(text: &[u8], at: usize, newlines: Option<()>, whole_tail: bool) -
     if end == text.len() && whole_tail {
         return end;
     }
-    if let (Some(cut), Some(())) = (after_newline, newlines) {
+    if let Some(cut) = after_newline.filter(|_| at_newlines) {
         return cut;
     }
-    // The last character of a run goes with what follows, if it can.
+    // The last character of a run goes with what follows.
     if end < text.len() && last > at {
         last
     } else {
@@ -110,7 +110,7 @@ fn white_space(text: &[u8], at: usize, newlines: Option<()>, whole_tail: bool) -
     }
 }
 
-fn words(text: &[u8], at: usize, digits: u8, whole_tail: bool) -> usize {
+fn cl100k(text: &[u8], at: usize, digits: u8, whole_tail: bool) -> usize {
     if text[at] == b'\'' {
         let len = contraction(text, at, true);
         if len > 0 {
@@ -118,7 +118,7 @@ fn words(text: &[u8], at: usize, digits: u8, whole_tail: bool) -> usize {
         }
     }
     let (first, len) = class_at(text, at);
-    let letters = |from| run(text, from, |class| class & LETTER != 0);
+    let letters = |from| run_end(text, from, |class| class & LETTER != 0);
     if first & LETTER != 0 {
         return letters(at + len);
     }
@@ -134,10 +134,10 @@ fn words(text: &[u8], at: usize, digits: u8, whole_tail: bool) -> usize {
     if let Some(end) = other(text, at, first, is_newline) {
         return end;
     }
-    white_space(text, at, Some(()), whole_tail)
+    white_space(text, at, true, whole_tail)
 }
 
-/// Up to `digits` characters of `\p{N}`.
+/// The end of up to `digits` characters of `\p{N}`.
 fn number(text: &[u8], at: usize, digits: u8) -> usize {
     let mut end = at;
     for _ in 0..digits {
@@ -149,17 +149,18 @@ fn number(text: &[u8], at: usize, digits: u8) -> usize {
     end
 }
 
-/// ` ?[^\s\p{L}\p{N}]+` and the bytes of `tail` after it, or `None` where that does not match.
-fn other(text: &[u8], at: usize, first: u8, tail: impl Fn(u8) -> bool) -> Option<usize> {
+/// The end of ` ?[^\s\p{L}\p{N}]+` and the bytes after it that `is_tail` accepts; `None` where that
+/// does not match. `first` is the class at `at`.
+fn other(text: &[u8], at: usize, first: u8, is_tail: impl Fn(u8) -> bool) -> Option<usize> {
     let body = if text[at] == b' ' { at + 1 } else { at };
     if body == at && !is_other(first) {
         return None;
     }
-    let mut end = run(text, body, is_other);
+    let mut end = run_end(text, body, is_other);
     if end == body {
         return None;
     }
-    while text.get(end).is_some_and(|&b| tail(b)) {
+    while text.get(end).is_some_and(|&b| is_tail(b)) {
         end += 1;
     }
     Some(end)
@@ -170,7 +171,7 @@ fn o200k(text: &[u8], at: usize) -> usize {
     if first & NUMBER != 0 {
         return number(text, at, 3);
     }
-    // A mark may be the prefix or the first of its word: the same word either way.
+    // A mark can be the prefix of a word or its first character: the word is the same.
     let prefix = first & WORD == 0 && !is_newline(text[at]);
     if let Some(end) = o200k_word(text, if prefix { at + len } else { at }) {
         return end;
@@ -178,14 +179,13 @@ fn o200k(text: &[u8], at: usize) -> usize {
     if let Some(end) = other(text, at, first, |b| is_newline(b) || b == b'/') {
         return end;
     }
-    white_space(text, at, Some(()), false)
+    white_space(text, at, true, false)
 }
 
-/// `[U B]*[L B]+` or else `[U B]+[L B]*` with its contraction, where U is upper, L lower and B
-/// both; `None` where no word starts at `at`.
+/// The end of `[U B]*[L B]+`, or else of `[U B]+[L B]*`, with the contraction after it, where U, L
+/// and B are the classes UPPER, LOWER and BOTH; `None` where no word starts at `at`.
 fn o200k_word(text: &[u8], at: usize) -> Option<usize> {
-    // As far as the first half goes; `both` is the end of its last character that could also be
-    // in the second half.
+    // `end` is where `[U B]*` ends, `both` where its last B ends, to which `[L B]+` can go back.
     let (mut end, mut both) = (at, None);
     let mut lower = at;
     while end < text.len() {
@@ -199,7 +199,7 @@ fn o200k_word(text: &[u8], at: usize) -> Option<usize> {
         }
     }
     if end < text.len() {
-        lower = run(text, end, |class| class & (WORD & !UPPER) != 0);
+        lower = run_end(text, end, |class| class & (WORD & !UPPER) != 0);
     }
     let end = if lower > end {
         lower

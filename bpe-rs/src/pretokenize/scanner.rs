@@ -1,50 +1,44 @@
-//! The vector scanner: a window of text at a time, each from one piece's start to another's.
+//! The vector scanner: cuts text in windows of 8 KB, each from one piece's start to another's.
+//!
+//! A window is classified byte by byte (`masks.rs`), the classes give the starts of its pieces
+//! (`gpt2_starts.rs`, `word_starts.rs`), and the window ends at the last start that the text
+//! behind it cannot change. Where the vector form has no rule, the scalar form cuts the next
+//! kilobyte.
 
-use super::bounds::Window;
 use super::classes::{class_at, SPACE, UPPER};
 use super::masks::{Mask, Masks, WINDOW};
 use super::patterns::Rules;
 use super::scalar::piece_end;
+use super::window::Window;
 use crate::simd::{dispatch, Bytes64};
 
-/// Bytes that the scalar form takes over where the vector form has no rule. Such places come in
-/// swarms (emoji, digits of other scripts), and a window restarted for each would cost more.
+/// Bytes that the scalar form cuts where the vector form has no rule. Such places come in groups
+/// (emoji, digits of other scripts), and a new window for each would cost more.
 const SCALAR_BYTES: usize = 1024;
-/// A start this far from a window's end depends on nothing behind the end but a run of white
-/// space or of capitals: see [`Scanner::settled`].
+/// Starts at least this far before a window's end depend on the text behind the end only through a
+/// run of white space or of capitals that reaches the end: see [`Scanner::last_settled_start`].
 const MARGIN: usize = 8;
 
-/// Buffers of one thread that scans.
-pub struct Scanner {
+/// The scanner's buffers, reusable from text to text, for one thread.
+pub(crate) struct Scanner {
     masks: Box<Masks>,
     starts: Box<Mask>,
     bounds: Box<[u32; WINDOW + 128]>,
+    /// How many of `bounds` are in use.
     count: usize,
-    /// The scalar form goes on to here.
+    /// Before this position the scalar form cuts.
     scalar_until: usize,
-    /// Bytes of a window, and those that the scalar form takes over: tests take fewer.
+    /// [`WINDOW`] and [`SCALAR_BYTES`]; tests use smaller ones.
     pub(super) window: usize,
     pub(super) scalar_bytes: usize,
-    /// Bytes that the vector form has looked at.
+    /// Bytes that the vector form has classified.
     #[cfg(test)]
     pub(super) scanned: usize,
 }
 
-impl Default for Scanner {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl std::fmt::Debug for Scanner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Scanner")
-    }
-}
-
 impl Scanner {
     /// New buffers, about 45 KB.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             masks: Masks::new(),
             starts: Box::new([0; WINDOW / 64 + 1]),
@@ -58,18 +52,19 @@ impl Scanner {
         }
     }
 
-    /// Begin a new text.
-    pub fn reset(&mut self) {
+    /// Prepare for a new text.
+    pub(crate) fn reset(&mut self) {
         self.scalar_until = 0;
     }
 
-    /// Cut the next stretch of `text`, from the piece's start `from < text.len()`; returns where
-    /// the stretch ends, which is where the next begins. [`Self::bounds`] holds the pieces.
+    /// Cut the next stretch of `text`, from `from`, which must be the start of a piece and less
+    /// than `text.len()`. The text must be shorter than 4 GiB. Returns where the stretch ends,
+    /// which is where the next one begins; [`Self::bounds`] has its pieces.
     #[inline]
-    pub fn next(&mut self, rules: Rules, text: &str, from: usize) -> usize {
+    pub(crate) fn next(&mut self, rules: Rules, text: &str, from: usize) -> usize {
         let text = text.as_bytes();
         if from < self.scalar_until {
-            return self.scalar(rules, text, from, self.scalar_until);
+            return self.scalar(rules, text, from);
         }
         let to = text.len().min(from + self.window);
         #[cfg(test)]
@@ -86,12 +81,13 @@ impl Scanner {
             }
             let margin = if to == text.len() { 0 } else { MARGIN };
             let limit = (to - margin).min(uncovered.saturating_sub(1));
-            match self.settled(rules, text, from, to.min(uncovered), limit) {
+            match self.last_settled_start(rules, text, from, to.min(uncovered), limit) {
                 Some(end) => end,
                 None => {
-                    // Not for one piece only: a window scanned for each would be a worst case.
+                    // For more than one piece: a whole window classified for each piece would be
+                    // quadratic.
                     self.scalar_until = from + self.scalar_bytes;
-                    return self.scalar(rules, text, from, self.scalar_until);
+                    return self.scalar(rules, text, from);
                 }
             }
         };
@@ -99,26 +95,28 @@ impl Scanner {
         end
     }
 
-    /// Bounds of the pieces of the last stretch, from its start: piece `i` is
+    /// Bounds of the pieces of the last stretch, relative to its start: piece `i` is
     /// `bounds[i]..bounds[i + 1]`.
-    pub fn bounds(&self) -> &[u32] {
+    pub(crate) fn bounds(&self) -> &[u32] {
         &self.bounds[..self.count]
     }
 
-    /// The last start behind `from`, and at `limit` or before it, that what the window has not
-    /// seen cannot change; the rules cover `text[..edge]`, `limit < edge`.
+    /// The last start after `from`, and at most at `limit`, that text outside the window cannot
+    /// change. The rules cover `text[..edge]`, and `limit < edge`.
     ///
-    /// A start is one because of what stands before it, and where a piece ends depends on what
-    /// stands behind it in three ways only:
-    /// - an apostrophe may begin a contraction: at most four bytes, and the margin is wider;
-    /// - a run of white space gives its last character to what follows, or reaches as far as its
-    ///   last newline: the run has to be seen to its end;
-    /// - o200k's `[U B]*[L B]+` keeps a run of capitals behind a letter without case where a letter
-    ///   that is no capital follows, and gives it away otherwise: the same.
+    /// Whether a piece starts at a position depends on what stands before it, and where it ends
+    /// depends on what stands after it in three ways only:
     ///
-    /// So whatever starts before the run that reaches the edge, if such a run does, is settled. Both
-    /// kinds of runs do not mix: behind white space no capital belongs to the word before it.
-    fn settled(
+    /// - An apostrophe may begin a contraction. It is at most four bytes long, less than
+    ///   [`MARGIN`].
+    /// - A run of white space gives its last character to what follows, or reaches as far as its
+    ///   last newline, so the run has to be seen to its end.
+    /// - o200k's `[U B]*[L B]+` keeps a run of capitals after a letter without case if a letter
+    ///   that is no capital follows, and ends before it otherwise. The same holds for this run.
+    ///
+    /// So every start before the run that reaches the edge, if there is one, is settled. Such a run
+    /// has one kind only: after white space no capital belongs to the word before it.
+    fn last_settled_start(
         &self,
         rules: Rules,
         text: &[u8],
@@ -140,10 +138,11 @@ impl Scanner {
         }
     }
 
-    /// Pieces one by one until one ends at or after `until`.
-    fn scalar(&mut self, rules: Rules, text: &[u8], from: usize, until: usize) -> usize {
+    /// Cut pieces one by one until one ends at or after `self.scalar_until`.
+    fn scalar(&mut self, rules: Rules, text: &[u8], from: usize) -> usize {
+        let until = self.scalar_until.min(text.len());
         let (mut at, mut count) = (from, 1);
-        while at < until.min(text.len()) && count <= SCALAR_BYTES {
+        while at < until && count <= SCALAR_BYTES {
             at = piece_end(rules, text, at);
             self.bounds[count] = (at - from) as u32;
             count += 1;
@@ -154,23 +153,23 @@ impl Scanner {
     }
 }
 
-/// Where the run of white space, or of o200k's capitals, begins that reaches `edge` in
-/// `text[from..]`; `edge` itself where none does.
+/// Where the run of white space, or of o200k's capitals, begins that ends at `edge` in
+/// `text[from..edge]`; `edge` itself if there is none.
 fn open_run(rules: Rules, text: &[u8], from: usize, edge: usize) -> usize {
-    let before = |at: usize| (from..at).rev().find(|&i| text[i] & 0xC0 != 0x80);
+    let character_before = |at: usize| (from..at).rev().find(|&i| text[i] & 0xC0 != 0x80);
     let kinds = if rules == Rules::O200k {
         SPACE | UPPER
     } else {
         SPACE
     };
-    let Some(last) = before(edge) else {
+    let Some(last) = character_before(edge) else {
         return edge;
     };
     let kind = class_at(text, last).0 & kinds;
-    let (mut open, mut at) = (edge, Some(last));
-    while let Some(place) = at.filter(|&place| class_at(text, place).0 & kind != 0) {
-        open = place;
-        at = before(place);
+    let (mut open, mut next) = (edge, Some(last));
+    while let Some(at) = next.filter(|&at| class_at(text, at).0 & kind != 0) {
+        open = at;
+        next = character_before(at);
     }
     open
 }
@@ -188,7 +187,7 @@ dispatch! { S =>
     }
 }
 
-/// Mark the starts of the pieces of `text[from..to]`; returns the first place that needs the
+/// Mark the starts of the pieces of `text[from..to]`; returns the first position that needs the
 /// scalar form.
 #[inline(always)]
 fn scan_window<S: Bytes64>(
@@ -213,15 +212,15 @@ fn scan_window<S: Bytes64>(
     };
     let uncovered = match rules {
         Rules::Gpt2 => {
-            window.gpt2(starts);
+            window.mark_gpt2(starts);
             None
         }
-        Rules::Words { digits, whole_tail } => {
-            let uncovered = window.words::<false>(starts, digits, whole_tail);
+        Rules::Cl100k { digits, whole_tail } => {
+            let uncovered = window.mark_words::<false>(starts, digits, whole_tail);
             uncovered.or(wide_number.filter(|_| digits > 1))
         }
         Rules::O200k => {
-            let uncovered = window.words::<true>(starts, 3, false);
+            let uncovered = window.mark_words::<true>(starts, 3, false);
             [uncovered, wide_number].into_iter().flatten().min()
         }
     };
@@ -235,7 +234,7 @@ dispatch! { S =>
     }
 }
 
-/// The starts below `len`, then `len`, as numbers; returns how many.
+/// Write the positions of the starts below `len`, then `len`; returns how many numbers that are.
 #[inline(always)]
 fn write_bounds_with<S: Bytes64>(
     starts: &Mask,

@@ -1,5 +1,6 @@
-//! The scanners against the regex engine.
+//! The scalar form and the vector scanner against the regex engine, at every SIMD level.
 
+use super::patterns::Rules;
 use super::*;
 use crate::simd::Level;
 
@@ -39,8 +40,8 @@ fn by_scanner(pattern: &Pretokenizer, text: &str) -> Vec<usize> {
     ends
 }
 
-/// The scanner with windows of one or two blocks, and the scalar form for one piece at a time:
-/// windows end everywhere.
+/// The scanner with windows of one or two blocks, and the scalar form for one piece at a time, so
+/// that windows end everywhere.
 fn by_small_windows(rules: Rules, text: &str, blocks: usize) -> Vec<usize> {
     let mut scanner = Scanner::new();
     (scanner.window, scanner.scalar_bytes) = (64 * blocks, 1);
@@ -54,8 +55,8 @@ fn by_small_windows(rules: Rules, text: &str, blocks: usize) -> Vec<usize> {
     ends
 }
 
-/// Panic with the neighbourhood of the first difference.
-fn same(what: &str, pattern: &Pretokenizer, text: &str, got: &[usize], want: &[usize]) {
+/// Panic with the text around the first difference.
+fn assert_same(what: &str, pattern: &Pretokenizer, text: &str, got: &[usize], want: &[usize]) {
     if got == want {
         return;
     }
@@ -69,7 +70,7 @@ fn same(what: &str, pattern: &Pretokenizer, text: &str, got: &[usize], want: &[u
 
 fn check(pattern: &Pretokenizer, text: &str) {
     let want = by_engine(pattern, text);
-    same(
+    assert_same(
         "scalar",
         pattern,
         text,
@@ -78,7 +79,7 @@ fn check(pattern: &Pretokenizer, text: &str) {
     );
     for level in Level::available() {
         level.force();
-        same(
+        assert_same(
             level.name(),
             pattern,
             text,
@@ -87,7 +88,7 @@ fn check(pattern: &Pretokenizer, text: &str) {
         );
         for blocks in [1, 2] {
             let got = by_small_windows(pattern.rules().unwrap(), text, blocks);
-            same("small windows", pattern, text, &got, &want);
+            assert_same("small windows", pattern, text, &got, &want);
         }
     }
 }
@@ -96,7 +97,7 @@ fn named() -> impl Iterator<Item = Pretokenizer> {
     NAMED.iter().map(|n| Pretokenizer::new(n.name).unwrap())
 }
 
-/// One of each kind of character that a rule tells apart.
+/// One of each kind of character that some rule tells from others.
 const KINDS: [&str; 27] = [
     "a", "s", "L", "l", "é", "É", "你", "\u{301}", "ʰ", "ǅ", "1", "٣", " ", "\t", "\n", "\r",
     "\u{a0}", "\u{3000}", "!", "/", "'", "’", "🙂", "ſ", "\0", "e", "R",
@@ -136,7 +137,7 @@ fn random_texts_of_all_kinds() {
     let mut random = Random(1);
     for pattern in named() {
         for round in 0..3000 {
-            // Few kinds at a time make long runs; many make every neighbourhood.
+            // Few kinds at a time make long runs; many make every pair of neighbours.
             let kinds: Vec<&str> = (0..1 + round % 7)
                 .map(|_| KINDS[random.below(KINDS.len())])
                 .collect();
@@ -172,8 +173,8 @@ fn words_around_block_and_window_borders() {
     }
 }
 
-/// What a window's end could depend on: changes of case, contractions, white space of one byte
-/// and of more, numbers, newlines, letters without case, marks.
+/// Whatever the end of a window could depend on: changes of case, contractions, white space of one
+/// byte and of more, numbers, newlines, letters without case, marks.
 const AT_WINDOW_ENDS: [&str; 25] = [
     "a", "A", "'", "l", "L", "s", "S", "ſ", "r", "E", "\u{a0}", " ", "\n", "\r", "\u{3000}", "1",
     "٣", "é", "É", "你", "ǅ", "\u{301}", "!", "/", "\0",
@@ -192,7 +193,7 @@ fn windows_end_anywhere() {
             check(&pattern, &random.text(&kinds, len));
         }
         for round in 0..rounds / 3 {
-            // Runs of one kind as long as a window and longer, in a mix of others.
+            // Runs of one kind, up to a window long and longer, among others.
             let mut text = String::new();
             while text.len() < 400 {
                 let kind = AT_WINDOW_ENDS[random.below(AT_WINDOW_ENDS.len())];
@@ -225,7 +226,7 @@ fn repeated_parts_are_cut_alike_at_every_window() {
                 let want = by_scalar(pattern.rules().unwrap(), &text);
                 for level in Level::available() {
                     level.force();
-                    same(part, &pattern, &text, &by_scanner(&pattern, &text), &want);
+                    assert_same(part, &pattern, &text, &by_scanner(&pattern, &text), &want);
                 }
             }
         }
@@ -263,8 +264,8 @@ fn every_scalar_in_ten_contexts() {
     }
 }
 
-/// All assigned planes; of the planes 3 to 16, which have one class for tens of thousands of code
-/// points, every 61st, or all if `BPE_RS_EVERY_SCALAR` is set (minutes).
+/// All of planes 0 to 2, and every 61st of the others, where tens of thousands of code points in a
+/// row have one class; all if `BPE_RS_EVERY_SCALAR` is set (which takes minutes).
 fn sampled(c: char) -> bool {
     static ALL: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
     let all = || std::env::var_os("BPE_RS_EVERY_SCALAR").is_some();
@@ -281,14 +282,14 @@ fn safe_cuts_change_no_piece() {
     for pattern in named() {
         let mut cuts = 0;
         for round in 0..6000 {
-            // Of many kinds, of few, and without the letters and numbers where most cuts are.
+            // Many kinds, few, and none of the letters and numbers where most cuts are.
             let kinds: Vec<&str> = match round % 3 {
                 0 => all.to_vec(),
                 1 => (0..3).map(|_| all[random.below(all.len())]).collect(),
                 _ => vec!["a", "\n", "\n", " ", "!", "你", "\u{3000}", "\u{301}"],
             };
             let text = random.text(&kinds, 30);
-            // Wherever the text ends, in a character too.
+            // The text may end anywhere, also inside a character.
             let end = text.len() - random.below(5);
             if let Some(cut) = pattern.safe_cut(&text.as_bytes()[..end], 0, end) {
                 cuts += 1;
@@ -312,13 +313,14 @@ fn safe_cuts_change_no_piece() {
 }
 
 #[test]
-fn no_byte_is_scanned_again_and_again() {
-    // Starts that a window cannot be sure of, all the way: once each cost a window of its own.
+fn bytes_are_classified_a_bounded_number_of_times() {
+    // Texts full of starts that are not settled at the end of a window. If each took a window of
+    // its own, time would be quadratic.
     let parts = [
         "aA", " é", " !", " мир", "\u{a0}x", "A\u{301}", "你A", "!\u{301}", "1٣", "\r\n", "a", " ",
         "\t ", "\n ", "'s", "x's", "🙂", "\0", "\u{3000}", "ǅ", "/\n",
     ];
-    let certain = [
+    let settled = [
         "aA",
         "\u{a0}x",
         " мир",
@@ -329,15 +331,15 @@ fn no_byte_is_scanned_again_and_again() {
     ];
     for pattern in named() {
         let rules = pattern.rules().unwrap();
-        for part in parts.into_iter().chain(certain) {
+        for part in parts.into_iter().chain(settled) {
             let text = part.repeat(200_000 / part.len());
             let (mut scanner, mut at) = (Scanner::new(), 0);
             while at < text.len() {
                 at = scanner.next(rules, &text, at);
             }
             let times = scanner.scanned as f64 / text.len() as f64;
-            // Where the scalar form takes over, the window looked further than it was used.
-            let most = if certain.contains(&part) { 1.1 } else { 10.0 };
+            // Where the scalar form takes over, the window was classified further than it was used.
+            let most = if settled.contains(&part) { 1.1 } else { 10.0 };
             assert!(times < most, "{:?} {part:?}: {times}", pattern.name());
         }
     }

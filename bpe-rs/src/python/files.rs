@@ -14,7 +14,7 @@ use super::text::{texts, utf8_of};
 use super::threads::requested;
 use crate::error::{Error, Result};
 use crate::files::{encode_documents, encode_files, FileOptions, IdWriter};
-use crate::format::idfile::Width;
+use crate::format::id_file::Width;
 use crate::io::Progress;
 
 const FINISHED: &str = "expected a writer that is not yet finished";

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 
 use super::encoding::PyEncoding;
-use crate::format::{self, Format, Options, TokenizerJson};
+use crate::format::{self, Format, LoadOptions, TokenizerJson};
 
 /// Read an encoding from a file.
 #[pyfunction]
@@ -18,7 +18,7 @@ fn load_encoding(
     pattern: Option<String>,
     special_tokens: Option<Vec<(String, u32)>>,
 ) -> PyResult<PyEncoding> {
-    let options = Options {
+    let options = LoadOptions {
         name,
         pattern,
         special_tokens,
@@ -60,7 +60,7 @@ fn encoding_to_json(py: Python<'_>, encoding: PyRef<'_, PyEncoding>) -> PyResult
 fn encoding_from_json(py: Python<'_>, name: String, text: &str) -> PyResult<PyEncoding> {
     let core = py.detach(|| {
         let file = TokenizerJson::parse(text)?;
-        format::convert::from_tokenizer_json(file, name, Options::default())
+        format::convert::from_tokenizer_json(file, name, LoadOptions::default())
     })?;
     Ok(PyEncoding::new(core))
 }

@@ -8,7 +8,7 @@ use pyo3::types::{PyList, PyString, PyTuple};
 
 use super::progress::ProgressCheck;
 use super::text::type_name;
-use crate::words::{self, Form, Piece, WordCounter};
+use crate::words::{self, DistinctWords, Form, Symbol};
 
 /// `(text, whether the word ends here, count)`.
 type TokenParts = (String, bool, u64);
@@ -26,17 +26,17 @@ impl PyWordTokenizer {
     fn new(form: &str, tokens: Vec<TokenParts>, merges: Vec<MergeParts>) -> PyResult<Self> {
         let tokens = tokens
             .into_iter()
-            .map(|(text, end, count)| (Piece { text, end }, count))
+            .map(|(text, end, count)| (Symbol { text, end }, count))
             .collect();
         let merges = merges
             .into_iter()
             .map(|(left, right, end)| {
                 (
-                    Piece {
+                    Symbol {
                         text: left,
                         end: false,
                     },
-                    Piece { text: right, end },
+                    Symbol { text: right, end },
                 )
             })
             .collect();
@@ -97,13 +97,13 @@ impl PyWordTokenizer {
     }
 
     fn _token_parts(&self) -> Vec<TokenParts> {
-        let parts = |(piece, count): (&Piece, u64)| (piece.text.clone(), piece.end, count);
+        let parts = |(symbol, count): (&Symbol, u64)| (symbol.text.clone(), symbol.end, count);
         self.inner.tokens().map(parts).collect()
     }
 
     fn _merge_parts(&self) -> Vec<MergeParts> {
         let parts =
-            |(left, right): &words::Merge| (left.text.clone(), right.text.clone(), right.end);
+            |(left, right): &words::SymbolPair| (left.text.clone(), right.text.clone(), right.end);
         self.inner.merges().iter().map(parts).collect()
     }
 }
@@ -117,17 +117,17 @@ fn train_words(
     form: &str,
 ) -> PyResult<(Vec<TokenParts>, Vec<MergeParts>)> {
     let form = Form::from_name(form)?;
-    let mut counter = WordCounter::default();
+    let mut distinct = DistinctWords::default();
     for_each_text(source, |text| {
-        py.detach(|| counter.add(text));
+        py.detach(|| distinct.add(text));
         py.check_signals()
     })?;
-    if counter.is_empty() {
+    if distinct.is_empty() {
         return Err(PyValueError::new_err("the text has no words to learn from"));
     }
     let mut check = ProgressCheck::new(None);
     let trained = py.detach(|| {
-        words::WordTokenizer::train_with(&counter, num_merges, form, &mut |done| check.step(done))
+        words::WordTokenizer::train_with(&distinct, num_merges, form, &mut |done| check.step(done))
     });
     let inner = check.result(trained)?;
     let tokenizer = PyWordTokenizer { inner };

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Finder, SpecialTokens};
+use super::finder::Finder;
+use super::tokens::SpecialTokens;
 
 /// A choice of special tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,47 +1,60 @@
-//! Vocabularies from rank files and from merge lists.
+//! Vocabularies from rank files, from merge lists and from training.
+//!
+//! One pair per token is enough in the pair table. While a text merges, no merge crosses the ends
+//! of what becomes one token, so the token's bytes merge as they would alone, and alone they pass
+//! through exactly one state of two parts. That pair is therefore the only one that ever merges
+//! into the token, in any text. A token that its own bytes do not merge into never results from
+//! merging at all, only from the look-up of whole pieces.
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Merger, PairTable, TokenBytes, Vocab, NONE};
+use super::merge::Merger;
+use super::pairs::{PairTable, NO_MERGE};
+use super::tokens::TokenBytes;
+use super::vocabulary::Vocab;
 use crate::error::{Error, Result};
 
 /// One line of a merge list: the ids of the two parts.
 pub type MergeRule = (u32, u32);
 
-/// A token on its way into the pair table.
-struct Candidate<'a> {
+/// A token of several bytes, before it is known which pair merges into it.
+struct MultiByteToken<'a> {
     bytes: &'a [u8],
     id: u32,
-    /// The two parts that a merge list names; a rank file names none, any two will do.
-    parts: Option<(u32, u32)>,
+    /// The ids of the two parts that a merge list names. A rank file names none: the pair is
+    /// whichever the token's bytes merge to.
+    parts: Option<MergeRule>,
 }
 
 impl Vocab {
     /// A tiktoken-style vocabulary: the rank of a token is its id and its priority. A piece that
-    /// is a token becomes that token; otherwise the neighbours whose concatenation has the lowest
-    /// rank merge first.
+    /// is a token becomes that token; in any other the neighbours whose concatenation has the
+    /// lowest rank merge first.
     ///
-    /// Errors: `Invalid` for an empty token, a token or rank given twice, too many tokens.
+    /// # Errors
+    ///
+    /// `Invalid` for an empty token, a token or rank given twice, or too many tokens.
     pub fn from_ranks<B: AsRef<[u8]>>(ranks: impl IntoIterator<Item = (B, u32)>) -> Result<Self> {
         let ranks: Vec<(B, u32)> = ranks.into_iter().collect();
         let tokens = sorted(ranks.iter().map(|(bytes, rank)| (*rank, bytes.as_ref())))?;
-        let merged = tokens.iter().filter(|t| t.1.len() > 1);
-        let candidates: Vec<_> = merged
-            .map(|&(id, bytes)| Candidate {
+        let longer = tokens.iter().filter(|t| t.1.len() > 1);
+        let multi_byte: Vec<_> = longer
+            .map(|&(id, bytes)| MultiByteToken {
                 bytes,
                 id,
                 parts: None,
             })
             .collect();
-        build(&tokens, candidates, true)
+        build(&tokens, multi_byte, true)
     }
 
     /// A Hugging Face-style vocabulary: tokens with ids, and merges in order of priority as pairs
-    /// of ids whose concatenation must be a token. `whole_pieces`: HF's `ignore_merges`, a piece
+    /// of ids whose concatenation must be a token. `whole_pieces` is HF's `ignore_merges`: a piece
     /// that is a token becomes that token.
     ///
-    /// Errors: as [`Self::from_ranks`], and `Invalid` for a merge whose parts or result are no
-    /// tokens.
+    /// # Errors
+    ///
+    /// As [`Self::from_ranks`], and `Invalid` for a merge whose parts or result are no tokens.
     pub fn from_merges<B: AsRef<[u8]>>(
         tokens: impl IntoIterator<Item = (B, u32)>,
         merges: &[MergeRule],
@@ -62,7 +75,7 @@ impl Vocab {
             .enumerate()
             .map(|(line, &pair)| (pair, line))
             .collect();
-        let mut candidates = Vec::with_capacity(merges.len());
+        let mut multi_byte = Vec::with_capacity(merges.len());
         for (line, &(left, right)) in merges.iter().enumerate() {
             if last[&(left, right)] != line {
                 continue;
@@ -74,27 +87,27 @@ impl Vocab {
                     String::from_utf8_lossy(&joined)
                 ))
             })?;
-            candidates.push(Candidate {
+            multi_byte.push(MultiByteToken {
                 bytes,
                 id,
                 parts: Some((left, right)),
             });
         }
-        build(&tokens, candidates, whole_pieces)
+        build(&tokens, multi_byte, whole_pieces)
     }
-}
 
-impl Vocab {
-    /// The vocabulary that training gives: token `i` is the byte `alphabet[i]`, those behind are
-    /// made by `merges` in their order, each of two earlier ids.
+    /// The vocabulary that training gives: token `i` is the byte `alphabet[i]`; the tokens after
+    /// the alphabet are made by `merges` in their order, each of two earlier ids.
     ///
-    /// Equal to [`Self::from_ranks`] of the tokens, which has to find the parts anew: the parts
-    /// that training merged are those that the token's bytes alone merge to, since their
-    /// neighbours took no part. Merges from elsewhere belong into [`Self::from_merges`].
+    /// Equal to [`Self::from_ranks`] of the tokens, without searching for the pairs again: the
+    /// pair that training merged is the one that the token's bytes merge to alone, since their
+    /// neighbours took no part. Merges from elsewhere belong in [`Self::from_merges`].
     ///
-    /// Errors: `Invalid` for a byte given twice, a merge of later ids, too many tokens.
+    /// # Errors
+    ///
+    /// `Invalid` for a byte or a merge given twice, a merge of later ids, or too many tokens.
     pub fn from_training(alphabet: &[u8], merges: &[MergeRule]) -> Result<Self> {
-        check_number(merges.len())?;
+        check_count(merges.len())?;
         let number_of = |id: u32| match alphabet.get(id as usize) {
             Some(&byte) => u32::from(byte),
             None => 256 + id - alphabet.len() as u32,
@@ -108,7 +121,7 @@ impl Vocab {
                     "expected distinct bytes, got 0x{byte:02x} twice"
                 )));
             }
-            tokens.push(id, &[byte]);
+            tokens.push(id, &[byte])?;
         }
         for (id, &(left, right)) in (alphabet.len() as u32..).zip(merges) {
             if left.max(right) >= id {
@@ -118,8 +131,12 @@ impl Vocab {
             }
             let number = number_of(id);
             ids[number as usize] = Some(id);
-            tokens.push_joined(id, left, right);
-            pairs.insert(number_of(left), number_of(right), number);
+            tokens.push_joined(id, left, right)?;
+            if !pairs.insert(number_of(left), number_of(right), number) {
+                return Err(Error::invalid(format!(
+                    "expected distinct merges, got ({left}, {right}) twice"
+                )));
+            }
         }
         Ok(Self {
             tokens: tokens.into(),
@@ -129,19 +146,36 @@ impl Vocab {
             ..Self::empty()
         })
     }
+
+    /// Whether [`Vocab::from_ranks`] of the tokens gives an equal vocabulary: merges are in the
+    /// order of ids, none that is possible is missing, and whole pieces are looked up if that
+    /// makes a difference.
+    pub fn is_ranked(&self) -> bool {
+        let ranked = Self::from_ranks(self.tokens().iter().map(|(id, bytes)| (bytes, id)));
+        ranked.is_ok_and(|ranked| {
+            ranked.merges() == self.merges() && ranked.whole_piece_ids() == self.whole_piece_ids()
+        })
+    }
 }
 
-fn check_number(merged: usize) -> Result<()> {
-    if merged + 256 >= NONE as usize {
+/// # Errors
+///
+/// `Invalid` if there are not enough merge numbers for `merges` merges.
+fn check_count(merges: usize) -> Result<()> {
+    if merges + 256 >= NO_MERGE as usize {
         return Err(Error::invalid(format!(
-            "expected at most {} merged tokens, got {merged}",
-            NONE - 256
+            "expected at most {} merged tokens, got {merges}",
+            NO_MERGE - 256
         )));
     }
     Ok(())
 }
 
-/// Sort by id and refuse what no tokenizer can mean.
+/// Sort by id.
+///
+/// # Errors
+///
+/// `Invalid` for an empty token, or an id or a token given twice.
 fn sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<Vec<(u32, &'a [u8])>> {
     let mut tokens: Vec<_> = tokens.collect();
     tokens.sort_unstable_by_key(|&(id, _)| id);
@@ -167,30 +201,31 @@ fn sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<Vec<(u32,
     Ok(tokens)
 }
 
-/// Number the candidates in the order given (their priority), keep those that merging reaches.
+/// Number the tokens of several bytes in the order given, which is their priority, and enter the pair of
+/// each one that merging produces.
 fn build(
     tokens: &[(u32, &[u8])],
-    candidates: Vec<Candidate<'_>>,
+    multi_byte: Vec<MultiByteToken<'_>>,
     whole_pieces: bool,
 ) -> Result<Vocab> {
-    check_number(candidates.len())?;
-    let mut ids = vec![None; 256 + candidates.len()];
+    check_count(multi_byte.len())?;
+    let mut ids = vec![None; 256 + multi_byte.len()];
     let mut number_of: HashMap<u32, u32> = HashMap::with_capacity(tokens.len());
     for &(id, bytes) in tokens.iter().filter(|t| t.1.len() == 1) {
         ids[bytes[0] as usize] = Some(id);
         number_of.insert(id, u32::from(bytes[0]));
     }
-    let mut pairs = PairTable::with_capacity(candidates.len());
-    // Short tokens first: whether a token can be reached depends on shorter ones only.
-    let mut by_length: Vec<u32> = (0..candidates.len() as u32).collect();
-    by_length.sort_by_key(|&at| candidates[at as usize].bytes.len());
+    let mut pairs = PairTable::with_capacity(multi_byte.len());
+    // Shorter tokens first: which pair merges into a token depends only on shorter ones.
+    let mut by_length: Vec<u32> = (0..multi_byte.len() as u32).collect();
+    by_length.sort_by_key(|&at| multi_byte[at as usize].bytes.len());
     let (mut merger, mut parts) = (Merger::default(), Vec::new());
     for at in by_length {
-        let Candidate {
+        let MultiByteToken {
             bytes,
             id,
             parts: named,
-        } = candidates[at as usize];
+        } = multi_byte[at as usize];
         parts.clear();
         merger.merge_without_byte_pairs(&pairs, bytes, &mut parts);
         let &[left, right] = parts.as_slice() else {
@@ -201,9 +236,15 @@ fn build(
             continue;
         }
         let number = 256 + at;
-        pairs.insert(left, right, number);
+        // The pair is new: otherwise the bytes would have merged into one part.
+        let is_new = pairs.insert(left, right, number);
+        debug_assert!(is_new, "({left}, {right}) merges twice");
         ids[number as usize] = Some(id);
         number_of.insert(id, number);
+    }
+    let mut all = TokenBytes::default();
+    for &(id, bytes) in tokens {
+        all.push(id, bytes)?;
     }
     let unreachable = tokens
         .iter()
@@ -211,7 +252,7 @@ fn build(
         .map(|&(id, bytes)| (bytes.into(), id))
         .collect();
     Ok(Vocab {
-        tokens: TokenBytes::from_sorted(tokens.iter().copied()).into(),
+        tokens: all.into(),
         ids,
         pairs: pairs.into(),
         unreachable,

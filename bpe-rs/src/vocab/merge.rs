@@ -1,56 +1,46 @@
-//! Merging one piece: the neighbours with the smallest number first, the leftmost of equals first.
+//! Merging one piece: of all pairs of neighbours the one with the smallest merge number merges
+//! first, the leftmost of equals.
 //!
-//! A long piece is merged window by window, in time proportional to its length. Why that is exact,
-//! for every vocabulary:
-//!
-//! 1. While no merge crosses the ends of a stretch of text, what happens inside is what happens to
-//!    the stretch alone: the next merge of the whole, where it lies inside, is the stretch's next.
-//! 2. So where parts `t1 t2 ... tn` come out of a text, `ti ti+1` comes out of those two's text
-//!    alone, for every `i`: no merge ever crossed their ends.
-//! 3. And the other way round: if that holds for every `i`, the parts come out of their joined
-//!    text. Else some merge would be the first to cross the end of a part, say between `ti` and
-//!    `ti+1`; by 1 it would happen to those two alone as well.
-//!
-//! Therefore two results that share a part can be joined there: `t1 ... ti` from one stretch and
-//! `ti u1 ... um` from one that begins with `ti` make `t1 ... ti u1 ... um`, as all neighbours are
-//! known to stand beside each other. A window begins a few parts before the last one's end, for
-//! that end was not the text's. If its first part is not the part that was there, it must begin
-//! earlier.
-//!
-//! How much earlier does not depend on the length of the text where merges have smaller numbers
-//! than what they are part of (all that trainers make): of the merges of one number, text behind
-//! changes at most the last one before what it had already changed.
+//! Short pieces merge in a fixed-size array ([`SmallMerge`]), longer ones by scanning for the
+//! minimum, long ones with a heap. Very long ones merge in windows of a few kilobytes that are
+//! joined where they share a part, so that time stays proportional to length;
+//! [`Merger::merge_windows`] proves that this is exact.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::mem::take;
 
+use super::pairs::{PairTable, NO_MERGE};
 use super::small::SmallMerge;
-use super::{PairTable, Vocab, NONE};
+use super::vocabulary::Vocab;
 use crate::simd::{Lanes, Portable};
 
-/// Up to here scanning for the minimum beats keeping a heap.
+/// Up to this length scanning for the minimum beats keeping a heap.
 const SCAN_LIMIT: usize = 128;
-/// New bytes of a window: its tables stay in the second-level cache.
+/// New bytes of a window: its buffers stay in the second-level cache.
 const WINDOW: usize = 2048;
-/// Bytes before a window that are merged anew, at first.
+/// Bytes before a window that are merged again, at first.
 const BACK: usize = 64;
-/// Entries that a buffer of parts keeps room for after a long piece.
-pub(crate) const KEPT: usize = 1 << 16;
+/// Entries for which a buffer of parts keeps its memory after a long piece.
+pub(crate) const MAX_KEPT_PARTS: usize = 1 << 16;
 
-/// Buffers for merging, reusable.
+/// Reusable buffers for merging pieces.
 #[derive(Debug, Default)]
-pub struct Merger {
+pub(crate) struct Merger {
+    /// The merge number of each part.
     parts: Vec<u32>,
-    ranks: Vec<u32>,
+    /// The number that each part and its right neighbour merge into.
+    pair_numbers: Vec<u32>,
+    /// With a heap: positions of the right and left neighbours.
     next: Vec<u32>,
     previous: Vec<u32>,
     heap: BinaryHeap<Reverse<u64>>,
-    /// Where the parts of a long piece begin, as far as it is merged.
+    /// With a heap: where each resulting part begins.
     starts: Vec<u32>,
-    /// What a window has become, and where in it the parts begin.
+    /// The parts of one window of a very long piece.
     window: Vec<u32>,
-    places: Vec<u32>,
+    /// Where the parts of a very long piece begin, as far as it is merged.
+    joined_starts: Vec<u32>,
 }
 
 impl Merger {
@@ -68,50 +58,11 @@ impl Merger {
             while small.step(vocab.pairs()) {}
             out.extend(small.parts());
         } else {
-            self.run::<S>(vocab.pairs(), piece, out, byte_pair);
+            self.merge_long::<S>(vocab.pairs(), piece, out, byte_pair);
         }
     }
 
-    /// The same without the short cut for small pieces.
-    #[cfg(test)]
-    pub(super) fn merge_slowly(&mut self, vocab: &Vocab, piece: &[u8], out: &mut Vec<u32>) {
-        let pairs = vocab.pairs();
-        self.run::<Portable>(pairs, piece, out, |a, b| {
-            pairs.get::<Portable>(a.into(), b.into())
-        });
-    }
-
-    /// The same in windows of the given sizes, however short the piece.
-    #[cfg(test)]
-    pub(super) fn merge_in_windows(
-        &mut self,
-        vocab: &Vocab,
-        piece: &[u8],
-        sizes: (usize, usize),
-        out: &mut Vec<u32>,
-    ) {
-        let pairs = vocab.pairs();
-        self.windows::<Portable>(pairs, piece, out, sizes, |a, b| {
-            pairs.get::<Portable>(a.into(), b.into())
-        });
-    }
-
-    /// Entries that buffers have room for.
-    #[cfg(test)]
-    pub(super) fn room(&self) -> usize {
-        let buffers = [
-            &self.parts,
-            &self.ranks,
-            &self.next,
-            &self.previous,
-            &self.starts,
-            &self.window,
-            &self.places,
-        ];
-        buffers.map(Vec::capacity).iter().sum::<usize>() + self.heap.capacity()
-    }
-
-    /// The same while the vocabulary is being built.
+    /// [`Self::merge`] for a vocabulary that is being built and has no dense table of byte pairs.
     pub(super) fn merge_without_byte_pairs(
         &mut self,
         pairs: &PairTable,
@@ -124,12 +75,12 @@ impl Merger {
             while small.step(pairs) {}
             out.extend(small.parts());
         } else {
-            self.run::<Portable>(pairs, piece, out, byte_pair);
+            self.merge_long::<Portable>(pairs, piece, out, byte_pair);
         }
     }
 
     #[inline(always)]
-    fn run<S: Lanes>(
+    fn merge_long<S: Lanes>(
         &mut self,
         pairs: &PairTable,
         piece: &[u8],
@@ -137,31 +88,54 @@ impl Merger {
         byte_pair: impl Fn(u8, u8) -> u32,
     ) {
         if piece.len() > WINDOW + BACK {
-            return self.windows::<S>(pairs, piece, out, (WINDOW, BACK), byte_pair);
+            return self.merge_windows::<S>(pairs, piece, out, (WINDOW, BACK), byte_pair);
         }
-        self.begin(piece, byte_pair);
+        self.load(piece, byte_pair);
         if piece.len() <= SCAN_LIMIT {
-            self.scan::<S>(pairs);
+            self.merge_by_scanning::<S>(pairs);
             out.extend_from_slice(&self.parts);
         } else {
-            self.with_heap::<S>(pairs, out);
+            self.merge_by_heap::<S>(pairs, out);
         }
     }
 
-    /// Enter the bytes of `piece`.
+    /// Make every byte of `piece` a part.
     #[inline(always)]
-    fn begin(&mut self, piece: &[u8], byte_pair: impl Fn(u8, u8) -> u32) {
+    fn load(&mut self, piece: &[u8], byte_pair: impl Fn(u8, u8) -> u32) {
         self.parts.clear();
         self.parts.extend(piece.iter().map(|&b| u32::from(b)));
-        self.ranks.clear();
-        self.ranks
+        self.pair_numbers.clear();
+        self.pair_numbers
             .extend(piece.windows(2).map(|w| byte_pair(w[0], w[1])));
-        self.ranks.push(NONE);
+        self.pair_numbers.push(NO_MERGE);
     }
 
-    /// Linear: windows of `size` new bytes that begin at least `back` bytes earlier.
+    /// Merge in windows of `size` new bytes, each of which begins at least `back` bytes before the
+    /// last one's end. Time is linear in the length of `piece`.
+    ///
+    /// This is exact for every vocabulary:
+    ///
+    /// 1. While no merge crosses the ends of a span of text, the span merges as it would alone: the
+    ///    next merge of the whole text that lies inside the span is the span's own next merge.
+    /// 2. So where a text becomes the parts `t1 t2 ... tn`, the text of `ti` and `ti+1` alone
+    ///    becomes `ti ti+1`, for every `i`, because no merge crossed its ends.
+    /// 3. Conversely, if the text of `ti` and `ti+1` becomes `ti ti+1` for every `i`, the joined
+    ///    text becomes `t1 t2 ... tn`. Otherwise some merge would be the first to cross the end of
+    ///    a part, say between `ti` and `ti+1`, and by 1 it would happen in the text of those two
+    ///    alone as well.
+    ///
+    /// Therefore two results that share a part can be joined there: `t1 ... ti` of one span and
+    /// `ti u1 ... um` of a span that begins with `ti` make `t1 ... ti u1 ... um`, since all
+    /// neighbours are known to stay apart. A window begins a few parts before the last one's end,
+    /// because the text does not end there. If its first part differs from the part that was
+    /// there before, it has to begin earlier, and `back` is doubled.
+    ///
+    /// How far back is enough does not depend on the length of the text where every merge has a
+    /// smaller number than the merges that use its result, as in all trained vocabularies: among
+    /// the merges of one number, text that is appended changes at most one more, the last one
+    /// before those that it had already changed.
     #[inline(always)]
-    fn windows<S: Lanes>(
+    fn merge_windows<S: Lanes>(
         &mut self,
         pairs: &PairTable,
         piece: &[u8],
@@ -169,70 +143,72 @@ impl Merger {
         (size, mut back): (usize, usize),
         byte_pair: impl Fn(u8, u8) -> u32,
     ) {
-        let (mut window, mut starts) = (take(&mut self.window), take(&mut self.starts));
+        let (mut window, mut starts) = (take(&mut self.window), take(&mut self.joined_starts));
         starts.clear();
         let (first, mut done) = (out.len(), 0);
         while done < piece.len() {
-            let joint = starts
+            let shared = starts
                 .partition_point(|&at| at as usize + back <= done)
                 .saturating_sub(1);
-            let from = starts.get(joint).map_or(0, |&at| at as usize);
+            let from = starts.get(shared).map_or(0, |&at| at as usize);
             let end = piece.len().min(done + size);
-            self.begin(&piece[from..end], &byte_pair);
+            self.load(&piece[from..end], &byte_pair);
             window.clear();
-            self.with_heap::<S>(pairs, &mut window);
-            if from > 0 && window[0] != out[first + joint] {
+            self.merge_by_heap::<S>(pairs, &mut window);
+            if from > 0 && window[0] != out[first + shared] {
                 back *= 2;
                 continue;
             }
-            out.truncate(first + joint);
+            out.truncate(first + shared);
             out.extend_from_slice(&window);
-            starts.truncate(joint);
-            starts.extend(self.places.iter().map(|&at| at + from as u32));
+            starts.truncate(shared);
+            starts.extend(self.starts.iter().map(|&at| at + from as u32));
             done = end;
         }
-        // One huge piece shall not hold memory for ever.
+        // One huge piece must not hold memory for ever.
         starts.clear();
-        starts.shrink_to(KEPT);
-        (self.window, self.starts) = (window, starts);
+        starts.shrink_to(MAX_KEPT_PARTS);
+        (self.window, self.joined_starts) = (window, starts);
     }
 
-    /// Quadratic, but on a few cache lines.
+    /// Quadratic in the number of parts, but within a few cache lines.
     #[inline(always)]
-    fn scan<S: Lanes>(&mut self, pairs: &PairTable) {
-        let (parts, ranks) = (&mut self.parts, &mut self.ranks);
+    fn merge_by_scanning<S: Lanes>(&mut self, pairs: &PairTable) {
+        let (parts, numbers) = (&mut self.parts, &mut self.pair_numbers);
         loop {
-            // The place below the rank: the smallest is also the leftmost, in one comparison.
-            let keys = ranks
+            // With the position in the low half, the smallest key is also the leftmost.
+            let keys = numbers
                 .iter()
                 .enumerate()
-                .map(|(at, &rank)| u64::from(rank) << 32 | at as u64);
+                .map(|(at, &number)| u64::from(number) << 32 | at as u64);
             let best = keys.min().unwrap_or(u64::MAX);
-            let (rank, at) = ((best >> 32) as u32, best as u32 as usize);
-            if rank >= NONE {
+            let (number, at) = ((best >> 32) as u32, best as u32 as usize);
+            if number >= NO_MERGE {
                 return;
             }
-            parts[at] = rank;
+            parts[at] = number;
             parts.remove(at + 1);
-            ranks.remove(at);
+            numbers.remove(at);
             if at > 0 {
-                ranks[at - 1] = pairs.get::<S>(parts[at - 1], rank);
+                numbers[at - 1] = pairs.get::<S>(parts[at - 1], number);
             }
-            ranks[at] = parts
+            numbers[at] = parts
                 .get(at + 1)
-                .map_or(NONE, |&right| pairs.get::<S>(rank, right));
+                .map_or(NO_MERGE, |&right| pairs.get::<S>(number, right));
         }
     }
 
-    /// n log n, places of the parts in `self.places`: a heap of (rank, position) with stale entries, a linked list of live positions.
-    fn with_heap<S: Lanes>(&mut self, pairs: &PairTable, out: &mut Vec<u32>) {
+    /// O(n log n): a heap of (number, position), whose stale entries are skipped, and a doubly
+    /// linked list of the remaining parts. Appends the parts to `out` and leaves their positions in
+    /// `self.starts`.
+    fn merge_by_heap<S: Lanes>(&mut self, pairs: &PairTable, out: &mut Vec<u32>) {
         let Self {
             parts,
-            ranks,
+            pair_numbers: numbers,
             next,
             previous,
             heap,
-            places,
+            starts,
             ..
         } = self;
         let len = parts.len();
@@ -240,44 +216,83 @@ impl Merger {
         next.extend(1..=len as u32);
         previous.clear();
         previous.extend((0..len as u32).map(|i| i.wrapping_sub(1)));
-        let entry = |rank: u32, at: usize| Reverse(u64::from(rank) << 40 | at as u64);
+        let entry = |number: u32, at: usize| Reverse(u64::from(number) << 40 | at as u64);
         let mut entries = take(heap).into_vec();
         entries.clear();
-        let live = ranks.iter().enumerate().filter(|(_, &rank)| rank != NONE);
-        entries.extend(live.map(|(at, &rank)| entry(rank, at)));
+        let live = numbers.iter().enumerate().filter(|(_, &n)| n != NO_MERGE);
+        entries.extend(live.map(|(at, &number)| entry(number, at)));
         *heap = BinaryHeap::from(entries);
         while let Some(Reverse(top)) = heap.pop() {
-            let (rank, at) = ((top >> 40) as u32, (top & ((1 << 40) - 1)) as usize);
-            if ranks[at] != rank {
-                continue; // stale: one of the two has merged elsewhere
+            let (number, at) = ((top >> 40) as u32, (top & ((1 << 40) - 1)) as usize);
+            if numbers[at] != number {
+                continue; // stale: one of the two has merged otherwise
             }
             let gone = next[at] as usize;
             let after = next[gone] as usize;
-            parts[at] = rank;
+            parts[at] = number;
             next[at] = after as u32;
-            ranks[gone] = NONE;
-            ranks[at] = NONE;
+            numbers[gone] = NO_MERGE;
+            numbers[at] = NO_MERGE;
             if after < len {
                 previous[after] = at as u32;
-                ranks[at] = pairs.get::<S>(rank, parts[after]);
-                if ranks[at] != NONE {
-                    heap.push(entry(ranks[at], at));
+                numbers[at] = pairs.get::<S>(number, parts[after]);
+                if numbers[at] != NO_MERGE {
+                    heap.push(entry(numbers[at], at));
                 }
             }
             let before = previous[at] as usize;
             if before < len {
-                ranks[before] = pairs.get::<S>(parts[before], rank);
-                if ranks[before] != NONE {
-                    heap.push(entry(ranks[before], before));
+                numbers[before] = pairs.get::<S>(parts[before], number);
+                if numbers[before] != NO_MERGE {
+                    heap.push(entry(numbers[before], before));
                 }
             }
         }
-        places.clear();
+        starts.clear();
         let mut at = 0;
         while at < len {
             out.push(parts[at]);
-            places.push(at as u32);
+            starts.push(at as u32);
             at = next[at] as usize;
         }
+    }
+}
+
+#[cfg(test)]
+impl Merger {
+    /// [`Self::merge`] without [`SmallMerge`], however short the piece.
+    pub(super) fn merge_as_long(&mut self, vocab: &Vocab, piece: &[u8], out: &mut Vec<u32>) {
+        let pairs = vocab.pairs();
+        self.merge_long::<Portable>(pairs, piece, out, |a, b| {
+            pairs.get::<Portable>(a.into(), b.into())
+        });
+    }
+
+    /// [`Self::merge`] in windows of the given sizes, however short the piece.
+    pub(super) fn merge_in_windows(
+        &mut self,
+        vocab: &Vocab,
+        piece: &[u8],
+        sizes: (usize, usize),
+        out: &mut Vec<u32>,
+    ) {
+        let pairs = vocab.pairs();
+        self.merge_windows::<Portable>(pairs, piece, out, sizes, |a, b| {
+            pairs.get::<Portable>(a.into(), b.into())
+        });
+    }
+
+    /// Entries for which the buffers hold memory.
+    pub(super) fn capacity(&self) -> usize {
+        let buffers = [
+            &self.parts,
+            &self.pair_numbers,
+            &self.next,
+            &self.previous,
+            &self.starts,
+            &self.window,
+            &self.joined_starts,
+        ];
+        buffers.map(Vec::capacity).iter().sum::<usize>() + self.heap.capacity()
     }
 }

@@ -1,16 +1,19 @@
-//! The pair table: which two neighbours merge into which token.
+//! The pair table: which two adjacent parts merge into which token.
+//!
+//! A hash table of buckets of eight entries. A bucket is one cache line, so a look-up costs one
+//! memory access; key and value share one 64-bit word.
 
 use crate::simd::Lanes;
 
-/// "These two do not merge", and the one number that is never a token's.
-pub const NONE: u32 = (1 << ID_BITS) - 1;
-/// Bits of a merge number: two make a key, key and value share one word.
+/// The value for "these two do not merge"; no token has this number.
+pub(crate) const NO_MERGE: u32 = (1 << ID_BITS) - 1;
+/// Bits of a merge number: a word holds the two numbers of a pair and the number they merge into.
 const ID_BITS: u32 = 20;
 
 const KEY_BITS: u32 = 2 * ID_BITS;
 const KEY_MASK: u64 = (1 << KEY_BITS) - 1;
 const EMPTY: u64 = u64::MAX;
-/// Entries in a bucket: one cache line, so a look-up costs one memory access.
+/// Entries in a bucket.
 const WAYS: usize = 8;
 
 /// Entries that share a cache line, filled from the front.
@@ -18,22 +21,24 @@ const WAYS: usize = 8;
 #[repr(C, align(64))]
 struct Bucket([u64; WAYS]);
 
-/// Maps `(left, right)` to the number of the merged token. Open addressing by whole buckets: a
-/// full bucket spills into the next one.
+/// Maps `(left, right)` to the merge number of the merged token. Open addressing by whole
+/// buckets: a full bucket spills into the next one.
 #[derive(Clone)]
-pub struct PairTable {
+pub(crate) struct PairTable {
     buckets: Box<[Bucket]>,
     shift: u32,
+    len: usize,
 }
 
 impl PairTable {
-    /// An empty table with room for `pairs` entries at no more than half load.
-    pub fn with_capacity(pairs: usize) -> Self {
+    /// An empty table that `pairs` entries fill to at most a half.
+    pub(super) fn with_capacity(pairs: usize) -> Self {
         let buckets = (pairs / (WAYS / 2) + 1).next_power_of_two();
         Self {
             buckets: vec![Bucket([EMPTY; WAYS]); buckets].into_boxed_slice(),
-            // A table of one bucket would shift by 64.
+            // A table of one bucket would shift by 64, which is an overflow.
             shift: (64 - buckets.trailing_zeros()).min(63),
+            len: 0,
         }
     }
 
@@ -42,28 +47,49 @@ impl PairTable {
         u64::from(left) << ID_BITS | u64::from(right)
     }
 
+    /// The bucket in which the search for `key` begins, by Fibonacci hashing. Keys come from the
+    /// vocabulary, not from the text, so a text cannot be crafted to make keys collide.
     #[inline(always)]
     fn home(&self, key: u64) -> usize {
-        // Fibonacci hashing: the keys come from the vocabulary, not from the text, so nobody can
-        // craft collisions by sending text.
         (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize & (self.buckets.len() - 1)
     }
 
-    /// Enter `(left, right) -> merged`. The pair must be new; all three below [`NONE`].
-    pub fn insert(&mut self, left: u32, right: u32, merged: u32) {
-        debug_assert!(left < NONE && right < NONE && merged < NONE);
+    /// Insert `(left, right) -> merged`. Returns `false` and changes nothing if the pair is
+    /// already in the table.
+    ///
+    /// # Panics
+    ///
+    /// If a number is not below [`NO_MERGE`], or if the table would be full: the search for a
+    /// pair that is not there ends at an empty entry.
+    #[must_use]
+    pub(super) fn insert(&mut self, left: u32, right: u32, merged: u32) -> bool {
+        assert!(
+            left < NO_MERGE && right < NO_MERGE && merged < NO_MERGE,
+            "expected merge numbers below {NO_MERGE}, got ({left}, {right}) -> {merged}"
+        );
+        let slots = WAYS * self.buckets.len();
+        assert!(
+            self.len + 1 < slots,
+            "expected fewer than {slots} pairs, got one more"
+        );
         let key = Self::key(left, right);
         let mut at = self.home(key);
         loop {
-            if let Some(slot) = self.buckets[at].0.iter_mut().find(|slot| **slot == EMPTY) {
-                *slot = key | u64::from(merged) << KEY_BITS;
-                return;
+            for slot in &mut self.buckets[at].0 {
+                if *slot == EMPTY {
+                    *slot = key | u64::from(merged) << KEY_BITS;
+                    self.len += 1;
+                    return true;
+                }
+                if *slot & KEY_MASK == key {
+                    return false;
+                }
             }
             at = (at + 1) & (self.buckets.len() - 1);
         }
     }
 
-    /// The token that `left` and `right` merge into, or [`NONE`].
+    /// The number of the token that `left` and `right` merge into, or [`NO_MERGE`].
     #[inline(always)]
     pub(crate) fn get<S: Lanes>(&self, left: u32, right: u32) -> u32 {
         let key = Self::key(left, right);
@@ -74,30 +100,30 @@ impl PairTable {
             // SAFETY: `S` comes from `dispatch!` or is `Portable`.
             let way = unsafe { S::find(bucket, key, KEY_MASK) };
             let missing = way == WAYS;
-            // Only a full bucket spills. Whether a pair is there nobody can foretell, so that is
-            // no branch.
+            // Only a full bucket spills. Whether a pair is there cannot be predicted, so the
+            // result is selected without a branch.
             if missing & (bucket[WAYS - 1] != EMPTY) {
                 at = (at + 1) & (self.buckets.len() - 1);
                 continue;
             }
             let merged = (bucket[way % WAYS] >> KEY_BITS) as u32;
-            return if missing { NONE } else { merged };
+            return if missing { NO_MERGE } else { merged };
         }
     }
 
     /// All entries, `(left, right, merged)`, in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = (u32, u32, u32)> + '_ {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, u32, u32)> + '_ {
         self.buckets
             .iter()
             .flat_map(|b| b.0)
             .filter(|&slot| slot != EMPTY)
             .map(|slot| {
-                let left = slot >> ID_BITS & u64::from(NONE);
-                let right = slot & u64::from(NONE);
+                let left = slot >> ID_BITS & u64::from(NO_MERGE);
+                let right = slot & u64::from(NO_MERGE);
                 (
                     left as u32,
                     right as u32,
-                    (slot >> KEY_BITS & u64::from(NONE)) as u32,
+                    (slot >> KEY_BITS & u64::from(NO_MERGE)) as u32,
                 )
             })
     }
@@ -111,7 +137,7 @@ mod tests {
 
     #[test]
     fn agrees_with_a_hash_map() {
-        let mut twin = HashMap::new();
+        let mut reference = HashMap::new();
         let mut state = 1u64;
         let mut next = || {
             state = state
@@ -119,25 +145,44 @@ mod tests {
                 .wrapping_add(1);
             (state >> 33) as u32
         };
-        // Under Miri, which is slow, some of them.
+        // Fewer under Miri, which is slow.
         let most = if cfg!(miri) { 300 } else { 5000 };
         for i in 0..most {
-            twin.insert((next() % 300, next() % 300), i);
+            reference.insert((next() % 300, next() % 300), i);
         }
-        // Far too small on purpose: buckets spill.
+        // The smallest capacity is exceeded on purpose: buckets spill.
         for capacity in [0, 2 * most as usize, 4 * most as usize] {
-            let mut table = PairTable::with_capacity(capacity.max(twin.len() / 2));
-            for (&(left, right), &merged) in &twin {
-                table.insert(left, right, merged);
+            let mut table = PairTable::with_capacity(capacity.max(reference.len() / 2));
+            for (&(left, right), &merged) in &reference {
+                assert!(table.insert(left, right, merged));
             }
             for left in (0..300).step_by(if cfg!(miri) { 17 } else { 1 }) {
                 for right in (0..300).step_by(if cfg!(miri) { 5 } else { 1 }) {
-                    let want = twin.get(&(left, right)).copied().unwrap_or(NONE);
+                    let want = reference.get(&(left, right)).copied().unwrap_or(NO_MERGE);
                     assert_eq!(table.get::<Portable>(left, right), want);
                 }
             }
-            assert_eq!(table.iter().count(), twin.len());
-            assert!(table.iter().all(|(l, r, m)| twin[&(l, r)] == m));
+            assert_eq!(table.iter().count(), reference.len());
+            assert!(table.iter().all(|(l, r, m)| reference[&(l, r)] == m));
+        }
+    }
+
+    #[test]
+    fn a_pair_is_inserted_once() {
+        let mut table = PairTable::with_capacity(2);
+        assert!(table.insert(1, 2, 256));
+        assert!(!table.insert(1, 2, 257));
+        assert!(table.iter().eq([(1, 2, 256)]));
+        assert_eq!(table.get::<Portable>(1, 2), 256);
+        assert_eq!(table.get::<Portable>(2, 1), NO_MERGE);
+    }
+
+    #[test]
+    #[should_panic(expected = "fewer than 8 pairs")]
+    fn a_table_is_never_full() {
+        let mut table = PairTable::with_capacity(0);
+        for left in 0..8 {
+            let _ = table.insert(left, 0, 256);
         }
     }
 }

@@ -1,30 +1,31 @@
-//! Merging pieces of up to sixteen or thirty-two bytes, several side by side.
+//! Merging one short piece, without branches, so that several pieces can merge side by side.
 //!
-//! A merge is a chain of look-ups that each wait for memory; four pieces taken in turn wait
-//! together.
+//! Merging a piece is a chain of look-ups in the pair table, each of which waits for memory. A
+//! caller that steps several pieces in turn makes them wait at the same time.
 
-use super::{PairTable, NONE};
+use super::pairs::{PairTable, NO_MERGE};
 use crate::simd::{Keys, Lanes};
 
-/// One piece of up to `N` bytes, 16 or 32, on its way.
+/// The state of merging one piece of up to `N` bytes; `N` is 16 or 32.
 ///
-/// A part stays where its first byte was; a key is the rank of a part with its right neighbour
-/// above the part's place, so that the smallest key is also the leftmost. The keys are wherever
-/// the level finds the smallest of them fastest.
+/// A part stays at the position of its first byte. The key of a part is the number that it and its
+/// right neighbour merge into, with the part's position in the low bits: the smallest key is the
+/// next merge, the leftmost one of equals. The SIMD level decides how the keys are stored, so that
+/// it finds the smallest fastest.
 #[derive(Clone, Copy)]
 pub(crate) struct SmallMerge<S: Lanes, const N: usize> {
     parts: [u32; N],
     keys: [S::Keys; 2],
-    /// Places where a part begins.
+    /// Bit `i` is set if a part begins at position `i`.
     live: u32,
 }
 
-/// Bits of a place.
-const PLACE: u32 = 5;
+/// Bits of a position in a key.
+const POSITION_BITS: u32 = 5;
 
 #[inline(always)]
-fn key(rank: u32, at: usize) -> u32 {
-    rank << PLACE | at as u32
+fn key(number: u32, at: usize) -> u32 {
+    number << POSITION_BITS | at as u32
 }
 
 impl<S: Lanes, const N: usize> SmallMerge<S, N> {
@@ -33,7 +34,7 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         N - 1
     };
 
-    /// Nothing to merge.
+    /// Without parts: nothing merges.
     #[inline(always)]
     pub(crate) fn empty() -> Self {
         Self {
@@ -44,7 +45,7 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         }
     }
 
-    /// Begin with the first `len` of `bytes`, at least one.
+    /// Start with the first `len` of `bytes`, at least one.
     #[inline(always)]
     pub(crate) fn new(bytes: [u8; N], len: usize, byte_pair: impl Fn(u8, u8) -> u32) -> Self {
         let mut keys = [[u32::MAX; 16]; 2];
@@ -59,7 +60,7 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         }
     }
 
-    /// Begin with the bytes of `piece`, from one to `N`.
+    /// Start with the bytes of `piece`, one to `N` of them.
     #[inline(always)]
     pub(crate) fn of(piece: &[u8], byte_pair: impl Fn(u8, u8) -> u32) -> Self {
         let mut bytes = [0; N];
@@ -67,30 +68,32 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         Self::new(bytes, piece.len(), byte_pair)
     }
 
-    /// Make one merge; whether there was one to make.
+    /// Merge the pair with the smallest key; returns whether there was one.
     ///
-    /// Without branches: when the last merge was is different for each piece.
+    /// Without branches, because the number of merges differs from piece to piece and would be
+    /// mispredicted. If no pair is left, the masks below are zero and nothing changes.
     #[inline(always)]
     pub(crate) fn step(&mut self, pairs: &PairTable) -> bool {
         let mut best = self.keys[0].least();
         if N == 32 {
             best = best.min(self.keys[1].least());
         }
-        let rank = best >> PLACE;
-        let more = rank < NONE;
-        let all = if more { u32::MAX } else { 0 };
+        let number = best >> POSITION_BITS;
+        let found = number < NO_MERGE;
+        let all = if found { u32::MAX } else { 0 };
+        // The part at `at` absorbs the one at `gone`; `before` and `after` are their neighbours.
         let at = best as usize & Self::LAST;
         let above = self.live & (u32::MAX << at << 1);
         let gone = above & above.wrapping_neg() & all;
         let further = above & above.wrapping_sub(1);
         self.live ^= gone;
-        self.parts[at] = if more { rank } else { self.parts[at] };
+        self.parts[at] = if found { number } else { self.parts[at] };
         let after = self.parts[further.trailing_zeros() as usize & Self::LAST];
         let below = self.live & !(u32::MAX << at);
         let before = (31 - (below | 1).leading_zeros()) as usize & Self::LAST;
-        // Both look-ups at once, needed or not: the memory works on them side by side.
-        let right = pairs.get::<S>(rank, after);
-        let left = pairs.get::<S>(self.parts[before], rank);
+        // Both look-ups always take place, so that their memory accesses overlap.
+        let right = pairs.get::<S>(number, after);
+        let left = pairs.get::<S>(self.parts[before], number);
         let right = if further == 0 {
             u32::MAX
         } else {
@@ -100,25 +103,25 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         self.set(gone, u32::MAX);
         self.set(1 << at & all, right);
         self.set(1 << before & has_left, key(left, before));
-        more
+        found
     }
 
-    /// Set the key at the one place in `place`, if there is one.
+    /// Set the key at the position whose bit is set in `position`; at most one bit is.
     #[inline(always)]
-    fn set(&mut self, place: u32, key: u32) {
-        self.keys[0] = self.keys[0].set(place as u16, key);
+    fn set(&mut self, position: u32, key: u32) {
+        self.keys[0] = self.keys[0].set(position as u16, key);
         if N == 32 {
-            self.keys[1] = self.keys[1].set((place >> 16) as u16, key);
+            self.keys[1] = self.keys[1].set((position >> 16) as u16, key);
         }
     }
 
-    /// How many parts there are.
+    /// The number of parts.
     #[inline(always)]
     pub(crate) fn count(&self) -> usize {
         self.live.count_ones() as usize
     }
 
-    /// What has become of the piece, part by part.
+    /// The merge numbers of the parts, in order.
     #[inline(always)]
     pub(crate) fn parts(&self) -> impl Iterator<Item = u32> + '_ {
         let mut live = self.live;
@@ -127,27 +130,5 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
             live &= live.wrapping_sub(1);
             self.parts.get(at).copied()
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::simd::Portable;
-    use crate::vocab::{Merger, Vocab};
-
-    #[test]
-    fn small_and_long_pieces_merge_alike() {
-        let vocab = Vocab::published("r50k_base").unwrap();
-        let mut merger = Merger::default();
-        let text = "The quick brown fox's 12345 \u{4f60}\u{597d} internationalization  aaaaaaaaaa";
-        for len in 1..=32 {
-            for from in 0..text.len() - len {
-                let piece = &text.as_bytes()[from..from + len];
-                let (mut small, mut long) = (Vec::new(), Vec::new());
-                merger.merge::<Portable>(&vocab, piece, &mut small);
-                merger.merge_slowly(&vocab, piece, &mut long);
-                assert_eq!(small, long, "{piece:?}");
-            }
-        }
     }
 }

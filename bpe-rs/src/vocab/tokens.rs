@@ -1,20 +1,23 @@
-//! Token bytes by id.
+//! The bytes of every token, by id, in one buffer.
 
 use std::collections::HashMap;
 
-/// The bytes of every token. Ids may have gaps and come in any order.
+use crate::error::{Error, Result};
+
+/// The bytes of every token. Ids can have gaps.
 #[derive(Debug, Clone, Default)]
 pub struct TokenBytes {
     bytes: Vec<u8>,
-    /// Token `id` is `bytes[ends[id - 1]..ends[id]]` while ids are dense; a gap has no bytes.
+    /// Token `id` is `bytes[ends[id - 1]..ends[id]]`, an empty range for an unused id.
     ends: Vec<u32>,
-    /// Where a token with an id far beyond its neighbours lies.
+    /// The ranges of tokens whose ids lie far beyond the number of tokens before them.
     sparse: HashMap<u32, (u32, u32)>,
     len: usize,
+    max_id: Option<u32>,
 }
 
 impl TokenBytes {
-    /// Room for `tokens` tokens of `bytes` bytes together.
+    /// No tokens, with room for `tokens` of them with `bytes` bytes in total.
     pub(super) fn with_capacity(tokens: usize, bytes: usize) -> Self {
         Self {
             bytes: Vec::with_capacity(bytes),
@@ -23,44 +26,67 @@ impl TokenBytes {
         }
     }
 
-    /// From `(id, bytes)` sorted by id, ids distinct, no token empty.
-    pub fn from_sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Self {
-        let mut all = Self::default();
-        for (id, token) in tokens {
-            all.push(id, token);
-        }
-        all
-    }
-
-    /// Append a token; `id` must be above every id so far.
-    pub fn push(&mut self, id: u32, token: &[u8]) {
-        debug_assert!(!token.is_empty());
-        let start = self.bytes.len() as u32;
+    /// Append a token.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if `id` is not above every id so far, if `token` is empty, or if the tokens have
+    /// 4 GiB or more in total.
+    pub(super) fn push(&mut self, id: u32, token: &[u8]) -> Result<()> {
+        self.add_range(id, token.len())?;
         self.bytes.extend_from_slice(token);
-        self.place(id, start);
+        Ok(())
     }
 
-    /// Append the token made of tokens `left` and `right`, both present.
-    pub(super) fn push_joined(&mut self, id: u32, left: u32, right: u32) {
-        let start = self.bytes.len();
-        for part in [left, right] {
-            let (from, to) = self.range(part).unwrap_or((0, 0));
-            self.bytes.extend_from_within(from as usize..to as usize);
+    /// Append the token whose bytes are those of tokens `left` and `right`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::push`], and `Invalid` if `left` or `right` is not a token.
+    pub(super) fn push_joined(&mut self, id: u32, left: u32, right: u32) -> Result<()> {
+        let part = |part| {
+            let range = self.range(part).ok_or_else(|| {
+                Error::invalid(format!(
+                    "expected the id of a token before {id}, got {part}"
+                ))
+            });
+            range.map(|(start, end)| start as usize..end as usize)
+        };
+        let (left, right) = (part(left)?, part(right)?);
+        self.add_range(id, left.len() + right.len())?;
+        self.bytes.extend_from_within(left);
+        self.bytes.extend_from_within(right);
+        Ok(())
+    }
+
+    /// Enter token `id`, whose bytes are the next `len` that are appended.
+    fn add_range(&mut self, id: u32, len: usize) -> Result<()> {
+        if self.max_id.is_some_and(|max| id <= max) {
+            return Err(Error::invalid(format!("expected ascending ids, got {id}")));
         }
-        self.place(id, start as u32);
-    }
-
-    fn place(&mut self, id: u32, start: u32) {
-        let end = self.bytes.len() as u32;
+        if len == 0 {
+            return Err(Error::invalid(format!(
+                "expected non-empty tokens, got an empty one with id {id}"
+            )));
+        }
+        let start = self.bytes.len() as u32;
+        let Ok(end) = u32::try_from(self.bytes.len() + len) else {
+            return Err(Error::invalid(
+                "expected tokens of less than 4 GiB in total, got more",
+            ));
+        };
+        self.max_id = Some(id);
         self.len += 1;
-        // A gap of a few thousand ids costs four bytes each; beyond that a map is smaller. Not by
-        // the length of `ends`, which a handful of tokens could double each time.
+        // An unused id costs four bytes in `ends`, so a gap of a few thousand ids is cheaper
+        // there than in the map. The bound grows with the number of tokens, not with the length
+        // of `ends`: otherwise each of a few far ids could double the table.
         if (id as usize) < 2 * self.len + (1 << 16) && self.sparse.is_empty() {
             self.ends.resize(id as usize, start);
             self.ends.push(end);
         } else {
             self.sparse.insert(id, (start, end));
         }
+        Ok(())
     }
 
     #[inline]
@@ -80,12 +106,12 @@ impl TokenBytes {
             .map(|(from, to)| &self.bytes[from as usize..to as usize])
     }
 
-    /// How many tokens there are.
+    /// The number of tokens.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -99,10 +125,9 @@ impl TokenBytes {
             .filter_map(|id| self.get(id).map(|token| (id, token)))
     }
 
-    /// The highest id, if there are tokens.
+    /// The highest id, `None` without tokens.
     pub fn max_id(&self) -> Option<u32> {
-        let far = self.sparse.keys().max().copied();
-        far.or_else(|| (self.ends.len() as u32).checked_sub(1))
+        self.max_id
     }
 }
 
@@ -111,8 +136,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_with_gaps_take_room_for_their_number() {
-        // Each a little below twice the last: sixteen tokens once made a table of 2^32 places.
+    fn memory_grows_with_the_number_of_tokens_not_with_their_ids() {
+        // Each id is a little below twice the last, the most that a table may grow by.
         let ids: Vec<u32> = (0..16)
             .map(|i| (65_536u64 * ((2 << i) - 1) - 1) as u32)
             .collect();
@@ -123,12 +148,32 @@ mod tests {
             .iter()
             .zip(&names)
             .map(|(&id, name)| (id, name.as_bytes()));
-        let all = TokenBytes::from_sorted(tokens.clone());
+        let mut all = TokenBytes::default();
+        for (id, token) in tokens.clone() {
+            all.push(id, token).unwrap();
+        }
         assert!(all.ends.len() < 1 << 17, "{}", all.ends.len());
         assert_eq!((all.len(), all.max_id()), (ids.len(), ids.last().copied()));
         assert!(all.iter().eq(tokens));
         for id in [1, 6, 8, 64_999, 65_536, 1 << 20, u32::MAX] {
             assert_eq!(all.get(id), None);
         }
+    }
+
+    #[test]
+    fn tokens_out_of_order_empty_or_of_missing_parts_are_refused() {
+        let mut tokens = TokenBytes::default();
+        tokens.push(5, b"a").unwrap();
+        for (result, problem) in [
+            (tokens.clone().push(5, b"b"), "ascending ids, got 5"),
+            (tokens.clone().push(4, b"b"), "ascending ids, got 4"),
+            (tokens.clone().push(6, b""), "empty one with id 6"),
+            (tokens.clone().push_joined(6, 5, 4), "before 6, got 4"),
+        ] {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
+        tokens.push_joined(6, 5, 5).unwrap();
+        assert_eq!(tokens.get(6), Some(&b"aa"[..]));
     }
 }

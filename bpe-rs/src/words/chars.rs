@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::unknown_id;
+use super::symbol::unknown_id;
 use crate::error::{Error, Result};
 
 /// Every distinct character of a text is an id; ids follow the code points.
@@ -15,13 +15,15 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct CharTokenizer {
     symbols: Vec<char>,
-    /// What unknown characters decode to; they have the id after the last symbol.
+    /// The text that the id of unknown characters decodes to, which is the id after the last symbol.
     unknown: Option<String>,
-    /// The ids of the characters below U+0100, which most texts stay within.
+    /// Ids of the characters below U+0100, which are most of many texts: an array is faster.
     low: [u32; 256],
+    /// Ids of the other characters.
     high: HashMap<char, u32>,
 }
 
+/// In `low`: the character has no id.
 const ABSENT: u32 = u32::MAX;
 
 impl CharTokenizer {
@@ -29,7 +31,7 @@ impl CharTokenizer {
     /// gets one id more, which decodes to that text; without, it is an error.
     ///
     /// # Errors
-    /// When no text holds a character.
+    /// `Invalid` where no text holds a character.
     pub fn train<T: AsRef<str>>(texts: &[T], unknown: Option<String>) -> Result<CharTokenizer> {
         let mut symbols: Vec<char> = Vec::new();
         for text in texts {
@@ -43,7 +45,7 @@ impl CharTokenizer {
     /// A tokenizer with these characters as ids 0, 1, 2, ...
     ///
     /// # Errors
-    /// When there are none, or one is listed twice.
+    /// `Invalid` where there are none, or one is listed twice.
     pub fn from_symbols(symbols: Vec<char>, unknown: Option<String>) -> Result<CharTokenizer> {
         if symbols.is_empty() {
             return Err(Error::invalid(
@@ -74,7 +76,7 @@ impl CharTokenizer {
     /// The id of every character.
     ///
     /// # Errors
-    /// When a character is not in the vocabulary and no unknown token was asked for.
+    /// `Invalid` for a character that is not in the vocabulary, where there is no unknown token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let unknown = self.unknown.as_ref().map(|_| self.symbols.len() as u32);
         let mut ids = Vec::with_capacity(text.len());
@@ -103,7 +105,7 @@ impl CharTokenizer {
     /// The text of `ids`.
     ///
     /// # Errors
-    /// When an id is outside the vocabulary.
+    /// `Invalid` for an id outside the vocabulary.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         let mut text = String::with_capacity(ids.len());
         for &id in ids {
@@ -128,7 +130,7 @@ impl CharTokenizer {
         &self.symbols
     }
 
-    /// What unknown characters decode to, if they have an id.
+    /// The text that the id of unknown characters decodes to, if there is such an id.
     pub fn unknown(&self) -> Option<&str> {
         self.unknown.as_deref()
     }

@@ -1,40 +1,40 @@
-//! Cutting one word into token ids, in the two ways of the two forms.
+//! Segmenting one word into token ids, as each of the two forms does.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::{Merge, Piece, FIRST_ID, UNKNOWN_ID};
+use super::symbol::{Symbol, SymbolPair, FIRST_ID, UNKNOWN_ID};
 use crate::error::{Error, Result};
 
-/// The end-of-word mark as a symbol: one above the largest code point.
+/// The end-of-word mark as a character: one above the largest code point.
 const END: u32 = 0x11_0000;
-/// Stands for the symbols of a taken token after its first.
+/// Stands for the characters of a taken token after its first.
 const INSIDE: u32 = u32::MAX;
 
 /// Longest token first: the token with the smallest id that occurs in the word is taken wherever
-/// it occurs (from the left, without overlaps), then the next one in what is left over.
+/// it occurs (from the left, without overlaps), then the next one in the rest.
 ///
-/// Ids ascend from long to short, so that the smallest id is the longest token, and of equally
-/// long ones the most frequent.
+/// Ids ascend from long to short tokens, and from frequent to rare ones of one length, so that the
+/// smallest id is the longest token.
 #[derive(Clone, Debug)]
 pub(super) struct LongestFirst {
-    /// Trie over characters: (node, symbol) -> node; node 0 is the root.
+    /// A trie: (node, character) -> node; node 0 is the root.
     edges: HashMap<(u32, u32), u32>,
     /// The id that ends at a node, or `UNKNOWN_ID`.
     id_at: Vec<u32>,
 }
 
 impl LongestFirst {
-    pub(super) fn new(tokens: &[Piece]) -> LongestFirst {
+    pub(super) fn new(tokens: &[Symbol]) -> LongestFirst {
         let mut trie = LongestFirst {
             edges: HashMap::new(),
             id_at: vec![UNKNOWN_ID],
         };
         for (token, id) in tokens.iter().zip(FIRST_ID..) {
             let mut node = 0;
-            for symbol in symbols(&token.text, token.end) {
+            for character in characters(&token.text, token.end) {
                 let fresh = trie.id_at.len() as u32;
-                node = *trie.edges.entry((node, symbol)).or_insert(fresh);
+                node = *trie.edges.entry((node, character)).or_insert(fresh);
                 if node == fresh {
                     trie.id_at.push(UNKNOWN_ID);
                 }
@@ -46,12 +46,12 @@ impl LongestFirst {
 
     /// Appends the ids of `word` and its end.
     pub(super) fn encode(&self, word: &str, ids: &mut Vec<u32>) {
-        let word: Vec<u32> = symbols(word, true).collect();
+        let word: Vec<u32> = characters(word, true).collect();
         let mut candidates = Vec::new();
         for start in 0..word.len() {
             let mut node = 0;
-            for (end, &symbol) in (start + 1..).zip(&word[start..]) {
-                let Some(&next) = self.edges.get(&(node, symbol)) else {
+            for (end, &character) in (start + 1..).zip(&word[start..]) {
+                let Some(&next) = self.edges.get(&(node, character)) else {
                     break;
                 };
                 node = next;
@@ -61,8 +61,8 @@ impl LongestFirst {
                 }
             }
         }
-        // Taking candidates by id and place, skipping those that touch a taken one, is the same
-        // as cutting the word at each token and going on in the parts with the later tokens.
+        // Taking candidates by id and place, except those that overlap a taken one, is the same
+        // as cutting the word at each token and searching the parts for the later tokens.
         candidates.sort_unstable();
         let mut taken = vec![UNKNOWN_ID; word.len()];
         for (id, start, end) in candidates {
@@ -85,23 +85,23 @@ pub(super) struct MergeOrder {
 }
 
 impl MergeOrder {
-    pub(super) fn new(ids: &HashMap<Piece, u32>, merges: &[Merge]) -> Result<MergeOrder> {
+    pub(super) fn new(ids: &HashMap<Symbol, u32>, merges: &[SymbolPair]) -> Result<MergeOrder> {
         let mut alphabet = HashMap::new();
-        for (piece, &id) in ids {
-            let mut chars = piece.text.chars();
+        for (symbol, &id) in ids {
+            let mut chars = symbol.text.chars();
             if let (Some(only), None) = (chars.next(), chars.next()) {
-                alphabet.insert((only, piece.end), id);
+                alphabet.insert((only, symbol.end), id);
             }
         }
         let mut table = HashMap::with_capacity(merges.len());
         for (rank, (left, right)) in merges.iter().enumerate() {
-            let id = |piece: &Piece| {
-                ids.get(piece).copied().ok_or_else(|| {
+            let id = |symbol: &Symbol| {
+                ids.get(symbol).copied().ok_or_else(|| {
                     Error::invalid(format!(
                         "merge {rank} ({:?}, {:?}) needs the token {:?}, which is not listed",
                         left.display(),
                         right.display(),
-                        piece.display()
+                        symbol.display()
                     ))
                 })
             };
@@ -117,8 +117,8 @@ impl MergeOrder {
 
     /// Appends the ids of `word`.
     ///
-    /// A linked list of symbols and a heap of the merges that are possible: n log n for a word of
-    /// n characters, so that a text without white space is no way to stall the caller.
+    /// A linked list of symbols and a heap of the possible merges: O(n log n) for a word of n
+    /// characters, because a text without white space is one long word.
     pub(super) fn encode(&self, word: &str, ids: &mut Vec<u32>) {
         let mut rest = word.chars().peekable();
         let mut list = Vec::with_capacity(word.len());
@@ -163,6 +163,6 @@ impl MergeOrder {
 /// Possible merges, smallest rank first, then leftmost.
 type Queue = BinaryHeap<Reverse<(u32, usize, u32, u32, u32)>>;
 
-fn symbols(text: &str, end: bool) -> impl Iterator<Item = u32> + '_ {
+fn characters(text: &str, end: bool) -> impl Iterator<Item = u32> + '_ {
     text.chars().map(u32::from).chain(end.then_some(END))
 }

@@ -1,10 +1,13 @@
-//! Counting words and learning merges from them.
+//! Learning merges from the counts of words.
+//!
+//! The count of every pair is kept up to date: a merge changes only the words that hold its pair,
+//! which are listed with it. A heap finds the most frequent pair.
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::{split, Form, Merge, Piece};
+use super::symbol::{split, Form, Symbol, SymbolPair};
 use crate::error::Result;
 use crate::io::Progress;
 
@@ -13,11 +16,12 @@ const MERGES_PER_STEP: usize = 64;
 
 /// Words with their counts, in the order in which they were first seen.
 #[derive(Clone, Debug, Default)]
-pub struct WordCounter {
+pub struct DistinctWords {
+    /// Place in the order and count of each word.
     index: HashMap<Box<str>, (usize, u64)>,
 }
 
-impl WordCounter {
+impl DistinctWords {
     /// Counts the words of one more text. A word never spans two texts.
     pub fn add(&mut self, text: &str) {
         for word in split(text) {
@@ -40,6 +44,7 @@ impl WordCounter {
         self.index.is_empty()
     }
 
+    /// The words with their counts, in the order in which they were first seen.
     fn in_order(&self) -> Vec<(&str, u64)> {
         let mut words: Vec<_> = self.index.iter().map(|(w, &(i, n))| (i, &**w, n)).collect();
         words.sort_unstable_by_key(|&(order, _, _)| order);
@@ -50,40 +55,45 @@ impl WordCounter {
     }
 }
 
+/// What training learns.
 pub(super) struct Trained {
     /// The tokens in the order of their ids, with their counts.
-    pub(super) tokens: Vec<(Piece, u64)>,
-    pub(super) merges: Vec<Merge>,
+    pub(super) tokens: Vec<(Symbol, u64)>,
+    pub(super) merges: Vec<SymbolPair>,
 }
 
+/// Learns up to `num_merges` merges.
+///
+/// # Errors
+/// What `progress` returns.
 pub(super) fn train(
-    words: &WordCounter,
+    words: &DistinctWords,
     num_merges: usize,
     form: Form,
     progress: &mut Progress<'_>,
 ) -> Result<Trained> {
-    let mut engine = Engine::new(&words.in_order(), form);
+    let mut trainer = Trainer::new(&words.in_order(), form);
     let mut merges = Vec::new();
     while merges.len() < num_merges {
         if merges.len() % MERGES_PER_STEP == 0 {
             progress(merges.len() as u64)?;
         }
-        let Some(pair) = engine.best_pair() else {
+        let Some(pair) = trainer.best_pair() else {
             break;
         };
-        engine.merge(pair);
+        trainer.merge(pair);
         merges.push((
-            engine.pieces[pair.0 as usize].clone(),
-            engine.pieces[pair.1 as usize].clone(),
+            trainer.symbols[pair.0 as usize].clone(),
+            trainer.symbols[pair.1 as usize].clone(),
         ));
     }
     Ok(Trained {
-        tokens: engine.into_vocabulary(form),
+        tokens: trainer.into_vocabulary(form),
         merges,
     })
 }
 
-/// Two neighbouring symbols.
+/// The numbers of two neighbouring symbols.
 type Pair = (u32, u32);
 
 /// Where a pair stands first: index of the word, number of characters before it in the word.
@@ -93,29 +103,33 @@ type Place = (u32, u32);
 #[derive(Default)]
 struct Occurrences {
     count: u64,
-    /// The words that hold the pair, ascending; those before `cursor` hold it no more, and of the
-    /// others only the one at `cursor` is looked at, when it matters.
+    /// The words that hold the pair, or held it once, ascending.
     words: Vec<u32>,
+    /// No word before this one holds the pair any more; later ones are checked when it gets there.
     cursor: usize,
 }
 
-/// The words as symbols, and everything that is known about their pairs.
-struct Engine {
-    pieces: Vec<Piece>,
+/// The words as symbols, and where their pairs occur.
+struct Trainer {
+    /// Every symbol by its number.
+    symbols: Vec<Symbol>,
+    /// The length of every symbol.
     lengths: Vec<u32>,
-    ids: HashMap<Piece, u32>,
-    /// How many pieces are single characters; the merged ones follow.
+    ids: HashMap<Symbol, u32>,
+    /// How many symbols are single characters; the merged ones follow.
     alphabet: usize,
+    /// Each word's symbols, and how often it occurs.
     words: Vec<(Vec<u32>, u64)>,
     pairs: HashMap<Pair, Occurrences>,
-    /// Upper bounds: an entry may promise more than its pair still has, never less.
+    /// Pairs by count, then by first place. Counts that fall are not updated here: an entry is an
+    /// upper bound, and `best_pair` puts it back with the current count.
     queue: BinaryHeap<(u64, Reverse<Place>, Pair)>,
 }
 
-impl Engine {
-    fn new(counted: &[(&str, u64)], form: Form) -> Engine {
-        let mut engine = Engine {
-            pieces: Vec::new(),
+impl Trainer {
+    fn new(counted: &[(&str, u64)], form: Form) -> Trainer {
+        let mut trainer = Trainer {
+            symbols: Vec::new(),
             lengths: Vec::new(),
             ids: HashMap::new(),
             alphabet: 0,
@@ -128,41 +142,42 @@ impl Engine {
             let mut rest = word.chars().peekable();
             while let Some(c) = rest.next() {
                 let end = form == Form::Standard && rest.peek().is_none();
-                symbols.push(engine.id_of(Piece {
+                symbols.push(trainer.id_of(Symbol {
                     text: c.to_string(),
                     end,
                 }));
             }
             if form == Form::Notebook {
-                symbols.push(engine.id_of(Piece {
+                symbols.push(trainer.id_of(Symbol {
                     text: String::new(),
                     end: true,
                 }));
             }
-            engine.words.push((symbols, count));
+            trainer.words.push((symbols, count));
         }
-        engine.alphabet = engine.pieces.len();
-        for (index, (symbols, count)) in engine.words.iter().enumerate() {
+        trainer.alphabet = trainer.symbols.len();
+        for (index, (symbols, count)) in trainer.words.iter().enumerate() {
             for pair in symbols.windows(2) {
-                let found = engine.pairs.entry((pair[0], pair[1])).or_default();
+                let found = trainer.pairs.entry((pair[0], pair[1])).or_default();
                 found.count += count;
                 if found.words.last() != Some(&(index as u32)) {
                     found.words.push(index as u32);
                 }
             }
         }
-        let all: Vec<Pair> = engine.pairs.keys().copied().collect();
-        engine.enqueue(&all);
-        engine
+        let all: Vec<Pair> = trainer.pairs.keys().copied().collect();
+        trainer.enqueue(&all);
+        trainer
     }
 
-    fn id_of(&mut self, piece: Piece) -> u32 {
-        let next = self.pieces.len() as u32;
-        match self.ids.entry(piece) {
+    /// The number of `symbol`, a new one if it was not seen before.
+    fn id_of(&mut self, symbol: Symbol) -> u32 {
+        let next = self.symbols.len() as u32;
+        match self.ids.entry(symbol) {
             Entry::Occupied(found) => *found.get(),
             Entry::Vacant(free) => {
                 self.lengths.push(free.key().len() as u32);
-                self.pieces.push(free.key().clone());
+                self.symbols.push(free.key().clone());
                 *free.insert(next)
             }
         }
@@ -188,7 +203,7 @@ impl Engine {
         let found = self
             .pairs
             .get_mut(&pair)
-            .expect("only pairs that occur are asked for");
+            .expect("only pairs that occur are looked up");
         loop {
             let index = found.words[found.cursor];
             let symbols = &self.words[index as usize].0;
@@ -203,6 +218,7 @@ impl Engine {
         }
     }
 
+    /// Puts pairs that occur into the queue.
     fn enqueue(&mut self, pairs: &[Pair]) {
         for &pair in pairs {
             if let Some(count) = self.pairs.get(&pair).map(|found| found.count) {
@@ -214,7 +230,7 @@ impl Engine {
 
     /// Replaces `pair` by one symbol in every word, greedily from the left.
     fn merge(&mut self, pair: Pair) {
-        let joined = self.pieces[pair.0 as usize].join(&self.pieces[pair.1 as usize]);
+        let joined = self.symbols[pair.0 as usize].join(&self.symbols[pair.1 as usize]);
         let new = self.id_of(joined);
         let found = self.pairs.remove(&pair).expect("the pair to merge occurs");
         let mut gained: HashMap<Pair, (u64, Vec<u32>)> = HashMap::new();
@@ -243,15 +259,15 @@ impl Engine {
         for (gain, (total, words)) in gained {
             let others = self.pairs.entry(gain).or_default();
             others.count += total;
-            // The same characters may have been merged before in another way; only then does
-            // a pair that already has words get more of them.
+            // A pair gets words a second time only where the same characters were merged in
+            // another way before.
             others.words.extend(words);
             others.words.sort_unstable();
             others.words.dedup();
             others.cursor = 0;
             grown.push(gain);
         }
-        // A pair without occurrences must go: its words would be searched in vain.
+        // `first_place` expects that a pair occurs.
         for pair in emptied {
             if self.pairs.get(&pair).is_some_and(|found| found.count == 0) {
                 self.pairs.remove(&pair);
@@ -260,8 +276,10 @@ impl Engine {
         self.enqueue(&grown);
     }
 
-    fn into_vocabulary(self, form: Form) -> Vec<(Piece, u64)> {
-        let mut counts = vec![0u64; self.pieces.len()];
+    /// The tokens that the words consist of after the last merge, with their counts, in the order
+    /// of their ids.
+    fn into_vocabulary(self, form: Form) -> Vec<(Symbol, u64)> {
+        let mut counts = vec![0u64; self.symbols.len()];
         let mut order = Vec::new();
         for (symbols, count) in &self.words {
             for &symbol in symbols {
@@ -272,35 +290,39 @@ impl Engine {
             }
         }
         match form {
-            // Stable: equally long and frequent tokens stay in the order in which they were seen.
+            // The sort is stable: equally long and frequent tokens stay in the order in which they
+            // were seen.
             Form::Notebook => {
                 order.sort_by_key(|&id| Reverse((self.lengths[id], counts[id])));
             }
-            // The alphabet by code point, then with `</w>` likewise, then one token a merge.
+            // The single characters by code point, those with `</w>` after those without; then the
+            // merged symbols in the order in which they were made.
             Form::Standard => {
-                order = (0..self.pieces.len()).collect();
+                order = (0..self.symbols.len()).collect();
                 order[..self.alphabet]
-                    .sort_by_key(|&id| (self.pieces[id].end, &self.pieces[id].text));
+                    .sort_by_key(|&id| (self.symbols[id].end, &self.symbols[id].text));
             }
         }
         order
             .into_iter()
-            .map(|id| (self.pieces[id].clone(), counts[id]))
+            .map(|id| (self.symbols[id].clone(), counts[id]))
             .collect()
     }
 }
 
 #[derive(Default)]
 struct Changed {
+    /// Pairs that were removed.
     lost: Vec<Pair>,
+    /// Pairs that were made.
     gained: Vec<Pair>,
 }
 
-/// `symbols` with `pair` replaced by `new`, and the pairs that the replacing removed and made.
+/// `symbols` with `pair` replaced by `new`, and the pairs that this removes and makes.
 fn replace(symbols: &[u32], pair: Pair, new: u32) -> (Vec<u32>, Changed) {
     let mut merged = Vec::with_capacity(symbols.len());
     let mut changed = Changed::default();
-    // Pairs are numbered by their left symbol; these say up to which they are listed already.
+    // A pair's number is that of its left symbol; pairs below these are listed already.
     let (mut listed_old, mut listed_new) = (0, 0);
     let mut at = 0;
     while at < symbols.len() {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use bpe_rs::encoding::Encoding;
 use bpe_rs::files::{encode_documents, encode_files, FileOptions, IdWriter};
-use bpe_rs::format::idfile::{Header, Width};
+use bpe_rs::format::id_file::{Header, Width};
 
 use super::{published, Bytes};
 

@@ -1,7 +1,7 @@
 //! Files of other tools: an error or something that works.
 
 use bpe_rs::encoding::Encoding;
-use bpe_rs::format::{convert, tiktoken, vocab_merges, Options, TokenizerJson};
+use bpe_rs::format::{convert, tiktoken, vocab_merges, LoadOptions, TokenizerJson};
 use bpe_rs::hf::{InputSequence, Tokenizer};
 use bpe_rs::pretokenize::Pretokenizer;
 use bpe_rs::special::SpecialTokens;
@@ -135,7 +135,8 @@ pub(crate) fn tokenizer_json(data: &[u8]) {
     // Tokens are written by id, whatever the order in the file.
     assert_eq!(again.to_text(false), file.to_text(false));
     let text = text(bytes.0);
-    if let Ok(encoding) = convert::from_tokenizer_json(file.clone(), "x".into(), Options::default())
+    if let Ok(encoding) =
+        convert::from_tokenizer_json(file.clone(), "x".into(), LoadOptions::default())
     {
         let mut ids = Vec::new();
         if encoding

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{json, Map, Value};
 
-use super::ByteLevel;
+use super::byte_level::ByteLevel;
 use crate::error::Result;
 use crate::format::fields::{refuse, Fields};
 

@@ -2,7 +2,7 @@
 
 use serde_json::{json, Value};
 
-use super::ByteLevel;
+use super::byte_level::ByteLevel;
 use crate::error::Result;
 use crate::format::fields::{refuse, Fields};
 

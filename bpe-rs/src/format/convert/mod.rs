@@ -1,18 +1,20 @@
-//! Between files and [`Encoding`]s.
+//! Reading and writing [`Encoding`]s in every format.
 
-mod ranks;
-mod strings;
+mod options;
+mod tiktoken;
 mod tokenizer_json;
+mod vocab_merges;
 
 use std::path::{Path, PathBuf};
 
-use ranks::{load_tiktoken, side_path, to_tiktoken};
-use strings::{from_vocab_merges, merges_path, to_vocab_merges};
+pub use options::LoadOptions;
+use tiktoken::{load_tiktoken, side_path, to_tiktoken};
 pub use tokenizer_json::{from_tokenizer_json, to_tokenizer_json};
+use vocab_merges::{from_vocab_merges, merges_path, to_vocab_merges};
 
-use super::{vocab_merges, TokenizerJson};
+use super::tokenizer_json::TokenizerJson;
 use crate::encoding::Encoding;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::io::{read_text, write_atomic};
 
 /// The forms in which an encoding can be stored.
@@ -27,7 +29,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// By its name: "tiktoken", "tokenizer.json" or "vocab.json".
+    /// The format of that name: "tiktoken", "tokenizer.json" or "vocab.json".
     ///
     /// # Errors
     /// `Invalid` for another name.
@@ -42,10 +44,10 @@ impl Format {
         }
     }
 
-    /// By the name of the file.
+    /// The format that the name of a file tells.
     ///
     /// # Errors
-    /// `Invalid` where the name says nothing.
+    /// `Invalid` where it tells none.
     pub fn of_path(path: &Path) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         match () {
@@ -60,38 +62,27 @@ impl Format {
     }
 }
 
-/// What a file may leave open.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// The encoding's name; the file's by default.
-    pub name: Option<String>,
-    /// The pattern, where the file has none.
-    pub pattern: Option<String>,
-    /// The special tokens, where the file has none.
-    pub special_tokens: Option<Vec<(String, u32)>>,
-}
-
 /// Reads an encoding.
 ///
 /// # Errors
 /// `Io`; `Invalid` where the file is not of its format, or holds what an [`Encoding`] does not
 /// reproduce exactly.
-pub fn load(path: &Path, format: Format, options: Options) -> Result<Encoding> {
+pub fn load(path: &Path, format: Format, options: LoadOptions) -> Result<Encoding> {
     let in_file = |error: Error| match error.kind() {
-        crate::error::Kind::Io => error,
+        Kind::Io => error,
         _ => Error::invalid(format!("{}: {error}", path.display())),
     };
     match format {
         Format::Tiktoken => load_tiktoken(path, options),
         Format::TokenizerJson => {
             let file = TokenizerJson::parse(&read_text(path)?).map_err(in_file)?;
-            from_tokenizer_json(file, name_of(path, &options), options).map_err(in_file)
+            from_tokenizer_json(file, options.name_for(path), options).map_err(in_file)
         }
         Format::VocabMerges => {
             let merges = merges_path(path)?;
-            let model =
-                vocab_merges::parse(&read_text(path)?, &read_text(&merges)?).map_err(in_file)?;
-            from_vocab_merges(model, name_of(path, &options), options).map_err(in_file)
+            let model = super::vocab_merges::parse(&read_text(path)?, &read_text(&merges)?)
+                .map_err(in_file)?;
+            from_vocab_merges(model, options.name_for(path), options).map_err(in_file)
         }
     }
 }
@@ -120,14 +111,4 @@ pub fn save(encoding: &Encoding, path: &Path, format: Format) -> Result<Vec<Path
         write_atomic(path, text.as_bytes())?;
     }
     Ok(files.into_iter().map(|(path, _)| path).collect())
-}
-
-fn name_of(path: &Path, options: &Options) -> String {
-    let stem = || {
-        path.file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    };
-    options.name.clone().unwrap_or_else(stem)
 }

@@ -1,13 +1,14 @@
 //! `tokenizer.json`, as far as it is an [`Encoding`].
 
-use super::strings::{model_of, vocab_without};
-use super::Options;
+use super::options::LoadOptions;
+use super::vocab_merges::{model_of, vocab_without};
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::format::components::{
     Behavior, ByteLevel, Decoder, PostProcessor, PreTokenizer, SplitPattern,
 };
-use crate::format::{regex, AddedToken, TokenizerJson};
+use crate::format::regex;
+use crate::format::tokenizer_json::{AddedToken, TokenizerJson};
 use crate::pretokenize::Pretokenizer;
 use crate::special::SpecialTokens;
 
@@ -107,7 +108,7 @@ pub fn to_tokenizer_json(encoding: &Encoding) -> Result<TokenizerJson> {
 pub fn from_tokenizer_json(
     file: TokenizerJson,
     name: String,
-    options: Options,
+    options: LoadOptions,
 ) -> Result<Encoding> {
     let refuse = |what: &str| {
         Error::invalid(format!(

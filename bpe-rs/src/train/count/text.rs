@@ -1,7 +1,8 @@
 //! Texts into words.
 
+use crate::cuts::TextCuts;
 use crate::error::Result;
-use crate::pretokenize::{Pretokenizer, TextCuts};
+use crate::pretokenize::Pretokenizer;
 use crate::special::Finder;
 
 use super::table::WordTable;

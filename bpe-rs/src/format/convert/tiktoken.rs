@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{json, Value};
 
-use super::{name_of, Options};
+use super::options::LoadOptions;
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
 use crate::format::tiktoken;
@@ -20,11 +20,11 @@ pub(super) fn side_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-pub(super) fn load_tiktoken(path: &Path, options: Options) -> Result<Encoding> {
+pub(super) fn load_tiktoken(path: &Path, options: LoadOptions) -> Result<Encoding> {
     let in_file =
         |path: &Path, error: Error| Error::invalid(format!("{}: {error}", path.display()));
     let ranks = tiktoken::parse(&read_text(path)?).map_err(|error| in_file(path, error))?;
-    let name = name_of(path, &options);
+    let name = options.name_for(path);
     let side = side_path(path);
     let (mut pattern, mut special) = (options.pattern, options.special_tokens);
     if side.exists() && (pattern.is_none() || special.is_none()) {

@@ -10,45 +10,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::chunk::Chunk;
-use super::plain::{fill, PlainFile};
+use super::cuts::{Cuts, Lines, PART};
+use super::open::open;
+use super::plain::{fill, read_whole, PlainFile};
 use super::stream::Stream;
-use super::{open, Form};
+use super::text_format::TextFormat;
 use crate::error::{Error, Result};
 
-/// Bytes of a part: it and what is made of it stay in the second-level cache.
-pub(crate) const PART: usize = 1 << 18;
 /// Most small files of a part.
 const FILES: usize = 64;
-
-/// Where a text may be cut into parts.
-pub(crate) trait Cuts {
-    /// Whether any text can be cut.
-    fn exist(&self) -> bool;
-
-    /// How many bytes before a place decide whether it is a cut.
-    fn context(&self) -> usize;
-
-    /// The last place in `from + 1..=text.len()` where `text` may be cut, however it goes on.
-    /// `from` may lie inside a character.
-    fn last_cut(&self, text: &[u8], from: usize) -> Option<usize>;
-}
-
-/// A place behind a line's end: the cuts of JSON lines.
-struct Lines;
-
-impl Cuts for Lines {
-    fn exist(&self) -> bool {
-        true
-    }
-
-    fn context(&self) -> usize {
-        0
-    }
-
-    fn last_cut(&self, text: &[u8], from: usize) -> Option<usize> {
-        memchr::memrchr(b'\n', &text[from..]).map(|at| from + at + 1)
-    }
-}
 
 /// Some bytes of the files that can be handled apart from all others.
 pub(crate) struct Part<'a> {
@@ -107,11 +77,11 @@ impl Part<'_> {
             Content::Files(paths) => {
                 let mut origin = self.origin;
                 paths.iter().try_for_each(|path| {
-                    let bytes = super::plain::read_whole(path, buffer)?;
+                    let bytes = read_whole(path, buffer)?;
                     let chunk = Chunk {
                         bytes,
                         path,
-                        json_lines: Form::of(path).json_lines,
+                        json_lines: TextFormat::of(path).json_lines,
                         offset: 0,
                         origin,
                         ends_file: true,
@@ -181,7 +151,7 @@ enum Current<'a> {
 /// The length of a regular file that is not compressed; `None` for all others, and for empty ones:
 /// the system's own files say that they are empty and are not.
 fn plain_bytes(path: &Path) -> Option<u64> {
-    if Form::of(path).is_packed() {
+    if TextFormat::of(path).is_compressed() {
         return None;
     }
     let data = std::fs::metadata(path).ok()?;
@@ -286,7 +256,7 @@ impl<'a, C: Cuts> Reader<'a, C> {
             let more = known.unwrap_or_else(|| plain_bytes(&self.paths[count]));
             match more {
                 Some(more) if bytes + more <= PART as u64 => {
-                    if !Form::of(&self.paths[count]).json_lines {
+                    if !TextFormat::of(&self.paths[count]).json_lines {
                         self.begun += more;
                     }
                     bytes += more;
@@ -315,18 +285,18 @@ impl<'a, C: Cuts> Reader<'a, C> {
 
     fn begin(&mut self, path: &'a Path) -> Result<Current<'a>> {
         let file = open(path)?;
-        let form = Form::of(path);
+        let format = TextFormat::of(path);
         let data = file.metadata().map_err(|error| Error::io(path, error))?;
-        if form.is_packed() || !data.is_file() || data.len() == 0 {
-            return Ok(Current::Stream(Stream::new(file, path, form)?));
+        if format.is_compressed() || !data.is_file() || data.len() == 0 {
+            return Ok(Current::Stream(Stream::new(file, path, format)?));
         }
-        if !form.json_lines {
+        if !format.json_lines {
             self.begun += data.len();
         }
         Ok(Current::Plain(PlainFile::new(
             file,
             path,
-            form.json_lines,
+            format.json_lines,
             data.len(),
         )))
     }

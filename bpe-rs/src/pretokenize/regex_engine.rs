@@ -1,4 +1,4 @@
-//! The slow twin: any regular expression, run by a regex engine.
+//! The reference implementation: any regular expression, run by a regex engine.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -7,21 +7,21 @@ use fancy_regex::{Regex, RegexBuilder};
 
 use crate::error::{Error, Result};
 
-/// Steps the engine may go back in one match before it gives up with an error.
+/// Backtracking steps in one match after which the engine gives up with an error.
 const BACKTRACK_LIMIT: usize = 10_000_000;
 
 /// A regular expression, compiled when first used.
 ///
-/// A named pattern never needs its engine outside of tests, and compiling `\p{L}` classes costs
-/// milliseconds that a short-lived process would notice.
+/// A named pattern needs it in tests only, and compiling classes such as `\p{L}` takes milliseconds,
+/// which a short-lived process would notice.
 #[derive(Debug)]
-pub struct Engine {
+pub struct RegexEngine {
     pattern: String,
     regex: OnceLock<Regex>,
 }
 
-impl Engine {
-    /// An engine for a pattern known to be valid, compiled at first use.
+impl RegexEngine {
+    /// An engine for a pattern that is known to be valid, compiled at first use.
     pub(super) fn lazy(pattern: &str) -> Self {
         Self {
             pattern: pattern.into(),
@@ -31,8 +31,10 @@ impl Engine {
 
     /// Compile `pattern` now.
     ///
-    /// Errors: `Invalid` when it is not a regular expression.
-    pub fn new(pattern: &str) -> Result<Self> {
+    /// # Errors
+    ///
+    /// `Invalid` when it is not a regular expression.
+    pub(super) fn new(pattern: &str) -> Result<Self> {
         let engine = Self::lazy(pattern);
         engine.regex()?;
         Ok(engine)
@@ -62,7 +64,9 @@ impl Engine {
     /// Call `emit` with every match in order. Text between matches is left out, as tiktoken does;
     /// empty matches are skipped.
     ///
-    /// Errors: `Pattern` when the engine gives up.
+    /// # Errors
+    ///
+    /// `Pattern` when the engine gives up.
     pub fn pieces(&self, text: &str, emit: &mut dyn FnMut(Range<usize>)) -> Result<()> {
         for found in self.regex()?.find_iter(text) {
             let found = found.map_err(|e| {

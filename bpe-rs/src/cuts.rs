@@ -1,8 +1,8 @@
 //! Where a text may be cut into parts that are handled apart: the pieces of the parts are those of
 //! the whole, and no special token is torn.
 
-use super::Pretokenizer;
 use crate::io::Cuts;
+use crate::pretokenize::Pretokenizer;
 
 /// The places where one pattern and a set of special tokens allow a cut.
 pub(crate) struct TextCuts<'a> {

@@ -61,8 +61,8 @@ fn by_merges(tokens: &HashMap<Vec<u8>, u32>, merges: &[MergeRule], piece: &[u8])
     }
 }
 
-/// What merging makes of `piece`: at once, and in windows small enough to be many.
-fn in_all_ways(vocab: &Vocab, piece: &[u8], want: &[u32]) {
+/// Check that `piece` merges to `want`: at once, and in windows small enough to be many.
+fn check_all_ways(vocab: &Vocab, piece: &[u8], want: &[u32]) {
     let mut merger = Merger::default();
     let ids = |numbers: Vec<u32>| -> Vec<u32> {
         numbers
@@ -71,10 +71,10 @@ fn in_all_ways(vocab: &Vocab, piece: &[u8], want: &[u32]) {
             .collect()
     };
     let mut numbers = Vec::new();
-    merger.merge_slowly(vocab, piece, &mut numbers);
+    merger.merge_as_long(vocab, piece, &mut numbers);
     assert_eq!(ids(numbers), want, "{piece:?} at once");
     for sizes in [(1, 1), (2, 1), (3, 5), (7, 2), (16, 8)] {
-        // What others have written before stays.
+        // What is in the buffer before stays.
         let mut numbers = vec![0, 1];
         merger.merge_in_windows(vocab, piece, sizes, &mut numbers);
         assert_eq!(numbers[..2], [0, 1]);
@@ -90,7 +90,7 @@ const ROUNDS: usize = if cfg!(miri) { 3 } else { 1500 };
 
 #[test]
 fn ranks_in_any_order() {
-    // Tokens that no merge reaches, merges with smaller ranks than their parts': all of it occurs.
+    // Includes tokens that no merge produces and merges with smaller ranks than their parts.
     let mut random = Random(1);
     for round in 0..ROUNDS {
         let letters = &b"abc"[..1 + round % 3];
@@ -109,7 +109,7 @@ fn ranks_in_any_order() {
             let len = 1 + random.below(60);
             let piece = random.bytes(letters, len);
             if vocab.whole_piece(&piece).is_none() {
-                in_all_ways(&vocab, &piece, &by_ranks(&ranks, &piece));
+                check_all_ways(&vocab, &piece, &by_ranks(&ranks, &piece));
             }
         }
     }
@@ -133,8 +133,7 @@ fn merges_in_any_order() {
                 continue;
             }
             match tokens.get(&joined) {
-                // In trained vocabularies a spelling comes out of one merge only, elsewhere of
-                // several.
+                // In a trained vocabulary one merge produces a token; here several can.
                 Some(_) if round % 3 > 0 => {}
                 Some(_) => merges.push(pair),
                 None => {
@@ -154,7 +153,23 @@ fn merges_in_any_order() {
         for _ in 0..20 {
             let len = 1 + random.below(60);
             let piece = random.bytes(letters, len);
-            in_all_ways(&vocab, &piece, &by_merges(&tokens, &merges, &piece));
+            check_all_ways(&vocab, &piece, &by_merges(&tokens, &merges, &piece));
+        }
+    }
+}
+
+#[test]
+fn short_pieces_merge_as_long_ones_do() {
+    let vocab = Vocab::published("r50k_base").unwrap();
+    let mut merger = Merger::default();
+    let text = "The quick brown fox's 12345 \u{4f60}\u{597d} internationalization  aaaaaaaaaa";
+    for len in 1..=32 {
+        for from in 0..text.len() - len {
+            let piece = &text.as_bytes()[from..from + len];
+            let (mut small, mut long) = (Vec::new(), Vec::new());
+            merger.merge::<Portable>(&vocab, piece, &mut small);
+            merger.merge_as_long(&vocab, piece, &mut long);
+            assert_eq!(small, long, "{piece:?}");
         }
     }
 }
@@ -181,7 +196,7 @@ fn windows_of_long_pieces_join() {
             let len = 1 + random.below(longest);
             let piece = random.bytes(letters, len);
             let (mut whole, mut windows) = (Vec::new(), Vec::new());
-            merger.merge_slowly(&vocab, &piece, &mut whole);
+            merger.merge_as_long(&vocab, &piece, &mut whole);
             let sizes = (1 + random.below(200), 1 + random.below(100));
             merger.merge_in_windows(&vocab, &piece, sizes, &mut windows);
             assert_eq!(whole, windows, "{name} {sizes:?}");
@@ -196,8 +211,8 @@ fn one_long_piece_keeps_no_memory() {
     let (mut merger, mut numbers) = (Merger::default(), Vec::new());
     merger.merge::<Portable>(&vocab, &b"ab".repeat(400_000), &mut numbers);
     assert!(
-        numbers.len() > KEPT && merger.room() < 2 * KEPT,
+        numbers.len() > MAX_KEPT_PARTS && merger.capacity() < 2 * MAX_KEPT_PARTS,
         "{}",
-        merger.room()
+        merger.capacity()
     );
 }

@@ -1,15 +1,10 @@
-//! Special tokens: looked for only where the caller allows or forbids them.
+//! The special tokens of an encoding, and finding those that a caller allows.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use aho_corasick::{AhoCorasick, MatchKind};
-
+use super::finder::Finder;
 use crate::error::{Error, Result};
-
-mod policy;
-
-pub use policy::{FinderCache, Selection, SpecialPolicy};
 
 /// The special tokens of an encoding, in the order given.
 #[derive(Debug, Default)]
@@ -21,7 +16,11 @@ pub struct SpecialTokens {
 }
 
 impl SpecialTokens {
-    /// Errors: `Invalid` for an empty token.
+    /// Special tokens with their ids. Two may share an id, which then decodes to the first one.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for an empty token.
     pub fn new(tokens: impl IntoIterator<Item = (String, u32)>) -> Result<Self> {
         let tokens: Vec<_> = tokens.into_iter().collect();
         if let Some((_, id)) = tokens.iter().find(|(text, _)| text.is_empty()) {
@@ -29,7 +28,7 @@ impl SpecialTokens {
                 "expected non-empty special tokens, got an empty one with id {id}"
             )));
         }
-        // Of two special tokens with one id (o200k_harmony has them) the first decodes.
+        // o200k_harmony has two special tokens with one id.
         let mut by_id = HashMap::new();
         for (at, (_, id)) in tokens.iter().enumerate() {
             by_id.entry(*id).or_insert(at);
@@ -43,34 +42,38 @@ impl SpecialTokens {
         })
     }
 
-    /// Text and id of each, in the order given.
+    /// The text and the id of each, in the order given.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
         self.tokens.iter().map(|(text, id)| (text.as_str(), *id))
     }
 
-    /// How many there are.
+    /// The number of special tokens.
     pub fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no special tokens.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
 
-    /// The id of a special token.
+    /// The id of the special token `text`.
     pub fn id_of(&self, text: &str) -> Option<u32> {
         self.by_text.get(text).copied()
     }
 
-    /// The bytes of a special id.
+    /// The bytes of the special token with this id.
     pub fn bytes_of(&self, id: u32) -> Option<&[u8]> {
         self.by_id.get(&id).map(|&at| self.tokens[at].0.as_bytes())
     }
 
-    /// The first of these tokens at or after `from` that `allowed` names: start, end and id.
+    /// The first special token at or after `from` that `allowed` has: start, end and id.
     ///
-    /// Other strings that `allowed` names are text, and no token behind or inside them is missed.
+    /// Other strings that `allowed` has are plain text, and do not hide tokens that overlap them.
+    ///
+    /// # Panics
+    ///
+    /// As [`Finder::find`].
     pub fn find(&self, allowed: &Finder, text: &str, from: usize) -> Option<(usize, usize, u32)> {
         let (start, token) = allowed.find(text, from)?;
         match self.id_of(token) {
@@ -79,7 +82,7 @@ impl SpecialTokens {
         }
     }
 
-    /// [`Self::find`] where the finder stops at other strings too: once with a finder that does not.
+    /// [`Self::find`] with a finder of those strings of `allowed` that are special tokens.
     #[cold]
     fn find_past_others(
         &self,
@@ -90,59 +93,17 @@ impl SpecialTokens {
         let special = |string: &&str| self.by_text.contains_key(*string);
         let make = || Finder::new(allowed.strings().filter(special));
         let kept = allowed.without_others.get_or_init(|| Box::new(make()));
-        // Another's tokens may have been asked for before.
+        // `allowed` may have been used with the special tokens of another encoding before.
         let own = kept.strings().eq(allowed.strings().filter(special));
         let made = (!own).then(make);
         let (start, token) = made.as_ref().unwrap_or(kept).find(text, from)?;
         Some((start, start + token.len(), self.id_of(token)?))
     }
 
-    /// The finder of all of them.
+    /// A finder of all special tokens.
     pub fn finder(&self) -> &Finder {
         self.all
             .get_or_init(|| Finder::new(self.iter().map(|(text, _)| text)))
-    }
-}
-
-/// Finds any of a set of strings: the leftmost, the longest of those that start there.
-#[derive(Debug)]
-pub struct Finder {
-    strings: Vec<String>,
-    automaton: Option<AhoCorasick>,
-    /// The same without the strings that are no special tokens, once one of these was found.
-    without_others: OnceLock<Box<Finder>>,
-}
-
-impl Finder {
-    /// A finder of `strings`; empty ones are never found.
-    pub fn new<'a>(strings: impl IntoIterator<Item = &'a str>) -> Self {
-        let strings: Vec<String> = strings
-            .into_iter()
-            .filter(|s| !s.is_empty())
-            .map(String::from)
-            .collect();
-        let automaton = (!strings.is_empty()).then(|| {
-            AhoCorasick::builder()
-                .match_kind(MatchKind::LeftmostLongest)
-                .build(&strings)
-                .expect("fewer than 2^31 bytes of special tokens")
-        });
-        Self {
-            strings,
-            automaton,
-            without_others: OnceLock::new(),
-        }
-    }
-
-    /// The strings.
-    pub fn strings(&self) -> impl Iterator<Item = &str> {
-        self.strings.iter().map(String::as_str)
-    }
-
-    /// Start and text of the first occurrence at or after `from`.
-    pub fn find<'a>(&'a self, text: &str, from: usize) -> Option<(usize, &'a str)> {
-        let found = self.automaton.as_ref()?.find(&text[from..])?;
-        Some((from + found.start(), &self.strings[found.pattern()]))
     }
 }
 
@@ -177,7 +138,7 @@ mod tests {
         assert_eq!(all(&["<x>", "<x>y<", "a<"], "a<x>y<x>"), [(1, 6, 8)]);
         assert_eq!(all(&["a", "y<"], "a<x>y<x>"), []);
 
-        // A finder that another's tokens were looked for with.
+        // One finder, used with the special tokens of two encodings.
         let finder = Finder::new(["a<", "<x>"]);
         let others = SpecialTokens::new([("a<".into(), 1)]).unwrap();
         for _ in 0..2 {

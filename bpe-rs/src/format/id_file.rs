@@ -1,4 +1,4 @@
-//! Files of ids: a header of 64 bytes, then the ids, little-endian.
+//! Id files: a header of 64 bytes, then the ids.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | 24..32 | count of ids, u64 |
 //! | 32..64 | fingerprint of the tokenizer ([`crate::encoding::Encoding::fingerprint`]) |
 //!
-//! All numbers little-endian, ids too. `gptpy.data.idfile` reads and writes the same.
+//! All numbers are little-endian, ids too. The Python package `gptpy` reads and writes the same.
 
 use crate::error::{Error, Result};
 
@@ -47,9 +47,10 @@ impl Width {
         self as usize
     }
 
-    /// Append `ids` as they stand in a file.
+    /// Appends `ids` as they stand in a file.
     ///
-    /// Errors: `Invalid` for an id that does not fit.
+    /// # Errors
+    /// `Invalid` for an id that does not fit.
     pub fn write(self, ids: &[u32], out: &mut Vec<u8>) -> Result<()> {
         let start = out.len();
         out.resize(start + self.bytes() * ids.len(), 0);
@@ -104,9 +105,10 @@ impl Header {
         bytes
     }
 
-    /// Read a header.
+    /// Reads a header.
     ///
-    /// Errors: `Invalid` when `bytes` is too short or not such a header.
+    /// # Errors
+    /// `Invalid` where `bytes` is too short or starts with no such header.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let bytes: &[u8; HEADER_BYTES] = bytes
             .get(..HEADER_BYTES)

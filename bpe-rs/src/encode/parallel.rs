@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::pool::Lease;
+use super::scratch_pool::Lease;
 use super::{Pool, Scratch};
 use crate::error::{Error, Result};
 use crate::pretokenize::check_length;

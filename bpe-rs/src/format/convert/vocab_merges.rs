@@ -1,11 +1,13 @@
-//! Vocabularies of strings in the byte-level alphabet: `vocab.json` with `merges.txt`.
+//! `vocab.json` with `merges.txt`, and what it shares with `tokenizer.json`: vocabularies of strings
+//! in the byte-level alphabet.
 
 use std::path::{Path, PathBuf};
 
-use super::Options;
+use super::options::LoadOptions;
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
-use crate::format::{byte_level, vocab_merges, BpeModel};
+use crate::format::model::BpeModel;
+use crate::format::{byte_level, vocab_merges};
 use crate::pretokenize::Pretokenizer;
 use crate::special::SpecialTokens;
 use crate::vocab::Vocab;
@@ -25,7 +27,7 @@ pub(super) fn merges_path(vocab: &Path) -> Result<PathBuf> {
 pub(super) fn from_vocab_merges(
     model: BpeModel,
     name: String,
-    options: Options,
+    options: LoadOptions,
 ) -> Result<Encoding> {
     let pattern = Pretokenizer::new(options.pattern.as_deref().unwrap_or("gpt2"))?;
     let special = options.special_tokens.unwrap_or_else(|| {
@@ -104,7 +106,7 @@ pub(super) fn to_vocab_merges(encoding: &Encoding) -> Result<(String, String)> {
     );
     let texts = vocab_merges::write(&model)?;
     let read_back = vocab_merges::parse(&texts.0, &texts.1)?;
-    let read_back = from_vocab_merges(read_back, String::new(), Options::default())?;
+    let read_back = from_vocab_merges(read_back, String::new(), LoadOptions::default())?;
     if read_back.fingerprint() != encoding.fingerprint() {
         return Err(lost("the special tokens"));
     }
