@@ -4,7 +4,7 @@
 
 Needs `pip install pyspark` and Java. Every partition of the paths becomes one `WordCounts`, which
 travel pickled; the tokens are those of one process over all files, whatever the number of workers.
-A cluster needs bpe-rs on its workers and files that all of them see under the same paths.
+A cluster needs gptpy-bpe on its workers and files that all of them see under the same paths.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main() -> None:
     args = parser.parse_args()
     # The workers' Python is the driver's, where they share a machine.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    conf = SparkConf().setAppName("bpe-rs").setMaster(args.master)
+    conf = SparkConf().setAppName("gptpy-bpe").setMaster(args.master)
     with SparkContext(conf=conf.set("spark.ui.enabled", "false")) as spark:
         paths = [str(path.absolute()) for path in args.files]
         partitions = spark.parallelize(paths, args.partitions).mapPartitions(count)

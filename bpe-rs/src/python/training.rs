@@ -12,7 +12,7 @@ use crate::encoding::Encoding;
 use crate::pretokenize::Pretokenizer;
 use crate::special::SpecialTokens;
 use crate::train::count::Counter;
-use crate::train::{LearnedMerges, Options, StartTokens, TieBreak};
+use crate::train::{LearnedMerges, StartTokens, TieBreak, TrainOptions};
 
 /// Learned merges on top of an alphabet or a vocabulary.
 #[pyclass(name = "LearnedMerges", frozen, module = "bpe_rs._core")]
@@ -67,7 +67,7 @@ fn learn(
     consume: bool,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<PyLearnedMerges> {
-    let options = Options {
+    let options = TrainOptions {
         vocab_size,
         tie_break: tie_break_of(tie_break)?,
         min_frequency,

@@ -1,19 +1,19 @@
-//! The candidates, the greatest first.
+//! The queue of ranked pairs, the greatest first.
 //!
 //! A new pair occurs at most as often as the one whose merge made it, and counts only fall, so
-//! nothing is ever pushed above what was popped last but for equals. Candidates are therefore
-//! thrown into buckets by their count, and only the highest bucket is kept in order: a small heap
-//! that stays in the cache, where one heap of all candidates would miss it at every level.
+//! nothing is ever pushed above what was popped last but for equals. Pairs are therefore put into
+//! buckets by their count, and only the highest bucket is kept in order: a small heap that stays
+//! in the cache, where one heap of all pairs would miss it at every level.
 
 use std::collections::BinaryHeap;
 
-use super::ties::Candidate;
+use super::tie_break::RankedPair;
 
-pub(super) struct Queue<C> {
-    /// By [`bucket_of`] the count; those from `current` on are in the heap.
-    buckets: Vec<Vec<C>>,
+pub(super) struct Queue<R> {
+    /// By [`bucket_of`] the count; pairs whose bucket is `current` or higher are in the heap.
+    buckets: Vec<Vec<R>>,
     current: usize,
-    heap: BinaryHeap<C>,
+    heap: BinaryHeap<R>,
 }
 
 /// Eight buckets for every doubling of the count.
@@ -27,7 +27,7 @@ fn bucket_of(count: u64) -> usize {
     ((doublings - PART + 1) as usize) << PART | part
 }
 
-impl<C: Candidate> Queue<C> {
+impl<R: RankedPair> Queue<R> {
     pub(super) fn new() -> Self {
         let buckets = (0..=bucket_of(u64::MAX)).map(|_| Vec::new()).collect();
         Self {
@@ -37,7 +37,7 @@ impl<C: Candidate> Queue<C> {
         }
     }
 
-    /// Empty, and ready for candidates of any count.
+    /// Remove all pairs; then pairs of any count can be pushed.
     pub(super) fn clear(&mut self) {
         self.heap = BinaryHeap::new();
         self.buckets.fill_with(Vec::new);
@@ -45,17 +45,17 @@ impl<C: Candidate> Queue<C> {
     }
 
     #[inline(always)]
-    pub(super) fn push(&mut self, candidate: C) {
-        let bucket = bucket_of(candidate.count());
+    pub(super) fn push(&mut self, pair: R) {
+        let bucket = bucket_of(pair.count());
         if bucket < self.current {
-            self.buckets[bucket].push(candidate);
+            self.buckets[bucket].push(pair);
         } else {
-            self.heap.push(candidate);
+            self.heap.push(pair);
         }
     }
 
     #[inline(always)]
-    pub(super) fn pop(&mut self) -> Option<C> {
+    pub(super) fn pop(&mut self) -> Option<R> {
         while self.heap.is_empty() {
             self.current = self.current.checked_sub(1)?;
             let bucket = std::mem::take(&mut self.buckets[self.current]);
@@ -69,8 +69,8 @@ impl<C: Candidate> Queue<C> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pairs::Pair;
-    use super::super::ties::BySmallestPair;
+    use super::super::pair_counts::Pair;
+    use super::super::tie_break::BySmallestPair;
     use super::*;
 
     #[test]
@@ -87,22 +87,22 @@ mod tests {
         let mut queue = Queue::<BySmallestPair>::new();
         queue.clear();
         let mut number = 1u64;
-        let mut dice = move || {
+        let mut random = move || {
             number = number.wrapping_mul(6364136223846793005).wrapping_add(1);
             number >> 40
         };
         let mut expected = BinaryHeap::new();
         for i in 0..2000 {
-            let candidate = BySmallestPair::new(dice(), Pair::new(i, 1), 0, 0);
-            queue.push(candidate);
-            expected.push(candidate);
+            let ranked = BySmallestPair::new(random(), Pair::new(i, 1), 0, 0);
+            queue.push(ranked);
+            expected.push(ranked);
         }
-        while let Some(candidate) = queue.pop() {
-            assert!(Some(candidate) == expected.pop());
-            if candidate.count() > 3 && expected.len() < 4000 {
-                let below = candidate.count() - dice() % 3;
-                let next = BySmallestPair::new(below / 2 * 2, candidate.pair(), 0, 0);
-                if next < candidate {
+        while let Some(ranked) = queue.pop() {
+            assert!(Some(ranked) == expected.pop());
+            if ranked.count() > 3 && expected.len() < 4000 {
+                let below = ranked.count() - random() % 3;
+                let next = BySmallestPair::new(below / 2 * 2, ranked.pair(), 0, 0);
+                if next < ranked {
                     queue.push(next);
                     expected.push(next);
                 }

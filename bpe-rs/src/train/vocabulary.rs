@@ -2,8 +2,12 @@
 
 use std::cell::RefCell;
 
+use super::corpus::Corpus;
 use super::count::WordCounts;
-use super::{Corpus, Learned, Tick, TieBreak, Words};
+use super::growing_vocab::Learned;
+use super::options::Tick;
+use super::tie_break::TieBreak;
+use super::word_source::WordSource;
 use crate::encode::PieceEncoder;
 use crate::error::{Error, Result};
 use crate::vocab::Vocab;
@@ -52,7 +56,7 @@ impl StartTokens<'_> {
         self.corpus_of(counts.in_order().as_slice(), tick)
     }
 
-    fn corpus_of(&self, words: &(impl Words + ?Sized), tick: &mut Tick<'_>) -> Result<Corpus> {
+    fn corpus_of(&self, words: &(impl WordSource + ?Sized), tick: &mut Tick<'_>) -> Result<Corpus> {
         let vocab = match self {
             Self::Bytes(alphabet) => return Corpus::from_bytes(words, alphabet, tick),
             Self::Vocab(vocab) => vocab,

@@ -13,11 +13,11 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::super::Words;
 use super::table::WordTable;
 use super::text::Splitter;
 use crate::error::{Error, Result};
 use crate::io::AtomicFile;
+use crate::train::word_source::WordSource;
 
 const MAGIC: &[u8; 8] = b"bpewords";
 const VERSION: u32 = 1;
@@ -262,7 +262,7 @@ impl WordCounts {
     }
 }
 
-impl Words for WordCounts {
+impl WordSource for WordCounts {
     fn each(&self, visit: &mut dyn FnMut(&[u8], u64)) {
         self.table.each(&mut |word, count, _| visit(word, count));
     }

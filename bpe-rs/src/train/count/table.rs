@@ -1,8 +1,8 @@
-//! Words to counts, made for hundreds of pieces at a time.
+//! A hash table from words to counts, for pieces that come by the hundred.
 //!
-//! A word of up to 15 bytes is its own key in a slot of 32 bytes; longer ones lie in an arena. A
-//! batch is hashed first, its slots are asked from memory, and only then looked at: the time goes
-//! into cache misses otherwise.
+//! A word of up to 15 bytes is its own key in a slot of 32 bytes; the bytes of longer ones are in an
+//! arena. A batch of pieces is hashed and its slots are prefetched before any is looked at, because
+//! the time would otherwise go into cache misses.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
@@ -10,11 +10,11 @@ use std::sync::OnceLock;
 use crate::memory::{LargeVec, Zeroable};
 use crate::simd::{prefetch, prefetch_at};
 
-/// Longest word that is its own key.
+/// Longest word that is its own key, in bytes.
 const SHORT: usize = 15;
 /// Pieces hashed ahead of the look-ups.
 const BATCH: usize = 64;
-/// Slots between asking for a long word's bytes and looking at them.
+/// How many slots ahead the bytes of long words are prefetched.
 const AHEAD: usize = 16;
 
 /// A short word: zero-padded bytes with the length in the last byte. No word is zero.
@@ -41,8 +41,8 @@ unsafe impl Zeroable for ShortSlot {}
 // SAFETY: as above.
 unsafe impl Zeroable for LongSlot {}
 
-/// The most slots that may be taken: frequent words come early and stand near their place, so
-/// that a rather full table costs little.
+/// More than three quarters of the slots are taken. Frequent words come early and lie close to
+/// their hash's place, so that a rather full table costs little.
 fn is_full(taken: usize, slots: usize) -> bool {
     taken * 4 > slots * 3
 }
@@ -56,8 +56,8 @@ pub(super) struct WordTable {
     arena: Vec<u8>,
 }
 
-/// Numbers that make the hash differ from process to process, so that nobody can write a text
-/// whose words all fall on one slot.
+/// Random numbers that make the hash differ from process to process, so that no text can be written
+/// whose words all collide.
 fn seeds() -> &'static [u64; 4] {
     static SEEDS: OnceLock<[u64; 4]> = OnceLock::new();
     SEEDS.get_or_init(|| {
@@ -93,7 +93,7 @@ fn hash_long(word: &[u8], seeds: &[u64; 4]) -> u64 {
     fold(low ^ hash, high ^ seeds[1])
 }
 
-/// By length, what a short word leaves of 16 bytes that start with it.
+/// By length, the bits of a short word in 16 bytes that start with it.
 const MASKS: [u128; SHORT + 1] = {
     let mut masks = [0; SHORT + 1];
     let mut len = 1;
@@ -135,7 +135,7 @@ impl WordTable {
     }
 
     /// Count the pieces `base + bounds[i] .. base + bounds[i + 1]` of `text`. `origin` is the
-    /// place of `text` in the corpus; a table is given texts in the order of their places.
+    /// place of `text` in the corpus, which is behind that of all texts counted here before.
     pub(super) fn add_pieces(&mut self, text: &[u8], base: usize, bounds: &[u32], origin: u64) {
         let seeds = seeds();
         let mut keys = [(0u128, 0u64, 0u32); BATCH];
@@ -175,9 +175,9 @@ impl WordTable {
         }
     }
 
-    /// Count `word` `count` times, first seen at `first`. What occurs zero times is not a word.
+    /// Count `word` `count` times, first seen at `first`; does nothing for a count of zero.
     pub(super) fn add(&mut self, word: &[u8], count: u64, first: u64) {
-        // A count of zero would leave a long word's slot vacant.
+        // A long word's slot with a count of zero is vacant.
         if count == 0 {
             return;
         }
@@ -192,7 +192,7 @@ impl WordTable {
         }
     }
 
-    /// `LATER`: the place is behind all that were counted here before.
+    /// `LATER`: `first` is behind all places that were counted here before.
     #[inline(always)]
     fn add_short<const LATER: bool>(&mut self, key: u128, hash: u64, count: u64, first: u64) {
         let mask = self.short.len() - 1;
@@ -320,9 +320,10 @@ impl WordTable {
 
 /// The slots of `old` in a table of twice the size.
 ///
-/// From the end on, block by block, and what has been moved is given back at once. Taken slots are
-/// at their hash's place or a little behind it, so the new table is filled from the end of each of
-/// its halves on, and the two together never take much more than the new one.
+/// Slots are moved from the end on, block by block, and the memory of a moved block is given back at
+/// once. Taken slots are at their hash's place or a little behind it, so the new table is filled
+/// from the end of each of its halves on, and the two together never take much more than the new
+/// one.
 fn doubled<S: Zeroable>(
     old: &mut LargeVec<S>,
     is_taken: impl Fn(&S) -> bool,
@@ -376,7 +377,7 @@ mod tests {
             *count += i + 1;
         }
         assert!(table.shorts.min(table.longs) as u64 > words / 5);
-        // As long as no words, and no trace of them.
+        // Words with a count of zero leave no trace.
         for word in ["never", "never seen, and longer than fifteen bytes"] {
             table.add(word.as_bytes(), 0, 0);
             assert_eq!(table.get(word.as_bytes()), 0);

@@ -1,16 +1,19 @@
-//! The trainer against its slow and obvious twin.
+//! The trainer against its reference implementation.
 
-mod naive;
+mod reference;
 
+use std::collections::HashSet;
+
+use super::corpus::Segmented;
 use super::*;
+use crate::error::{Error, Result};
 use crate::simd::Level;
-use naive::naive;
 
 /// A small reproducible generator: tests need variety, not quality.
-pub(super) struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6364136223846793005)
@@ -43,8 +46,8 @@ const RULES: [TieBreak; 4] = [
     TieBreak::Longest,
 ];
 
-fn options(vocab_size: u32, tie_break: TieBreak) -> Options {
-    Options {
+fn options(vocab_size: u32, tie_break: TieBreak) -> TrainOptions {
+    TrainOptions {
         vocab_size,
         tie_break,
         min_frequency: 0,
@@ -57,7 +60,7 @@ fn quiet() -> impl FnMut(u32) -> Result<()> {
     |_| Ok(())
 }
 
-/// Miri, which watches every access to memory, is a few hundred times slower.
+/// Miri is a few hundred times slower.
 fn rounds(usual: u64) -> u64 {
     if cfg!(miri) {
         2
@@ -67,19 +70,19 @@ fn rounds(usual: u64) -> u64 {
 }
 
 #[test]
-fn random_corpora_give_the_naive_merges() {
+fn random_corpora_give_the_reference_merges() {
     for seed in 0..rounds(400) {
-        let mut dice = Dice(seed);
-        let words = dice.words();
-        let rule = RULES[dice.below(4) as usize];
-        let options = Options {
-            min_frequency: dice.below(3) * dice.below(30),
-            max_token_length: (dice.below(3) == 0).then(|| 1 + dice.below(9) as u32),
-            threads: [1, 2, 8, 16][dice.below(4) as usize],
-            ..options(256 + dice.below(60) as u32, rule)
+        let mut random = Random(seed);
+        let words = random.words();
+        let rule = RULES[random.below(4) as usize];
+        let options = TrainOptions {
+            min_frequency: random.below(3) * random.below(30),
+            max_token_length: (random.below(3) == 0).then(|| 1 + random.below(9) as u32),
+            threads: [1, 2, 8, 16][random.below(4) as usize],
+            ..options(256 + random.below(60) as u32, rule)
         };
         let start: Vec<Vec<u8>> = rule.alphabet().iter().map(|&byte| vec![byte]).collect();
-        let expected = naive(&words, &start, &options);
+        let expected = reference::merges(&words, &start, &options);
         Level::for_each(|level| {
             for max_postings in [None, Some(1), Some(50)] {
                 let corpus =
@@ -97,16 +100,16 @@ fn random_corpora_give_the_naive_merges() {
 }
 
 #[test]
-fn wide_records_give_the_naive_merges() {
+fn wide_records_give_the_reference_merges() {
     for seed in 0..rounds(300) {
-        let mut dice = Dice(seed);
-        let mut words = dice.words();
-        // A count past 48 bits is what sends a corpus to the wide layout from the start.
+        let mut random = Random(seed);
+        let mut words = random.words();
+        // With a count past 48 bits the corpus starts in the wide layout.
         words.push((b"zz".to_vec(), 1 << 50));
-        let rule = RULES[dice.below(4) as usize];
-        let options = options(256 + dice.below(60) as u32, rule);
+        let rule = RULES[random.below(4) as usize];
+        let options = options(256 + random.below(60) as u32, rule);
         let start: Vec<Vec<u8>> = rule.alphabet().iter().map(|&byte| vec![byte]).collect();
-        let expected = naive(&words, &start, &options);
+        let expected = reference::merges(&words, &start, &options);
         Level::for_each(|level| {
             let corpus =
                 Corpus::from_bytes(words.as_slice(), &rule.alphabet(), &mut quiet()).unwrap();
@@ -119,11 +122,11 @@ fn wide_records_give_the_naive_merges() {
 
 #[test]
 fn ids_past_65535_go_on_in_wide_records() {
-    // Distinct words of three random bytes: almost every pair is new, so merges are plenty.
-    let mut dice = Dice(7);
+    // Distinct words of four random bytes: almost every pair is new, so there are many merges.
+    let mut random = Random(7);
     let words: Vec<(Vec<u8>, u64)> = (0..70_000u64)
         .map(|i| {
-            let word = (0..4).map(|_| dice.below(256) as u8).collect();
+            let word = (0..4).map(|_| random.below(256) as u8).collect();
             (word, 1 + i % 3)
         })
         .collect();
@@ -155,7 +158,7 @@ fn words_of_any_length() {
         let words = [(vec![b'a'; len], 3), (b"ab".repeat(len / 2), 2)];
         let options = options(256 + 12, TieBreak::Pair);
         let start: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
-        let expected = naive(&words, &start, &options);
+        let expected = reference::merges(&words, &start, &options);
         let corpus =
             Corpus::from_bytes(words.as_slice(), &TieBreak::Pair.alphabet(), &mut quiet()).unwrap();
         assert_eq!(
@@ -169,9 +172,9 @@ fn words_of_any_length() {
 #[test]
 fn extending_a_vocabulary_never_spells_a_token_twice() {
     for seed in 0..rounds(300) {
-        let mut dice = Dice(seed);
-        let words = dice.words();
-        let rule = RULES[dice.below(4) as usize];
+        let mut random = Random(seed);
+        let words = random.words();
+        let rule = RULES[random.below(4) as usize];
         let mut start: Vec<Vec<u8>> = rule.alphabet().iter().map(|&byte| vec![byte]).collect();
         // "abc" and "cab" are there without the tokens that lead to them.
         start.extend([
@@ -180,12 +183,12 @@ fn extending_a_vocabulary_never_spells_a_token_twice() {
             b"cab".to_vec(),
             b"aa".to_vec(),
         ]);
-        let options = options(260 + dice.below(40) as u32, rule);
+        let options = options(260 + random.below(40) as u32, rule);
         let segment = |word: &[u8], ids: &mut Vec<u32>| {
-            ids.extend(naive::segment(word, &start));
+            ids.extend(reference::segment(word, &start));
             Ok(())
         };
-        let expected = naive(&words, &start, &options);
+        let expected = reference::merges(&words, &start, &options);
         let corpus =
             Corpus::from_vocabulary(words.as_slice(), start.clone(), &segment, &mut quiet())
                 .unwrap();
@@ -216,11 +219,11 @@ fn errors_say_what_is_wrong() {
 fn the_learned_parts_are_those_that_a_rank_file_gives() {
     use crate::vocab::Vocab;
     for seed in 0..rounds(300) {
-        let mut dice = Dice(seed);
-        let words = dice.words();
-        let rule = RULES[dice.below(4) as usize];
+        let mut random = Random(seed);
+        let words = random.words();
+        let rule = RULES[random.below(4) as usize];
         let alphabet = rule.alphabet();
-        let options = options(256 + dice.below(60) as u32, rule);
+        let options = options(256 + random.below(60) as u32, rule);
         let corpus = Corpus::from_bytes(words.as_slice(), &alphabet, &mut quiet()).unwrap();
         let learned = corpus.learn(&options, &mut quiet()).unwrap();
         let merges: Vec<(u32, u32)> = learned.iter().map(|m| (m.left, m.right)).collect();

@@ -1,13 +1,15 @@
-//! Training as it is defined: count every pair anew, merge the best one, repeat.
+//! The reference implementation, which is training as it is defined: count every pair anew, merge
+//! the best one, repeat.
 
 use std::collections::HashMap;
 
-use super::super::{Learned, Options, TieBreak};
+use super::super::{Learned, TieBreak, TrainOptions};
 
-pub(super) fn naive(
+/// The merges learned from `words` and their counts; `start[id]` are the bytes of token `id`.
+pub(super) fn merges(
     words: &[(Vec<u8>, u64)],
     start: &[Vec<u8>],
-    options: &Options,
+    options: &TrainOptions,
 ) -> Vec<Learned> {
     let mut tokens = start.to_vec();
     let mut words: Vec<(Vec<u32>, u64)> = words

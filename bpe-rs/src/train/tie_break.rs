@@ -1,6 +1,6 @@
 //! Which of the equally frequent pairs is merged first.
 
-use super::pairs::Pair;
+use super::pair_counts::Pair;
 
 /// The rule that decides between equally frequent pairs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +46,15 @@ impl TieBreak {
     }
 }
 
-/// A candidate in the queue: the greatest is merged next. It is right when it was queued; counts
-/// only fall and first occurrences only move back, so an outdated candidate stands too high,
-/// never too low, and is put right when it comes up.
-pub(super) trait Candidate: Ord + Copy {
-    /// The rule looks at where a pair occurs first.
+/// A pair and its rank at the time when it was queued; the greatest is merged next. Counts only
+/// fall and first occurrences only move back, so an outdated rank is too high, never too low: it is
+/// corrected when its pair is taken from the queue.
+pub(super) trait RankedPair: Ord + Copy {
+    /// The rank depends on where the pair occurs first.
     const POSITIONAL: bool;
 
-    /// `length` is the merged token's, in bytes; `first` where the pair occurs first (zero for
-    /// rules that are not positional).
+    /// `length` is the merged token's, in bytes; `first` says where the pair occurs first (zero
+    /// for rules that are not positional).
     fn new(count: u64, pair: Pair, length: u32, first: u64) -> Self;
     fn pair(self) -> Pair;
     fn count(self) -> u64;
@@ -64,10 +64,11 @@ pub(super) trait Candidate: Ord + Copy {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct BySmallestPair {
     count: u64,
+    /// All bits flipped, so that the smallest is the greatest.
     inverted_pair: u64,
 }
 
-impl Candidate for BySmallestPair {
+impl RankedPair for BySmallestPair {
     const POSITIONAL: bool = false;
 
     #[inline(always)]
@@ -91,13 +92,13 @@ impl Candidate for BySmallestPair {
 
 /// [`TieBreak::FirstSeen`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ByFirstPlace {
+pub(super) struct ByFirstOccurrence {
     count: u64,
     inverted_first: u64,
     pair: u64,
 }
 
-impl Candidate for ByFirstPlace {
+impl RankedPair for ByFirstOccurrence {
     const POSITIONAL: bool = true;
 
     fn new(count: u64, pair: Pair, _length: u32, first: u64) -> Self {
@@ -126,7 +127,7 @@ pub(super) struct ByLength {
     inverted_pair: u64,
 }
 
-impl Candidate for ByLength {
+impl RankedPair for ByLength {
     const POSITIONAL: bool = false;
 
     fn new(count: u64, pair: Pair, length: u32, _first: u64) -> Self {

@@ -1,4 +1,4 @@
-//! The pairs under watch: how often each occurs now and where its occurrences are listed.
+//! Pairs of tokens: how often each occurs, and where its occurrences are listed.
 
 use crate::memory::{LargeVec, Zeroable};
 use crate::simd::prefetch;
@@ -23,6 +23,7 @@ impl Pair {
         self.0 as u32
     }
 
+    /// A number that orders pairs by the left id, then by the right one.
     #[inline(always)]
     pub(super) fn key(self) -> u64 {
         self.0
@@ -33,8 +34,8 @@ impl Pair {
         Self(key)
     }
 
-    /// Multiplicative hash; the table takes its top bits. The keys are ids of our own making, so
-    /// nobody chooses them to collide.
+    /// Multiplicative hash; the table takes its top bits. The keys are ids that training numbers
+    /// itself, so no input can be made to collide.
     #[inline(always)]
     pub(super) fn hash(self) -> u64 {
         (self.0 ^ (self.0 >> 29)).wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -44,46 +45,51 @@ impl Pair {
 /// Ids stay below `u32::MAX`, so no pair is this one.
 const EMPTY: Pair = Pair(u64::MAX);
 
-/// A watched pair. Its occurrences are `postings[start..start + places]`, in corpus order.
+/// How often a pair occurs, and the run of the posting array that lists where: a posting is the
+/// start of a record that holds the pair, one for each occurrence in it.
 #[derive(Clone, Copy)]
-pub(super) struct Watched {
+pub(super) struct PairCount {
     pub(super) pair: Pair,
+    /// Occurrences in the text: those in a word times the word's count.
     pub(super) count: u64,
+    /// First posting of the run.
     pub(super) start: u32,
-    pub(super) places: u32,
+    /// Number of postings: occurrences in the distinct words.
+    pub(super) postings: u32,
 }
 
 // SAFETY: numbers.
-unsafe impl Zeroable for Watched {}
+unsafe impl Zeroable for PairCount {}
 
-const VACANT: Watched = Watched {
+const VACANT: PairCount = PairCount {
     pair: EMPTY,
     count: 0,
     start: 0,
-    places: 0,
+    postings: 0,
 };
 
-/// Open addressing with linear probing. Any number of slots will do, so that a table is never much
-/// larger than it has to be: at most five eighths are taken, and it grows by a half.
-pub(super) struct PairTable {
-    slots: LargeVec<Watched>,
+/// A hash table of pairs: open addressing with linear probing. Any number of slots is possible, so
+/// that a table is hardly larger than it must be: at most five eighths are taken, and it grows by
+/// a half.
+pub(super) struct PairCounts {
+    slots: LargeVec<PairCount>,
     len: usize,
 }
 
-impl Default for PairTable {
+impl Default for PairCounts {
     fn default() -> Self {
-        // In tests few, so that they see tables grow.
+        // In tests few slots, so that tables grow there.
         Self::with_room_for(if cfg!(test) { 1 << 5 } else { 1 << 14 })
     }
 }
 
-/// Pairs that `slots` slots may hold: rare pairs are looked up and not found as often as frequent
-/// ones are found, and that is what a full table makes slow.
+/// Pairs that `slots` slots may hold. Pairs that are not in the table are looked up as often as
+/// pairs that are, and those are what a fuller table makes slow.
 fn room_in(slots: usize) -> usize {
     slots / 8 * 5
 }
 
-impl PairTable {
+impl PairCounts {
     pub(super) fn with_room_for(pairs: usize) -> Self {
         let slots = ((pairs + 1).div_ceil(5) * 8).max(64);
         assert!(
@@ -96,7 +102,7 @@ impl PairTable {
         }
     }
 
-    /// Where the search for `pair` begins: the hash, scaled down to the slots.
+    /// Where the search for `pair` begins: the hash, scaled down to the number of slots.
     #[inline(always)]
     fn home(&self, pair: Pair) -> usize {
         (((pair.hash() >> 32) * self.slots.len() as u64) >> 32) as usize
@@ -115,22 +121,22 @@ impl PairTable {
         at
     }
 
-    /// Ask for the slot of `pair` ahead of a look-up.
+    /// Prefetch the slot of `pair`.
     #[inline(always)]
     pub(super) fn prefetch(&self, pair: Pair) {
         prefetch(&self.slots[self.home(pair)]);
     }
 
     #[inline(always)]
-    pub(super) fn get_mut(&mut self, pair: Pair) -> Option<&mut Watched> {
+    pub(super) fn get_mut(&mut self, pair: Pair) -> Option<&mut PairCount> {
         let at = self.find(pair);
         let slot = &mut self.slots[at];
         (slot.pair != EMPTY).then_some(slot)
     }
 
-    /// The entry of `pair`, made with nothing counted if it is new.
+    /// The entry of `pair`, made with a count of zero if it is new.
     #[inline(always)]
-    pub(super) fn entry(&mut self, pair: Pair) -> &mut Watched {
+    pub(super) fn entry(&mut self, pair: Pair) -> &mut PairCount {
         let mut at = self.find(pair);
         if self.slots[at].pair == EMPTY {
             if !self.has_room_for(1) {
@@ -162,11 +168,11 @@ impl PairTable {
         *self = larger;
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Watched> + Clone {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &PairCount> + Clone {
         self.slots.iter().filter(|slot| slot.pair != EMPTY)
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Watched> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut PairCount> {
         self.slots.iter_mut().filter(|slot| slot.pair != EMPTY)
     }
 }

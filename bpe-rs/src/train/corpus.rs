@@ -1,0 +1,261 @@
+//! The distinct words of a training text as tokens, and the merges that they give.
+
+use super::apply::ApplyMerge;
+use super::growing_vocab::{GrowingVocab, Learned};
+use super::merge_loop::MergeLoop;
+use super::options::{Tick, TrainOptions};
+use super::records::{Narrow, RecordLayout, Records, Room, Wide};
+use super::tie_break::{ByFirstOccurrence, ByLength, BySmallestPair, RankedPair, TieBreak};
+use super::word_source::WordSource;
+use crate::error::{Error, Result};
+
+/// Splits a word into ids of an existing vocabulary, appending them to the second argument.
+pub type Segment<'a> = dyn Fn(&[u8], &mut Vec<u32>) -> Result<()> + 'a;
+
+/// The distinct words of a training text, as tokens of the vocabulary that training starts from.
+pub struct Corpus {
+    /// The vocabulary at the start, by id.
+    tokens: Vec<Vec<u8>>,
+    pub(super) words: Segmented,
+}
+
+/// The words as records of one layout.
+pub(super) enum Segmented {
+    Narrow(Records<Narrow>),
+    Wide(Records<Wide>),
+}
+
+impl Corpus {
+    /// Words as single bytes, `alphabet[id]` being the byte with that id.
+    ///
+    /// # Errors
+    /// When `alphabet` names a byte twice or a word has a byte that it lacks; when the words are
+    /// too many (2^32 tokens) or their counts add up to 2^64 or more; and what `tick` returns.
+    pub fn from_bytes(
+        words: &(impl WordSource + ?Sized),
+        alphabet: &[u8],
+        tick: &mut Tick<'_>,
+    ) -> Result<Self> {
+        const MISSING: u32 = u32::MAX;
+        let mut id_of = [MISSING; 256];
+        for (id, &byte) in alphabet.iter().enumerate() {
+            if id_of[byte as usize] != MISSING {
+                return Err(Error::invalid(format!(
+                    "byte 0x{byte:02x} is in the alphabet twice"
+                )));
+            }
+            id_of[byte as usize] = id as u32;
+        }
+        let tokens = alphabet.iter().map(|&byte| vec![byte]).collect();
+        // With all 256 bytes there is nothing to look for.
+        let complete = alphabet.len() == id_of.len();
+        let is_missing = |&&byte: &&u8| id_of[byte as usize] == MISSING;
+        let measure = |word: &[u8]| {
+            let missing = if complete {
+                None
+            } else {
+                word.iter().find(is_missing)
+            };
+            match missing {
+                None => Ok(word.len()),
+                Some(byte) => Err(Error::invalid(format!(
+                    "the words hold the byte 0x{byte:02x}, which is not in the alphabet"
+                ))),
+            }
+        };
+        let segment = |word: &[u8], ids: &mut Vec<u32>| {
+            ids.extend(word.iter().map(|&byte| id_of[byte as usize]));
+            Ok(())
+        };
+        Self::build(tokens, words, measure, segment, tick)
+    }
+
+    /// Words as tokens of an existing vocabulary, which learning goes on from. `tokens[id]` are
+    /// the bytes of token `id`.
+    ///
+    /// # Errors
+    /// What `segment` returns, and as for [`Corpus::from_bytes`].
+    pub fn from_vocabulary(
+        words: &(impl WordSource + ?Sized),
+        tokens: Vec<Vec<u8>>,
+        segment: &Segment<'_>,
+        tick: &mut Tick<'_>,
+    ) -> Result<Self> {
+        let measure = |word: &[u8]| {
+            let mut ids = Vec::new();
+            segment(word, &mut ids).map(|()| ids.len())
+        };
+        Self::build(tokens, words, measure, segment, tick)
+    }
+
+    fn build(
+        tokens: Vec<Vec<u8>>,
+        words: &(impl WordSource + ?Sized),
+        measure: impl Fn(&[u8]) -> Result<usize>,
+        segment: impl Fn(&[u8], &mut Vec<u32>) -> Result<()>,
+        tick: &mut Tick<'_>,
+    ) -> Result<Self> {
+        // Two passes: the first finds the sizes, so that the records are allocated once.
+        let (mut narrow_room, mut wide_room) = (Room::none(), Room::none());
+        let (mut longest, mut greatest, mut pairs) = (0, 0, 0u128);
+        each_word(words, tick, |word, count| {
+            let len = measure(word)?;
+            longest = longest.max(len);
+            greatest = greatest.max(count);
+            pairs += count as u128 * len.saturating_sub(1) as u128;
+            narrow_room.add(len);
+            wide_room.add(len);
+            Ok(())
+        })?;
+        if pairs > u64::MAX as u128 {
+            return Err(Error::invalid(format!(
+                "the counts are too large: {pairs} pairs in all, at most 2^64 - 1 can be counted"
+            )));
+        }
+        if longest > Wide::MAX_LEN {
+            return Err(Error::invalid(format!(
+                "a word of {longest} tokens is too long"
+            )));
+        }
+        let narrow = longest <= Narrow::MAX_LEN
+            && greatest <= Narrow::MAX_COUNT
+            && tokens.len() <= Narrow::MAX_ID as usize + 1;
+        let words = if narrow {
+            Segmented::Narrow(fill(
+                Records::with_room_for(narrow_room),
+                words,
+                segment,
+                tick,
+            )?)
+        } else {
+            Segmented::Wide(fill(
+                Records::with_room_for(wide_room),
+                words,
+                segment,
+                tick,
+            )?)
+        };
+        Ok(Self { tokens, words })
+    }
+
+    /// Learn merges until the vocabulary is full or no pair is left.
+    ///
+    /// # Errors
+    /// What `tick` returns; when `vocab_size` is smaller than the vocabulary at the start.
+    pub fn learn(self, options: &TrainOptions, tick: &mut Tick<'_>) -> Result<Vec<Learned>> {
+        self.learn_with(options, None, tick)
+    }
+
+    /// [`Corpus::learn`]; `max_postings` replaces the usual limit after pairs have been counted.
+    pub(super) fn learn_with(
+        self,
+        options: &TrainOptions,
+        max_postings: Option<usize>,
+        tick: &mut Tick<'_>,
+    ) -> Result<Vec<Learned>> {
+        let Self { tokens, words } = self;
+        if (options.vocab_size as usize) < tokens.len() {
+            return Err(Error::invalid(format!(
+                "vocab_size {} is smaller than the vocabulary to start from, {} tokens",
+                options.vocab_size,
+                tokens.len()
+            )));
+        }
+        let mut vocab = GrowingVocab::new(&tokens, options.max_token_length);
+        let mut run = Run {
+            options,
+            vocab: &mut vocab,
+            max_postings,
+            tick,
+        };
+        match words {
+            Segmented::Narrow(mut records) => {
+                let ids = Narrow::MAX_ID + 1;
+                if run.merge(&mut records, ids)? && ids < options.vocab_size {
+                    // Both are in memory for a while.
+                    records.compact();
+                    let mut wide = records.widen()?;
+                    drop(records);
+                    run.merge(&mut wide, Wide::MAX_ID)?;
+                }
+            }
+            Segmented::Wide(mut records) => {
+                run.merge(&mut records, Wide::MAX_ID)?;
+            }
+        }
+        Ok(vocab.into_learned())
+    }
+}
+
+/// What the merge loops of one training run share.
+struct Run<'a, 'v> {
+    options: &'a TrainOptions,
+    vocab: &'a mut GrowingVocab<'v>,
+    max_postings: Option<usize>,
+    tick: &'a mut Tick<'a>,
+}
+
+impl Run<'_, '_> {
+    /// Merge until there are `end` tokens or as many as the options say; `false` if no pair was
+    /// left before that.
+    fn merge<L: ApplyMerge>(&mut self, records: &mut Records<L>, end: u32) -> Result<bool> {
+        match self.options.tie_break {
+            TieBreak::HuggingFace | TieBreak::Pair => {
+                self.merge_by::<L, BySmallestPair>(records, end)
+            }
+            TieBreak::FirstSeen => self.merge_by::<L, ByFirstOccurrence>(records, end),
+            TieBreak::Longest => self.merge_by::<L, ByLength>(records, end),
+        }
+    }
+
+    fn merge_by<L: ApplyMerge, R: RankedPair>(
+        &mut self,
+        records: &mut Records<L>,
+        end: u32,
+    ) -> Result<bool> {
+        MergeLoop::<L, R>::new(self.options, self.vocab, records).run(
+            end,
+            self.max_postings,
+            self.tick,
+        )
+    }
+}
+
+fn fill<L: RecordLayout>(
+    mut records: Records<L>,
+    words: &(impl WordSource + ?Sized),
+    segment: impl Fn(&[u8], &mut Vec<u32>) -> Result<()>,
+    tick: &mut Tick<'_>,
+) -> Result<Records<L>> {
+    let mut ids = Vec::new();
+    each_word(words, tick, |word, count| {
+        ids.clear();
+        segment(word, &mut ids)?;
+        records.push(ids.iter().copied(), count)
+    })?;
+    Ok(records)
+}
+
+/// Call `visit` with all words that occur, until the first error.
+fn each_word(
+    words: &(impl WordSource + ?Sized),
+    tick: &mut Tick<'_>,
+    mut visit: impl FnMut(&[u8], u64) -> Result<()>,
+) -> Result<()> {
+    /// Words between two calls of `tick`.
+    const WORDS_PER_TICK: usize = 1 << 16;
+    let (mut outcome, mut visited) = (Ok(()), 0usize);
+    words.each(&mut |word, count| {
+        if outcome.is_err() || count == 0 {
+            return;
+        }
+        visited += 1;
+        if visited.is_multiple_of(WORDS_PER_TICK) {
+            outcome = tick(0);
+        }
+        if outcome.is_ok() {
+            outcome = visit(word, count);
+        }
+    });
+    outcome
+}

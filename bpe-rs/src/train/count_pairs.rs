@@ -1,0 +1,225 @@
+//! Counting all pairs, on several threads, to track the frequent ones.
+//!
+//! Every thread takes a run of the records and counts into a table of its own. The counts of all
+//! threads say where in a pair's run of postings each thread writes: the postings are in corpus
+//! order, whatever the number of threads.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::pair_counts::{Pair, PairCount, PairCounts};
+use super::records::{RecordLayout, Records};
+use super::thread_counts::{sum_of, BytePairCounts, Sketch, ThreadCounts, UNTRACKED};
+use super::tracked::TrackedPairs;
+use crate::error::Result;
+
+/// Which pairs are to be tracked, and on how many threads they are counted.
+pub(super) struct Selection<'a> {
+    /// Track pairs that occur so often, or fewer times if there are none; `None` for the first
+    /// count, which derives it from the greatest count.
+    pub(super) threshold: Option<u64>,
+    /// Never track pairs that occur less often.
+    pub(super) floor: u64,
+    /// Pairs that may be merged.
+    pub(super) allowed: &'a dyn Fn(Pair) -> bool,
+    /// Number of ids in use.
+    pub(super) ids: u32,
+    pub(super) threads: usize,
+}
+
+/// The first threshold is the greatest count divided by this: a few hundred merges later the pairs
+/// are counted again, when frequent words have become short.
+const FIRST_SHARE: u64 = 32;
+
+impl Selection<'_> {
+    fn threshold(&self, greatest: u64) -> u64 {
+        let threshold = self.threshold.unwrap_or(greatest / FIRST_SHARE);
+        threshold.min(greatest).max(self.floor)
+    }
+
+    fn keeps(&self, slot: &PairCount, threshold: u64) -> bool {
+        slot.count >= threshold && (self.allowed)(slot.pair)
+    }
+}
+
+/// Records between two calls of `tick`.
+const RECORDS_PER_TICK: usize = 1 << 16;
+/// Records that justify one more thread. In tests few, so that several threads run there.
+const RECORDS_PER_THREAD: usize = if cfg!(test) { 3 } else { 1 << 14 };
+
+impl TrackedPairs {
+    /// Count all pairs of `records` and track those that `selection` keeps. `false` if there are
+    /// none.
+    ///
+    /// # Errors
+    /// What `tick` returns.
+    pub(super) fn count_again<L: RecordLayout>(
+        &mut self,
+        records: &Records<L>,
+        selection: &Selection<'_>,
+        tick: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<bool> {
+        self.table = PairCounts::with_room_for(0);
+        self.postings.shorten(0);
+        if selection.ids as usize <= BytePairCounts::IDS {
+            let threads = threads_for(selection, records);
+            let mut counts: Vec<BytePairCounts> =
+                (0..threads).map(|_| BytePairCounts::default()).collect();
+            each_pair(records, &mut counts, tick, |counts, _, count, pair| {
+                counts.add(pair, count);
+            })?;
+            let total = sum_of(&counts);
+            let kept = total.iter().filter(|slot| selection.keeps(slot, 1));
+            let threshold = selection.threshold(kept.map(|slot| slot.count).max().unwrap_or(0));
+            self.list(records, selection, threshold, total, counts, tick)
+        } else {
+            let (threshold, total, counts) = count_frequent(records, selection, tick)?;
+            self.list(records, selection, threshold, total, counts, tick)
+        }
+    }
+
+    /// Track the pairs of `total`, the sum of `counts`, that are frequent enough, and list their
+    /// occurrences.
+    fn list<L: RecordLayout, C: ThreadCounts>(
+        &mut self,
+        records: &Records<L>,
+        selection: &Selection<'_>,
+        threshold: u64,
+        total: PairCounts,
+        counts: Vec<C>,
+        tick: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<bool> {
+        let kept = total.iter().filter(|slot| selection.keeps(slot, threshold));
+        self.table = PairCounts::with_room_for(kept.clone().count());
+        let mut postings = 0;
+        for slot in kept {
+            *self.table.entry(slot.pair) = PairCount {
+                start: postings,
+                postings: 0,
+                ..*slot
+            };
+            postings += slot.postings;
+        }
+        drop(total);
+        if postings == 0 {
+            return Ok(false);
+        }
+        self.threshold = threshold;
+        // A thread's part of a pair's run begins where that of the thread before it ends.
+        let mut writers = Vec::with_capacity(counts.len());
+        for thread_counts in counts {
+            let mut runs = Vec::with_capacity(self.table.len());
+            for slot in thread_counts.counted() {
+                if let Some(whole) = self.table.get_mut(slot.pair) {
+                    let start = whole.start + whole.postings;
+                    whole.postings += slot.postings;
+                    runs.push(PairCount { start, ..*slot });
+                }
+            }
+            writers.push(thread_counts.reduced_to(runs));
+        }
+        self.postings.resize(postings as usize, 0);
+        let postings = shared(&mut self.postings);
+        each_pair(records, &mut writers, tick, |writer, record, _, pair| {
+            if let Some(slot) = writer.find(pair) {
+                if slot.start != UNTRACKED {
+                    postings[slot.start as usize].store(record, Ordering::Relaxed);
+                    slot.start += 1;
+                }
+            }
+        })?;
+        Ok(true)
+    }
+}
+
+/// The threads that counting is worth, at least one.
+fn threads_for<L: RecordLayout>(selection: &Selection<'_>, records: &Records<L>) -> usize {
+    (records.starts().len() / RECORDS_PER_THREAD).clamp(1, selection.threads)
+}
+
+/// `values`, to be written by several threads.
+fn shared(values: &mut [u32]) -> &[AtomicU32] {
+    const { assert!(align_of::<AtomicU32>() == align_of::<u32>()) };
+    // SAFETY: both types have the same size and (asserted above) alignment; the mutable borrow
+    // lasts as long as the result.
+    unsafe { &*(std::ptr::from_mut(values) as *const [AtomicU32]) }
+}
+
+/// A threshold, and exact counts of all pairs that reach it and of some others: the sum, and those
+/// of each thread.
+///
+/// Rare pairs are many and would fill the tables; a sketch of all counts rules most of them out.
+fn count_frequent<L: RecordLayout>(
+    records: &Records<L>,
+    selection: &Selection<'_>,
+    tick: &mut dyn FnMut() -> Result<()>,
+) -> Result<(u64, PairCounts, Vec<PairCounts>)> {
+    let threads = threads_for(selection, records);
+    let mut sketches: Vec<Sketch> = (0..threads)
+        .map(|_| Sketch::sized_for(records.tokens() - records.starts().len()))
+        .collect();
+    each_pair(records, &mut sketches, tick, |sketch, _, count, pair| {
+        sketch.add(pair, count);
+    })?;
+    let mut sketch = sketches.swap_remove(0);
+    sketches.drain(..).for_each(|other| sketch.add_all(&other));
+    let mut threshold = selection.threshold(sketch.greatest());
+    loop {
+        let mut counts: Vec<PairCounts> = (0..threads).map(|_| PairCounts::default()).collect();
+        each_pair(records, &mut counts, tick, |counts, _, count, pair| {
+            if sketch.bound(pair) >= threshold {
+                counts.add(pair, count);
+            }
+        })?;
+        let total = sum_of(&counts);
+        let enough = threshold <= selection.floor;
+        if enough || total.iter().any(|slot| selection.keeps(slot, threshold)) {
+            return Ok((threshold, total, counts));
+        }
+        threshold = (threshold / 4).max(selection.floor);
+    }
+}
+
+/// Call `visit` with (start of the record, count of the word, pair) for all pairs of neighbours:
+/// for each of `states` with an equal run of the records, in order, on a thread of its own.
+#[inline(always)]
+fn each_pair<S: Send, L: RecordLayout>(
+    records: &Records<L>,
+    states: &mut [S],
+    tick: &mut dyn FnMut() -> Result<()>,
+    visit: impl Fn(&mut S, u32, u64, Pair) + Sync,
+) -> Result<()> {
+    let visit_all = |state: &mut S, starts: &[u32]| {
+        for &start in starts {
+            let (count, tokens) = records.word(start);
+            for pair in tokens.windows(2) {
+                let pair = Pair::new(pair[0].into(), pair[1].into());
+                visit(state, start, count, pair);
+            }
+        }
+    };
+    let starts = records.starts();
+    let mut runs = starts.chunks(starts.len().div_ceil(states.len()).max(1));
+    let mine = runs.next().unwrap_or_default();
+    let Some((my_state, others)) = states.split_first_mut() else {
+        return Ok(());
+    };
+    let stopped = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (state, run) in others.iter_mut().zip(runs) {
+            let (visit_all, stopped) = (&visit_all, &stopped);
+            scope.spawn(move || {
+                for starts in run.chunks(RECORDS_PER_TICK) {
+                    if stopped.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    visit_all(state, starts);
+                }
+            });
+        }
+        for starts in mine.chunks(RECORDS_PER_TICK) {
+            tick().inspect_err(|_| stopped.store(true, Ordering::Relaxed))?;
+            visit_all(my_state, starts);
+        }
+        Ok(())
+    })
+}
