@@ -1,11 +1,12 @@
 //! Encoding of single inputs and batches, and the fast path that computes ids only.
 
-use super::added_tokens::Segment;
+use super::added_tokens::TextSegment;
 use super::encoded_input::EncodedInput;
 use super::encoded_sequence::EncodedSequence;
 use super::post_process;
 use super::pre_tokenize::PreToken;
 use super::tokenizer::Tokenizer;
+use crate::encode::Scratch;
 use crate::error::Result;
 use crate::format::params::{Padding, Truncation};
 use crate::threads::{self, ReusableBuffers};
@@ -152,44 +153,47 @@ impl Tokenizer {
         let mut segments = Vec::new();
         self.split_raw(text, &mut segments);
         let mut inner = Vec::new();
-        for Segment { range, added } in segments {
-            if let Some(id) = added {
-                ids.push(id);
-                continue;
-            }
-            let part = &text[range];
-            let normalized;
-            let part = if self.pipeline.normalizers.surely_keeps(part) {
-                part
-            } else {
-                normalized = self.pipeline.normalizers.apply(part);
-                &normalized
-            };
-            inner.clear();
-            self.split_normalized(part, &mut inner);
-            for Segment { range, added } in inner.drain(..) {
-                match added {
-                    Some(id) => ids.push(id),
-                    None => self.encode_plain(&part[range], ids)?,
+        self.model.with_scratch(|scratch| {
+            for TextSegment { range, added } in segments {
+                if let Some(id) = added {
+                    ids.push(id);
+                    continue;
+                }
+                let part = &text[range];
+                let normalized;
+                let part = if self.pipeline.normalizers.surely_keeps(part) {
+                    part
+                } else {
+                    normalized = self.pipeline.normalizers.apply(part);
+                    &normalized
+                };
+                inner.clear();
+                self.split_normalized(part, &mut inner);
+                for TextSegment { range, added } in inner.drain(..) {
+                    match added {
+                        Some(id) => ids.push(id),
+                        None => self.encode_plain(&part[range], scratch, ids)?,
+                    }
                 }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Append the ids of normalised text without added tokens.
-    fn encode_plain(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        if self.model.has_all_bytes() {
+    fn encode_plain(&self, text: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<()> {
+        let model = &self.model;
+        if model.has_all_bytes() {
             if let Some(pattern) = self.pipeline.compiled_pre_tokenizer.sole_pattern() {
-                return self.model.encode_pattern(pattern, text, ids);
+                return model.encode_pattern(pattern, text, scratch, ids);
             }
         }
         for PreToken { range, space_added } in self.pre_tokens(text)? {
             let piece = &text[range];
             if space_added {
-                self.encode_piece(format!(" {piece}").as_bytes(), ids)?;
+                model.encode_piece(format!(" {piece}").as_bytes(), scratch, ids)?;
             } else {
-                self.encode_piece(piece.as_bytes(), ids)?;
+                model.encode_piece(piece.as_bytes(), scratch, ids)?;
             }
         }
         Ok(())

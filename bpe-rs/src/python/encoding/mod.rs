@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use super::ids::IntObjects;
 use super::text::{decoded, text};
 use crate::encoding::Encoding;
-use crate::special::{FinderCache, Selection, SpecialPolicy};
+use crate::special::{FinderCache, SpecialPolicy, SpecialSelection};
 use special::selection;
 
 mod calls;
@@ -62,11 +62,11 @@ impl PyEncoding {
     ) -> PyResult<SpecialPolicy<'_>> {
         let allowed = match allowed {
             Some(given) => selection("allowed_special", given)?,
-            None => Selection::Only(BTreeSet::new()),
+            None => SpecialSelection::Only(BTreeSet::new()),
         };
         let disallowed = match disallowed {
             Some(given) => selection("disallowed_special", given)?,
-            None => Selection::All,
+            None => SpecialSelection::All,
         };
         let special = self.core.special();
         Ok(SpecialPolicy::new(
