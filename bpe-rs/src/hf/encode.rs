@@ -1,12 +1,9 @@
-//! Encoding of single inputs and batches, and the fast path that computes ids only.
+//! Encoding of single inputs and of batches.
 
-use super::added_tokens::TextSegment;
 use super::encoded_input::EncodedInput;
 use super::encoded_sequence::EncodedSequence;
 use super::post_process;
-use super::pre_tokenize::PreToken;
 use super::tokenizer::Tokenizer;
-use crate::encode::Scratch;
 use crate::error::Result;
 use crate::format::params::{Padding, Truncation};
 use crate::threads::{self, ReusableBuffers};
@@ -146,56 +143,5 @@ impl Tokenizer {
             post_process::pad_batch(&mut batch, padding);
         }
         Ok(batch)
-    }
-
-    /// Append the ids of a text: the fast path, whose reference is `TokenDetails::add`.
-    pub(super) fn encode_text(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        let mut segments = Vec::new();
-        self.split_raw(text, &mut segments);
-        let mut inner = Vec::new();
-        self.model.with_scratch(|scratch| {
-            for TextSegment { range, added } in segments {
-                if let Some(id) = added {
-                    ids.push(id);
-                    continue;
-                }
-                let part = &text[range];
-                let normalized;
-                let part = if self.pipeline.normalizers.surely_keeps(part) {
-                    part
-                } else {
-                    normalized = self.pipeline.normalizers.apply(part);
-                    &normalized
-                };
-                inner.clear();
-                self.split_normalized(part, &mut inner);
-                for TextSegment { range, added } in inner.drain(..) {
-                    match added {
-                        Some(id) => ids.push(id),
-                        None => self.encode_plain(&part[range], scratch, ids)?,
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// Append the ids of normalised text without added tokens.
-    fn encode_plain(&self, text: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<()> {
-        let model = &self.model;
-        if model.has_all_bytes() {
-            if let Some(pattern) = self.pipeline.compiled_pre_tokenizer.sole_pattern() {
-                return model.encode_pattern(pattern, text, scratch, ids);
-            }
-        }
-        for PreToken { range, space_added } in self.pre_tokens(text)? {
-            let piece = &text[range];
-            if space_added {
-                model.encode_piece(format!(" {piece}").as_bytes(), scratch, ids)?;
-            } else {
-                model.encode_piece(piece.as_bytes(), scratch, ids)?;
-            }
-        }
-        Ok(())
     }
 }

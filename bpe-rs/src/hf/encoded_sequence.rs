@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use super::added_tokens::TextSegment;
 use super::normalize::AlignedText;
 use super::pre_tokenize::PreToken;
-use super::Tokenizer;
+use super::tokenizer::Tokenizer;
 use crate::encode::Scratch;
 use crate::error::Result;
 use crate::format::byte_level;
