@@ -1,6 +1,6 @@
 //! Count the tokens of files: `cargo run --release --example encode -- o200k_base FILE...`
 //!
-//! Without files, a text of its own. Prints one line a file: tokens, bytes, bytes a token.
+//! Without files it takes a text of its own. Prints one line a file: tokens, bytes, bytes a token.
 
 use std::error::Error;
 use std::fs;
@@ -8,7 +8,7 @@ use std::fs;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_else(|| "o200k_base".to_owned());
-    let encoding = bpe_rs::registry::published(&name)?;
+    let encoding = bpe_rs::get_encoding(&name)?;
     let mut texts = Vec::new();
     for path in arguments {
         let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;

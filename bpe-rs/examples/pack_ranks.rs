@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
 
-use bpe_rs::vocab::Vocab;
+use bpe_rs::Vocab;
 
 type Ranks = Vec<(Vec<u8>, u32)>;
 

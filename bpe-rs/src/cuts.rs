@@ -1,5 +1,5 @@
-//! Where a text may be cut into parts that are handled apart: the pieces of the parts are those of
-//! the whole, and no special token is torn.
+//! Where a text may be cut into parts that are handled independently: the pieces of the parts are
+//! those of the whole, and no special token is split.
 
 use crate::io::Cuts;
 use crate::pretokenize::Pretokenizer;
@@ -25,7 +25,8 @@ impl<'a> TextCuts<'a> {
         }
     }
 
-    /// The start of a special token that begins before `cut` and ends, or may end, behind it.
+    /// The start of a special token that begins before `cut` and ends after it, or would if the text
+    /// went on so.
     fn special_across(&self, text: &[u8], cut: usize) -> Option<usize> {
         let first = cut.saturating_sub(self.longest.saturating_sub(1));
         (first..cut).find(|&start| {
@@ -36,7 +37,7 @@ impl<'a> TextCuts<'a> {
         })
     }
 
-    /// Parts of about `size` bytes with their offsets; longer where no place to cut is near.
+    /// The parts of `text` with their offsets: of at most `size` bytes, or longer where no cut is near.
     pub(crate) fn parts<'t>(&self, text: &'t str, size: usize) -> Vec<(usize, &'t str)> {
         let mut parts = Vec::new();
         let (mut from, mut searched) = (0, 0);

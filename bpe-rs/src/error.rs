@@ -1,4 +1,4 @@
-//! The crate's one error type: a kind that callers can match on, a message for people.
+//! The one error type of the crate: a kind that callers can match on, and a message for people.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// What went wrong. The message says what was expected, what was found and what to do.
 #[derive(Debug)]
 pub struct Error {
-    kind: Kind,
+    kind: ErrorKind,
     message: String,
     source: Option<std::io::Error>,
 }
@@ -17,21 +17,21 @@ pub struct Error {
 /// The kinds of [`Error`] that a caller may want to tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Kind {
-    /// An argument or a file's contents are not what they have to be.
+pub enum ErrorKind {
+    /// An argument or the contents of a file are wrong.
     Invalid,
     /// A token, id or name is not in the vocabulary or registry.
     NotFound,
-    /// The operating system refused to read or write.
+    /// Reading or writing failed.
     Io,
-    /// The regex engine gave up on a text (its step limit), so there is no answer.
+    /// The regex engine reached its backtracking limit.
     Pattern,
-    /// The caller's progress callback asked to stop.
+    /// The caller's progress callback stopped the work.
     Interrupted,
 }
 
 impl Error {
-    fn new(kind: Kind, message: impl Into<String>) -> Self {
+    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),
@@ -39,42 +39,42 @@ impl Error {
         }
     }
 
-    /// An argument or a file's contents are wrong.
+    /// An error of kind [`ErrorKind::Invalid`].
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self::new(Kind::Invalid, message)
+        Self::new(ErrorKind::Invalid, message)
     }
 
-    /// Something was looked up and is not there.
+    /// An error of kind [`ErrorKind::NotFound`].
     pub fn not_found(message: impl Into<String>) -> Self {
-        Self::new(Kind::NotFound, message)
+        Self::new(ErrorKind::NotFound, message)
     }
 
-    /// The regex engine gave up.
+    /// An error of kind [`ErrorKind::Pattern`].
     pub fn pattern(message: impl Into<String>) -> Self {
-        Self::new(Kind::Pattern, message)
+        Self::new(ErrorKind::Pattern, message)
     }
 
-    /// The caller asked to stop.
+    /// An error of kind [`ErrorKind::Interrupted`].
     pub fn interrupted() -> Self {
-        Self::new(Kind::Interrupted, "interrupted")
+        Self::new(ErrorKind::Interrupted, "interrupted")
     }
 
-    /// `error` happened on `path`.
+    /// An error of kind [`ErrorKind::Io`], on the file `path`.
     pub fn io(path: impl AsRef<Path>, error: std::io::Error) -> Self {
         let path: PathBuf = path.as_ref().into();
         Self {
-            kind: Kind::Io,
+            kind: ErrorKind::Io,
             message: format!("{}: {error}", path.display()),
             source: Some(error),
         }
     }
 
     /// Which kind of error this is.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The operating system's error, where there is one.
+    /// The kind of the operating system's error, for [`ErrorKind::Io`].
     pub fn io_kind(&self) -> Option<std::io::ErrorKind> {
         self.source.as_ref().map(std::io::Error::kind)
     }

@@ -20,7 +20,8 @@ use encoder::DocumentEncoder;
 pub use encoder::FileOptions;
 pub use id_writer::IdWriter;
 
-/// Parts of a round for each thread: enough to even out, few enough for memory.
+/// Parts of a round for each thread: many enough that all threads end at about the same time, few
+/// enough that their ids take little memory.
 const ROUND: usize = 32;
 
 /// Encodes `paths` in order and appends their ids to `out`: plain UTF-8 text, or JSON lines
@@ -45,7 +46,8 @@ pub fn encode_files(
     let mut reader = Reader::new(paths, &cuts, 0);
     let mut buffers = Vec::new();
     loop {
-        // Parts that come before one that cannot be read are encoded: the first error counts.
+        // The parts before one that cannot be read are encoded, so that an error in them is the
+        // one reported.
         let (mut parts, mut failed) = (Vec::new(), Ok(()));
         while parts.len() < ROUND * rounds.threads {
             match reader.next(buffers.pop().unwrap_or_default()) {
@@ -57,7 +59,7 @@ pub fn encode_files(
                 }
             }
         }
-        // A token has a byte at least.
+        // Every token has at least one byte.
         let begun = reader.take_begun();
         if begun > 0 {
             rounds
@@ -152,8 +154,8 @@ impl<'a, 'p> Rounds<'a, 'p> {
         }
     }
 
-    /// Encodes parts of `bytes` in all on all threads, writes their ids in order and tells the
-    /// progress.
+    /// Encodes the parts of a round, `bytes` bytes of text, on all threads, writes their ids in order
+    /// and calls `progress`.
     fn encode<P: Sync>(
         &mut self,
         parts: &[P],

@@ -105,7 +105,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 ///
 /// # Errors
 ///
-/// `NotFound` for any other name, and the errors of [`Level::from_env`].
+/// `NotFound` for any other name, and `Invalid` where `BPE_RS_SIMD` names no level of this processor.
 pub fn published(name: &str) -> Result<Encoding> {
     Level::from_env()?;
     let found = PUBLISHED.iter().find(|p| p.name == name).ok_or_else(|| {

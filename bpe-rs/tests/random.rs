@@ -1,6 +1,6 @@
-//! Every target of `targets/` with random inputs: half a second each, or as many seconds as
-//! `BPE_RS_RANDOM_SECONDS` says. The first seed is new in every run and printed when something
-//! fails; `BPE_RS_RANDOM_SEED` repeats it.
+//! Runs every target of `targets/` with random inputs: half a second each, or
+//! `BPE_RS_RANDOM_SECONDS`. Each run has a new seed, which is printed when something fails;
+//! `BPE_RS_RANDOM_SEED` repeats it.
 
 mod targets;
 
@@ -18,7 +18,7 @@ impl Random {
         ((self.0 >> 33) as usize) % bound
     }
 
-    /// Mostly short; bytes of all kinds, of few kinds, or UTF-8.
+    /// Random bytes, bytes of few values, or UTF-8; mostly short.
     fn input(&mut self) -> Vec<u8> {
         let len = match self.below(20) {
             0 => self.below(2000),

@@ -1,5 +1,5 @@
-//! All targets of `tests/targets` under libFuzzer: the one that `BPE_RS_TARGET` names, or the one
-//! that the first byte of the input chooses.
+//! Runs a target of `tests/targets` under libFuzzer: the one that `BPE_RS_TARGET` names, or the one
+//! that the first byte of the input selects.
 
 #![no_main]
 

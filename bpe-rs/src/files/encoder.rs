@@ -1,4 +1,4 @@
-//! Documents and parts of documents to ids: which special tokens count, and what ends a document.
+//! Encoding documents and parts of documents: which special tokens count, what ends a document.
 
 use crate::encode::{Lease, Scratch};
 use crate::encoding::Encoding;
@@ -9,8 +9,8 @@ use crate::special::Finder;
 /// How files and documents are encoded.
 #[derive(Debug)]
 pub struct FileOptions {
-    /// A special token's text: ends a document where it stands in plain text, and its id is
-    /// written after every document.
+    /// The text of a special token. Its id is written after every document, and in plain text it ends
+    /// a document where it occurs.
     pub separator: Option<String>,
     /// Whether other special tokens in the text become their ids; otherwise they are plain text.
     pub special_tokens: bool,
@@ -62,7 +62,7 @@ impl<'a> DocumentEncoder<'a> {
         })
     }
 
-    /// Strings that no part of a plain text may tear.
+    /// Special tokens that a cut of plain text must not split.
     pub(super) fn special(&self) -> impl Iterator<Item = &str> {
         self.in_text.strings()
     }

@@ -1,28 +1,28 @@
 //! A growing byte vector on large pages.
 //!
-//! Fresh memory on pages of 4 KiB costs as many page faults as encoding what goes there costs
-//! work, and a vector that grows step by step is copied, or its large pages are split. So it is
-//! reserved at once where the size is known: what is never written takes no memory.
+//! The page faults of fresh memory on pages of 4 KiB take about as long as encoding what is
+//! written there, and growing step by step copies the vector or splits its large pages. So memory
+//! is reserved at once where the size is known; what is never written takes no memory.
 
 /// From this size on large pages are requested.
 const LARGE: usize = 8 << 20;
-/// From this size on glibc always maps memory of its own for a vector. What comes out of its heap
-/// instead lies on small pages, which the heap gives back and takes again each time.
+/// From this size on glibc always maps new memory for a vector. A smaller one may lie in its heap, on
+/// small pages that are given back and requested again each time.
 const MAPPED: usize = (32 << 20) + 4096;
 
 #[derive(Debug, Default)]
 pub(super) struct IdBuffer(Vec<u8>);
 
 impl IdBuffer {
-    /// Makes room for `more` bytes behind those there are, or for fewer where the system refuses:
-    /// then the rest is found, or missed, when it is written.
+    /// Makes room for `more` bytes, or for fewer where the system refuses; `append` then grows the
+    /// vector.
     pub(super) fn reserve(&mut self, more: usize) {
         let had = self.0.capacity();
         let more = match more {
             LARGE..MAPPED => MAPPED,
             more => more,
         };
-        // Exact at first. Later twice as much at least, so that many calls stay linear.
+        // Exact at first. Later at least twice as much, so that many calls take linear time.
         let reserve = |buffer: &mut Vec<u8>, more| {
             if buffer.is_empty() {
                 buffer.try_reserve_exact(more)
@@ -30,10 +30,10 @@ impl IdBuffer {
                 buffer.try_reserve(more)
             }
         };
-        // Only Unix does not count memory that is reserved and not written.
+        // Outside Unix reserved memory counts as used even if it is never written.
         let all = cfg!(unix) && reserve(&mut self.0, more).is_ok();
         if !all {
-            // A text has one id for three bytes or fewer.
+            // Most texts have at most one id for three bytes.
             let _ = reserve(&mut self.0, more / 3);
         }
         self.request_large_pages(had);
@@ -46,7 +46,7 @@ impl IdBuffer {
         self.request_large_pages(had);
     }
 
-    /// The bytes; memory that was reserved in vain goes back to the system.
+    /// The bytes; unused reserved memory goes back to the system.
     pub(super) fn into_vec(mut self) -> Vec<u8> {
         if self.0.capacity() >= LARGE {
             self.0.shrink_to_fit();
@@ -54,7 +54,7 @@ impl IdBuffer {
         self.0
     }
 
-    /// Requests large pages where the memory is another than that of `had` bytes.
+    /// Requests large pages if the memory was reallocated since its capacity was `had`.
     fn request_large_pages(&mut self, had: usize) {
         #[cfg(target_os = "linux")]
         if self.0.capacity() != had && self.0.capacity() >= LARGE {

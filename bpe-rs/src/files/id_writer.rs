@@ -1,4 +1,4 @@
-//! Where encoded files go: memory, or an id file that appears whole or not at all.
+//! The output of encoding files: ids in memory, or an id file that appears whole or not at all.
 
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::id_file::{Header, Width, HEADER_BYTES};
 use crate::io::AtomicFile;
 
-/// Takes ids in any number of parts.
+/// Collects ids that come in any number of parts, in memory or in a file.
 #[derive(Debug)]
 pub struct IdWriter {
     width: Width,
@@ -57,7 +57,7 @@ impl IdWriter {
         })
     }
 
-    /// Bytes of an id.
+    /// The width of an id.
     pub fn width(&self) -> Width {
         self.width
     }

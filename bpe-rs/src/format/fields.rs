@@ -1,10 +1,10 @@
-//! Reading a JSON object key by key, so that a key nobody asked for is an error.
+//! Reading a JSON object key by key, so that an unknown key is an error.
 
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-/// The refusal of a component or setting, with what would have been accepted.
+/// The error for a component or setting that is not supported, with what is.
 pub(super) fn refuse(path: &str, what: &str, got: &str, expected: &str) -> Error {
     Error::invalid(format!(
         "{path}: {what} {got:?} is not one that bpe_rs reproduces exactly (expected {expected}); \
@@ -12,7 +12,7 @@ pub(super) fn refuse(path: &str, what: &str, got: &str, expected: &str) -> Error
     ))
 }
 
-/// What is left to read of one JSON object.
+/// The entries of one JSON object that were not read yet.
 pub(super) struct Fields {
     path: String,
     entries: Map<String, Value>,

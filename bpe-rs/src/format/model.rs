@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::fields::refuse;
 use crate::error::{Error, Result};
 
-/// A byte-pair model as files hold it: strings in the byte-level alphabet, no bytes yet.
+/// A byte-pair model as files hold it: its tokens are strings in the byte-level alphabet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BpeModel {
     /// Every token with its id, in file order.
@@ -18,14 +18,14 @@ pub struct BpeModel {
     pub merges: Vec<(String, String)>,
     /// Take a piece that is a token whole, before any merging.
     pub ignore_merges: bool,
-    /// The token for what the vocabulary cannot spell. It never occurs where all 256 bytes are
-    /// tokens; kept for writing the file again.
+    /// The token for bytes that have none. It never occurs where all 256 bytes are tokens; kept for
+    /// writing the file again.
     pub unk_token: Option<String>,
-    /// Written again as found; means nothing without `unk_token`.
+    /// Whether neighbouring unknown tokens become one; kept for writing the file again.
     pub fuse_unk: bool,
-    /// `""` and `null` mean the same, but a file should come back as it was.
+    /// Empty or `None`, which mean the same; kept for writing the file again.
     pub continuing_subword_prefix: Option<String>,
-    /// Likewise.
+    /// As `continuing_subword_prefix`.
     pub end_of_word_suffix: Option<String>,
 }
 
@@ -139,7 +139,7 @@ impl BpeModel {
         let found: ModelType = serde_json::from_str(text).map_err(bad)?;
         match found.name.as_deref() {
             Some("BPE") => {}
-            // Files of 2020 have no type; only BPE has merges.
+            // Old files (2020) have no type; only BPE models have merges.
             None if found.merges.is_some() => {}
             other => {
                 return Err(refuse(

@@ -1,11 +1,11 @@
-//! Truncation and padding: settings of a call, which a `tokenizer.json` may carry as well.
+//! Truncation and padding, which a `tokenizer.json` may switch on.
 
 use serde_json::{json, Value};
 
 use super::fields::{refuse, Fields};
 use crate::error::Result;
 
-/// Where something is cut off or filled up.
+/// The end at which sequences are truncated or padded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
     /// At the start.
@@ -15,41 +15,41 @@ pub enum Direction {
     Right,
 }
 
-/// Which sequence of a pair gives way.
+/// Which sequence of a pair is truncated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
-    /// Token by token the longer one.
+    /// Always the longer one, token by token.
     #[default]
     LongestFirst,
-    /// The first only.
+    /// Only the first.
     OnlyFirst,
-    /// The second only.
+    /// Only the second.
     OnlySecond,
 }
 
-/// Cut to a number of tokens, special ones included.
+/// How sequences are truncated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truncation {
-    /// Which end is cut off.
+    /// The end that is cut off.
     pub direction: Direction,
-    /// Tokens that remain at most.
+    /// Most tokens of the result, special ones included.
     pub max_length: usize,
-    /// Which sequence of a pair gives way.
+    /// Which sequence of a pair is truncated.
     pub strategy: Strategy,
-    /// Tokens that each overflowing part repeats of the one before.
+    /// Tokens that each overflowing part shares with the one before.
     pub stride: usize,
 }
 
-/// Fill up to a common number of tokens.
+/// How sequences are padded to a common length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Padding {
     /// A fixed length; `None` for the longest of the batch.
     pub length: Option<usize>,
-    /// Which end is filled.
+    /// The end that is padded.
     pub direction: Direction,
     /// Round the length up to a multiple of this.
     pub pad_to_multiple_of: Option<usize>,
-    /// Id of the filling token.
+    /// Id of the padding token.
     pub pad_id: u32,
     /// Its type id.
     pub pad_type_id: u32,

@@ -3,11 +3,11 @@
 use crate::error::{Error, Result};
 use crate::pretokenize::NAMED;
 
-/// `pattern` for a `tokenizer.json`: `$` and `^` mean the ends of the text here and of a line
-/// there, and `{n,m}+` is possessive here only.
+/// `pattern` as Hugging Face writes it: `$` and `^` mean the ends of the text here and of a line
+/// there, and only here is `{n,m}+` possessive.
 ///
 /// # Errors
-/// `Invalid` for what has no counterpart: a possessive `{n,m}+` behind a group, `\w`.
+/// `Invalid` for what has no counterpart: a possessive `{n,m}+` after a group, `\w`.
 pub(super) fn for_hugging_face(pattern: &str) -> Result<String> {
     let tokens = tokens(pattern);
     let mut out: Vec<String> = Vec::with_capacity(tokens.len());
@@ -37,7 +37,8 @@ pub(super) fn for_hugging_face(pattern: &str) -> Result<String> {
     Ok(made)
 }
 
-/// A pattern of a `tokenizer.json` for our engine: the named one that it stands for, or itself.
+/// A pattern of a `tokenizer.json` for this crate's engine: the regular expression of a named pattern
+/// where it was made from that, otherwise itself.
 ///
 /// # Errors
 /// `Invalid` for what the two engines read differently.
@@ -50,7 +51,8 @@ pub(crate) fn from_hugging_face(pattern: &str) -> Result<String> {
     Ok(pattern.into())
 }
 
-/// Escapes that Oniguruma and our engine both know and read differently, or that only one knows.
+/// Letters of escapes that Oniguruma and this crate's engine read differently, or that only one of
+/// them has.
 const DIFFERENT: &str = "wWbBhHRXGKZkgyYNO123456789";
 
 /// Checks that both engines read `pattern` alike.
@@ -98,7 +100,7 @@ fn check_common(pattern: &str) -> Result<()> {
             return differ(&format!("the group (?{shown}..."));
         }
     }
-    // One engine folds these to one character (ß is ss), the other does not.
+    // Without case, one engine matches these with one character (ss with ß), the other does not.
     let folded = ["ss", "st", "ff", "fi", "fl"];
     if pattern.contains("(?i") {
         let lower = pattern.to_lowercase();
@@ -138,7 +140,7 @@ fn is_range(token: &str) -> bool {
     token.len() > 2 && token.starts_with('{') && token.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-/// Escapes, classes, `{...}` ranges and single characters.
+/// The tokens of a pattern: escapes, classes, `{...}` ranges and single characters.
 fn tokens(pattern: &str) -> Vec<&str> {
     let bytes = pattern.as_bytes();
     let mut tokens = Vec::new();

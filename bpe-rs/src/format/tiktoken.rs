@@ -20,7 +20,7 @@ fn base64(bytes: &[u8], out: &mut String) {
     }
 }
 
-/// The bytes of a base64 text; `None` where it is not one.
+/// The bytes of a base64 text; `None` where it is not valid.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
     if text.is_empty() || !text.chunks_exact(4).remainder().is_empty() {
@@ -55,7 +55,7 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
 /// Reads a rank file: tokens with their ranks, in file order.
 ///
 /// # Errors
-/// `Invalid` with the line that is not `base64 rank`.
+/// `Invalid` for a line that is not a base64 token, a space and a rank.
 pub fn parse(text: &str) -> Result<Vec<(Vec<u8>, u32)>> {
     let mut ranks = Vec::new();
     for (number, line) in text.lines().enumerate() {

@@ -22,10 +22,10 @@ pub struct AddedToken {
     /// Match only between word boundaries.
     #[serde(default)]
     pub single_word: bool,
-    /// Swallow the white space on its left.
+    /// The match includes the white space on its left.
     #[serde(default)]
     pub lstrip: bool,
-    /// Swallow the white space on its right.
+    /// The match includes the white space on its right.
     #[serde(default)]
     pub rstrip: bool,
     /// Match in the normalised text.
@@ -36,24 +36,24 @@ pub struct AddedToken {
     pub special: bool,
 }
 
-/// A `tokenizer.json`, checked: everything in it is reproduced exactly.
+/// A `tokenizer.json` all of whose components this crate reproduces exactly.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TokenizerJson {
     /// Truncation that the file switches on.
     pub truncation: Option<Truncation>,
     /// Padding that the file switches on.
     pub padding: Option<Padding>,
-    /// Tokens found before the model runs, by id.
+    /// Tokens that are found before the model runs.
     pub added_tokens: Vec<AddedToken>,
-    /// Text to text.
+    /// Changes the text.
     pub normalizer: Option<Normalizer>,
-    /// Text to pieces.
+    /// Cuts the text into pieces.
     pub pre_tokenizer: Option<PreTokenizer>,
-    /// Encodings to one encoding.
+    /// Adds special tokens, trims offsets.
     pub post_processor: Option<PostProcessor>,
-    /// Tokens to text.
+    /// Turns tokens into text.
     pub decoder: Option<Decoder>,
-    /// Pieces to ids.
+    /// Turns pieces into ids.
     pub model: BpeModel,
 }
 
@@ -93,7 +93,7 @@ impl TokenizerJson {
     pub fn parse(text: &str) -> Result<Self> {
         let raw: Raw = serde_json::from_str(text)
             .map_err(|error| Error::invalid(format!("tokenizer.json: {error}")))?;
-        // The model first: its type explains best what kind of file this is.
+        // The model first: the message about its type tells most about a file that is refused.
         let model = BpeModel::from_json(raw.model.get())?;
         let tokenizer = Self {
             truncation: optional(raw.truncation.as_ref(), "truncation", Truncation::from_json)?,
@@ -117,7 +117,7 @@ impl TokenizerJson {
         Ok(tokenizer)
     }
 
-    /// The last pre-tokenizer, and only it, has to be `ByteLevel`: pieces are bytes from there on.
+    /// Checks that the last pre-tokenizer, and only it, is `ByteLevel`: merging needs bytes.
     pub(crate) fn check_byte_level(&self) -> Result<()> {
         let steps = self
             .pre_tokenizer
@@ -156,7 +156,7 @@ impl TokenizerJson {
         } else {
             serde_json::to_string(self)
         };
-        // Strings, numbers and lists of them always serialise.
+        // Serialising strings, numbers and lists of them cannot fail.
         text.unwrap_or_default()
     }
 }

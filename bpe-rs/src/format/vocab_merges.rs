@@ -8,14 +8,14 @@ use crate::error::{Error, Result};
 /// Reads the texts of the two files.
 ///
 /// # Errors
-/// `Invalid` where either is not of its form, with the line.
+/// `Invalid` where either is malformed, with the line.
 pub fn parse(vocab: &str, merges: &str) -> Result<BpeModel> {
     let wrong = |error: &dyn std::fmt::Display| {
         Error::invalid(format!(
             "vocab.json: expected an object of tokens and ids: {error}"
         ))
     };
-    // By itself first: it must not close the object around it and go on.
+    // Checked by itself first, because below it is put inside an object, which it could close.
     serde_json::from_str::<&RawValue>(vocab).map_err(|error| wrong(&error))?;
     let model = format!("{{\"type\":\"BPE\",\"merges\":[],\"vocab\":{vocab}}}");
     let mut model = BpeModel::from_json(&model).map_err(|error| wrong(&error))?;

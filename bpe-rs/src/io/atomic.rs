@@ -1,6 +1,6 @@
 //! Files that appear whole or not at all: a temporary file of the same folder is written, synced
-//! to the disk, then renamed. No two writers share a temporary file, so whoever renames last
-//! leaves a file that is whole.
+//! to the disk, then renamed. No two writers share a temporary file, so the last rename
+//! leaves a whole file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Seek, SeekFrom, Write};
@@ -46,8 +46,8 @@ impl AtomicFile {
                 target.display()
             ))
         })?;
-        // The counter tells the threads of a process apart, the process number processes, and
-        // `create_new` everything else: machines that share a folder, what a crash left behind.
+        // The counter makes names of one process differ, the process id those of several.
+        // `create_new` covers the rest: machines that share a folder, files that a crash left.
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         loop {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);

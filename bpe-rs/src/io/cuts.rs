@@ -1,6 +1,6 @@
-//! Parts of texts: how large they are, and where one may end.
+//! The size of a part of a text, and where a part may end.
 
-/// Bytes of a part: it and what is made of it stay in the second-level cache.
+/// Bytes of a part. It and its ids fit into the second-level cache.
 pub(crate) const PART: usize = 1 << 18;
 
 /// Where a text may be cut into parts.
@@ -16,7 +16,7 @@ pub(crate) trait Cuts {
     fn last_cut(&self, text: &[u8], from: usize) -> Option<usize>;
 }
 
-/// A place behind a line's end: the cuts of JSON lines.
+/// Cuts after newlines, for JSON lines.
 pub(super) struct Lines;
 
 impl Cuts for Lines {

@@ -1,4 +1,4 @@
-//! Plain files: whole small ones, and stretches of large ones.
+//! Reading plain files: small ones whole, large ones in stretches that end at cuts.
 
 use std::fs::File;
 use std::io::{Error as IoError, ErrorKind, Read};
@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::cuts::{Cuts, PART};
 use crate::error::{Error, Result};
 
-/// Bytes that are looked at first for a place to cut.
+/// Bytes of the first window that is searched for a cut.
 const WINDOW: u64 = 1 << 12;
-/// How far the system is told to read ahead.
+/// Bytes that the system is told to read ahead.
 const AHEAD: u64 = 8 << 20;
 
 /// A large plain file, cut into stretches one after the other.
@@ -18,11 +18,11 @@ pub(super) struct PlainFile<'a> {
     file: Arc<File>,
     path: &'a Path,
     json_lines: bool,
-    /// Bytes that the file had when it was opened; what is written behind them is left out.
+    /// Length of the file when it was opened; bytes that are appended later are ignored.
     len: u64,
     /// The start of the next stretch.
     at: u64,
-    /// Up to where the system was told to read.
+    /// The system was told to read ahead up to here.
     advised: u64,
     window: Vec<u8>,
 }
@@ -173,7 +173,7 @@ fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<usize>
     std::os::windows::fs::FileExt::seek_read(file, bytes, offset)
 }
 
-/// Tells the system that these bytes are read soon.
+/// Tells the system that these bytes will be read soon.
 fn read_ahead(file: &File, from: u64, len: u64) {
     #[cfg(all(target_os = "linux", not(miri)))]
     {

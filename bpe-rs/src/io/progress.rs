@@ -1,4 +1,4 @@
-//! How a caller follows long work, and stops it.
+//! The callback by which a caller follows long work and can stop it.
 
 use crate::error::Result;
 

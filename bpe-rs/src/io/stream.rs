@@ -1,4 +1,4 @@
-//! What can only be read from start to end: compressed files, pipes, the system's own files.
+//! Files that can only be read from start to end: compressed ones, pipes, files in `/proc`.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,16 +15,16 @@ pub(super) struct Stream<'a> {
     source: Box<dyn Read + Send>,
     path: &'a Path,
     json_lines: bool,
-    /// Bytes read behind the last cut.
+    /// Bytes read beyond the last cut.
     carry: Vec<u8>,
-    /// Place of the next part in the text.
+    /// Offset of the next part in the text.
     offset: u64,
     is_done: bool,
-    /// Bytes read from the file, compressed ones, since they were last asked for.
+    /// Bytes read from the file, before decompression, since the last `take_file_bytes`.
     file_bytes: Arc<AtomicU64>,
 }
 
-/// Counts the bytes that are read through it.
+/// Counts the bytes that are read from a file.
 struct Metered {
     file: File,
     bytes: Arc<AtomicU64>,
@@ -40,7 +40,7 @@ impl Read for Metered {
 
 impl<'a> Stream<'a> {
     /// # Errors
-    /// `Io` where the bytes are not of the form that the name says.
+    /// `Io` where the file is not of the format that its name says.
     pub(super) fn new(file: File, path: &'a Path, format: TextFormat) -> Result<Self> {
         let file_bytes = Arc::new(AtomicU64::new(0));
         let bytes = file_bytes.clone();

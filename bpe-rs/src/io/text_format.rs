@@ -1,4 +1,4 @@
-//! What a file's name says about its bytes: compressed or not, plain text or lines of JSON.
+//! The format of a text file, by its name: compressed or not, plain text or JSON lines.
 
 use std::io::{BufReader, Read};
 use std::path::Path;

@@ -17,7 +17,7 @@ mod tests;
 mod window;
 mod word_starts;
 
-pub use patterns::{NamedPattern, NAMED};
+pub use patterns::NAMED;
 pub(crate) use pretokenizer::check_length;
 pub use pretokenizer::Pretokenizer;
 pub use regex_engine::RegexEngine;

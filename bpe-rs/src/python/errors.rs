@@ -6,23 +6,25 @@ use pyo3::exceptions::{
 };
 use pyo3::PyErr;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match (error.kind(), error.io_kind()) {
-            (Kind::NotFound, _) => PyKeyError::new_err(message),
-            (Kind::Interrupted, _) => PyKeyboardInterrupt::new_err(message),
-            (Kind::Io, Some(std::io::ErrorKind::NotFound)) => PyFileNotFoundError::new_err(message),
-            (Kind::Io, Some(std::io::ErrorKind::IsADirectory)) => {
+            (ErrorKind::NotFound, _) => PyKeyError::new_err(message),
+            (ErrorKind::Interrupted, _) => PyKeyboardInterrupt::new_err(message),
+            (ErrorKind::Io, Some(std::io::ErrorKind::NotFound)) => {
+                PyFileNotFoundError::new_err(message)
+            }
+            (ErrorKind::Io, Some(std::io::ErrorKind::IsADirectory)) => {
                 PyIsADirectoryError::new_err(message)
             }
-            (Kind::Io, Some(std::io::ErrorKind::PermissionDenied)) => {
+            (ErrorKind::Io, Some(std::io::ErrorKind::PermissionDenied)) => {
                 PyPermissionError::new_err(message)
             }
-            (Kind::Io, _) => PyOSError::new_err(message),
-            (Kind::Invalid | Kind::Pattern, _) => PyValueError::new_err(message),
+            (ErrorKind::Io, _) => PyOSError::new_err(message),
+            (ErrorKind::Invalid | ErrorKind::Pattern, _) => PyValueError::new_err(message),
         }
     }
 }

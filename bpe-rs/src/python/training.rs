@@ -82,8 +82,8 @@ fn learn(
     let corpus = {
         let counts = counts.try_borrow()?;
         let counts = &counts.0;
-        let tick = &mut |done| check.step(u64::from(done));
-        py.detach(|| start.corpus(counts, options.tie_break, tick))
+        let progress = &mut |done| check.step(done);
+        py.detach(|| start.corpus(counts, options.tie_break, progress))
     };
     let corpus = match corpus {
         Ok(corpus) => corpus,
@@ -92,7 +92,7 @@ fn learn(
     if consume {
         counts.try_borrow_mut()?.0 = Counter::new(".", &[], 1)?.finish();
     }
-    let learned = py.detach(|| corpus.learn(&options, &mut |done| check.step(u64::from(done))));
+    let learned = py.detach(|| corpus.learn(&options, &mut |done| check.step(done)));
     let learned = check.result(learned)?;
     Ok(PyLearnedMerges(LearnedMerges::new(start, &learned)))
 }

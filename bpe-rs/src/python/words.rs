@@ -127,7 +127,7 @@ fn train_words(
     }
     let mut check = ProgressCheck::new(None);
     let trained = py.detach(|| {
-        words::WordTokenizer::train_with(&distinct, num_merges, form, &mut |done| check.step(done))
+        words::WordTokenizer::train(&distinct, num_merges, form, &mut |done| check.step(done))
     });
     let inner = check.result(trained)?;
     let tokenizer = PyWordTokenizer { inner };

@@ -47,7 +47,8 @@ impl Bytes64 for Avx2 {
     fn range(self, low: u8, high: u8) -> u64 {
         // SAFETY: the value shows that the processor has AVX2.
         unsafe {
-            // x - low <= high - low without signs: the minimum of both is the left one.
+            // x - low <= high - low as unsigned bytes, which AVX2 cannot compare: the minimum of
+            // both is the left one.
             let (start, width) = (
                 _mm256_set1_epi8(low as i8),
                 _mm256_set1_epi8(high.wrapping_sub(low) as i8),
@@ -112,7 +113,8 @@ impl RecordOps<u16> for Avx2 {
 
     #[inline(always)]
     unsafe fn find_pair(record: *const u16, len: usize, left: u16, right: u16) -> u32 {
-        // SAFETY: the record's blocks and one token behind them may be read; the caller promises AVX2.
+        // SAFETY: the record's blocks and one token behind them may be read; the caller promises
+        // AVX2.
         unsafe {
             let (left, right) = (
                 _mm256_set1_epi16(left as i16),
@@ -167,7 +169,8 @@ impl RecordOps<u32> for Avx2 {
 
     #[inline(always)]
     unsafe fn find_pair(record: *const u32, len: usize, left: u32, right: u32) -> u32 {
-        // SAFETY: the record's blocks and one token behind them may be read; the caller promises AVX2.
+        // SAFETY: the record's blocks and one token behind them may be read; the caller promises
+        // AVX2.
         unsafe {
             let (left, right) = (
                 _mm256_set1_epi32(left as i32),

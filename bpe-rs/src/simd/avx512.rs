@@ -21,7 +21,7 @@ impl Bytes64 for Avx512 {
     #[inline(always)]
     unsafe fn load_few(bytes: &[u8]) -> Self {
         assert!(bytes.len() <= 64, "more than 64 bytes");
-        // In two steps: a shift by 64 is none.
+        // In two steps, because a shift by all 64 bits overflows.
         let half = bytes.len() / 2;
         let mask = !(u64::MAX << half << (bytes.len() - half));
         // SAFETY: reads no more than the bytes that are there; the caller promises AVX-512.
@@ -70,7 +70,8 @@ impl Bytes64 for Avx512 {
         };
         let count = mask.count_ones() as usize;
         let at: *mut __m512i = out.as_mut_ptr().cast();
-        // SAFETY: the caller promises AVX-512; quarter q writes words 16 q .. 16 q + 16 of the 64 in `out`.
+        // SAFETY: the caller promises AVX-512; quarter q writes words 16 q .. 16 q + 16 of the 64
+        // in `out`.
         unsafe {
             let all = _mm512_loadu_si512(NUMBERS.as_ptr().cast());
             let set = _mm512_maskz_compress_epi8(mask, all);
@@ -106,7 +107,7 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn unpack(packed: &[u64; 4], out: &mut [MaybeUninit<u32>; 16]) -> usize {
         const _: () = assert!(ID_BITS == 20 && THERE == 60);
-        // For two numbers of a word, where the bytes of each begin.
+        // For each of eight bytes, the bit of the word where it begins: numbers 0 and 1, number 2.
         const FIRST: i64 = 0x2c24_1c14_1810_0800_u64 as i64;
         const LAST: i64 = 0x0000_0000_4038_3028;
         // SAFETY: the caller promises AVX-512; one store of the sixteen words of `out`.

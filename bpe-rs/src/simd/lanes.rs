@@ -43,7 +43,7 @@ pub(crate) trait Lanes: Bytes64 {
             .unwrap_or(8)
     }
 
-    /// Sixteen numbers in the form in which the level finds the smallest fastest.
+    /// Sixteen numbers in the form in which this level finds the smallest one fastest.
     type Keys: Keys;
 
     /// Bring sixteen numbers into that form.

@@ -1,8 +1,8 @@
-//! The vector layer: one code for every instruction set, and one place that chooses.
+//! The vector layer: hot loops are written once and compiled for every instruction set.
 //!
-//! Hot loops are generic over a level. The traits say what a level can do ([`Bytes64`] and
-//! [`Lanes`] for encoding, [`RecordOps`] for training), `dispatch!` compiles a loop for every
-//! level and runs it at [`Level::current`]. All levels give the same results.
+//! Loops are generic over a level. The traits say what a level can do ([`Bytes64`] and [`Lanes`]
+//! for encoding, [`RecordOps`] for training); `dispatch!` compiles a loop for each level and runs
+//! it at [`Level::current`]. All levels give the same results.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -144,15 +144,19 @@ unsafe fn merges<T: Copy, S: RecordOps<T>>(
 
 type Merges<T> = Option<(u32, Vec<Memory<T>>)>;
 
-dispatch! { S => unsafe fn merges_16(memory: &Memory<u16>, len: usize, pair: (u16, u16, u16)) -> Merges<u16> {
-    // SAFETY: the caller's promise.
-    unsafe { merges::<u16, S>(memory, len, pair) }
-} }
+dispatch! { S =>
+    unsafe fn merges_16(memory: &Memory<u16>, len: usize, pair: (u16, u16, u16)) -> Merges<u16> {
+        // SAFETY: the caller's promise.
+        unsafe { merges::<u16, S>(memory, len, pair) }
+    }
+}
 
-dispatch! { S => unsafe fn merges_32(memory: &Memory<u32>, len: usize, pair: (u32, u32, u32)) -> Merges<u32> {
-    // SAFETY: the caller's promise.
-    unsafe { merges::<u32, S>(memory, len, pair) }
-} }
+dispatch! { S =>
+    unsafe fn merges_32(memory: &Memory<u32>, len: usize, pair: (u32, u32, u32)) -> Merges<u32> {
+        // SAFETY: the caller's promise.
+        unsafe { merges::<u32, S>(memory, len, pair) }
+    }
+}
 
 /// A level may leave anything in a record's blocks behind its tokens; the next record stays.
 fn kept<T: Copy>(merges: Merges<T>, len: usize) -> Option<(u32, Vec<Vec<T>>)> {

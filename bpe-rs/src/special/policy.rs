@@ -16,7 +16,7 @@ pub enum SpecialSelection {
 }
 
 /// Finders of sets that callers passed before, because building a finder costs more than a short
-/// call. Bounded by [`FinderCache::MAX_SETS`].
+/// call. Bounded.
 #[derive(Debug, Default)]
 pub struct FinderCache(Mutex<HashMap<BTreeSet<String>, Arc<Finder>>>);
 

@@ -1,98 +1,8 @@
-//! One merge, applied to every word that holds the pair, with the counts of what it makes.
-//!
-//! Replacing `a b` by `ab` in `x a b y` takes one occurrence from (x, a) and (b, y) and gives one
-//! to (x, ab) and (ab, y). Both are summed per neighbour in dense arrays, so that the pair table
-//! is touched once for every distinct neighbour, not once for every occurrence.
+//! One merge, applied to every word that holds the pair.
 
+use super::neighbourhood::{NeighbourCount, Neighbourhood};
 use super::records::{Narrow, RecordLayout, Wide};
-use crate::memory::{LargeVec, Zeroable};
 use crate::simd::{dispatch, prefetch_at, RecordOps, HEADER};
-
-/// Occurrences beside one neighbour during a merge.
-#[derive(Clone, Copy, Default)]
-pub(super) struct NeighbourCount {
-    /// Occurrences in the text.
-    pub(super) count: u64,
-    /// Occurrences in the distinct words.
-    pub(super) postings: u32,
-    /// For the caller: where the next posting goes.
-    pub(super) next: u32,
-}
-
-// SAFETY: numbers.
-unsafe impl Zeroable for NeighbourCount {}
-
-/// One side (left or right) of the merged pair.
-pub(super) struct Side {
-    /// By neighbour id; one more slot at the end takes what a word's edge would have added.
-    pub(super) counts: LargeVec<NeighbourCount>,
-    /// The distinct neighbours.
-    pub(super) neighbours: Vec<u32>,
-    /// (neighbour << 32 | record) of every occurrence, in corpus order.
-    pub(super) occurrences: Vec<u64>,
-}
-
-impl Side {
-    fn new(ids: usize) -> Self {
-        Self {
-            counts: LargeVec::zeroed(ids + 1),
-            neighbours: Vec::new(),
-            occurrences: Vec::new(),
-        }
-    }
-
-    #[inline(always)]
-    fn add(&mut self, neighbour: u32, count: u64, record: u32) {
-        let slot = &mut self.counts[neighbour as usize];
-        if slot.postings == 0 {
-            self.neighbours.push(neighbour);
-        }
-        slot.count += count;
-        slot.postings += 1;
-        self.occurrences
-            .push((neighbour as u64) << 32 | record as u64);
-    }
-
-    fn clear(&mut self) {
-        for &neighbour in &self.neighbours {
-            self.counts[neighbour as usize] = NeighbourCount::default();
-        }
-        self.neighbours.clear();
-        // The first merges have hundreds of times more occurrences than most.
-        if self.occurrences.len() < self.occurrences.capacity() / 16 {
-            self.occurrences.shrink_to(self.occurrences.capacity() / 8);
-        }
-        self.occurrences.clear();
-    }
-}
-
-/// What stands beside a merged pair: on both sides, and the pair beside itself: `a b a b` makes
-/// (ab, ab).
-pub(super) struct Neighbourhood {
-    pub(super) left: Side,
-    pub(super) right: Side,
-    pub(super) repeat_count: u64,
-    pub(super) repeat_postings: Vec<u32>,
-}
-
-impl Neighbourhood {
-    /// For ids below `ids`.
-    pub(super) fn new(ids: usize) -> Self {
-        Self {
-            left: Side::new(ids),
-            right: Side::new(ids),
-            repeat_count: 0,
-            repeat_postings: Vec::new(),
-        }
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.left.clear();
-        self.right.clear();
-        self.repeat_count = 0;
-        self.repeat_postings.clear();
-    }
-}
 
 /// The pair to merge and what it becomes.
 #[derive(Clone, Copy)]
@@ -129,7 +39,12 @@ impl ApplyMerge for Narrow {
         found: &mut Neighbourhood,
     ) {
         dispatch! { S =>
-            unsafe fn narrow(base: *mut u16, postings: &[u32], merge: Merge, found: &mut Neighbourhood) {
+            unsafe fn narrow(
+                base: *mut u16,
+                postings: &[u32],
+                merge: Merge,
+                found: &mut Neighbourhood,
+            ) {
                 // SAFETY: the caller's promise; `dispatch!` chooses a level of this processor.
                 unsafe { apply::<Narrow, S>(base, postings, merge, found) }
             }
@@ -147,7 +62,12 @@ impl ApplyMerge for Wide {
         found: &mut Neighbourhood,
     ) {
         dispatch! { S =>
-            unsafe fn wide(base: *mut u32, postings: &[u32], merge: Merge, found: &mut Neighbourhood) {
+            unsafe fn wide(
+                base: *mut u32,
+                postings: &[u32],
+                merge: Merge,
+                found: &mut Neighbourhood,
+            ) {
                 // SAFETY: the caller's promise; `dispatch!` chooses a level of this processor.
                 unsafe { apply::<Wide, S>(base, postings, merge, found) }
             }
@@ -178,7 +98,7 @@ unsafe fn apply<L: RecordLayout, S: RecordOps<L::Token>>(
     );
     let edge = found.left.counts.len() - 1;
     // SAFETY: postings are starts of records.
-    let at = |posting: u32| unsafe { base.add(posting as usize * L::LANES) };
+    let at = |posting: u32| unsafe { base.add(posting as usize * L::BLOCK_TOKENS) };
     for &posting in postings.iter().take(AHEAD) {
         prefetch_at(at(posting));
     }
@@ -192,7 +112,7 @@ unsafe fn apply<L: RecordLayout, S: RecordOps<L::Token>>(
         if let Some(&ahead) = postings.get(i + AHEAD) {
             prefetch_at(at(ahead));
             // The second half of a long word may lie on the next cache line.
-            prefetch_at(at(ahead).wrapping_add(2 * L::LANES - 1));
+            prefetch_at(at(ahead).wrapping_add(2 * L::BLOCK_TOKENS - 1));
         }
         let record = at(posting);
         // SAFETY: `record` is the start of a record.
@@ -226,8 +146,8 @@ unsafe fn apply<L: RecordLayout, S: RecordOps<L::Token>>(
                     } else {
                         edge
                     };
-                    add_if(&mut found.left, x, before, count, posting);
-                    add_if(&mut found.right, y, after, count, posting);
+                    found.left.add_if(before, x, count, posting);
+                    found.right.add_if(after, y, count, posting);
                     S::replace_pair(record, len, i, new);
                     L::set_header(record, count, len - 1);
                 }
@@ -239,27 +159,6 @@ unsafe fn apply<L: RecordLayout, S: RecordOps<L::Token>>(
     }
     found.left.counts[edge] = NeighbourCount::default();
     found.right.counts[edge] = NeighbourCount::default();
-}
-
-/// Add one occurrence beside `neighbour`; if it is not `real`, only the neighbour's slot changes.
-///
-/// # Safety
-/// `neighbour` is an index of `side.counts`; both lists have room for one more.
-#[inline(always)]
-unsafe fn add_if(side: &mut Side, neighbour: usize, real: bool, count: u64, posting: u32) {
-    // SAFETY: the caller's promise; writing one past the length is inside the capacity.
-    unsafe {
-        let slot = side.counts.get_unchecked_mut(neighbour);
-        let known = side.neighbours.len();
-        *side.neighbours.as_mut_ptr().add(known) = neighbour as u32;
-        side.neighbours
-            .set_len(known + (real & (slot.postings == 0)) as usize);
-        slot.count = slot.count.wrapping_add(count);
-        slot.postings = slot.postings.wrapping_add(1);
-        let occurrences = side.occurrences.len();
-        *side.occurrences.as_mut_ptr().add(occurrences) = (neighbour as u64) << 32 | posting as u64;
-        side.occurrences.set_len(occurrences + real as usize);
-    }
 }
 
 /// The same for words longer than the vector window, and for words that hold the pair more than

@@ -3,16 +3,18 @@
 use super::apply::ApplyMerge;
 use super::growing_vocab::{GrowingVocab, Learned};
 use super::merge_loop::MergeLoop;
-use super::options::{Tick, TrainOptions};
+use super::options::TrainOptions;
 use super::records::{Narrow, RecordLayout, Records, Room, Wide};
 use super::tie_break::{ByFirstOccurrence, ByLength, BySmallestPair, RankedPair, TieBreak};
 use super::word_source::WordSource;
 use crate::error::{Error, Result};
+use crate::io::Progress;
 
-/// Splits a word into ids of an existing vocabulary, appending them to the second argument.
+/// Appends the ids of a word, in an existing vocabulary, to the second argument.
 pub type Segment<'a> = dyn Fn(&[u8], &mut Vec<u32>) -> Result<()> + 'a;
 
-/// The distinct words of a training text, as tokens of the vocabulary that training starts from.
+/// The distinct words of a training text and their counts, as tokens of the vocabulary that
+/// training starts from.
 pub struct Corpus {
     /// The vocabulary at the start, by id.
     tokens: Vec<Vec<u8>>,
@@ -30,11 +32,11 @@ impl Corpus {
     ///
     /// # Errors
     /// When `alphabet` names a byte twice or a word has a byte that it lacks; when the words are
-    /// too many (2^32 tokens) or their counts add up to 2^64 or more; and what `tick` returns.
+    /// too many (2^32 tokens) or their counts add up to 2^64 or more; and what `progress` returns.
     pub fn from_bytes(
         words: &(impl WordSource + ?Sized),
         alphabet: &[u8],
-        tick: &mut Tick<'_>,
+        progress: &mut Progress<'_>,
     ) -> Result<Self> {
         const MISSING: u32 = u32::MAX;
         let mut id_of = [MISSING; 256];
@@ -47,7 +49,7 @@ impl Corpus {
             id_of[byte as usize] = id as u32;
         }
         let tokens = alphabet.iter().map(|&byte| vec![byte]).collect();
-        // With all 256 bytes there is nothing to look for.
+        // Words need no check when the alphabet has all 256 bytes.
         let complete = alphabet.len() == id_of.len();
         let is_missing = |&&byte: &&u8| id_of[byte as usize] == MISSING;
         let measure = |word: &[u8]| {
@@ -67,11 +69,11 @@ impl Corpus {
             ids.extend(word.iter().map(|&byte| id_of[byte as usize]));
             Ok(())
         };
-        Self::build(tokens, words, measure, segment, tick)
+        Self::build(tokens, words, measure, segment, progress)
     }
 
-    /// Words as tokens of an existing vocabulary, which learning goes on from. `tokens[id]` are
-    /// the bytes of token `id`.
+    /// Words as tokens of an existing vocabulary, which training extends. `tokens[id]` are the
+    /// bytes of token `id`, and `segment` gives a word's ids.
     ///
     /// # Errors
     /// What `segment` returns, and as for [`Corpus::from_bytes`].
@@ -79,13 +81,13 @@ impl Corpus {
         words: &(impl WordSource + ?Sized),
         tokens: Vec<Vec<u8>>,
         segment: &Segment<'_>,
-        tick: &mut Tick<'_>,
+        progress: &mut Progress<'_>,
     ) -> Result<Self> {
         let measure = |word: &[u8]| {
             let mut ids = Vec::new();
             segment(word, &mut ids).map(|()| ids.len())
         };
-        Self::build(tokens, words, measure, segment, tick)
+        Self::build(tokens, words, measure, segment, progress)
     }
 
     fn build(
@@ -93,12 +95,12 @@ impl Corpus {
         words: &(impl WordSource + ?Sized),
         measure: impl Fn(&[u8]) -> Result<usize>,
         segment: impl Fn(&[u8], &mut Vec<u32>) -> Result<()>,
-        tick: &mut Tick<'_>,
+        progress: &mut Progress<'_>,
     ) -> Result<Self> {
         // Two passes: the first finds the sizes, so that the records are allocated once.
         let (mut narrow_room, mut wide_room) = (Room::none(), Room::none());
         let (mut longest, mut greatest, mut pairs) = (0, 0, 0u128);
-        each_word(words, tick, |word, count| {
+        each_word(words, progress, |word, count| {
             let len = measure(word)?;
             longest = longest.max(len);
             greatest = greatest.max(count);
@@ -125,14 +127,14 @@ impl Corpus {
                 Records::with_room_for(narrow_room),
                 words,
                 segment,
-                tick,
+                progress,
             )?)
         } else {
             Segmented::Wide(fill(
                 Records::with_room_for(wide_room),
                 words,
                 segment,
-                tick,
+                progress,
             )?)
         };
         Ok(Self { tokens, words })
@@ -141,9 +143,13 @@ impl Corpus {
     /// Learn merges until the vocabulary is full or no pair is left.
     ///
     /// # Errors
-    /// What `tick` returns; when `vocab_size` is smaller than the vocabulary at the start.
-    pub fn learn(self, options: &TrainOptions, tick: &mut Tick<'_>) -> Result<Vec<Learned>> {
-        self.learn_with(options, None, tick)
+    /// What `progress` returns; when `vocab_size` is smaller than the vocabulary at the start.
+    pub fn learn(
+        self,
+        options: &TrainOptions,
+        progress: &mut Progress<'_>,
+    ) -> Result<Vec<Learned>> {
+        self.learn_with(options, None, progress)
     }
 
     /// [`Corpus::learn`]; `max_postings` replaces the usual limit after pairs have been counted.
@@ -151,7 +157,7 @@ impl Corpus {
         self,
         options: &TrainOptions,
         max_postings: Option<usize>,
-        tick: &mut Tick<'_>,
+        progress: &mut Progress<'_>,
     ) -> Result<Vec<Learned>> {
         let Self { tokens, words } = self;
         if (options.vocab_size as usize) < tokens.len() {
@@ -166,7 +172,7 @@ impl Corpus {
             options,
             vocab: &mut vocab,
             max_postings,
-            tick,
+            progress,
         };
         match words {
             Segmented::Narrow(mut records) => {
@@ -192,7 +198,7 @@ struct Run<'a, 'v> {
     options: &'a TrainOptions,
     vocab: &'a mut GrowingVocab<'v>,
     max_postings: Option<usize>,
-    tick: &'a mut Tick<'a>,
+    progress: &'a mut Progress<'a>,
 }
 
 impl Run<'_, '_> {
@@ -216,7 +222,7 @@ impl Run<'_, '_> {
         MergeLoop::<L, R>::new(self.options, self.vocab, records).run(
             end,
             self.max_postings,
-            self.tick,
+            self.progress,
         )
     }
 }
@@ -225,10 +231,10 @@ fn fill<L: RecordLayout>(
     mut records: Records<L>,
     words: &(impl WordSource + ?Sized),
     segment: impl Fn(&[u8], &mut Vec<u32>) -> Result<()>,
-    tick: &mut Tick<'_>,
+    progress: &mut Progress<'_>,
 ) -> Result<Records<L>> {
     let mut ids = Vec::new();
-    each_word(words, tick, |word, count| {
+    each_word(words, progress, |word, count| {
         ids.clear();
         segment(word, &mut ids)?;
         records.push(ids.iter().copied(), count)
@@ -239,19 +245,19 @@ fn fill<L: RecordLayout>(
 /// Call `visit` with all words that occur, until the first error.
 fn each_word(
     words: &(impl WordSource + ?Sized),
-    tick: &mut Tick<'_>,
+    progress: &mut Progress<'_>,
     mut visit: impl FnMut(&[u8], u64) -> Result<()>,
 ) -> Result<()> {
-    /// Words between two calls of `tick`.
-    const WORDS_PER_TICK: usize = 1 << 16;
+    /// Words between two calls of `progress`.
+    const WORDS_PER_CHECK: usize = 1 << 16;
     let (mut outcome, mut visited) = (Ok(()), 0usize);
     words.each(&mut |word, count| {
         if outcome.is_err() || count == 0 {
             return;
         }
         visited += 1;
-        if visited.is_multiple_of(WORDS_PER_TICK) {
-            outcome = tick(0);
+        if visited.is_multiple_of(WORDS_PER_CHECK) {
+            outcome = progress(0);
         }
         if outcome.is_ok() {
             outcome = visit(word, count);

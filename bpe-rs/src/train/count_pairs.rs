@@ -1,21 +1,23 @@
 //! Counting all pairs, on several threads, to track the frequent ones.
 //!
-//! Every thread takes a run of the records and counts into a table of its own. The counts of all
-//! threads say where in a pair's run of postings each thread writes: the postings are in corpus
-//! order, whatever the number of threads.
+//! The records are cut into runs, one a thread, and each run is counted into a table of its own.
+//! The counts of all runs say where in a pair's postings each run's begin: the postings are in
+//! corpus order, whatever the number of threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use super::pair_counts::{Pair, PairCount, PairCounts};
+use super::pair_counts::{Pair, PairCount, PairCounts, UNTRACKED};
 use super::records::{RecordLayout, Records};
-use super::thread_counts::{sum_of, BytePairCounts, Sketch, ThreadCounts, UNTRACKED};
+use super::thread_counts::{sum_of, BytePairCounts, Sketch, ThreadCounts};
 use super::tracked::TrackedPairs;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::threads;
 
 /// Which pairs are to be tracked, and on how many threads they are counted.
 pub(super) struct Selection<'a> {
-    /// Track pairs that occur so often, or fewer times if there are none; `None` for the first
-    /// count, which derives it from the greatest count.
+    /// Track pairs that occur at least so often, or less often if there are none; `None` for the
+    /// first count, which derives the threshold from the greatest count.
     pub(super) threshold: Option<u64>,
     /// Never track pairs that occur less often.
     pub(super) floor: u64,
@@ -41,8 +43,8 @@ impl Selection<'_> {
     }
 }
 
-/// Records between two calls of `tick`.
-const RECORDS_PER_TICK: usize = 1 << 16;
+/// Records between two calls of `check`.
+const RECORDS_PER_CHECK: usize = 1 << 16;
 /// Records that justify one more thread. In tests few, so that several threads run there.
 const RECORDS_PER_THREAD: usize = if cfg!(test) { 3 } else { 1 << 14 };
 
@@ -51,12 +53,12 @@ impl TrackedPairs {
     /// none.
     ///
     /// # Errors
-    /// What `tick` returns.
+    /// What `check` returns.
     pub(super) fn count_again<L: RecordLayout>(
         &mut self,
         records: &Records<L>,
         selection: &Selection<'_>,
-        tick: &mut dyn FnMut() -> Result<()>,
+        check: &mut dyn FnMut() -> Result<()>,
     ) -> Result<bool> {
         self.table = PairCounts::with_room_for(0);
         self.postings.shorten(0);
@@ -64,16 +66,16 @@ impl TrackedPairs {
             let threads = threads_for(selection, records);
             let mut counts: Vec<BytePairCounts> =
                 (0..threads).map(|_| BytePairCounts::default()).collect();
-            each_pair(records, &mut counts, tick, |counts, _, count, pair| {
+            each_pair(records, &mut counts, check, |counts, _, count, pair| {
                 counts.add(pair, count);
             })?;
             let total = sum_of(&counts);
             let kept = total.iter().filter(|slot| selection.keeps(slot, 1));
             let threshold = selection.threshold(kept.map(|slot| slot.count).max().unwrap_or(0));
-            self.list(records, selection, threshold, total, counts, tick)
+            self.list(records, selection, threshold, total, counts, check)
         } else {
-            let (threshold, total, counts) = count_frequent(records, selection, tick)?;
-            self.list(records, selection, threshold, total, counts, tick)
+            let (threshold, total, counts) = count_frequent(records, selection, check)?;
+            self.list(records, selection, threshold, total, counts, check)
         }
     }
 
@@ -86,7 +88,7 @@ impl TrackedPairs {
         threshold: u64,
         total: PairCounts,
         counts: Vec<C>,
-        tick: &mut dyn FnMut() -> Result<()>,
+        check: &mut dyn FnMut() -> Result<()>,
     ) -> Result<bool> {
         let kept = total.iter().filter(|slot| selection.keeps(slot, threshold));
         self.table = PairCounts::with_room_for(kept.clone().count());
@@ -104,7 +106,7 @@ impl TrackedPairs {
             return Ok(false);
         }
         self.threshold = threshold;
-        // A thread's part of a pair's run begins where that of the thread before it ends.
+        // A run's postings of a pair begin where those of the run before it end.
         let mut writers = Vec::with_capacity(counts.len());
         for thread_counts in counts {
             let mut runs = Vec::with_capacity(self.table.len());
@@ -119,7 +121,7 @@ impl TrackedPairs {
         }
         self.postings.resize(postings as usize, 0);
         let postings = shared(&mut self.postings);
-        each_pair(records, &mut writers, tick, |writer, record, _, pair| {
+        each_pair(records, &mut writers, check, |writer, record, _, pair| {
             if let Some(slot) = writer.find(pair) {
                 if slot.start != UNTRACKED {
                     postings[slot.start as usize].store(record, Ordering::Relaxed);
@@ -131,12 +133,12 @@ impl TrackedPairs {
     }
 }
 
-/// The threads that counting is worth, at least one.
+/// How many threads to count on, at least one.
 fn threads_for<L: RecordLayout>(selection: &Selection<'_>, records: &Records<L>) -> usize {
     (records.starts().len() / RECORDS_PER_THREAD).clamp(1, selection.threads)
 }
 
-/// `values`, to be written by several threads.
+/// `values` as atomics, which several threads may write.
 fn shared(values: &mut [u32]) -> &[AtomicU32] {
     const { assert!(align_of::<AtomicU32>() == align_of::<u32>()) };
     // SAFETY: both types have the same size and (asserted above) alignment; the mutable borrow
@@ -151,13 +153,13 @@ fn shared(values: &mut [u32]) -> &[AtomicU32] {
 fn count_frequent<L: RecordLayout>(
     records: &Records<L>,
     selection: &Selection<'_>,
-    tick: &mut dyn FnMut() -> Result<()>,
+    check: &mut dyn FnMut() -> Result<()>,
 ) -> Result<(u64, PairCounts, Vec<PairCounts>)> {
     let threads = threads_for(selection, records);
     let mut sketches: Vec<Sketch> = (0..threads)
         .map(|_| Sketch::sized_for(records.tokens() - records.starts().len()))
         .collect();
-    each_pair(records, &mut sketches, tick, |sketch, _, count, pair| {
+    each_pair(records, &mut sketches, check, |sketch, _, count, pair| {
         sketch.add(pair, count);
     })?;
     let mut sketch = sketches.swap_remove(0);
@@ -165,7 +167,7 @@ fn count_frequent<L: RecordLayout>(
     let mut threshold = selection.threshold(sketch.greatest());
     loop {
         let mut counts: Vec<PairCounts> = (0..threads).map(|_| PairCounts::default()).collect();
-        each_pair(records, &mut counts, tick, |counts, _, count, pair| {
+        each_pair(records, &mut counts, check, |counts, _, count, pair| {
             if sketch.bound(pair) >= threshold {
                 counts.add(pair, count);
             }
@@ -180,46 +182,48 @@ fn count_frequent<L: RecordLayout>(
 }
 
 /// Call `visit` with (start of the record, count of the word, pair) for all pairs of neighbours:
-/// for each of `states` with an equal run of the records, in order, on a thread of its own.
+/// for each of `states` with an equal run of the records, in order.
+///
+/// The runs are shared out to as many threads, this one included. A run is one thread's work, so a
+/// state always meets the same records.
+///
+/// # Errors
+/// What `check` returns, which is called on this thread.
 #[inline(always)]
 fn each_pair<S: Send, L: RecordLayout>(
     records: &Records<L>,
     states: &mut [S],
-    tick: &mut dyn FnMut() -> Result<()>,
+    check: &mut dyn FnMut() -> Result<()>,
     visit: impl Fn(&mut S, u32, u64, Pair) + Sync,
 ) -> Result<()> {
-    let visit_all = |state: &mut S, starts: &[u32]| {
-        for &start in starts {
-            let (count, tokens) = records.word(start);
-            for pair in tokens.windows(2) {
-                let pair = Pair::new(pair[0].into(), pair[1].into());
-                visit(state, start, count, pair);
+    let starts = records.starts();
+    let (threads, len) = (states.len(), starts.len().div_ceil(states.len()).max(1));
+    let runs = Mutex::new(states.iter_mut().zip(starts.chunks(len)));
+    let next_run = || runs.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = |check: &mut dyn FnMut() -> Result<()>| {
+        while let Some((state, run)) = next_run() {
+            for starts in run.chunks(RECORDS_PER_CHECK) {
+                check()?;
+                for &start in starts {
+                    let (count, tokens) = records.word(start);
+                    for pair in tokens.windows(2) {
+                        let pair = Pair::new(pair[0].into(), pair[1].into());
+                        visit(state, start, count, pair);
+                    }
+                }
             }
         }
-    };
-    let starts = records.starts();
-    let mut runs = starts.chunks(starts.len().div_ceil(states.len()).max(1));
-    let mine = runs.next().unwrap_or_default();
-    let Some((my_state, others)) = states.split_first_mut() else {
-        return Ok(());
+        Ok(())
     };
     let stopped = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for (state, run) in others.iter_mut().zip(runs) {
-            let (visit_all, stopped) = (&visit_all, &stopped);
-            scope.spawn(move || {
-                for starts in run.chunks(RECORDS_PER_TICK) {
-                    if stopped.load(Ordering::Relaxed) {
-                        return;
-                    }
-                    visit_all(state, starts);
-                }
-            });
-        }
-        for starts in mine.chunks(RECORDS_PER_TICK) {
-            tick().inspect_err(|_| stopped.store(true, Ordering::Relaxed))?;
-            visit_all(my_state, starts);
-        }
-        Ok(())
+    let worker = || {
+        // The result is dropped: the only error is that this thread stopped, which has its own.
+        let _ = work(&mut || match stopped.load(Ordering::Relaxed) {
+            true => Err(Error::interrupted()),
+            false => Ok(()),
+        });
+    };
+    threads::run(threads - 1, true, &worker, || {
+        work(check).inspect_err(|_| stopped.store(true, Ordering::Relaxed))
     })
 }

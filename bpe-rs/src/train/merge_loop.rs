@@ -1,19 +1,21 @@
 //! The merge loop: take the pair of the highest rank, merge it everywhere, repeat.
 
-use super::apply::{ApplyMerge, Neighbourhood};
+use super::apply::ApplyMerge;
 use super::count_pairs::Selection;
 use super::growing_vocab::GrowingVocab;
+use super::neighbourhood::Neighbourhood;
 use super::new_pairs::merge_pair;
-use super::options::{Tick, TrainOptions};
+use super::options::TrainOptions;
 use super::pair_counts::{Pair, PairCount};
 use super::queue::Queue;
 use super::records::Records;
 use super::tie_break::RankedPair;
 use super::tracked::{rank, TrackedPairs};
 use crate::error::{Error, Result};
+use crate::io::Progress;
 
-/// Merges between two calls of `tick`.
-const MERGES_PER_TICK: usize = 128;
+/// Merges between two calls of `progress`.
+const MERGES_PER_CHECK: usize = 128;
 /// The count of the pair of rank r falls about like r^-1.6 in text. The exponent here is a little
 /// higher, so that the next threshold is a little lower: one more count of all pairs costs more
 /// time than some more tracked pairs. A wrong guess costs time or memory, never the result.
@@ -59,12 +61,12 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
     /// before that. `max_postings` replaces the usual limit after pairs have been counted.
     ///
     /// # Errors
-    /// What `tick` returns; when the words hold more than 2^32 pairs.
+    /// What `progress` returns; when the words hold more than 2^32 pairs.
     pub(super) fn run(
         mut self,
         end: u32,
         max_postings: Option<usize>,
-        tick: &mut Tick<'_>,
+        progress: &mut Progress<'_>,
     ) -> Result<bool> {
         // A page takes no memory before it is written.
         let most = room_for(self.records.tokens());
@@ -72,7 +74,7 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
         while self.vocab.len() < end.min(self.options.vocab_size) {
             let Some(mut best) = self.next_pair() else {
                 if self.tracked.threshold <= self.floor()
-                    || !self.lower_threshold(max_postings, tick)?
+                    || !self.lower_threshold(max_postings, progress)?
                 {
                     return Ok(false);
                 }
@@ -81,11 +83,11 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
             // New pairs: at most two for each posting.
             if self.tracked.postings.len() + 2 * best.postings as usize > self.max_postings {
                 self.queue.push(self.rank(&mut best));
-                self.sweep(best.postings, tick)?;
+                self.sweep(best.postings, progress)?;
                 continue;
             }
             let ids = self.options.vocab_size as usize;
-            let made = self.vocab.learned().len() as u32 + 1;
+            let made = self.vocab.learned().len() as u64 + 1;
             merge_pair(
                 best,
                 self.vocab,
@@ -94,10 +96,10 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
                 self.records,
                 self.neighbours
                     .get_or_insert_with(|| Neighbourhood::new(ids)),
-                &mut || tick(made),
+                &mut || progress(made),
             )?;
-            if self.vocab.learned().len().is_multiple_of(MERGES_PER_TICK) {
-                tick(made)?;
+            if self.vocab.learned().len().is_multiple_of(MERGES_PER_CHECK) {
+                progress(made)?;
             }
         }
         Ok(true)
@@ -135,9 +137,9 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
     }
 
     /// Drop the stale postings, to make room for a merge of a pair that has `postings`.
-    fn sweep(&mut self, postings: u32, tick: &mut Tick<'_>) -> Result<()> {
-        let made = self.vocab.learned().len() as u32;
-        self.tracked.sweep(self.records, &mut || tick(made))?;
+    fn sweep(&mut self, postings: u32, progress: &mut Progress<'_>) -> Result<()> {
+        let made = self.vocab.learned().len() as u64;
+        self.tracked.sweep(self.records, &mut || progress(made))?;
         let kept = self.tracked.postings.len();
         let live = kept + 2 * postings as usize;
         if live > u32::MAX as usize {
@@ -158,7 +160,7 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
     fn lower_threshold(
         &mut self,
         max_postings: Option<usize>,
-        tick: &mut Tick<'_>,
+        progress: &mut Progress<'_>,
     ) -> Result<bool> {
         let vocab = &*self.vocab;
         let threshold = vocab.learned().last().map(|last| {
@@ -177,10 +179,10 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
             ids: vocab.len(),
             threads: self.options.threads.max(1),
         };
-        let made = vocab.learned().len() as u32;
+        let made = vocab.learned().len() as u64;
         if !self
             .tracked
-            .count_again(self.records, &selection, &mut || tick(made))?
+            .count_again(self.records, &selection, &mut || progress(made))?
         {
             return Ok(false);
         }

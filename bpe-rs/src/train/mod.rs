@@ -14,16 +14,18 @@ mod corpus;
 pub mod count;
 mod count_pairs;
 mod growing_vocab;
+mod learned_merges;
 mod merge_loop;
+mod neighbourhood;
 mod new_pairs;
 mod options;
 mod pair_counts;
 mod queue;
 mod records;
+mod start_tokens;
 mod thread_counts;
 mod tie_break;
 mod tracked;
-mod vocabulary;
 mod word_source;
 
 #[cfg(test)]
@@ -31,7 +33,8 @@ mod tests;
 
 pub use corpus::{Corpus, Segment};
 pub use growing_vocab::Learned;
-pub use options::{Tick, TrainOptions};
+pub use learned_merges::LearnedMerges;
+pub use options::TrainOptions;
+pub use start_tokens::StartTokens;
 pub use tie_break::TieBreak;
-pub use vocabulary::{LearnedMerges, StartTokens};
 pub use word_source::WordSource;

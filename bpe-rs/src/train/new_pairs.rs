@@ -1,26 +1,27 @@
-//! One merge: the token that it makes, the old pairs that occur less often for it, and the new
-//! pairs, which are tracked if they are frequent enough.
+//! One merge: the token that it makes, the old pairs that occur less often because of it, and the
+//! new pairs, which are tracked if they are frequent enough.
 
-use super::apply::{ApplyMerge, Merge, Neighbourhood, Side};
+use super::apply::{ApplyMerge, Merge};
 use super::growing_vocab::GrowingVocab;
-use super::pair_counts::{Pair, PairCount};
+use super::neighbourhood::{Neighbourhood, Side};
+use super::pair_counts::{Pair, PairCount, UNTRACKED};
 use super::queue::Queue;
 use super::records::{RecordLayout, Records};
 use super::tie_break::RankedPair;
 use super::tracked::{rank, TrackedPairs};
 use crate::error::Result;
 
-/// Postings between two calls of `tick`: some ten milliseconds.
-const POSTINGS_PER_TICK: usize = 1 << 20;
+/// Postings between two calls of `check`: some ten milliseconds.
+const POSTINGS_PER_CHECK: usize = 1 << 20;
 /// How many pairs ahead slots of the table are prefetched.
 const AHEAD: usize = 8;
 
 /// Merge the tracked pair `best` in all words, and track the new pairs.
 ///
-/// `neighbours` is empty, before and after, and was made for more ids than there are.
+/// `neighbours` is empty before and after, and has room for the ids of `vocab` and one more.
 ///
 /// # Errors
-/// What `tick` returns, which is called within long merges only.
+/// What `check` returns, which is called within long merges only.
 pub(super) fn merge_pair<L: ApplyMerge, R: RankedPair>(
     best: PairCount,
     vocab: &mut GrowingVocab<'_>,
@@ -28,7 +29,7 @@ pub(super) fn merge_pair<L: ApplyMerge, R: RankedPair>(
     queue: &mut Queue<R>,
     records: &mut Records<L>,
     neighbours: &mut Neighbourhood,
-    tick: &mut dyn FnMut() -> Result<()>,
+    check: &mut dyn FnMut() -> Result<()>,
 ) -> Result<()> {
     let PairCount { pair, count, .. } = best;
     let new = vocab.len();
@@ -39,9 +40,9 @@ pub(super) fn merge_pair<L: ApplyMerge, R: RankedPair>(
     };
     vocab.add(pair, count);
     let run = best.start as usize..(best.start + best.postings) as usize;
-    for (i, postings) in tracked.postings[run].chunks(POSTINGS_PER_TICK).enumerate() {
+    for (i, postings) in tracked.postings[run].chunks(POSTINGS_PER_CHECK).enumerate() {
         if i > 0 {
-            tick()?;
+            check()?;
         }
         // SAFETY: `records` is borrowed mutably here; postings are starts of its records; the
         // caller promises that the neighbourhood has room for all ids.
@@ -93,7 +94,6 @@ fn track_side<L: RecordLayout, R: RankedPair>(
     queue: &mut Queue<R>,
     records: &Records<L>,
 ) {
-    const UNTRACKED: u32 = u32::MAX;
     let before = tracked.postings.len();
     let mut end = before as u32;
     for (i, &neighbour) in side.neighbours.iter().enumerate() {

@@ -1,12 +1,11 @@
 //! What a training run is given besides the words.
 
 use super::tie_break::TieBreak;
-use crate::error::Result;
 
 /// What may be merged, and how far.
 #[derive(Clone, Debug)]
 pub struct TrainOptions {
-    /// Merge until there are so many tokens, those at the start included.
+    /// Merge until there are this many tokens, those at the start included.
     pub vocab_size: u32,
     /// Which of the equally frequent pairs comes first.
     pub tie_break: TieBreak,
@@ -17,7 +16,3 @@ pub struct TrainOptions {
     /// Threads that count pairs; they make no difference to the result. Merging runs on one.
     pub threads: usize,
 }
-
-/// Progress and signal check: called with the number of merges made so far, several times a
-/// second; an error stops the training.
-pub type Tick<'a> = dyn FnMut(u32) -> Result<()> + 'a;

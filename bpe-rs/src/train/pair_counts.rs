@@ -45,6 +45,9 @@ impl Pair {
 /// Ids stay below `u32::MAX`, so no pair is this one.
 const EMPTY: Pair = Pair(u64::MAX);
 
+/// In place of a posting's index: the pair is not tracked.
+pub(super) const UNTRACKED: u32 = u32::MAX;
+
 /// How often a pair occurs, and the run of the posting array that lists where: a posting is the
 /// start of a record that holds the pair, one for each occurrence in it.
 #[derive(Clone, Copy)]

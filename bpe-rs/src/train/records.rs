@@ -31,7 +31,7 @@ pub(super) trait RecordLayout: Copy + Sync + 'static {
     /// The greatest number of tokens in a word that fits.
     const MAX_LEN: usize;
     /// Tokens in one block, the header's included.
-    const LANES: usize = BLOCK / size_of::<Self::Token>();
+    const BLOCK_TOKENS: usize = BLOCK / size_of::<Self::Token>();
 
     fn token(id: u32) -> Self::Token;
 
@@ -127,7 +127,7 @@ pub(super) struct Records<L: RecordLayout> {
 }
 
 fn blocks_for<L: RecordLayout>(len: usize) -> usize {
-    (HEADER + len).div_ceil(L::LANES)
+    (HEADER + len).div_ceil(L::BLOCK_TOKENS)
 }
 
 /// The memory that words take in a layout.
@@ -225,7 +225,7 @@ impl<L: RecordLayout> Records<L> {
         self.tokens
     }
 
-    /// Pointer to the first block; records lie at `start * L::LANES` tokens from it.
+    /// Pointer to the first block; records lie at `start * L::BLOCK_TOKENS` tokens from it.
     pub(super) fn base_mut(&mut self) -> *mut L::Token {
         self.blocks.as_mut_ptr().cast()
     }

@@ -1,12 +1,10 @@
 //! The pair counts of one thread, in three forms, and their sums over the threads.
 
-use super::pair_counts::{Pair, PairCount, PairCounts};
+use super::pair_counts::{Pair, PairCount, PairCounts, UNTRACKED};
 use crate::memory::LargeVec;
 
 /// As long as ids fit a byte, pairs are counted in an array of all of them.
 const ALL_PAIRS: usize = 1 << 16;
-/// In [`PairCount::start`]: the pair is not tracked.
-pub(super) const UNTRACKED: u32 = u32::MAX;
 
 /// Pairs with their counts and numbers of postings, as one thread finds them.
 pub(super) trait ThreadCounts: Send {

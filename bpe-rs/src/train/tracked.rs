@@ -2,7 +2,8 @@
 //!
 //! Most pairs of a corpus are too rare ever to be merged. A count only falls once its pair exists,
 //! so a pair below the threshold can be ignored until nothing above it is left; then all pairs are
-//! counted again with a lower threshold ([`TrackedPairs::count_again`]). The merges do not depend on the thresholds.
+//! counted again with a lower threshold ([`TrackedPairs::count_again`]). The merges do not depend
+//! on the thresholds.
 
 use super::growing_vocab::GrowingVocab;
 use super::pair_counts::{Pair, PairCount, PairCounts};
@@ -20,8 +21,8 @@ pub(super) struct TrackedPairs {
     pub(super) threshold: u64,
 }
 
-/// Postings between two calls of `tick`.
-const POSTINGS_PER_TICK: usize = 1 << 16;
+/// Postings between two calls of `check`.
+const POSTINGS_PER_CHECK: usize = 1 << 16;
 /// How many postings ahead records are prefetched.
 const AHEAD: usize = 16;
 
@@ -39,7 +40,7 @@ impl TrackedPairs {
     pub(super) fn sweep<L: RecordLayout>(
         &mut self,
         records: &Records<L>,
-        tick: &mut dyn FnMut() -> Result<()>,
+        check: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
         let mut kept = self.frequent_pairs();
         // In the order of their runs, so that postings only move towards the front.
@@ -49,8 +50,8 @@ impl TrackedPairs {
             let run = slot.start as usize..(slot.start + slot.postings) as usize;
             slot.start = end as u32;
             visited += run.len();
-            if visited > POSTINGS_PER_TICK {
-                tick()?;
+            if visited > POSTINGS_PER_CHECK {
+                check()?;
                 visited = 0;
             }
             for at in run {

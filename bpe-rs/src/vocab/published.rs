@@ -18,11 +18,16 @@ pub(super) struct Packed {
 }
 
 const NO_GAP: u32 = u32::MAX;
+#[cfg(feature = "vocabularies")]
 static R50K: &[u8] = include_bytes!("../../data/r50k.merges");
+#[cfg(feature = "vocabularies")]
 static P50K_TAIL: &[u8] = include_bytes!("../../data/p50k-tail.merges");
+#[cfg(feature = "vocabularies")]
 static CL100K: &[u8] = include_bytes!("../../data/cl100k.merges");
+#[cfg(feature = "vocabularies")]
 static O200K: &[u8] = include_bytes!("../../data/o200k.merges");
 
+#[cfg(feature = "vocabularies")]
 /// The packed vocabulary `name`: "r50k_base", "p50k_base", "cl100k_base" or "o200k_base".
 pub(super) fn packed(name: &str) -> Option<&'static Packed> {
     static PACKED: [(&str, Packed); 4] = [

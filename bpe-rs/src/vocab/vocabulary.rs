@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use super::pairs::{PairTable, NO_MERGE};
-use super::published::{packed, Packed};
+#[cfg(feature = "vocabularies")]
+use super::published::packed;
+use super::published::Packed;
 use super::tokens::TokenBytes;
 
 /// What to do with a byte that has no token and takes part in no merge of a text.
@@ -51,6 +53,7 @@ impl std::fmt::Debug for Vocab {
 }
 
 impl Vocab {
+    #[cfg(feature = "vocabularies")]
     /// The published vocabulary `name`: "r50k_base", "p50k_base", "cl100k_base" or "o200k_base";
     /// `None` for any other name.
     pub fn published(name: &str) -> Option<Self> {

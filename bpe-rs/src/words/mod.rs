@@ -18,9 +18,10 @@
 //!
 //! let mut words = DistinctWords::default();
 //! words.add("low low lower lowest");
-//! let tokenizer = WordTokenizer::train(&words, 3, Form::Notebook);
+//! let tokenizer = WordTokenizer::train(&words, 3, Form::Notebook, &mut |_| Ok(()))?;
 //! let ids = tokenizer.encode("low lower");
-//! assert_eq!(tokenizer.decode(&ids).unwrap(), "low lower");
+//! assert_eq!(tokenizer.decode(&ids)?, "low lower");
+//! # Ok::<(), bpe_rs::Error>(())
 //! ```
 
 mod chars;

@@ -27,28 +27,22 @@ enum Segmenter {
 }
 
 impl WordTokenizer {
-    /// Learns `num_merges` merges (fewer when no pair is left) from the counted words.
+    /// Learns `num_merges` merges, fewer when no pair is left, from the counted words. Tells
+    /// `progress` the merges made, every few merges.
     ///
     /// The most frequent pair is merged first; of equally frequent pairs the one that comes first
     /// when the words are read in the order in which they were first seen.
-    pub fn train(words: &DistinctWords, num_merges: usize, form: Form) -> WordTokenizer {
-        Self::train_with(words, num_merges, form, &mut |_| Ok(()))
-            .expect("training that is never stopped comes to its end")
-    }
-
-    /// As [`WordTokenizer::train`]; tells `progress` the merges made, every few merges.
     ///
     /// # Errors
     /// What `progress` returns.
-    pub fn train_with(
+    pub fn train(
         words: &DistinctWords,
         num_merges: usize,
         form: Form,
         progress: &mut Progress<'_>,
     ) -> Result<WordTokenizer> {
         let trained = train::train(words, num_merges, form, progress)?;
-        let tokenizer = Self::from_parts(form, trained.tokens, trained.merges);
-        Ok(tokenizer.expect("what training made fits together"))
+        Self::from_parts(form, trained.tokens, trained.merges)
     }
 
     /// A tokenizer from its tokens (id 2 first) with their counts, and its merges in order.

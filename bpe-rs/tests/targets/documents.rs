@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-use bpe_rs::encoding::Encoding;
-use bpe_rs::files::{encode_documents, encode_files, FileOptions, IdWriter};
 use bpe_rs::format::id_file::{Header, Width};
+use bpe_rs::{encode_documents, encode_files, Encoding, FileOptions, Finder, IdWriter};
 
 use super::{published, Bytes};
 
-/// A file of any bytes: its text's ids, or an error that names it; by any number of threads.
+/// A file of any bytes gives the ids of its text or an error that names it, for any number of
+/// threads.
 pub(crate) fn files(data: &[u8]) {
     let mut bytes = Bytes(data);
     let encoding = published(["gpt2", "o200k_base"][bytes.below(2)]);
@@ -88,20 +88,20 @@ fn little_endian(ids: &[u32]) -> Vec<u8> {
     ids.iter().flat_map(|id| id.to_le_bytes()).collect()
 }
 
-/// The slow way for a file of plain text.
+/// The ids of a file of plain text, in one piece.
 fn plain(encoding: &Encoding, text: &str, separator: Option<&str>, special: bool) -> Vec<u8> {
     let mut ids = Vec::new();
     let mut strings: Vec<&str> = separator.into_iter().collect();
     if special {
         strings = encoding.special().iter().map(|(text, _)| text).collect();
     }
-    let finder = bpe_rs::special::Finder::new(strings);
+    let finder = Finder::new(strings);
     encoding.encode(text, &finder, &mut ids).unwrap();
     ids.extend(separator.map(|text| encoding.special().id_of(text).unwrap()));
     little_endian(&ids)
 }
 
-/// Documents one by one, which `encode_documents` does in parts.
+/// The ids of documents, one by one; `encode_documents` must give the same.
 fn rows(
     encoding: &Encoding,
     texts: &[String],
@@ -140,7 +140,7 @@ fn rows(
     want
 }
 
-/// The head of an id file: what is accepted is written back the same.
+/// A header of an id file that is accepted is written back the same.
 pub(crate) fn header(data: &[u8]) {
     let mut bytes = data.to_vec();
     if let Some(head) = bytes.first_chunk_mut::<8>() {

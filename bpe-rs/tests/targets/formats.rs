@@ -1,16 +1,13 @@
-//! Files of other tools: an error or something that works.
+//! Files of other tools: each is refused, or what it gives works.
 
-use bpe_rs::encoding::Encoding;
 use bpe_rs::format::{convert, tiktoken, vocab_merges, LoadOptions, TokenizerJson};
 use bpe_rs::hf::{InputSequence, Tokenizer};
-use bpe_rs::pretokenize::Pretokenizer;
-use bpe_rs::special::SpecialTokens;
-use bpe_rs::vocab::Vocab;
+use bpe_rs::{Encoding, Pretokenizer, SpecialTokens, Vocab};
 use serde_json::{json, Value};
 
 use super::{text, Bytes};
 
-/// Values to put anywhere into a file: right, nearly right, wrong.
+/// Values to put anywhere into a file: valid, nearly valid, invalid.
 fn values() -> Vec<Value> {
     let byte_level = json!({"type": "ByteLevel", "add_prefix_space": true,
         "trim_offsets": true, "use_regex": true});
@@ -52,7 +49,7 @@ fn values() -> Vec<Value> {
     ]
 }
 
-/// A small tokenizer that all doors open for.
+/// A small encoding that every format can hold.
 fn small() -> Encoding {
     let bytes = (0..=255u32).map(|byte| (vec![byte as u8], byte));
     let merged = ["he", "ll", "hell", "hello", " w"];
@@ -68,7 +65,7 @@ fn small() -> Encoding {
     )
 }
 
-/// Change something somewhere below `value`.
+/// Changes one thing somewhere below `value`.
 fn change(value: &mut Value, bytes: &mut Bytes<'_>, known: &[Value]) {
     let depth = bytes.below(8);
     let mut at = value;
@@ -81,7 +78,7 @@ fn change(value: &mut Value, bytes: &mut Bytes<'_>, known: &[Value]) {
                     .nth(step % map.len())
                     .cloned()
                     .unwrap_or_default();
-                // The vocabulary has hundreds of entries; the rest shall not drown in them.
+                // By key and not by position in the text: the vocabulary has hundreds of entries.
                 at.get_mut(key.as_str())
             }
             Value::Array(list) if !list.is_empty() => {

@@ -1,5 +1,4 @@
-//! What is tried with inputs that nobody thought of: each target takes any bytes and panics where
-//! something is wrong. Driven by `tests/random.rs` everywhere, by `fuzz/` under libFuzzer.
+//! Targets for random inputs and fuzzing: each takes any bytes and panics where something is wrong. Driven by `tests/random.rs` everywhere, by `fuzz/` under libFuzzer.
 
 mod documents;
 mod formats;
@@ -8,8 +7,7 @@ mod text;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use bpe_rs::encoding::Encoding;
-use bpe_rs::registry;
+use bpe_rs::{get_encoding, Encoding};
 
 /// Name and function.
 pub(crate) type Target = (&'static str, fn(&[u8]));
@@ -31,10 +29,10 @@ pub(crate) fn published(name: &'static str) -> &'static Encoding {
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     made.get_or_insert_default()
         .entry(name)
-        .or_insert_with(|| Box::leak(Box::new(registry::published(name).unwrap())))
+        .or_insert_with(|| Box::leak(Box::new(get_encoding(name).unwrap())))
 }
 
-/// Takes decisions and numbers off the front of an input.
+/// Takes numbers and choices off the front of an input.
 pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
 impl Bytes<'_> {
@@ -61,7 +59,7 @@ impl Bytes<'_> {
     }
 }
 
-/// One of each kind of character and string that rules tell apart.
+/// One of each kind of character and string that the patterns tell apart.
 const KINDS: [&str; 40] = [
     "a",
     "s",

@@ -2,18 +2,14 @@
 
 use std::collections::HashMap;
 
-use bpe_rs::encode::{self, PieceEncoder, Scratch};
-use bpe_rs::encoding::Encoding;
-use bpe_rs::pretokenize::{Pretokenizer, NAMED};
-use bpe_rs::simd::Level;
-use bpe_rs::special::SpecialTokens;
-use bpe_rs::vocab::Vocab;
+use bpe_rs::internals::{self, Level, PieceEncoder, Scratch, NAMED};
+use bpe_rs::{Encoding, Pretokenizer, SpecialTokens, Vocab};
 
 use super::{published, text, Bytes};
 
 const NAMES: [&str; 4] = ["r50k_base", "p50k_base", "cl100k_base", "o200k_base"];
 
-/// The pieces by the regular expression. Fewer than asked for where it gives up.
+/// The pieces by the regular expression; `None` where its engine gives up.
 fn by_engine(pattern: &Pretokenizer, text: &str) -> Option<Vec<std::ops::Range<usize>>> {
     let mut pieces = Vec::new();
     let found = pattern
@@ -22,7 +18,7 @@ fn by_engine(pattern: &Pretokenizer, text: &str) -> Option<Vec<std::ops::Range<u
     found.ok().map(|()| pieces)
 }
 
-/// Named patterns: every instruction set cuts where the regular expression does.
+/// Named patterns: every SIMD level cuts where the regular expression does.
 pub(crate) fn scan(data: &[u8]) {
     let mut bytes = Bytes(data);
     let pattern = Pretokenizer::new(NAMED[bytes.below(NAMED.len())].name).unwrap();
@@ -40,7 +36,8 @@ pub(crate) fn scan(data: &[u8]) {
     }
 }
 
-/// tiktoken's rule, word for word: the lowest rank of two neighbours joined, leftmost first.
+/// tiktoken's rule as it is stated: merge the two neighbours whose joint token has the lowest rank, the
+/// leftmost of equal ones.
 fn by_ranks(encoding: &Encoding, piece: &[u8], ids: &mut Vec<u32>) {
     if let Some(id) = encoding.vocab().id_of(piece) {
         ids.push(id);
@@ -60,7 +57,8 @@ fn by_ranks(encoding: &Encoding, piece: &[u8], ids: &mut Vec<u32>) {
     }
 }
 
-/// Published vocabularies: all ways to encode give the ids of the rule, and these the text.
+/// Published vocabularies: every way to encode gives the ids of the rule, and these decode to the
+/// text.
 pub(crate) fn encode(data: &[u8]) {
     let mut bytes = Bytes(data);
     let encoding = published(bytes.pick(&NAMES));
@@ -77,7 +75,7 @@ fn check(encoding: &Encoding, level: Level, cache: usize, text: &str) {
     let (mut want, mut slow) = (Vec::new(), PieceEncoder::default());
     for piece in pieces {
         let piece = &text.as_bytes()[piece];
-        // The rule is quadratic; longer pieces have its unit tests.
+        // The rule takes quadratic time; longer pieces are compared in unit tests.
         if piece.len() <= 300 {
             by_ranks(encoding, piece, &mut want);
         } else {
@@ -88,7 +86,7 @@ fn check(encoding: &Encoding, level: Level, cache: usize, text: &str) {
     let mut scratch = Scratch::new(cache);
     for _ in 0..2 {
         let mut ids = vec![7];
-        encode::encode_into(vocab, pattern, text, &mut scratch, &mut ids).unwrap();
+        internals::encode_into(vocab, pattern, text, &mut scratch, &mut ids).unwrap();
         let first = ids[1..]
             .iter()
             .zip(&want)
@@ -98,7 +96,7 @@ fn check(encoding: &Encoding, level: Level, cache: usize, text: &str) {
             ids[1..] == want,
             "{level:?} {name} {lengths:?} differ at {first:?}: {text:?}"
         );
-        let counted = encode::count(vocab, pattern, text, want.len(), &mut scratch);
+        let counted = internals::count(vocab, pattern, text, want.len(), &mut scratch);
         assert_eq!(counted.unwrap(), Some(want.len()));
     }
     let mut decoded = Vec::new();
@@ -106,7 +104,7 @@ fn check(encoding: &Encoding, level: Level, cache: usize, text: &str) {
     if pattern.name().is_some() {
         assert_eq!(decoded, text.as_bytes());
     }
-    // Special tokens: what is found is what stands there, and nothing is lost.
+    // Special tokens: each one found is in the text, and decoding gives the whole text.
     let (mut special, mut again) = (Vec::new(), Vec::new());
     let finder = encoding.special().finder();
     encoding.encode(text, finder, &mut special).unwrap();
@@ -123,7 +121,7 @@ fn check(encoding: &Encoding, level: Level, cache: usize, text: &str) {
     assert_eq!(special.iter().filter(is_special).count(), found);
 }
 
-/// Vocabularies of one's own, ranks in any order, patterns of any kind.
+/// Vocabularies with ranks in any order, and any pattern.
 pub(crate) fn own_vocabulary(data: &[u8]) {
     const PATTERNS: [&str; 7] = [
         "gpt2",
@@ -160,7 +158,7 @@ pub(crate) fn own_vocabulary(data: &[u8]) {
     check(&encoding, level, 1 << 12, &text);
 }
 
-/// Any ids: bytes or an error, all at once as one by one.
+/// Any ids decode to bytes or an error, the same all at once as one by one.
 pub(crate) fn decode(data: &[u8]) {
     let mut bytes = Bytes(data);
     let encoding = published(bytes.pick(&NAMES));

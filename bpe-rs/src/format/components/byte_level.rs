@@ -1,11 +1,11 @@
-//! Settings of `ByteLevel` components.
+//! The settings of `ByteLevel` components.
 
 use serde_json::{json, Value};
 
 use crate::error::Result;
 use crate::format::fields::Fields;
 
-/// Settings shared by everything that is called `ByteLevel`.
+/// The settings of a pre-tokenizer, post-processor or decoder of type `ByteLevel`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteLevel {
     /// Put a space before a segment that does not start with one.

@@ -1,4 +1,4 @@
-//! Tokens to text.
+//! Decoders turn tokens into text.
 
 use serde_json::{json, Value};
 
@@ -6,7 +6,7 @@ use super::byte_level::ByteLevel;
 use crate::error::Result;
 use crate::format::fields::{refuse, Fields};
 
-/// Tokens to text.
+/// Turns tokens into text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoder {
     /// The byte-level alphabet back to bytes; invalid UTF-8 becomes `U+FFFD`.

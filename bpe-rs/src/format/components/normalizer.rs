@@ -1,11 +1,11 @@
-//! Text to text.
+//! Normalizers change the text before it is cut.
 
 use serde_json::{json, Value};
 
 use crate::error::Result;
 use crate::format::fields::{refuse, Fields};
 
-/// Text to text, before anything else.
+/// Changes the text before it is cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Normalizer {
     /// Unicode normalisation form C.

@@ -1,4 +1,4 @@
-//! What is put around encodings.
+//! Post-processors put special tokens around encodings and trim offsets.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub enum TemplateItem {
     },
 }
 
-/// What a special token of a template stands for.
+/// The tokens that a special token of a template stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateToken {
     /// Token ids.
@@ -36,7 +36,7 @@ pub struct TemplateToken {
     pub tokens: Vec<String>,
 }
 
-/// Encodings to one encoding.
+/// Makes one encoding of one or two.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PostProcessor {
     /// Trims offsets.

@@ -1,4 +1,4 @@
-//! Text to pieces.
+//! Pre-tokenizers cut the text into pieces.
 
 use serde_json::{json, Value};
 
@@ -11,7 +11,7 @@ use crate::format::fields::{refuse, Fields};
 pub enum SplitPattern {
     /// A regular expression.
     Regex(String),
-    /// These very characters.
+    /// A string.
     Text(String),
 }
 
@@ -38,7 +38,7 @@ const BEHAVIORS: [(&str, Behavior); 5] = [
     ("Contiguous", Behavior::Contiguous),
 ];
 
-/// Text to pieces.
+/// Cuts the text into pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PreTokenizer {
     /// Bytes to the byte-level alphabet, optionally split by GPT-2's pattern.

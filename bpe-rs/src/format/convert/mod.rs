@@ -14,10 +14,10 @@ use vocab_merges::{from_vocab_merges, merges_path, to_vocab_merges};
 
 use super::tokenizer_json::TokenizerJson;
 use crate::encoding::Encoding;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::io::{read_text, write_atomic};
 
-/// The forms in which an encoding can be stored.
+/// The formats in which an encoding can be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Ranks in base64; pattern and special tokens in a side file, `NAME.tiktoken.json`.
@@ -69,7 +69,7 @@ impl Format {
 /// reproduce exactly.
 pub fn load(path: &Path, format: Format, options: LoadOptions) -> Result<Encoding> {
     let in_file = |error: Error| match error.kind() {
-        Kind::Io => error,
+        ErrorKind::Io => error,
         _ => Error::invalid(format!("{}: {error}", path.display())),
     };
     match format {

@@ -1,4 +1,4 @@
-//! `.tiktoken` and the side file with what such files leave out.
+//! `.tiktoken`, and the side file with what it leaves out: pattern and special tokens.
 
 use std::path::{Path, PathBuf};
 

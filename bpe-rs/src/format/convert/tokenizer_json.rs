@@ -1,4 +1,4 @@
-//! `tokenizer.json`, as far as it is an [`Encoding`].
+//! `tokenizer.json` files that are no more than an [`Encoding`].
 
 use super::options::LoadOptions;
 use super::vocab_merges::{model_of, vocab_without};
@@ -33,7 +33,8 @@ pub fn to_tokenizer_json(encoding: &Encoding) -> Result<TokenizerJson> {
             )));
         }
     }
-    // Added tokens get the ids after the vocabulary; others have to be part of it.
+    // Added tokens outside the vocabulary get the ids that follow it. Special tokens with other ids
+    // have to be entries of the vocabulary.
     let first = model.vocab.len() as u32;
     let continues = special
         .iter()
@@ -73,7 +74,8 @@ pub fn to_tokenizer_json(encoding: &Encoding) -> Result<TokenizerJson> {
         Some("gpt2") => PreTokenizer::ByteLevel(byte_level(true)),
         name => {
             let pattern = regex::for_hugging_face(encoding.pattern().regex())?;
-            // Text that a pattern does not match is dropped; the named ones match everything.
+            // An encoding drops text that its pattern does not match, as `Removed` with `invert`
+            // does; a named pattern matches all text.
             let split = PreTokenizer::Split {
                 pattern: SplitPattern::Regex(pattern),
                 behavior: if name.is_some() {
@@ -104,7 +106,7 @@ pub fn to_tokenizer_json(encoding: &Encoding) -> Result<TokenizerJson> {
 ///
 /// # Errors
 /// `Invalid` for what an [`Encoding`] does not reproduce: normalisers, several splits, a prefix
-/// space, added tokens that swallow white space or want word boundaries.
+/// space, added tokens with `lstrip`, `rstrip` or `single_word`.
 pub fn from_tokenizer_json(
     file: TokenizerJson,
     name: String,
@@ -146,7 +148,7 @@ pub fn from_tokenizer_json(
             match (behavior, invert) {
                 (Behavior::Removed, true) => regex,
                 (Behavior::Isolated, _) if Pretokenizer::new(&regex)?.name().is_some() => regex,
-                // What lies between matches is a piece, too.
+                // The text between matches is a piece, too.
                 (Behavior::Isolated, _) => format!("{regex}|(?:(?!{regex})[\\s\\S])+"),
                 _ => return Err(refuse("this split behavior")),
             }

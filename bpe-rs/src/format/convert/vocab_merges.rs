@@ -31,7 +31,7 @@ pub(super) fn from_vocab_merges(
 ) -> Result<Encoding> {
     let pattern = Pretokenizer::new(options.pattern.as_deref().unwrap_or("gpt2"))?;
     let special = options.special_tokens.unwrap_or_else(|| {
-        // What no merge makes and is no byte can only be meant as a whole.
+        // A token of several characters that no merge makes can only be a special token.
         let made: std::collections::HashSet<String> = model
             .merges
             .iter()
@@ -54,7 +54,7 @@ pub(super) fn from_vocab_merges(
     ))
 }
 
-/// The vocabulary without its special tokens.
+/// The vocabulary of a model without the special tokens.
 pub(super) fn vocab_without(model: &BpeModel, special: &[(String, u32)]) -> Result<Vocab> {
     let special: std::collections::HashSet<u32> = special.iter().map(|&(_, id)| id).collect();
     let mut tokens = Vec::with_capacity(model.vocab.len());
@@ -113,7 +113,7 @@ pub(super) fn to_vocab_merges(encoding: &Encoding) -> Result<(String, String)> {
     Ok(texts)
 }
 
-/// Tokens and merges as strings, special tokens left out.
+/// The model of an encoding, without its special tokens.
 pub(super) fn model_of(encoding: &Encoding) -> BpeModel {
     let vocab = encoding.vocab();
     let text = |id: u32| {

@@ -1,31 +1,34 @@
-//! The half of training that scales out: text in, distinct words and their counts out. Counts of
-//! parts of a corpus add up to the counts of the whole.
+//! The first half of training: text in, distinct words and their counts out.
+//!
+//! Counts of parts of a corpus add up to the counts of the whole, so parts are counted on several
+//! threads, and on several machines.
 
 mod saved;
 mod table;
 mod text;
+mod word_counts;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{mpsc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::io::{Progress, Reader, PART};
+#[cfg(feature = "files")]
+use crate::io::Reader;
+use crate::io::{Progress, PART};
+use crate::threads;
 use table::WordTable;
 use text::Splitter;
 
-pub use saved::WordCounts;
-
-/// Between two calls of a [`Progress`] while other threads work.
-const INTERVAL: Duration = Duration::from_millis(50);
+pub use word_counts::WordCounts;
 
 /// Counts words, on several threads, of texts and files.
 pub struct Counter {
     splitter: Splitter,
-    /// One a thread.
+    /// One for each thread.
     tables: Vec<WordTable>,
-    /// Bytes counted so far: the place in the corpus of what comes next.
+    /// Bytes counted so far, which is where the next text begins in the corpus.
     bytes: u64,
 }
 
@@ -34,7 +37,7 @@ impl Counter {
     /// and not counted.
     ///
     /// # Errors
-    /// When the pattern is neither.
+    /// `Invalid` when the pattern is neither.
     pub fn new(pattern: &str, special: &[String], threads: usize) -> Result<Self> {
         Ok(Self {
             splitter: Splitter::new(pattern, special)?,
@@ -43,7 +46,8 @@ impl Counter {
         })
     }
 
-    /// Count texts, each one by itself. `progress` is told the bytes done of them.
+    /// Count texts: no word goes from one into the next. `progress` is given the bytes of them that
+    /// are counted.
     ///
     /// # Errors
     /// When the regex engine gives up, and what `progress` returns.
@@ -63,7 +67,7 @@ impl Counter {
         // Threads take runs of texts, not single ones, when these are small.
         let run = (parts.len() / (tables.len() * 8)).clamp(1, 64);
         let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let work = |table: &mut WordTable, stop: &dyn Fn(u64) -> Result<()>| loop {
+        let work = |table: &mut WordTable, check: &Check<'_>| loop {
             let from = next.fetch_add(run, Ordering::Relaxed);
             if from >= parts.len() {
                 return Ok(());
@@ -73,18 +77,19 @@ impl Counter {
                 splitter.count(part, *origin, table)?;
                 run_bytes += part.len() as u64;
             }
-            stop(done.fetch_add(run_bytes, Ordering::Relaxed) + run_bytes)?;
+            check(done.fetch_add(run_bytes, Ordering::Relaxed) + run_bytes)?;
         };
-        share_out(tables, &done, progress, &work)
+        count_on_threads(tables, progress, &work)
     }
 
-    /// Count files, each one by itself: plain UTF-8 text, lines of JSON (`.jsonl`, `.ndjson`) with
-    /// a string under `field`, either packed (`.gz`, `.zst`) or not. `progress` is told the bytes read
-    /// from them.
+    /// Count files, of plain UTF-8 text or of JSON lines (`.jsonl`, `.ndjson`) with a string under
+    /// `field`, compressed (`.gz`, `.zst`) or not: no word goes from one into the next. `progress`
+    /// is given the bytes of them that are counted.
     ///
     /// # Errors
     /// When a file cannot be read, is not UTF-8 or not what its name says; when the regex engine
     /// gives up; and what `progress` returns.
+    #[cfg(feature = "files")]
     pub fn add_files(
         &mut self,
         paths: &[PathBuf],
@@ -99,11 +104,11 @@ impl Counter {
         let (done, text_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let cuts = splitter.cuts();
         let reader = Mutex::new(Reader::new(paths, &cuts, *bytes));
-        let work = |table: &mut WordTable, stop: &dyn Fn(u64) -> Result<()>| {
+        let work = |table: &mut WordTable, check: &Check<'_>| {
             // Memory that the reader fills, and memory that this thread reads into.
             let (mut spare, mut buffer) = (Vec::new(), Vec::new());
             loop {
-                stop(done.load(Ordering::Relaxed))?;
+                check(done.load(Ordering::Relaxed))?;
                 let part = lock(&reader).next(spare)?;
                 let Some(part) = part else { return Ok(()) };
                 part.each(&mut buffer, |chunk| {
@@ -118,12 +123,12 @@ impl Counter {
                 spare = part.into_buffer();
             }
         };
-        share_out(tables, &done, progress, &work)?;
+        count_on_threads(tables, progress, &work)?;
         *bytes += text_bytes.into_inner();
         Ok(())
     }
 
-    /// Count `word` `count` times, as it is.
+    /// Count `word` `count` times, without cutting it.
     pub fn add_word(&mut self, word: &[u8], count: u64) {
         self.tables[0].add(word, count, self.bytes);
         self.bytes += word.len() as u64;
@@ -138,72 +143,119 @@ impl Counter {
         while tables.len() > 1 {
             let half = tables.len().div_ceil(2);
             let others = tables.split_off(half);
-            std::thread::scope(|scope| {
-                for (table, other) in tables.iter_mut().zip(others) {
-                    scope.spawn(move || table.absorb(&other, 0));
+            let workers = others.len() - 1;
+            let merges = Mutex::new(tables.iter_mut().zip(others));
+            let next = || lock(&merges).next();
+            let work = || {
+                while let Some((table, other)) = next() {
+                    table.absorb(&other, 0);
                 }
-            });
+            };
+            threads::run(workers, true, &work, work);
         }
         let table = tables.pop().unwrap_or_else(WordTable::new);
         WordCounts::new(self.splitter, table, self.bytes)
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// Progress and signal check between two parts of the work, given the bytes done.
+type Check<'a> = dyn Fn(u64) -> Result<()> + 'a;
 
-/// Work on one thread: add to the table, tell how far the whole is, stop at an error.
-type Work<'a> = dyn Fn(&mut WordTable, &dyn Fn(u64) -> Result<()>) -> Result<()> + Sync + 'a;
+/// Take parts of a text until none is left, and count each into the table.
+type Work<'a> = dyn Fn(&mut WordTable, &Check<'_>) -> Result<()> + Sync + 'a;
 
-/// Run `work` once for each table, each on a thread of its own, and `progress` on this one meanwhile:
-/// only the caller's thread hears of Ctrl-C.
-fn share_out(
+/// Run `work` with the first table on this thread, and with the others on as many workers as begin
+/// before no part is left. `progress` is called on this thread between two of its own parts.
+///
+/// # Errors
+/// The first error of any thread, after which the others stop.
+fn count_on_threads(
     tables: &mut [WordTable],
-    done: &AtomicU64,
     progress: &mut Progress<'_>,
     work: &Work<'_>,
 ) -> Result<()> {
-    if let [table] = tables {
-        let progress = std::cell::RefCell::new(progress);
-        return work(table, &|done| (progress.borrow_mut())(done));
-    }
+    let Some((own_table, others)) = tables.split_first_mut() else {
+        return Ok(());
+    };
+    let workers = others.len();
+    let others = Mutex::new(others.iter_mut());
+    let first_error = Mutex::new(None);
     let stopped = AtomicBool::new(false);
-    let stop = |_| {
-        if stopped.load(Ordering::Relaxed) {
-            Err(Error::interrupted())
-        } else {
-            Ok(())
+    let count = |table: &mut WordTable, check: &Check<'_>| {
+        let outcome = work(table, &|done| match stopped.load(Ordering::Relaxed) {
+            true => Err(Error::interrupted()),
+            false => check(done),
+        });
+        if let Err(error) = outcome {
+            // Kept before the others stop, since they stop with errors.
+            lock(&first_error).get_or_insert(error);
+            stopped.store(true, Ordering::Relaxed);
         }
     };
-    let (sender, results) = mpsc::channel();
-    std::thread::scope(|scope| {
-        let workers = tables.len();
-        for table in tables {
-            let (sender, stop) = (sender.clone(), &stop);
-            scope.spawn(move || {
-                // The receiver waits for as many results as there are workers.
-                let _ = sender.send(work(table, stop));
-            });
+    let worker = || {
+        let table = lock(&others).next();
+        if let Some(table) = table {
+            count(table, &|_| Ok(()));
         }
-        drop(sender);
-        let mut outcome = Ok(());
-        let mut finished = 0;
-        while finished < workers {
-            let result = match results.recv_timeout(INTERVAL) {
-                Ok(result) => {
-                    finished += 1;
-                    result
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => progress(done.load(Ordering::Relaxed)),
-                // A worker has panicked; the scope passes that on.
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-            };
-            if result.is_err() && outcome.is_ok() {
-                outcome = result;
-                stopped.store(true, Ordering::Relaxed);
+    };
+    let progress = RefCell::new(progress);
+    threads::run(workers, true, &worker, || {
+        count(own_table, &|done| (progress.borrow_mut())(done));
+    });
+    let error = first_error
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    error.map_or(Ok(()), Err)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts() -> Vec<String> {
+        let text = |i: usize| format!("text {i} has {} words, some of them again\n", i * i % 97);
+        let count = if cfg!(miri) { 20 } else { 300 };
+        (0..count).map(|i| text(i).repeat(1 + i % 50)).collect()
+    }
+
+    fn counted(threads: usize, texts: &[&str]) -> Vec<(Vec<u8>, u64)> {
+        let mut counter = Counter::new("gpt2", &["<end>".into()], threads).unwrap();
+        for texts in texts.chunks(100) {
+            counter.add_texts(texts, &mut |_| Ok(())).unwrap();
+        }
+        counter.finish().in_order()
+    }
+
+    #[test]
+    fn threads_make_no_difference() {
+        let texts = texts();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let expected = counted(1, &texts);
+        for threads in [2, 8, 8, 8] {
+            assert_eq!(counted(threads, &texts), expected, "{threads} threads");
+        }
+    }
+
+    #[test]
+    fn an_error_of_progress_ends_the_counting() {
+        let texts = texts();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        for threads in [1, 2, 8] {
+            let mut counter = Counter::new("gpt2", &[], threads).unwrap();
+            let mut calls = 0;
+            let result = counter.add_texts(&texts, &mut |_| {
+                calls += 1;
+                Err(Error::invalid("enough"))
+            });
+            // This thread may find that the workers have left nothing to it.
+            match result {
+                Ok(()) => assert_eq!(calls, 0),
+                Err(error) => assert_eq!((error.to_string().as_str(), calls), ("enough", 1)),
             }
         }
-        outcome
-    })
+    }
 }

@@ -1,8 +1,8 @@
 //! A hash table from words to counts, for pieces that come by the hundred.
 //!
-//! A word of up to 15 bytes is its own key in a slot of 32 bytes; the bytes of longer ones are in an
-//! arena. A batch of pieces is hashed and its slots are prefetched before any is looked at, because
-//! the time would otherwise go into cache misses.
+//! A word of up to 15 bytes is its own key in a slot of 32 bytes; the bytes of longer ones are in
+//! an arena. A batch of pieces is hashed and its slots are prefetched before any is looked at,
+//! because the time would otherwise go into cache misses.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
@@ -320,8 +320,8 @@ impl WordTable {
 
 /// The slots of `old` in a table of twice the size.
 ///
-/// Slots are moved from the end on, block by block, and the memory of a moved block is given back at
-/// once. Taken slots are at their hash's place or a little behind it, so the new table is filled
+/// Slots are moved from the end on, block by block, and the memory of a moved block is given back
+/// at once. Taken slots are at their hash's place or a little behind it, so the new table is filled
 /// from the end of each of its halves on, and the two together never take much more than the new
 /// one.
 fn doubled<S: Zeroable>(

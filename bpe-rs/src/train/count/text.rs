@@ -1,4 +1,4 @@
-//! Texts into words.
+//! Cutting texts into words.
 
 use crate::cuts::TextCuts;
 use crate::error::Result;

@@ -56,7 +56,7 @@ fn options(vocab_size: u32, tie_break: TieBreak) -> TrainOptions {
     }
 }
 
-fn quiet() -> impl FnMut(u32) -> Result<()> {
+fn quiet() -> impl FnMut(u64) -> Result<()> {
     |_| Ok(())
 }
 
@@ -146,6 +146,32 @@ fn ids_past_65535_go_on_in_wide_records() {
             changing,
             "{rule:?}"
         );
+    }
+}
+
+#[test]
+fn threads_make_no_difference() {
+    let mut random = Random(3);
+    let words: Vec<(Vec<u8>, u64)> = (0..if cfg!(miri) { 50 } else { 3000 })
+        .map(|i| {
+            let len = 2 + random.below(9);
+            let word = (0..len).map(|_| b'a' + random.below(20) as u8).collect();
+            (word, 1 + i % 5)
+        })
+        .collect();
+    for rule in RULES {
+        let learned = |threads| {
+            let options = TrainOptions {
+                threads,
+                ..options(600, rule)
+            };
+            let corpus = Corpus::from_bytes(words.as_slice(), &rule.alphabet(), &mut quiet());
+            corpus.unwrap().learn(&options, &mut quiet()).unwrap()
+        };
+        let expected = learned(1);
+        for threads in [2, 8] {
+            assert_eq!(learned(threads), expected, "{rule:?}, {threads} threads");
+        }
     }
 }
 

@@ -1,0 +1,81 @@
+//! From counted words to a training corpus.
+
+use std::cell::RefCell;
+
+use super::corpus::Corpus;
+use super::count::WordCounts;
+use super::tie_break::TieBreak;
+use super::word_source::WordSource;
+use crate::encode::PieceEncoder;
+use crate::error::{Error, Result};
+use crate::io::Progress;
+use crate::vocab::Vocab;
+
+/// The tokens that training starts from.
+#[derive(Clone, Copy, Debug)]
+pub enum StartTokens<'a> {
+    /// These bytes, in the order of their ids.
+    Bytes(&'a [u8]),
+    /// The tokens of a vocabulary that training extends.
+    Vocab(&'a Vocab),
+}
+
+impl StartTokens<'_> {
+    /// The bytes of each token. Training numbers tokens without gaps, in the order of their ids.
+    pub fn tokens(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Bytes(alphabet) => alphabet.iter().map(|&byte| vec![byte]).collect(),
+            Self::Vocab(vocab) => {
+                let tokens = vocab.tokens().iter();
+                tokens.map(|(_, token)| token.to_vec()).collect()
+            }
+        }
+    }
+
+    /// The counted words, segmented into these tokens.
+    ///
+    /// # Errors
+    /// `Invalid` where `tie_break` needs an order of words that `counts` does not have; and as
+    /// [`Corpus::from_bytes`].
+    pub fn corpus(
+        &self,
+        counts: &WordCounts,
+        tie_break: TieBreak,
+        progress: &mut Progress<'_>,
+    ) -> Result<Corpus> {
+        if tie_break != TieBreak::FirstSeen {
+            return self.corpus_of(counts, progress);
+        }
+        if !counts.is_ordered() {
+            return Err(Error::invalid(
+                "tie_break=\"first_seen\" needs the order in which words occurred first, which a \
+                 file of counts does not keep; count the text again or use another tie_break",
+            ));
+        }
+        self.corpus_of(counts.in_order().as_slice(), progress)
+    }
+
+    fn corpus_of(
+        &self,
+        words: &(impl WordSource + ?Sized),
+        progress: &mut Progress<'_>,
+    ) -> Result<Corpus> {
+        let vocab = match self {
+            Self::Bytes(alphabet) => return Corpus::from_bytes(words, alphabet, progress),
+            Self::Vocab(vocab) => vocab,
+        };
+        let ids: Vec<u32> = vocab.tokens().iter().map(|(id, _)| id).collect();
+        let encoder = RefCell::new(PieceEncoder::default());
+        let segment = |word: &[u8], out: &mut Vec<u32>| {
+            let from = out.len();
+            encoder.borrow_mut().encode(vocab, word, out)?;
+            for id in &mut out[from..] {
+                // Ids may have gaps, where special tokens are; training numbers without gaps.
+                let index = ids.binary_search(id);
+                *id = index.map_err(|_| Error::invalid(format!("id {id} is no token")))? as u32;
+            }
+            Ok(())
+        };
+        Corpus::from_vocabulary(words, self.tokens(), &segment, progress)
+    }
+}
