@@ -112,7 +112,7 @@ impl Masks {
                 self.both[k] = all.both;
             }
         }
-        // White space, and nothing else, fills the last block and what stands after the text.
+        // After the end of the text there is white space and nothing else.
         let at_end = to == text.len();
         let tail = (to - from) % 64;
         if tail != 0 {

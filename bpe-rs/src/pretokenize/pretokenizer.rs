@@ -8,7 +8,7 @@ use super::regex_engine::RegexEngine;
 use super::scanner::Scanner;
 use crate::error::{Error, Result};
 
-/// Cuts text into pieces by a named pattern or by any regular expression.
+/// Cuts text into pieces by a named pattern or by any other regular expression.
 #[derive(Debug)]
 pub struct Pretokenizer {
     named: Option<&'static NamedPattern>,
@@ -99,6 +99,7 @@ impl Pretokenizer {
 
     /// [`Self::stretches`] by the regex engine.
     fn engine_stretches(&self, text: &str, emit: &mut dyn FnMut(usize, &[u32])) -> Result<()> {
+        /// Most pieces in a stretch.
         const PIECES: usize = 512;
         let (mut base, mut bounds) = (0, Vec::with_capacity(PIECES + 1));
         self.engine.pieces(text, &mut |piece| {

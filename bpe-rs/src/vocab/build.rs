@@ -13,6 +13,7 @@ use super::pairs::{PairTable, NO_MERGE};
 use super::tokens::TokenBytes;
 use super::vocabulary::Vocab;
 use crate::error::{Error, Result};
+use crate::simd::Portable;
 
 /// One line of a merge list: the ids of the two parts.
 pub type MergeRule = (u32, u32);
@@ -132,11 +133,13 @@ impl Vocab {
             let number = number_of(id);
             ids[number as usize] = Some(id);
             tokens.push_joined(id, left, right)?;
-            if !pairs.insert(number_of(left), number_of(right), number) {
+            let parts = (number_of(left), number_of(right));
+            if pairs.get::<Portable>(parts.0, parts.1) != NO_MERGE {
                 return Err(Error::invalid(format!(
                     "expected distinct merges, got ({left}, {right}) twice"
                 )));
             }
+            pairs.insert(parts.0, parts.1, number);
         }
         Ok(Self {
             tokens: tokens.into(),
@@ -237,8 +240,7 @@ fn build(
         }
         let number = 256 + at;
         // The pair is new: otherwise the bytes would have merged into one part.
-        let is_new = pairs.insert(left, right, number);
-        debug_assert!(is_new, "({left}, {right}) merges twice");
+        pairs.insert(left, right, number);
         ids[number as usize] = Some(id);
         number_of.insert(id, number);
     }

@@ -216,3 +216,14 @@ fn one_long_piece_keeps_no_memory() {
         merger.capacity()
     );
 }
+
+#[test]
+fn training_gives_distinct_merges_of_earlier_tokens() {
+    let problem = |merges: &[MergeRule]| {
+        let vocab = Vocab::from_training(b"ab", merges);
+        vocab.err().map(|error| error.to_string())
+    };
+    assert_eq!(problem(&[(0, 1), (2, 0)]), None);
+    assert!(problem(&[(0, 1), (0, 1)]).unwrap().contains("(0, 1) twice"));
+    assert!(problem(&[(0, 2)]).unwrap().contains("ids below 2"));
+}

@@ -33,7 +33,9 @@ impl TokenBytes {
     /// `Invalid` if `id` is not above every id so far, if `token` is empty, or if the tokens have
     /// 4 GiB or more in total.
     pub(super) fn push(&mut self, id: u32, token: &[u8]) -> Result<()> {
-        self.add_range(id, token.len())?;
+        if !self.add_range(id, token.len()) {
+            return Err(self.refusal(id, token.len()));
+        }
         self.bytes.extend_from_slice(token);
         Ok(())
     }
@@ -44,37 +46,29 @@ impl TokenBytes {
     ///
     /// As [`Self::push`], and `Invalid` if `left` or `right` is not a token.
     pub(super) fn push_joined(&mut self, id: u32, left: u32, right: u32) -> Result<()> {
-        let part = |part| {
-            let range = self.range(part).ok_or_else(|| {
-                Error::invalid(format!(
-                    "expected the id of a token before {id}, got {part}"
-                ))
-            });
-            range.map(|(start, end)| start as usize..end as usize)
+        let part = |part| match self.range(part) {
+            Some((start, end)) => Ok(start as usize..end as usize),
+            None => Err(Error::invalid(format!(
+                "expected the id of a token before {id}, got {part}"
+            ))),
         };
         let (left, right) = (part(left)?, part(right)?);
-        self.add_range(id, left.len() + right.len())?;
+        let len = left.len() + right.len();
+        if !self.add_range(id, len) {
+            return Err(self.refusal(id, len));
+        }
         self.bytes.extend_from_within(left);
         self.bytes.extend_from_within(right);
         Ok(())
     }
 
-    /// Enter token `id`, whose bytes are the next `len` that are appended.
-    fn add_range(&mut self, id: u32, len: usize) -> Result<()> {
-        if self.max_id.is_some_and(|max| id <= max) {
-            return Err(Error::invalid(format!("expected ascending ids, got {id}")));
+    /// Enter token `id`, whose bytes are the next `len` that are appended; `false` if it is refused.
+    fn add_range(&mut self, id: u32, len: usize) -> bool {
+        let end = self.bytes.len() + len;
+        if self.max_id.is_some_and(|max| id <= max) || len == 0 || end > u32::MAX as usize {
+            return false;
         }
-        if len == 0 {
-            return Err(Error::invalid(format!(
-                "expected non-empty tokens, got an empty one with id {id}"
-            )));
-        }
-        let start = self.bytes.len() as u32;
-        let Ok(end) = u32::try_from(self.bytes.len() + len) else {
-            return Err(Error::invalid(
-                "expected tokens of less than 4 GiB in total, got more",
-            ));
-        };
+        let (start, end) = (self.bytes.len() as u32, end as u32);
         self.max_id = Some(id);
         self.len += 1;
         // An unused id costs four bytes in `ends`, so a gap of a few thousand ids is cheaper
@@ -86,7 +80,17 @@ impl TokenBytes {
         } else {
             self.sparse.insert(id, (start, end));
         }
-        Ok(())
+        true
+    }
+
+    /// Why [`Self::add_range`] refuses a token.
+    #[cold]
+    fn refusal(&self, id: u32, len: usize) -> Error {
+        Error::invalid(match self.max_id {
+            Some(max) if id <= max => format!("expected ids above {max}, got {id}"),
+            _ if len == 0 => format!("expected non-empty tokens, got an empty one with id {id}"),
+            _ => format!("expected tokens of less than 4 GiB in total, got more with id {id}"),
+        })
     }
 
     #[inline]
@@ -165,8 +169,8 @@ mod tests {
         let mut tokens = TokenBytes::default();
         tokens.push(5, b"a").unwrap();
         for (result, problem) in [
-            (tokens.clone().push(5, b"b"), "ascending ids, got 5"),
-            (tokens.clone().push(4, b"b"), "ascending ids, got 4"),
+            (tokens.clone().push(5, b"b"), "ids above 5, got 5"),
+            (tokens.clone().push(4, b"b"), "ids above 5, got 4"),
             (tokens.clone().push(6, b""), "empty one with id 6"),
             (tokens.clone().push_joined(6, 5, 4), "before 6, got 4"),
         ] {

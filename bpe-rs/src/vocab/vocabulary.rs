@@ -53,9 +53,9 @@ impl std::fmt::Debug for Vocab {
 }
 
 impl Vocab {
-    #[cfg(feature = "vocabularies")]
     /// The published vocabulary `name`: "r50k_base", "p50k_base", "cl100k_base" or "o200k_base";
     /// `None` for any other name.
+    #[cfg(feature = "vocabularies")]
     pub fn published(name: &str) -> Option<Self> {
         let packed = packed(name)?;
         let mut ids = vec![None; 256];
