@@ -66,7 +66,7 @@ impl Part<'_> {
             Content::Files(paths) => {
                 let mut origin = self.origin;
                 paths.iter().try_for_each(|path| {
-                    let bytes = read_whole(path, buffer)?;
+                    let bytes = read_whole(path, self.text_bytes, buffer)?;
                     let chunk = Chunk {
                         bytes,
                         path,

@@ -129,17 +129,22 @@ pub(super) fn fill<'b>(
     Ok(&buffer[..len])
 }
 
-/// All bytes of a small file, read into `buffer`.
+/// All bytes of a small file, which had at most `expected` a moment ago, read into `buffer`.
 ///
 /// # Errors
 /// `Io`.
-pub(super) fn read_whole<'b>(path: &Path, buffer: &'b mut Vec<u8>) -> Result<&'b [u8]> {
+pub(super) fn read_whole<'b>(
+    path: &Path,
+    expected: u64,
+    buffer: &'b mut Vec<u8>,
+) -> Result<&'b [u8]> {
     let failed = |error| Error::io(path, error);
     let mut file = File::open(path).map_err(failed)?;
     let mut filled = 0;
     loop {
         if filled == buffer.len() {
-            enlarge(buffer, (2 * filled).max(PART + 1)).map_err(failed)?;
+            // One byte more than expected, so that the next read finds the end.
+            enlarge(buffer, (2 * filled).max(expected as usize + 1)).map_err(failed)?;
         }
         match file.read(&mut buffer[filled..]) {
             Ok(0) => return Ok(&buffer[..filled]),
