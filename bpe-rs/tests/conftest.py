@@ -1,4 +1,4 @@
-"""What every test may ask for: the shared texts and vocabularies, when a checkout has them."""
+"""Fixtures of all tests: the shared texts and vocabularies, where they are available."""
 
 import os
 from pathlib import Path

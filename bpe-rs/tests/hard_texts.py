@@ -1,7 +1,7 @@
-"""Families of texts that make encoders slow or wrong, each to any length.
+"""Families of texts that make encoders slow or wrong, of any length.
 
-`FAMILIES[name](n)` is a text of at most `n` bytes of UTF-8 and nearly that many, the same each
-time. Long pieces, long runs, places where a scanner or a cache has nothing to hold on to.
+`FAMILIES[name](n)` is a text of at most `n` bytes of UTF-8 and nearly that many, the same for every
+call. They have long pieces, long runs, no safe places to cut, or no pieces that repeat.
 """
 
 import base64
@@ -48,22 +48,22 @@ def _base64(n: int) -> str:
 
 
 def _alike(n: int) -> str:
-    """Words that agree in their first fifteen bytes or in their last, no two the same.
+    """Words that agree in their first fifteen bytes or in their last, no two of them equal.
 
-    Numbered in letters, since some vocabularies make digits pieces of their own, and without
-    counting up, so that the words of a longer text are no more diverse than those of a shorter.
+    Numbered in letters, because some vocabularies make digits pieces of their own, and not in
+    ascending order, so that longer texts have no more diverse words than shorter ones.
     """
     letters = str.maketrans("0123456789abcdef", "abcdefghijklmnop")
     pair = " sameheadofword{0} {0}sametailofword"
     count = n // len(pair.format("a" * 8))
     first = random.Random(n).getrandbits(32)
-    # An odd factor: each number below 2^32 comes once.
+    # Multiples of an odd number are distinct modulo 2^32.
     numbers = ((first + at * 0x9E37_79B1) % (1 << 32) for at in range(count))
     return "".join(pair.format(f"{number:08x}".translate(letters)) for number in numbers)
 
 
 def _deep_merges(n: int) -> str:
-    """Runs of doubling lengths between other letters: the longest chains of merges."""
+    """Runs of doubling lengths between other letters: long chains of dependent merges."""
     runs = ("a" * (1 << at % 9) + "bcd"[at % 3] for at in range(n))
     text, size = [], 0
     for run in runs:

@@ -1,7 +1,7 @@
 """Tokenizers and texts for the comparison with Hugging Face's own engine.
 
-The tokenizers are trained here, small, on the prose that ships with CPython, with the components
-and patterns that the published `tokenizer.json` files of these families have.
+The tokenizers are small and trained here, on the documentation that ships with CPython, with the
+components and patterns of the published `tokenizer.json` files of these families.
 """
 
 from __future__ import annotations
@@ -141,12 +141,12 @@ def starcoder() -> tokenizers.Tokenizer:
 
 
 def missing_bytes() -> tokenizers.Tokenizer:
-    """Trained without the byte alphabet, as many users do: some bytes are no tokens."""
+    """Trained without the byte alphabet, as many users do, so that some bytes are no tokens."""
     return _train(pre.ByteLevel(add_prefix_space=False), alphabet=False)
 
 
 def awkward_tokens() -> tokenizers.Tokenizer:
-    """Added tokens with every flag, some inside each other, some that normalisation changes."""
+    """Added tokens with every flag, some inside others, some that normalisation changes."""
     tokenizer = _train(pre.Sequence([split(QWEN2), last()]))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
@@ -172,7 +172,7 @@ def awkward_tokens() -> tokenizers.Tokenizer:
 
 
 def behaviors() -> tokenizers.Tokenizer:
-    """Every behaviour of a split, inverted and not."""
+    """Every behaviour of `Split`, with and without `invert`."""
     steps = [
         split(r"\p{N}", "merged_with_previous"),
         split(r"[.,]", "contiguous"),

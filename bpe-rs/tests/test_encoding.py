@@ -1,14 +1,16 @@
-"""The published encodings against their rank files and against tiktoken."""
+"""`Encoding`: the published ones against their rank files and tiktoken; own vocabularies."""
 
 import base64
 import gzip
 import hashlib
 import pickle
+from functools import cache
 
 import bpe_rs
 import numpy as np
 import pytest
 import tiktoken
+from reference_tiktoken import tiktoken_encoding
 
 # Published by tiktoken (`tiktoken_ext/openai_public.py`).
 SHA256 = {
@@ -29,21 +31,11 @@ def test_packed_tables_are_the_published_rank_files(name):
     assert hashlib.sha256(b"".join(lines)).hexdigest() == SHA256[name]
 
 
-def tiktoken_twin(ours: bpe_rs.Encoding) -> tiktoken.Encoding:
-    """tiktoken's own encoder on the same table, which the test above ties to the rank file."""
-    return tiktoken.Encoding(
-        ours.name,
-        pat_str=ours.pat_str,
-        mergeable_ranks=ours.mergeable_ranks,
-        special_tokens=ours.special_tokens,
-    )
-
-
 @pytest.fixture(scope="module", params=SHA256)
 def pair(request):
-    """Ours and tiktoken's."""
+    """An encoding and tiktoken's."""
     ours = bpe_rs.get_encoding(request.param)
-    return ours, tiktoken_twin(ours)
+    return ours, tiktoken_encoding(ours)
 
 
 def read(path) -> str:
@@ -65,7 +57,7 @@ def read(path) -> str:
 def test_same_ids_as_tiktoken_on_the_shared_texts(pair, file, shared_dir):
     ours, theirs = pair
     text = read(shared_dir / "data" / file)
-    # Parts, so that a difference is reported near its place and memory stays small.
+    # In parts, so that an error shows where the difference is, and memory stays small.
     parts = [text[at : at + (1 << 20)] for at in range(0, len(text), 1 << 20)]
     for ids, part in zip(ours.encode_ordinary_batch(parts), parts, strict=True):
         assert ids == theirs.encode_ordinary(part)
@@ -121,7 +113,7 @@ SPECIAL_TEXTS = [
 @pytest.mark.parametrize("disallowed", ["all", (), {"<|endoftext|>"}, ["no"]])
 def test_special_tokens_as_tiktoken(text, allowed, disallowed):
     ours = bpe_rs.get_encoding("cl100k_base")
-    theirs = cached_twin()
+    theirs = tiktoken_cl100k()
     arguments = {"allowed_special": allowed, "disallowed_special": disallowed}
     try:
         want = theirs.encode(text, **arguments)
@@ -141,17 +133,13 @@ def test_special_tokens_as_tiktoken(text, allowed, disallowed):
     assert ours.decode(want) == text
 
 
-_twin = []
-
-
-def cached_twin() -> tiktoken.Encoding:
-    if not _twin:
-        _twin.append(tiktoken_twin(bpe_rs.get_encoding("cl100k_base")))
-    return _twin[0]
+@cache
+def tiktoken_cl100k() -> tiktoken.Encoding:
+    return tiktoken_encoding(bpe_rs.get_encoding("cl100k_base"))
 
 
 def test_surrogates_as_tiktoken():
-    ours, theirs = bpe_rs.get_encoding("cl100k_base"), cached_twin()
+    ours, theirs = bpe_rs.get_encoding("cl100k_base"), tiktoken_cl100k()
     for text in ["\ud83d\ude00", "\ud83d", "a\udc00b", "\ude00\ud83d"]:
         assert ours.encode(text) == theirs.encode(text)
         assert ours.encode_ordinary_batch([text]) == [theirs.encode(text)]
@@ -163,7 +151,7 @@ def toy(ranks: list[bytes], **more) -> bpe_rs.Encoding:
     return bpe_rs.Encoding("toy", mergeable_ranks=table, **arguments)
 
 
-def test_vocabularies_of_ones_own():
+def test_own_vocabularies():
     encoding = toy([b"a", b"b", b"ab", b"c", b"abc"])
     assert encoding.encode("abcab") == [4, 2]
     # The rank of "bc" comes first, so "abc" is never merged; as a whole piece it is found.
@@ -172,7 +160,7 @@ def test_vocabularies_of_ones_own():
     assert encoding.encode("abcda") == [0, 3, 6, 0]
     with pytest.raises(ValueError, match="byte 0x7a has no token"):
         encoding.encode("az")
-    # What the pattern does not match is left out, as in tiktoken.
+    # Text that the pattern does not match is dropped, as in tiktoken.
     assert toy([b"a", b"b"], pat_str="a+").encode("aba") == [0, 0]
 
 
@@ -244,3 +232,64 @@ def test_fingerprint_tells_encodings_apart():
     assert len(bytes.fromhex(rebuilt.fingerprint)) == 32
     copy = pickle.loads(pickle.dumps(rebuilt))  # noqa: S301
     assert copy.fingerprint == rebuilt.fingerprint and copy.name == "other name"
+
+
+# ---- beyond tiktoken
+
+TEXT = "Hello, wörld! 你好 🙂 don't  \n\n x=1234567;<|endoftext|> end\n" * 300
+
+
+@pytest.fixture(scope="module", params=["r50k_base", "o200k_base"])
+def encoding(request):
+    return bpe_rs.get_encoding(request.param)
+
+
+def test_counting(encoding):
+    want = len(encoding.encode_ordinary(TEXT))
+    assert encoding.count(TEXT, disallowed_special=()) == want
+    assert encoding.count_till_limit(TEXT, want, disallowed_special=()) == want
+    assert encoding.count_till_limit(TEXT, want - 1, disallowed_special=()) is None
+    want = len(encoding.encode(TEXT, allowed_special="all"))
+    assert encoding.count(TEXT, allowed_special="all") == want
+    for limit in (0, 1, want // 2, want - 1):
+        assert encoding.count_till_limit(TEXT, limit, allowed_special="all") is None
+    assert encoding.count_till_limit(TEXT, want, allowed_special="all") == want
+    assert encoding.count("") == 0 == encoding.count_till_limit("", 0)
+    with pytest.raises(ValueError, match="disallowed special token"):
+        encoding.count(TEXT)
+
+
+def test_offsets_cover_the_text(encoding):
+    ids, offsets = encoding.encode_with_offsets(TEXT, allowed_special="all")
+    assert ids == encoding.encode(TEXT, allowed_special="all")
+    for token, (start, end) in zip(ids, offsets, strict=True):
+        piece = encoding.decode_single_token_bytes(token)
+        try:
+            assert TEXT[start:end] == piece.decode()
+        except UnicodeDecodeError:
+            # Part of a character: the characters it touches hold its bytes.
+            assert piece in TEXT[start:end].encode()
+    assert offsets[0][0] == 0 and offsets[-1][1] == len(TEXT)
+    starts = [start for start, _ in offsets]
+    assert starts == sorted(starts)
+
+
+def test_caches_are_bounded(encoding):
+    encoding.set_cache_limit(1 << 20)
+    try:
+        for at in range(30):
+            encoding.count("".join(f" word{at}x{i} longer-{i}-{at}-é" for i in range(5000)))
+        assert encoding.cache_bytes < 4 << 20
+    finally:
+        encoding.set_cache_limit(32 << 20)
+
+
+def test_lists_share_their_numbers_and_survive_the_encoding():
+    encoding = bpe_rs.Encoding(
+        "own", pat_str="gpt2", mergeable_ranks={bytes([b]): 1000 + b for b in range(256)},
+        special_tokens={"<e>": 5000},
+    )  # fmt: skip
+    ids = encoding.encode("abca<e>", allowed_special="all")
+    assert ids == [1097, 1098, 1099, 1097, 5000] and ids[0] is ids[3]
+    del encoding
+    assert ids == [1097, 1098, 1099, 1097, 5000]

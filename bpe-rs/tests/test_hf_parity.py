@@ -1,4 +1,4 @@
-"""`bpe_rs.hf.Tokenizer` gives what Hugging Face's own engine gives, in every field."""
+"""`bpe_rs.hf.Tokenizer` gives the results of Hugging Face's own engine, in every field."""
 
 from __future__ import annotations
 
@@ -98,14 +98,14 @@ def test_truncation_and_padding(pair: Both, strategy: str, direction: str) -> No
             )
         assert ours.truncation == theirs.truncation and ours.padding == theirs.padding
         assert ours.to_str() == theirs.to_str()
-        # Overflowing parts of a pair are combined each with each: short texts are enough.
+        # Short texts, because all overflowing parts of a pair are combined with one another.
         for text in hf_cases.TEXTS[::3]:
             for args in ((text,), (text, hf_cases.TEXTS[7]), (hf_cases.TEXTS[8][:12], text)):
                 compare_or_both_refuse(theirs, ours, args)
 
 
 def compare_or_both_refuse(theirs: Any, ours: Any, args: tuple[str, ...]) -> None:
-    """Where theirs panics (a stride that is not below the room) or raises, ours is a ValueError."""
+    """Equal results; or a ValueError where theirs panics (a stride that is too large) or raises."""
     try:
         expected = fields(theirs.encode(*args))
     except BaseException as error:

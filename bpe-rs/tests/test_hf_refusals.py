@@ -1,4 +1,4 @@
-"""What a `tokenizer.json` asks for and we would not reproduce exactly is refused by its name."""
+"""A `tokenizer.json` that would not be reproduced exactly is an error that names the cause."""
 
 from __future__ import annotations
 

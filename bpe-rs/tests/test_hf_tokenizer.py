@@ -105,7 +105,7 @@ def test_wrong_ids(ours: Tokenizer) -> None:
 
 
 def test_truncation_of_one_thread_is_not_anothers(ours: Tokenizer) -> None:
-    """Eight threads, each with its own length, on one tokenizer, at once."""
+    """Eight concurrent threads, each with its own length, on one tokenizer."""
     whole = ours.encode(LONG).ids
     barrier = threading.Barrier(8)
 
@@ -186,7 +186,7 @@ def test_encodings_pickle() -> None:
     assert type(revived) is Encoding
     expected = fields(theirs.encode(LONG, "a pair"))
     assert fields(revived) == fields(encoding) == expected
-    # What came back is an encoding like any other.
+    # It has all methods of an encoding.
     revived.truncate(4)
     encoding.truncate(4)
     assert fields(revived) == fields(encoding)
@@ -205,7 +205,7 @@ def test_added_tokens() -> None:
         ("add_tokens", []),
     ]
     for name, tokens in steps:
-        # Both change the objects they are given.
+        # Copies, because both change their arguments.
         expected = getattr(theirs, name)(copy.deepcopy(tokens))
         assert getattr(ours, name)(copy.deepcopy(tokens)) == expected, tokens
         assert ours.to_str() == theirs.to_str()

@@ -1,4 +1,4 @@
-"""`transformers` on our tokenizer: the same results as on Hugging Face's, call for call."""
+"""`transformers` on our tokenizer: every call gives the same result as on Hugging Face's."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_copies_and_pickles(pair: Both) -> None:
 
 
 def test_gpt2_class(shared_dir: Path) -> None:
-    """The class that `AutoTokenizer` gives for GPT-2, taken over."""
+    """The class that `AutoTokenizer` returns for GPT-2."""
     file = str(shared_dir / "vocab" / "gpt2-tokenizer.json")
     theirs = transformers.PreTrainedTokenizerFast(tokenizer_file=file, eos_token="<|endoftext|>")
     ours = from_pretrained_fast(theirs)
@@ -236,7 +236,7 @@ def test_gpt2_class(shared_dir: Path) -> None:
 
 
 def test_eight_threads_truncate_independently() -> None:
-    """Each thread's calls give what they give alone, whatever the other threads ask for."""
+    """Each thread's results are those that it gets alone, whatever settings other threads use."""
     _, ours = both("llama3")
     text = " ".join(TEXTS[3:])
     alone = [ours(text, **kwargs)["input_ids"] for kwargs in settings_of_threads()]

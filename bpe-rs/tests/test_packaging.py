@@ -1,4 +1,4 @@
-"""What a user of the package relies on: stubs that are true, docs, a crate without Python."""
+"""Packaging: stubs that match the extension, docs, examples, a crate without Python."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ def test_stubs_are_true(tmp_path: Path) -> None:
     """mypy's stubtest compares `_core.pyi` with the extension module itself."""
     pytest.importorskip("mypy", reason="mypy is in the dev group")
     command = [sys.executable, "-m", "mypy.stubtest", "bpe_rs._core", "--ignore-missing-stub"]
-    # A class laid out by Rust cannot share a base with another one: a matter of PEP 800, which
-    # type checkers do not know yet.
+    # Classes laid out by Rust are disjoint bases (PEP 800), which type checkers do not know yet.
     command += ["--ignore-disjoint-bases", "--concise"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -56,7 +55,7 @@ def test_public_names_have_a_runnable_example(name: str) -> None:
     docs = [value.__doc__ or ""]
     if inspect.isclass(value):
         docs += [inspect.getdoc(getattr(value, attribute)) or "" for attribute in vars(value)]
-    if name != "Progress":  # a record that callbacks get; nobody makes one
+    if name != "Progress":  # only callbacks receive one
         assert any(">>>" in doc for doc in docs)
 
 
@@ -72,21 +71,21 @@ def test_the_crate_without_python_has_no_python_in_its_tree() -> None:
     assert not {p for p in packages if p.startswith(("pyo3", "numpy", "python"))}
 
 
-@pytest.mark.parametrize("asked", ["sse9", "AVX2", "neon,portable"])
-def test_an_unknown_level_is_an_error_at_import(asked: str) -> None:
-    """`BPE_RS_SIMD` chooses instructions; a slip in it must not go unnoticed, nor crash."""
+@pytest.mark.parametrize("level", ["sse9", "AVX2", "neon,portable"])
+def test_an_unknown_level_is_an_error_at_import(level: str) -> None:
+    """`BPE_RS_SIMD` selects instructions. A typo must be reported, and must not crash."""
     command = [sys.executable, "-c", "import bpe_rs"]
-    env = {**os.environ, "BPE_RS_SIMD": asked}
+    env = {**os.environ, "BPE_RS_SIMD": level}
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
     assert last.startswith("ValueError: BPE_RS_SIMD: expected one of portable"), last
-    assert f'got "{asked}"' in last
+    assert f'got "{level}"' in last
 
 
-@pytest.mark.parametrize("asked", ["", "portable"])
-def test_a_known_level_is_taken(asked: str) -> None:
+@pytest.mark.parametrize("level", ["", "portable"])
+def test_a_known_level_is_used(level: str) -> None:
     code = "import bpe_rs; print(bpe_rs.get_encoding('gpt2').encode('hello world'))"
-    env = {**os.environ, "BPE_RS_SIMD": asked}
+    env = {**os.environ, "BPE_RS_SIMD": level}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert (done.stdout, done.stderr) == ("[31373, 995]\n", "")

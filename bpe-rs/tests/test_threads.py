@@ -1,7 +1,11 @@
-"""Calls of all kinds at once: the same results as one after the other, GIL or none."""
+"""Concurrent calls, with a GIL or without one; the worker pool at forks and signals."""
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -42,9 +46,9 @@ def calls() -> dict[str, Callable[[], Any]]:
     }
 
 
-def test_calls_at_once() -> None:
+def test_concurrent_calls() -> None:
     work = calls()
-    # A second, untouched set of objects, so that tables are first built by several threads.
+    # Computed on other objects, so that the threads are the first to use those in `work`.
     expected = {name: call() for name, call in calls().items()}
     start = threading.Barrier(THREADS)
     failures: list[str] = []
@@ -73,3 +77,184 @@ def test_calls_at_once() -> None:
 )
 def test_importing_does_not_switch_the_gil_on() -> None:
     assert not sys._is_gil_enabled()  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="module", params=["r50k_base", "o200k_base"])
+def encoding(request):
+    return bpe_rs.get_encoding(request.param)
+
+
+def test_threads_share_an_encoding(encoding):
+    rng = random.Random(2)
+    texts = ["".join(rng.choices("abc dé\n你1 ", k=3000)) for _ in range(40)]
+    want = [encoding.encode_ordinary(text) for text in texts]
+    got: list[list[list[int]]] = [[] for _ in range(4)]
+
+    def work(at):
+        got[at] = [encoding.encode_ordinary(text) for text in texts]
+
+    threads = [threading.Thread(target=work, args=(at,)) for at in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(rows == want for rows in got)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_children_encode():
+    code = """
+import os, bpe_rs
+encoding = bpe_rs.get_encoding("gpt2")
+want = encoding.encode_batch(["a b c"] * 100)
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if encoding.encode_batch(["a b c"] * 100) == want else 1)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("others", [0, 3], ids=["idle workers", "busy workers"])
+def test_children_of_a_process_whose_threads_encode(others):
+    code = f"""
+import os, threading, bpe_rs
+encoding = bpe_rs.get_encoding("r50k_base")
+batch = [f"a text of its own, {{i}} times " * 100 for i in range(200)]
+want = encoding.encode_batch(batch, num_threads=1)
+end, wrong = threading.Event(), []
+def work():
+    while not end.is_set():
+        if encoding.encode_batch(batch) != want:
+            wrong.append(1)
+threads = [threading.Thread(target=work) for _ in range({others})]
+for thread in threads: thread.start()
+for _ in range(20):
+    assert encoding.encode_batch(batch) == want
+    child = os.fork()
+    if child == 0:
+        # And in a grandchild.
+        right = all(encoding.encode_batch(batch) == want for _ in range(3))
+        if right and (grandchild := os.fork()) != 0:
+            right = os.waitpid(grandchild, 0)[1] == 0
+        elif right:
+            right = encoding.encode_batch(batch) == want
+        os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+end.set()
+for thread in threads: thread.join()
+assert not wrong
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=120, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signals")
+def test_workers_do_not_receive_signals_that_the_program_waits_for():
+    """A program blocks a signal in its own threads before it waits for it, not in ours."""
+    code = """
+import os, signal, time, bpe_rs
+encoding = bpe_rs.get_encoding("r50k_base")
+for _ in range(5):
+    encoding.encode_batch(["a text of its own " * 1000] * 40, num_threads=2)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(0.05)
+assert signal.sigwait({signal.SIGTERM}) == signal.SIGTERM
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_workers_block_all_signals_but_synchronous_ones():
+    code = """
+import glob, signal, time, bpe_rs
+encoding = bpe_rs.get_encoding("r50k_base")
+batch = ["a text of its own " * 1000] * 40
+synchronous = {
+    signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT,
+    signal.SIGSYS,
+}
+others = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD}
+
+def masks_of_workers():
+    for path in glob.glob("/proc/self/task/*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in open(path))
+        except OSError:
+            continue  # it has just ended
+        if fields["Name"].strip() == "bpe-rs":
+            yield int(fields["SigBlk"], 16)
+
+seen, until = [], time.monotonic() + 10
+while not seen and time.monotonic() < until:
+    encoding.encode_batch(batch, num_threads=2)
+    seen = list(masks_of_workers())
+print(len(seen) > 0 or bpe_rs._core.available_threads() == 1)
+for mask in seen:
+    blocked = {number for number in synchronous | others if mask >> (number - 1) & 1}
+    assert blocked == others, blocked
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (0, "True\n"), run.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs an affinity mask")
+def test_the_number_of_threads_follows_the_affinity_mask():
+    code = """
+import os, time, bpe_rs
+assert bpe_rs._core.available_threads() <= len(os.sched_getaffinity(0))
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+time.sleep(0.15)  # an answer is reused for 0.1 s
+assert bpe_rs._core.available_threads() == 1
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_idle_workers_end_before_a_fork():
+    code = """
+import glob, os, time
+
+def workers():
+    names = []
+    for path in glob.glob("/proc/self/task/*/comm"):
+        try:
+            names.append(open(path).read().strip())
+        except OSError:
+            pass  # it has just ended
+    return names.count("bpe-rs")
+
+def at_fork():
+    # Handlers run last in, first out: ours after the package's. They would end anyway in a second.
+    until = time.monotonic() + 0.4
+    while workers() and time.monotonic() < until:
+        pass
+    assert workers() == 0, workers()
+    print("none")
+
+os.register_at_fork(before=at_fork)
+import bpe_rs
+encoding = bpe_rs.get_encoding("r50k_base")
+batch = ["a text of its own " * 1000] * 40
+for _ in range(3):
+    encoding.encode_batch(batch)
+    until = time.monotonic() + 10
+    while len(os.sched_getaffinity(0)) > 1 and not workers():
+        # Started, but not yet under its name.
+        assert time.monotonic() < until
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout) == (0, "none\n" * 3), run.stderr

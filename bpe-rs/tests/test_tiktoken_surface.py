@@ -47,7 +47,7 @@ SAME = calls("registry", "attributes", "encode", "decode", "private", "objects",
 # The same type of exception, where tiktoken's message comes from the inside of a library.
 SAME_TYPE = calls("errors")
 
-# What tiktoken gets wrong: it panics, hangs, or forgets; with what we do instead.
+# Calls with which tiktoken panics, hangs or loses text, and what ours return.
 OURS_ONLY: dict[str, Callable[[Any], bool]] = {
     'enc._encode_single_piece("")': lambda result: result == [],
     'new({b"a": 1, b"b": 1}, {})': lambda result: isinstance(result, ValueError),
@@ -58,14 +58,14 @@ OURS_ONLY: dict[str, Callable[[Any], bool]] = {
     # Lone surrogates are replaced here too, not only in `encode`.
     r'enc.encode_to_numpy("\ud83d")': lambda result: list(result) == [4210],
     r'enc.encode_with_unstable("a \ud83d")[0][:1]': lambda result: result == [64],
-    # A set by its documented type, if not by its class.
+    # An abstract set, as documented, but not of the class `set`.
     'enc.encode("<|endoftext|>", allowed_special={"<|endoftext|>": 1}.keys())': (
         lambda result: result == [50256]
     ),
     'new(BYTES, {"<a>": 300, "<a>b": 301}).encode("<a>b<a>", allowed_special="all")': (
         lambda result: result == [301, 300]
     ),
-    # Files of this machine are checked and never copied.
+    # Local files are checked and never copied.
     'tiktoken.load.read_file_cached(file(b"abc"), "00")': lambda r: isinstance(r, ValueError),
     'tiktoken.load.dump_tiktoken_bpe({b"a": 1, b"b": 0}, out), tiktoken.load.read_file(out)': (
         lambda result: result == (None, b"Yg== 0\nYQ== 1\n")
@@ -78,7 +78,7 @@ class Text(str):
 
 
 def register_theirs() -> None:
-    """Give tiktoken the encodings that it would download."""
+    """Register the encodings that tiktoken would download."""
     for name in theirs.list_encoding_names():
         if name not in theirs.registry.ENCODINGS:
             arguments = openai_public.ENCODING_CONSTRUCTORS[name]()
@@ -149,7 +149,7 @@ def outcome(call: str, space: dict[str, Any]) -> Any:
 
 
 def comparable(result: Any) -> Any:
-    """What must be equal: array and exception contents, reprs of encodings."""
+    """The parts of a result that must be equal: contents of arrays and exceptions, reprs."""
     if isinstance(result, BaseException):
         return type(result), str(result)
     if isinstance(result, np.ndarray):
@@ -188,7 +188,7 @@ def test_the_tables_are_as_long_as_the_readme_says() -> None:
 
 
 def public(owner: Any, module: str) -> dict[str, Any]:
-    """Functions and classes that are at home in tiktoken, by name."""
+    """Functions and classes that tiktoken itself defines, by name."""
     return {
         name: value
         for name, value in vars(owner).items()
@@ -247,7 +247,7 @@ def test_attributes_of_an_instance() -> None:
     assert not missing
 
 
-# ---- what programs do to the class
+# ---- how programs use the class
 
 
 def test_a_derived_class_with_another_constructor() -> None:
@@ -342,7 +342,7 @@ def test_without_tiktoken_installed(tmp_path: Path) -> None:
 
 
 def test_importing_does_not_load_numpy() -> None:
-    """It takes longer to load than everything else together, and most programs never need it."""
+    """It takes longer to import than everything else, and most programs do not need it."""
     code = (
         "import sys, bpe_rs.tiktoken as t; t.get_encoding('gpt2').encode('hello')\n"
         "assert 'numpy' not in sys.modules"
@@ -351,7 +351,7 @@ def test_importing_does_not_load_numpy() -> None:
     assert done.returncode == 0, done.stderr
 
 
-# ---- inputs that break others (see also test_encoding.py)
+# ---- inputs that break tiktoken (see also test_hard_texts.py)
 
 
 def test_a_million_spaces() -> None:

@@ -1,9 +1,8 @@
-"""WordTokenizer and CharTokenizer: golden figures, slow twins, Hugging Face, errors, files."""
+"""WordTokenizer and CharTokenizer: golden figures, reference, Hugging Face, errors, files."""
 
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import pickle
 import random
@@ -14,16 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reference_words as reference
 from bpe_rs import CharTokenizer, WordTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
-
-_spec = importlib.util.spec_from_file_location(
-    "words_reference", Path(__file__).with_name("words_reference.py")
-)
-assert _spec is not None and _spec.loader is not None
-reference = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reference)
 
 SENTENCE = "I am the first king of england"
 FORMS = ("notebook", "standard")
@@ -40,7 +33,7 @@ def notebook(shakespeare: str) -> WordTokenizer:
 
 
 def quietly(text: str, num_merges: int, form: str) -> WordTokenizer:
-    """Train without the warning that a small text gives out early."""
+    """Train without the warning that a small text has too few merges."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("warnings.warn", lambda *_, **__: None)
         return WordTokenizer.train(text, num_merges, form=form)  # type: ignore[arg-type]
@@ -66,8 +59,9 @@ def test_golden_figures(notebook: WordTokenizer) -> None:
 
 
 def test_round_trip_of_the_whole_corpus(notebook: WordTokenizer, shakespeare: str) -> None:
-    """The notebooks keep only the symbols that are left, so that a few words of the training
-    text itself cannot be spelled longest-first: `q` is never left alone, `antique` is."""
+    """The notebooks keep only the symbols that the words consist of after the last merge, so a few
+    words of the training text cannot be encoded: `q` is no token, but longest-first leaves it over
+    in `antique`."""
     ids = notebook.encode(shakespeare)
     assert np.array_equal(notebook.encode_to_numpy(shakespeare), ids)
     assert ids.count(0) == 7
@@ -83,15 +77,15 @@ def test_full_stops_double_spaces_and_unknown_characters(notebook: WordTokenizer
     assert notebook.decode(notebook.encode("No.  more,\n\tno less.")) == "No. more, no less."
     assert notebook.tokens("kéng é") == ["k", "</u>", "n", "g</w>", "</u>", "</w>"]
     assert notebook.decode(notebook.encode("kéng é of")) == "k</u>ng </u> of"
-    # Where the bare end of a word is no token, it counts as an unknown character.
+    # An end of a word that is no token counts as an unknown character.
     assert quietly("ab ab", 9, "notebook").tokens("ab a") == ["ab</w>", "</u>", "</u>"]
 
 
-# ---- the twins
+# ---- the reference implementation
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_training_equals_the_twin(form: str) -> None:
+def test_training_equals_the_reference(form: str) -> None:
     rng = random.Random(5)
     for case in range(150):
         text = random_text(rng, "ab" if case % 2 else "abcdeß", rng.randint(1, 40))
@@ -102,7 +96,7 @@ def test_training_equals_the_twin(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_training_on_real_text_equals_the_twin(form: str, shakespeare: str) -> None:
+def test_training_on_real_text_equals_the_reference(form: str, shakespeare: str) -> None:
     text = shakespeare[:60_000]
     merges, tokens = reference.train(text, 300, form)
     ours = WordTokenizer.train(text, 300, form=form)  # type: ignore[arg-type]
@@ -110,14 +104,14 @@ def test_training_on_real_text_equals_the_twin(form: str, shakespeare: str) -> N
     assert list(ours.vocab)[2:] == tokens
 
 
-def test_encoding_equals_the_twin(notebook: WordTokenizer, shakespeare: str) -> None:
+def test_encoding_equals_the_reference(notebook: WordTokenizer, shakespeare: str) -> None:
     tokens = list(notebook.vocab)[2:]
     text = shakespeare[:6000] + " Übermut naïve xqz ]] a.b. -- </w> </u>"
     assert notebook.tokens(text) == reference.encode_longest_first(text, tokens)
 
 
 @given(st.lists(st.text("abc", min_size=1), min_size=1), st.text("abcd \n"))
-def test_encoding_of_any_text_equals_the_twin(words: list[str], text: str) -> None:
+def test_encoding_of_any_text_equals_the_reference(words: list[str], text: str) -> None:
     ours = quietly(" ".join(words), 12, "notebook")
     assert ours.tokens(text) == reference.encode_longest_first(text, list(ours.vocab)[2:])
 
@@ -165,9 +159,8 @@ def test_standard_form_encodes_random_words_as_hugging_face() -> None:
 
 
 def test_hugging_face_learns_by_the_same_rule(shakespeare: str) -> None:
-    """Their ids of `x</w>`, and with them their ties, follow the order of a hash map, so that the
-    merges differ from run to run. Each of theirs must be a most frequent pair at its turn, by the
-    counts of ours."""
+    """Their ids of `x</w>`, and so their ties, depend on the order of a hash map, which changes with
+    every run. So each of their merges need only be one of the most frequent pairs at its turn."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     text = shakespeare[:100_000]
@@ -189,7 +182,7 @@ def test_hugging_face_learns_by_the_same_rule(shakespeare: str) -> None:
 # ---- arguments, files, threads
 
 
-def test_max_length_pads_and_truncates_only_when_asked(notebook: WordTokenizer) -> None:
+def test_max_length_pads_and_truncates_only_on_request(notebook: WordTokenizer) -> None:
     ids = notebook.encode(SENTENCE)
     padded, mask = notebook.encode(SENTENCE, max_length=10)
     assert padded == [*ids, 1, 1] and mask == [1] * 8 + [0, 0]
@@ -329,7 +322,7 @@ def test_any_characters(train: str, text: str) -> None:
     assert ours.decode(expected) == "".join(c if c in train else "?" for c in text)
 
 
-def test_unknown_characters_are_errors_unless_asked_for(tmp_path: Path) -> None:
+def test_unknown_characters_are_errors_by_default(tmp_path: Path) -> None:
     ours = CharTokenizer.train(["abc", "bcd"])
     with pytest.raises(ValueError, match=r"'é' \(U\+00E9\) at position 2 .* with an unknown token"):
         ours.encode("abé")

@@ -23,5 +23,5 @@ __all__ = [
 ]
 
 if hasattr(os, "register_at_fork"):
-    # Those that wait for the next batch; from 3.12 on Python warns of threads at a fork.
+    # From Python 3.12 on `os.fork` warns where other threads exist, idle workers included.
     os.register_at_fork(before=_core.stop_idle_threads)

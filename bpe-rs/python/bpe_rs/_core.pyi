@@ -138,10 +138,10 @@ class WordCounter:
         cls, pattern: str, special_tokens: list[str], num_threads: int | None = None
     ) -> WordCounter: ...
     def add_texts(
-        self, texts: Sequence[str | bytes], callback: Callable[[int], None] | None = None
+        self, texts: Sequence[str | bytes], callback: Callable[[int], object] | None = None
     ) -> None: ...
     def add_files(
-        self, paths: list[str], field: str, callback: Callable[[int], None] | None = None
+        self, paths: list[str], field: str, callback: Callable[[int], object] | None = None
     ) -> None: ...
     def add_words(self, words: list[tuple[bytes, int]]) -> None: ...
     def finish(self) -> WordCounts: ...
@@ -193,7 +193,7 @@ def learn(
     max_token_length: int | None,
     num_threads: int | None,
     consume: bool,
-    callback: Callable[[int], None] | None = None,
+    callback: Callable[[int], object] | None = None,
 ) -> LearnedMerges: ...
 def byte_order(tie_break: str) -> bytes: ...
 def load_encoding(
@@ -333,7 +333,7 @@ class IdWriter:
         special_tokens: bool,
         field: str,
         num_threads: int | None,
-        progress: Callable[[int], None] | None,
+        progress: Callable[[int], object] | None,
     ) -> None: ...
     def encode_documents(
         self,
@@ -342,7 +342,7 @@ class IdWriter:
         separator: str | None,
         special_tokens: bool,
         num_threads: int | None,
-        progress: Callable[[int], None] | None,
+        progress: Callable[[int], object] | None,
     ) -> None: ...
     @property
     def count(self) -> int: ...

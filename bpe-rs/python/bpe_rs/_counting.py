@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 
 from bpe_rs import _core
-from bpe_rs._progress import Progress, Report, reporter_of
+from bpe_rs._progress import Phase, Report, reporter_of
 from bpe_rs._sources import Text, as_paths, parquet_texts, runs, text_batches
 
 
 class WordCounts:
-    """Distinct words of a text and how often each occurs: the half of training that adds up.
+    """Distinct words of a text and how often each occurs.
 
-    Counts of the parts of a corpus, made anywhere, give by `merge` the counts of the whole, and
+    Counts of the parts of a corpus, made on any machine, `merge` to the counts of the whole, and
     `train` learns the same merges from them as from the text. Made by `count_words`,
     `WordCounts.load` or `WordCounts.from_mapping`; can be pickled.
 
@@ -38,7 +37,7 @@ class WordCounts:
     ) -> WordCounts:
         """Words that were counted elsewhere, in the order of first occurrence.
 
-        `pattern` is what cut the text into these words.
+        `pattern` and `special_tokens` are those that cut the text into these words.
         Raises ValueError for a count that is negative or does not fit 64 bits.
         """
         words = []
@@ -63,12 +62,12 @@ class WordCounts:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for counts that may be merged: those of the same pattern and special tokens."""
+        """A digest of pattern and special tokens: counts with equal ones can be merged."""
         return self._counts.fingerprint
 
     @property
     def total(self) -> int:
-        """Number of words, every one as often as it occurs."""
+        """Number of words, each counted as often as it occurs."""
         return self._counts.total
 
     @property
@@ -81,7 +80,7 @@ class WordCounts:
         return len(self._counts)
 
     def __getitem__(self, word: Text) -> int:
-        """How often `word` occurs; zero if it does not."""
+        """How often `word` occurs."""
         return self._counts.get(word.encode() if isinstance(word, str) else word)
 
     def items(self) -> list[tuple[bytes, int]]:
@@ -93,7 +92,7 @@ class WordCounts:
             return NotImplemented
         return self.fingerprint == other.fingerprint and self.items() == other.items()
 
-    __hash__ = None  # type: ignore[assignment]  # it can be changed
+    __hash__ = None  # type: ignore[assignment]  # mutable: `merge` changes it
 
     def __repr__(self) -> str:
         pattern = self._counts.pattern_name or self.pattern
@@ -118,10 +117,10 @@ class WordCounts:
         return WordCounts(self._counts.pruned(min_count))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the counts to a file: words sorted, with a checksum, complete or not at all.
+        """Write the counts to a file atomically, words sorted, with a checksum.
 
         Equal counts make equal files. The order of first occurrence, which only
-        `tie_break="first_seen"` asks for, is not kept.
+        `tie_break="first_seen"` needs, is not kept.
         """
         self._counts.save(os.fspath(path))
 
@@ -151,59 +150,49 @@ def count_words(
 ) -> WordCounts:
     """Count the words that `pattern` cuts from a source.
 
-    `source`: the path of a file, or a list of paths (`.txt` or any other name for plain UTF-8,
-    `.jsonl`, `.parquet`; the first two also packed as `.gz` or `.zst`), or an iterable of texts
-    (str, or bytes in UTF-8), of which a few megabytes are held at a time. Every text and every
-    file is cut by itself. `text_column`: where the text is in JSON and Parquet. `special_tokens`
-    separate texts and are not counted. `num_threads`: all cores if None.
-    Raises OSError for a file that cannot be read, ValueError for one that is not what it should
-    be, TypeError for a text that is neither str nor bytes.
+    `source`: the path of a file, or a list of paths (`.jsonl`, `.parquet`, any other name for
+    plain UTF-8; all but Parquet also compressed as `.gz` or `.zst`), or an iterable of texts (str,
+    or bytes in UTF-8), of which a few megabytes are held at a time. Every text and every file is
+    cut by itself. `text_column`: the field of JSON lines or column of Parquet files that holds the
+    text. `special_tokens` separate texts and are not counted. `num_threads`: by default one per
+    core.
+    Raises OSError for a file that cannot be read, ValueError for one with other contents than its
+    name says, TypeError for a text that is neither str nor bytes.
 
     >>> len(count_words(["the cat and the hat"]))
     5
     """
-    counter = _core.WordCounter(pattern, distinct(special_tokens), num_threads)
-    report = reporter_of(progress)
-    start = time.perf_counter()
-
-    def callback(before: int, total: int | None) -> Callable[[int], None] | None:
-        def tell(done: int) -> None:
-            if report:
-                report(Progress("count", before + done, total, time.perf_counter() - start))
-
-        return tell if report else None
-
+    counter = _core.WordCounter(pattern, checked_special_tokens(special_tokens), num_threads)
+    phase = Phase("count", reporter_of(progress))
+    done = 0
     paths = as_paths(source)
     if paths is None:
         if isinstance(source, bytes) or not isinstance(source, Iterable):
             raise TypeError(
                 f"expected paths, an iterable of texts or WordCounts, got {type(source).__name__}"
             )
-        done = 0
         for batch in text_batches(source):  # pyright: ignore[reportArgumentType]
-            counter.add_texts(batch, callback(done, None))
+            counter.add_texts(batch, phase.callback(done))
             done += sum(map(len, batch))
-        total = done
+        phase.total = done
     else:
-        total = sum(path.stat().st_size for path in paths)
-        done = 0
+        phase.total = sum(path.stat().st_size for path in paths)
         for run, has_columns in runs(paths):
             if has_columns:
                 for batch in text_batches(chain.from_iterable(parquet_texts(run[0], text_column))):
                     counter.add_texts(batch)
             else:
-                counter.add_files(
-                    [os.fspath(path) for path in run], text_column, callback(done, total)
-                )
+                names = [os.fspath(path) for path in run]
+                counter.add_files(names, text_column, phase.callback(done))
             done += sum(path.stat().st_size for path in run)
     counts = counter.finish()
-    if report:
-        report(Progress("count", done, total, time.perf_counter() - start))
+    phase.tell(done)
     return WordCounts(counts)
 
 
-def distinct(special_tokens: Sequence[str]) -> list[str]:
-    """The special tokens as a list; an error for one that is empty, twice there or no str."""
+def checked_special_tokens(special_tokens: Sequence[str]) -> list[str]:
+    """The special tokens as a list. Raises TypeError for one that is no str, ValueError for one
+    that is empty or listed twice."""
     if isinstance(special_tokens, str):
         raise TypeError(f"expected a list of special tokens, got the str {special_tokens!r}")
     tokens = list(special_tokens)

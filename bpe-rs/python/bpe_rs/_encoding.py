@@ -1,4 +1,4 @@
-"""`Encoding`: text to ids and back. The hot methods are Rust methods, inherited."""
+"""`Encoding`: text to ids and back. The hot methods are Rust methods of its base class."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from bpe_rs import _core, _extras, _files
+from bpe_rs import _core, _formats, _id_files, _padding
+from bpe_rs._core_bpe import CoreBPE
+from bpe_rs._decode_stream import DecodeStream
+from bpe_rs._models import encoding_name_for_model
 
 if TYPE_CHECKING:
     import os
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from typing_extensions import Self
 
-    from bpe_rs.tiktoken._tiktoken import CoreBPE
+    from bpe_rs._progress import BytesCallback
 
 T = TypeVar("T")
 
@@ -28,7 +31,7 @@ _lock = threading.Lock()
 
 
 def list_encoding_names() -> list[str]:
-    """Names that `get_encoding` knows.
+    """The names that `get_encoding` knows.
 
     >>> "o200k_base" in list_encoding_names()
     True
@@ -37,7 +40,7 @@ def list_encoding_names() -> list[str]:
 
 
 def get_encoding(encoding_name: str) -> Encoding:
-    """The published encoding of that name, one object a process; its tables are in the wheel.
+    """The published encoding of that name, one object a process. Its tables are in the wheel.
 
     Raises `ValueError` for a name that is not in `list_encoding_names()`.
 
@@ -66,8 +69,6 @@ def encoding_for_model(model_name: str) -> Encoding:
     >>> encoding_for_model("gpt-4o").name
     'o200k_base'
     """
-    from bpe_rs._models import encoding_name_for_model
-
     return get_encoding(encoding_name_for_model(model_name))
 
 
@@ -91,7 +92,7 @@ class Encoding(_core.Encoding):
 
     @property
     def eot_token(self) -> int:
-        """The id of `<|endoftext|>`. Raises `KeyError` where there is none."""
+        """The id of `<|endoftext|>`. Raises `KeyError` for an encoding without it."""
         return self._special_tokens["<|endoftext|>"]
 
     def is_special_token(self, token: int) -> bool:
@@ -105,7 +106,7 @@ class Encoding(_core.Encoding):
         allowed_special: Literal["all"] | Collection[str] | None = None,
         disallowed_special: Literal["all"] | Collection[str] | None = None,
     ) -> tuple[list[int], list[list[int]]]:
-        """The ids that stay whatever follows `text`, and every way in which ids may cover the
+        """The ids that stay whatever follows `text`, and every way in which ids can cover the
         rest of it. Errors as `encode`.
 
         >>> enc = get_encoding("gpt2")
@@ -120,16 +121,16 @@ class Encoding(_core.Encoding):
         return [self.decode_single_token_bytes(token) for token in tokens]
 
     def decode_with_offsets(self, tokens: Iterable[int]) -> tuple[str, list[int]]:
-        """The text of `tokens`, and where in it each of them starts; one that starts inside a
-        character counts from that character.
+        """The text of `tokens`, and the index of the character at which each starts. A token that
+        starts inside a character has the index of that character.
 
-        Raises `KeyError` for an id that is no token, `UnicodeDecodeError` for bytes that are no
+        Raises `KeyError` for an id that is no token, `UnicodeDecodeError` for bytes that are not
         UTF-8.
 
         >>> get_encoding("gpt2").decode_with_offsets([31373, 995])
         ('hello world', [0, 5])
         """
-        return with_offsets(self.decode_tokens_bytes(tokens))
+        return text_and_offsets(self.decode_tokens_bytes(tokens))
 
     def decode_batch(
         self,
@@ -138,16 +139,16 @@ class Encoding(_core.Encoding):
         errors: str = "replace",
         num_threads: int | None = None,
     ) -> list[str]:
-        """`decode` of each row, of long ones on up to `num_threads` threads (None: all cores)."""
+        """`decode` of each row, of long rows on `num_threads` threads (None: one per core)."""
         return _map_rows(lambda row: self.decode(row, errors), batch, num_threads)
 
     def decode_bytes_batch(
         self, batch: Iterable[Sequence[int]], *, num_threads: int | None = None
     ) -> list[bytes]:
-        """`decode_bytes` of each row, threads as in `decode_batch`."""
+        """`decode_bytes` of each row, on threads as in `decode_batch`."""
         return _map_rows(self.decode_bytes, batch, num_threads)
 
-    # What is private in tiktoken, and used by programs all the same.
+    # Private in tiktoken, but used by programs.
 
     @property
     def _pat_str(self) -> str:
@@ -167,8 +168,6 @@ class Encoding(_core.Encoding):
 
     @cached_property
     def _core_bpe(self) -> CoreBPE:
-        from bpe_rs.tiktoken._tiktoken import CoreBPE
-
         return CoreBPE._of(self)
 
     def _encode_single_piece(self, text_or_bytes: str | bytes) -> list[int]:
@@ -178,14 +177,14 @@ class Encoding(_core.Encoding):
         return _core.encode_single_piece(self, text_or_bytes)
 
     def _encode_only_native_bpe(self, text: str) -> list[int]:
-        """The same as `encode_ordinary`."""
+        """`encode_ordinary`."""
         return self.encode_ordinary(text)
 
     def _encode_bytes(self, text: bytes) -> list[int]:
         """Ids of bytes that need not be UTF-8."""
         return _core.encode_bytes(self, text)
 
-    # Nothing of an encoding changes: a copy is the encoding itself.
+    # An encoding is immutable, so a copy is the encoding itself.
 
     def __copy__(self) -> Encoding:
         return self
@@ -203,25 +202,25 @@ class Encoding(_core.Encoding):
         dtype: npt.DTypeLike | None = None,
         field: str = "text",
         num_threads: int | None = None,
-        progress: _extras.Progress | None = None,
+        progress: BytesCallback | None = None,
     ) -> npt.NDArray[np.unsignedinteger] | int:
-        """The ids of files, in order: one array, or with `out` their count.
+        """The ids of files, in order: one array, or with `out` their number.
 
-        Plain UTF-8 text (memory-mapped), `.jsonl` lines and `.parquet` rows (needs pyarrow) with
-        the text under `field`; all but Parquet also packed as `.gz` or `.zst`. `separator`: a
-        special token that ends a document where it stands in a file of plain text (in a line or
-        row it is text like any other) and is written after every document. `special_tokens`:
-        whether all special tokens in texts are recognised (by default they are plain text).
-        `dtype`: uint16 where the ids allow, else uint32. `out`: an id file, written as it goes with
-        bounded memory, there when whole. `num_threads`: by default one per core. `progress` is
-        called with the bytes of text done in all files; what it raises stops the work, and so
-        does Ctrl-C. Leave the files alone meanwhile: mapped memory that another process changes
-        cannot be checked.
+        Files are plain UTF-8 text, `.jsonl` lines or `.parquet` rows (needs pyarrow) with the text
+        under `field`; all but Parquet also compressed as `.gz` or `.zst`. `separator`: a special
+        token that ends a document where it occurs in a file of plain text (in a line or row it is
+        plain text) and is written after every document. `special_tokens`: whether all special
+        tokens in texts are recognised (by default they are plain text). `dtype`: by default uint16
+        where all ids fit, else uint32. `out`: an id file, written with bounded memory, which
+        appears when it is complete. `num_threads`: by default one per core. `progress` is called
+        with the bytes of text encoded so far in all files; an exception that it raises stops the
+        work, and so does Ctrl-C.
 
         Raises `ValueError` for bytes that are not UTF-8, lines or rows without strings under the
-        field, a separator that is no special token; and `OSError`.
+        field, a separator that is no special token; and `OSError`, also for a file that becomes
+        shorter meanwhile.
         """
-        return _extras.encode_files(
+        return _id_files.encode_files(
             self,
             paths,
             separator=separator,
@@ -244,13 +243,15 @@ class Encoding(_core.Encoding):
         allowed_special: Literal["all"] | AbstractSet[str] = frozenset(),
         disallowed_special: Literal["all"] | Iterable[str] = "all",
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Ids `(B, max_length)` int64, padded with `pad_id` at `side`, and their mask of ones.
+        """Ids `(B, max_length)` int64, padded with `pad_id` at `side`, and a mask of the same shape
+        that is 1 for ids of the text and 0 for padding.
 
-        `max_length`: by default the longest text's. `pad_id`: by default `<|endoftext|>`'s, or 0.
+        `max_length`: by default the number of ids of the longest text. `pad_id`: by default the id
+        of `<|endoftext|>`, or 0.
 
         Raises `ValueError` for a longer text unless `truncate`, which keeps its first ids.
         """
-        return _extras.encode_padded(
+        return _padding.encode_padded(
             self,
             texts,
             max_length,
@@ -261,16 +262,16 @@ class Encoding(_core.Encoding):
             disallowed_special=disallowed_special,
         )
 
-    def decode_stream(self, errors: str = "replace") -> _extras.DecodeStream:
-        """Text of tokens that arrive one by one: `push(token)` gives what is complete."""
-        return _extras.DecodeStream(self, errors)
+    def decode_stream(self, errors: str = "replace") -> DecodeStream:
+        """Text of tokens that arrive one by one: `push(token)` returns the text it completes."""
+        return DecodeStream(self, errors)
 
     @classmethod
     def from_file(
         cls,
         path: str | os.PathLike[str],
         *,
-        format: _files.Format | None = None,
+        format: _formats.Format | None = None,
         name: str | None = None,
         pattern: str | None = None,
         special_tokens: Mapping[str, int] | None = None,
@@ -278,61 +279,66 @@ class Encoding(_core.Encoding):
         """Read a `tokenizer.json`, a `.tiktoken` file or a `vocab.json` with its `merges.txt`.
 
         `path` may be a folder that holds one. `format` ("tiktoken", "tokenizer.json",
-        "vocab.json") is by the file's name. `pattern` and `special_tokens` are for what the file
-        does not say: a `.tiktoken` file has a side file `NAME.tiktoken.json` for both (the
-        published ones need none), `vocab.json` is GPT-2's pattern and special tokens are what no
-        merge makes.
+        "vocab.json") by default follows from the file's name. `pattern` and `special_tokens` supply
+        what the file lacks: a `.tiktoken` file needs both, here or in a side file
+        `NAME.tiktoken.json` (a published encoding's file needs neither); for `vocab.json` the
+        pattern is GPT-2's and special tokens are those that no merge makes.
 
-        Raises `ValueError` for a file that is not of its format or that holds what an `Encoding`
-        does not reproduce exactly (`bpe_rs.hf.Tokenizer` knows more), and `OSError`.
+        Raises `ValueError` for a file of another format or one that an `Encoding` does not
+        reproduce exactly (`bpe_rs.hf.Tokenizer` supports more), and `OSError`.
         """
-        return _files.load(
+        return _formats.load(
             cls, path, format=format, name=name, pattern=pattern, special_tokens=special_tokens
         )
 
     def save(
-        self, path: str | os.PathLike[str], *, format: _files.Format | None = None
+        self, path: str | os.PathLike[str], *, format: _formats.Format | None = None
     ) -> list[Path]:
-        """Write the encoding; returns the files written, each replaced whole or not at all.
+        """Write the encoding; returns the files written, each of them atomically.
 
-        The format is by the file's name: `NAME.tiktoken` (with a side file for pattern and
-        special tokens), `vocab.json` (with `merges.txt`), other `.json` for `tokenizer.json`.
+        The format by default follows from the file's name: `NAME.tiktoken` (with a side file for
+        pattern and special tokens), `vocab.json` (with `merges.txt`), any other `.json` for
+        `tokenizer.json`.
 
         Raises `ValueError` where the format cannot hold the encoding exactly, and `OSError`.
         """
-        return _files.save(self, path, format=format)
+        return _formats.save(self, path, format=format)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self is _loaded.get(self.name):
             return get_encoding, (self.name,)
         if not self._is_ranked:
-            return _files.reduce(self)
+            return _formats.reduce(self)
         parts = (self.name, self.pat_str, self.mergeable_ranks, self.special_tokens)
         return _rebuild, (type(self), *parts)
 
 
-def with_offsets(parts: list[bytes]) -> tuple[str, list[int]]:
-    """The text of tokens, and the character that each of them starts at or in."""
+def text_and_offsets(tokens: list[bytes]) -> tuple[str, list[int]]:
+    """The text of tokens, and the index of the character that each starts at or in."""
     offsets = []
     characters = 0
-    for part in parts:
-        inside = 0x80 <= part[0] < 0xC0
-        offsets.append(max(0, characters - inside))
-        characters += sum(not 0x80 <= byte < 0xC0 for byte in part)
-    return b"".join(parts).decode("utf-8", errors="strict"), offsets
+    for token in tokens:
+        # A byte from 0x80 to 0xBF continues a character.
+        starts_inside = 0x80 <= token[0] < 0xC0
+        offsets.append(max(0, characters - starts_inside))
+        characters += sum(not 0x80 <= byte < 0xC0 for byte in token)
+    return b"".join(tokens).decode("utf-8", errors="strict"), offsets
 
 
-# Below so many ids a row, handing it to another thread costs more than decoding it.
-_ROW_FOR_A_THREAD = 1 << 14
+# Rows of fewer ids on average are decoded on the calling thread, because passing a row to another
+# thread costs more than decoding it.
+_MIN_ROW_FOR_THREADS = 1 << 14
 
 
 def _map_rows(
     decode: Callable[[Sequence[int]], T], batch: Iterable[Sequence[int]], num_threads: int | None
 ) -> list[T]:
+    """`decode` of each row, in order. On Python's threads: while one holds the GIL to convert a row
+    or its text, the others decode."""
     if num_threads is not None and num_threads < 1:
         raise ValueError(f"expected num_threads >= 1, got {num_threads}")
     rows = list(batch)
-    if num_threads == 1 or sum(len(row) for row in rows) < _ROW_FOR_A_THREAD * len(rows):
+    if num_threads == 1 or sum(len(row) for row in rows) < _MIN_ROW_FOR_THREADS * len(rows):
         return [decode(row) for row in rows]
     with ThreadPoolExecutor(num_threads or _core.available_threads()) as pool:
         return list(pool.map(decode, rows))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Exact names first, then prefixes: a version suffix must not need a new release of ours.
+# Exact names take precedence over prefixes. Prefixes cover versions that are not out yet.
 _MODELS = {
     "o200k_base": "o1 o3 o4-mini gpt-5 gpt-4.1 gpt-4o",
     "cl100k_base": (
@@ -33,7 +33,7 @@ _PREFIXES = {
 }
 
 MODEL_TO_ENCODING = {model: name for name, models in _MODELS.items() for model in models.split()}
-# Longest prefix first: "ft:gpt-4o" is not a "ft:gpt-4".
+# Longest prefix first, because "ft:gpt-4o" also begins with "ft:gpt-4".
 MODEL_PREFIX_TO_ENCODING = dict(
     sorted(
         ((prefix, name) for name, prefixes in _PREFIXES.items() for prefix in prefixes.split()),

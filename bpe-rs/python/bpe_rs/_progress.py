@@ -1,4 +1,4 @@
-"""How far a training is, for a callback or for stderr."""
+"""Progress of a training, for a callback or for stderr."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ import time
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+BytesCallback = Callable[[int], object]
+"""Called with the bytes of text done so far; an exception that it raises stops the work."""
+
 
 class Progress(NamedTuple):
-    """How far a training is. Given to the callback several times a second."""
+    """Progress of a training; the callback gets one several times a second."""
 
     phase: Literal["count", "merge"]
     done: int
     """Bytes read, or merges made."""
     total: int | None
-    """None where it is not known: for an iterator of texts."""
+    """The bytes or merges of the whole phase; None if unknown, as for an iterator of texts."""
     seconds: float
-    """Since this phase began."""
+    """Seconds since this phase began."""
 
     @property
     def rate(self) -> float:
-        """Bytes or merges a second."""
+        """Bytes or merges per second."""
         return self.done / self.seconds if self.seconds > 0 else 0.0
 
     @property
     def eta(self) -> float | None:
-        """Seconds to go, if the total is known."""
+        """Estimated seconds until the end of the phase; None if unknown."""
         if self.total is None or self.done == 0:
             return None
         return max(self.total - self.done, 0) / self.rate if self.rate > 0 else None
@@ -36,14 +39,36 @@ Report = Callable[[Progress], object]
 
 
 def reporter_of(progress: bool | Report) -> Report | None:
-    """What `progress` asks for: a function is called, True writes lines to stderr."""
+    """The function that the argument `progress` asks for: itself, or for True lines to stderr."""
     if callable(progress):
         return progress
     return _Lines() if progress else None
 
 
+class Phase:
+    """A phase of a training that begins now, with a report of its progress if there is one."""
+
+    def __init__(
+        self, name: Literal["count", "merge"], report: Report | None, total: int | None = None
+    ) -> None:
+        self.total = total
+        self._name: Literal["count", "merge"] = name
+        self._report = report
+        self._start = time.perf_counter()
+
+    def tell(self, done: int) -> None:
+        """Report that `done` bytes or merges are done."""
+        if self._report:
+            seconds = time.perf_counter() - self._start
+            self._report(Progress(self._name, done, self.total, seconds))
+
+    def callback(self, before: int = 0) -> Callable[[int], None] | None:
+        """`tell` for a part of the phase that begins after `before`; None without a report."""
+        return (lambda done: self.tell(before + done)) if self._report else None
+
+
 class _Lines:
-    """A line to stderr every second and at the end of a phase."""
+    """Writes a line to stderr every second and at the end of a phase."""
 
     def __init__(self) -> None:
         self._last = 0.0

@@ -1,7 +1,7 @@
-"""What a training or encoding source is made of: files by their form, or texts from Python.
+"""Sources of text: files of several formats, or texts from Python.
 
-Plain, `.gz`, `.zst` and JSONL files are read by Rust; this module sorts them out, and reads
-Parquet (with pyarrow, the extra `bpe-rs[parquet]`).
+Rust reads plain, `.gz`, `.zst` and JSON lines files; this module groups them for it, and reads
+Parquet files (with pyarrow, the extra `gptpy-bpe[parquet]`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 Text = str | bytes
 PathLike = str | os.PathLike[str]
 
-# Texts that go to Rust at once: enough to share out among threads, little enough to hold.
+# Limits of a batch of texts for one call of Rust: enough for all threads, little enough to hold.
 BATCH_BYTES = 8 << 20
 BATCH_TEXTS = 1 << 16
 PARQUET_ROWS = 1024
-# Arrow's names of the types that hold text, or bytes that may be text
+# Arrow's names of the types that hold text, or bytes that may be UTF-8.
 TEXT_TYPES = frozenset(
     {"string", "large_string", "string_view", "binary", "large_binary", "binary_view"}
 )
@@ -30,9 +30,9 @@ TEXT_TYPES = frozenset(
 def as_paths(source: object) -> list[Path] | None:
     """The files that `source` names, or None if it is an iterable of texts.
 
-    A `str` or `os.PathLike` names a file; so does a list or tuple of `os.PathLike`, or of `str`
-    that are all names of existing files. Any other iterable holds texts.
-    Raises FileNotFoundError for a named file that is not there, IsADirectoryError for a folder.
+    A `str` or `os.PathLike` names a file. A list or tuple of `os.PathLike`, or of `str` that are
+    all names of existing files, names several. Any other iterable holds texts.
+    Raises FileNotFoundError for a file that does not exist, IsADirectoryError for a folder.
     """
     if isinstance(source, str | os.PathLike):
         return [_existing(source)]
@@ -46,12 +46,12 @@ def as_paths(source: object) -> list[Path] | None:
 
 def _are_file_names(items: list | tuple) -> TypeGuard[list[str]]:
     def is_file(item: object) -> bool:
-        # A text is hardly ever as short as a name, and a text with a NUL is no name.
+        # A text with a line break or a NUL, or of the length of most texts, is no name.
         if not isinstance(item, str) or not 0 < len(item) < 4096 or "\n" in item or "\0" in item:
             return False
         try:
             return os.path.isfile(item)  # noqa: PTH113  # Path.is_file raises for a long name
-        except OSError:  # longer, in bytes, than the system's names
+        except OSError:  # the name is too long for the system
             return False
 
     return all(is_file(item) for item in items)
@@ -96,7 +96,7 @@ def runs(paths: Iterable[Path]) -> Iterator[tuple[list[Path], bool]]:
 
 
 def text_batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
-    """`texts` in lists of some megabytes."""
+    """`texts` in lists of some megabytes; TypeError for one that is neither str nor bytes."""
     batch: list[Text] = []
     size = 0
     for text in texts:
@@ -114,15 +114,15 @@ def text_batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
 def parquet_texts(path: Path, column: str) -> Iterator[list[str]]:
     """The texts of one column of a Parquet file, a batch of rows at a time, without nulls.
 
-    The column holds strings, or bytes that are UTF-8, of any of Arrow's layouts (large, view,
-    dictionary). Raises ImportError without pyarrow, ValueError for what is no such file or column.
+    The column holds strings, or bytes in UTF-8, in any of Arrow's layouts (large, view,
+    dictionary). Raises ImportError without pyarrow, ValueError for another kind of file or column.
     """
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
         raise ImportError(
-            f"{path}: reading Parquet needs pyarrow; install bpe-rs[parquet]"
+            f"{path}: reading Parquet needs pyarrow; install gptpy-bpe[parquet]"
         ) from error
     try:
         file = parquet.ParquetFile(path)
@@ -148,10 +148,10 @@ def parquet_texts(path: Path, column: str) -> Iterator[list[str]]:
 
 
 def _column_texts(values: pyarrow.Array, where: str, before: int) -> list[str]:
-    """The texts of an array without its nulls; `before`: how many rows came earlier."""
+    """The texts of an array without its nulls. `before`: the rows before it, for errors."""
     try:
         return [_as_str(value) for value in values.to_pylist() if value is not None]
-    except UnicodeDecodeError:  # Arrow's own strings are not checked when they are read
+    except UnicodeDecodeError:  # also from `to_pylist`: Arrow does not check the bytes of strings
         for row, value in enumerate(values, before):
             try:
                 _as_str(value.as_py() or "")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import operator
 import os
-import time
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias, overload
 
 from bpe_rs import _core
-from bpe_rs._counting import WordCounts, count_words, distinct
+from bpe_rs._counting import WordCounts, checked_special_tokens, count_words
 from bpe_rs._encoding import Encoding
-from bpe_rs._progress import Progress, Report, reporter_of
+from bpe_rs._progress import Phase, Report, reporter_of
 from bpe_rs._sources import Text
 
 TieBreak = Literal["huggingface", "pair", "first_seen", "longest"]
@@ -74,24 +73,24 @@ def train(
     """Learn a byte-level BPE vocabulary.
 
     `source`: paths or texts as for `count_words`, or `WordCounts`.
-    `vocab_size`: all tokens, the special ones included; several sizes give several encodings from
-    one run. `pattern`: a named one ("gpt2", which None means, "cl100k", "o200k", ...) or any
-    regular expression; what it cuts apart is never merged.
-    `min_frequency`: pairs that occur less often are not merged. `max_token_length`: in bytes, of
-    the learned tokens. `initial_alphabet`: the bytes that are tokens even if they do not occur;
-    all 256 if None. `progress`: True writes lines to stderr, a function is called with `Progress`.
-    `tie_break`, between pairs that are equally frequent:
+    `vocab_size`: the number of all tokens, special ones included; several sizes give several
+    encodings from one run. `pattern`: a named one ("gpt2", the default, "cl100k", "o200k", ...) or
+    any regular expression; what it cuts apart is never merged.
+    `min_frequency`: pairs that occur less often are not merged. `max_token_length`: the most bytes
+    of a learned token. `initial_alphabet`: the bytes that are tokens even if they do not occur; all
+    256 by default. `progress`: True writes lines to stderr, a function is called with `Progress`.
+    `tie_break` decides between equally frequent pairs:
     "huggingface", the merges of `tokenizers.trainers.BpeTrainer`: smallest (left id, right id),
     bytes numbered in the order of its byte-level alphabet; "pair", those of rustbpe: the same
     with bytes numbered by value; "first_seen", the pair that occurs first in the text;
     "longest", the pair that makes the longest token.
 
     In the encoding an id is a rank: first the single bytes (in the order of GPT-2's vocabulary
-    for "huggingface", by value for the others), then the merges as they were learned, then the
-    special tokens.
-    `base` is an encoding to go on from: its tokens keep their ids, its pattern and special tokens
-    are kept, new tokens follow behind its highest id, then new special tokens; a pair that spells
-    one of its tokens is not merged.
+    for "huggingface", by value for the others), then the merges in the order in which they were
+    learned, then the special tokens.
+    `base` is an encoding to extend: its tokens, pattern and special tokens are kept with their ids;
+    new tokens, then new special tokens, follow its highest id. A pair that spells one of its tokens
+    is not merged.
     Warns when the text has fewer merges than `vocab_size` asks for. Raises ValueError for a
     vocabulary too small for its bytes and special tokens, and for a source without text.
 
@@ -99,22 +98,22 @@ def train(
     >>> encoding.decode_tokens_bytes(encoding.encode("slow"))
     [b's', b'low']
     """
-    specials = distinct(special_tokens)
+    specials = checked_special_tokens(special_tokens)
     sizes = [vocab_size] if isinstance(vocab_size, int) else list(vocab_size)
-    order = _core.byte_order(tie_break)
+    byte_order = _core.byte_order(tie_break)
     alphabet = None if initial_alphabet is None else _bytes_of(initial_alphabet)
     if min_frequency < 0:
         raise ValueError(f"expected min_frequency of at least 0, got {min_frequency}")
     if max_token_length is not None and max_token_length < 1:
         raise ValueError(f"expected max_token_length of at least 1, got {max_token_length}")
     if base is None:
-        _check_sizes(sizes, len(order) if initial_alphabet is None else 1, "bytes", specials)
-        old_specials: dict[str, int] = {}
-        regex = _regex(pattern or "gpt2")
+        least = len(byte_order) if alphabet is None else 1
+        _check_sizes(sizes, least, "bytes", specials)
+        regex = _regex_of(pattern or "gpt2")
     else:
         _check_base(base, pattern, initial_alphabet, specials)
         _check_sizes(sizes, base.n_vocab, "ids of base", specials)
-        old_specials, regex = base.special_tokens, base.pat_str
+        regex = base.pat_str
     report = reporter_of(progress)
     if isinstance(source, WordCounts):
         counts = source
@@ -128,7 +127,7 @@ def train(
         counts = count_words(
             source,
             pattern=regex,
-            special_tokens=[*old_specials, *specials],
+            special_tokens=[*(base.special_tokens if base else ()), *specials],
             text_column=text_column,
             progress=report or False,
             num_threads=num_threads,
@@ -136,67 +135,65 @@ def train(
     if not len(counts):
         raise ValueError("expected a source with text, got none: there is nothing to learn from")
     if alphabet is not None:
-        kept = alphabet.union(*(word for word, _ in counts.items()))
-        order = bytes(byte for byte in order if byte in kept)
-        _check_sizes(sizes, len(order), "bytes", specials)
-    first = base.n_vocab if base else len(order)
-    merges = max(sizes) - first - len(specials)
-    start = time.perf_counter()
-
-    def tell(done: int) -> None:
-        if report:
-            report(Progress("merge", done, merges, time.perf_counter() - start))
-
+        used = alphabet.union(*(word for word, _ in counts.items()))
+        byte_order = bytes(byte for byte in byte_order if byte in used)
+        _check_sizes(sizes, len(byte_order), "bytes", specials)
+    first_id = base.n_vocab if base else len(byte_order)
+    num_merges = max(sizes) - first_id - len(specials)
+    phase = Phase("merge", report, num_merges)
     learned = _core.learn(
         counts._counts,
-        alphabet=order,
+        alphabet=byte_order,
         base=base,
-        vocab_size=(len(base.mergeable_ranks) if base else len(order)) + merges,
+        vocab_size=(len(base.mergeable_ranks) if base else len(byte_order)) + num_merges,
         tie_break=tie_break,
         min_frequency=min_frequency,
         max_token_length=max_token_length,
         num_threads=num_threads,
         consume=counts is not source,
-        callback=tell if report else None,
+        callback=phase.callback(),
     )
-    tell(len(learned))
-    if len(learned) < merges:
+    phase.tell(len(learned))
+    if len(learned) < num_merges:
         limits = [f"of pairs that occur {min_frequency} times"] if min_frequency > 1 else []
         if max_token_length is not None:
             limits.append(f"of at most {max_token_length} bytes")
         warnings.warn(
-            f"vocab_size {max(sizes)} asks for {merges} merges, the text has only "
+            f"vocab_size {max(sizes)} asks for {num_merges} merges, the text has only "
             f"{' '.join([str(len(learned)), *limits])}; the vocabulary has "
-            f"{first + len(learned) + len(specials)} tokens",
+            f"{first_id + len(learned) + len(specials)} tokens",
             stacklevel=2,
         )
-    tokens = learned.tokens() if base else []
     encodings = []
     for size in sizes:
-        new = min(size - first - len(specials), len(learned))
-        ids = {special: first + new + i for i, special in enumerate(specials)}
+        merges = min(size - first_id - len(specials), len(learned))
+        ids = {special: first_id + merges + i for i, special in enumerate(specials)}
         if base is None:
-            made = learned.encoding(new, name, regex, list(ids.items()))
-            encodings.append(Encoding(made))
-            continue
-        added = {token: first + i for i, token in enumerate(tokens[:new])}
-        encodings.append(
-            Encoding(
-                name,
-                pat_str=regex,
-                mergeable_ranks={**base.mergeable_ranks, **added},
-                special_tokens={**old_specials, **ids},
-            )
-        )
+            encodings.append(Encoding(learned.encoding(merges, name, regex, list(ids.items()))))
+        else:
+            encodings.append(_extended(base, name, learned.tokens()[:merges], ids))
     return encodings[0] if isinstance(vocab_size, int) else encodings
 
 
+def _extended(
+    base: Encoding, name: str, tokens: list[bytes], special_tokens: dict[str, int]
+) -> Encoding:
+    """`base` with more tokens, whose ids follow its highest, and more special tokens."""
+    added = {token: base.n_vocab + i for i, token in enumerate(tokens)}
+    return Encoding(
+        name,
+        pat_str=base.pat_str,
+        mergeable_ranks={**base.mergeable_ranks, **added},
+        special_tokens={**base.special_tokens, **special_tokens},
+    )
+
+
 def _bytes_of(alphabet: Iterable[int]) -> set[int]:
-    """The bytes that `initial_alphabet` names; ValueError for anything else."""
+    """The set of the bytes in `initial_alphabet`; ValueError for anything but 0 to 255."""
     found: set[int] = set()
     for byte in alphabet:
         try:
-            number = operator.index(byte)  # numpy's integers too
+            number = operator.index(byte)  # also numpy's integers
         except TypeError:
             number = -1
         if not 0 <= number < 256:
@@ -205,8 +202,8 @@ def _bytes_of(alphabet: Iterable[int]) -> set[int]:
     return found
 
 
-def _regex(pattern: str) -> str:
-    """The regular expression of a pattern that may be a name."""
+def _regex_of(pattern: str) -> str:
+    """The regular expression of a pattern that may be given by name."""
     return WordCounts.from_mapping({}, pattern=pattern).pattern
 
 
@@ -216,6 +213,7 @@ def _check_base(
     initial_alphabet: Iterable[int] | None,
     specials: list[str],
 ) -> None:
+    """TypeError or ValueError for a `base` that these arguments cannot extend."""
     if not isinstance(base, Encoding):
         raise TypeError(f"expected base to be an Encoding, got {type(base).__name__}")
     if not base._is_ranked:
@@ -224,7 +222,7 @@ def _check_base(
         )
     if initial_alphabet is not None:
         raise ValueError("initial_alphabet is for a new vocabulary: base has its own")
-    if pattern is not None and _regex(pattern) != base.pat_str:
+    if pattern is not None and _regex_of(pattern) != base.pat_str:
         raise ValueError(
             f"expected the pattern of base, {base.pat_str!r}, got {pattern!r}; leave pattern away"
         )
@@ -234,6 +232,7 @@ def _check_base(
 
 
 def _check_sizes(sizes: list[int], least: int, what: str, specials: list[str]) -> None:
+    """TypeError or ValueError for sizes without room for `least` ids (`what`) and `specials`."""
     if not sizes:
         raise ValueError("expected at least one vocab_size, got none")
     for size in sizes:

@@ -1,14 +1,13 @@
-"""Word-level BPE with an end-of-word mark, and one id per character.
+"""Word-level BPE with an end-of-word mark, and a tokenizer with one id per character.
 
-Both are for learning and for small recipes: they see characters, not bytes, and know nothing
-outside the text they were trained on. For everything else there is `bpe_rs.train`.
+Both are for learning and for small recipes: they work on characters, not bytes, and only on those
+of the text they were trained on. For everything else use `bpe_rs.train`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -24,16 +23,15 @@ _VERSION = 1
 class WordTokenizer(_core.WordTokenizer):
     """BPE inside words: split on white space, `</w>` at the end of a word.
 
-    `</u>` (id 0) stands for a character that no token covers, `</p>` (id 1) fills rows up to
-    `max_length`. White space itself is not kept: decoding joins words by one space.
+    `</u>` (id 0) stands for a character that no token covers, `</p>` (id 1) pads rows to
+    `max_length`. White space is not kept: decoding joins words by one space.
 
-    `form="notebook"`: `</w>` is a symbol of its own while merging, the vocabulary is what the
+    `form="notebook"`: `</w>` is a symbol of its own while merging. The vocabulary is what the
     words consist of after the last merge, sorted by length (`</w>` counts as one) and then by
-    frequency, both descending; encoding takes the longest token anywhere in a word first, then
-    goes on left and right of it, so that a rare word can need a character that no token is
-    (`</u>`), even one of the training text. `form="standard"`: `</w>` is attached to the last
-    character, merges are applied in order (arXiv:1508.07909; Hugging Face's
-    `end_of_word_suffix`).
+    frequency, both descending. Encoding takes the longest token anywhere in a word first, then
+    continues left and right of it; what remains can be a character without a token (`</u>`), even
+    one of the training text. `form="standard"`: `</w>` is attached to the last character, merges
+    are applied in order (arXiv:1508.07909; Hugging Face's `end_of_word_suffix`).
 
     >>> tokenizer = WordTokenizer.train("low low lower lowest newest", num_merges=4)
     >>> tokenizer.tokens("low newest")
@@ -96,7 +94,7 @@ class WordTokenizer(_core.WordTokenizer):
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How often each token stands in the training text after the last merge."""
+        """How often each token occurs in the training text after the last merge."""
         return {text + "</w>" * end: count for text, end, count in self._token_parts()}
 
     @cached_property
@@ -109,7 +107,7 @@ class WordTokenizer(_core.WordTokenizer):
         return self.vocab.get(token, 0)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the tokenizer to a JSON file, replacing it whole or not at all."""
+        """Write the tokenizer to a JSON file atomically."""
         _save(
             path,
             "words",
@@ -118,7 +116,7 @@ class WordTokenizer(_core.WordTokenizer):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> WordTokenizer:
-        """Read a file that `save` wrote; ValueError when it is something else."""
+        """Read a file that `save` wrote; ValueError for any other file."""
         form, tokens, merges = _load(path, "words", ("form", "tokens", "merges"))
         return _construct(path, cls, form, tokens, merges)
 
@@ -140,8 +138,8 @@ class WordTokenizer(_core.WordTokenizer):
 class CharTokenizer(_core.CharTokenizer):
     """One id for each distinct character of a text, ordered by code point.
 
-    A character that the text does not have is a ValueError when encoding; with `unknown="</u>"`
-    it gets the one id after the others, and decodes to that string.
+    Encoding raises ValueError for a character that the text does not have. With `unknown="</u>"`
+    all such characters get the id after the others, which decodes to that string.
 
     >>> tokenizer = CharTokenizer.train("hello world")
     >>> tokenizer.encode("hold")
@@ -156,12 +154,12 @@ class CharTokenizer(_core.CharTokenizer):
         return cls(_core.distinct_characters(source), unknown)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the tokenizer to a JSON file, replacing it whole or not at all."""
+        """Write the tokenizer to a JSON file atomically."""
         _save(path, "characters", {"symbols": self.symbols, "unknown": self.unknown})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> CharTokenizer:
-        """Read a file that `save` wrote; ValueError when it is something else."""
+        """Read a file that `save` wrote; ValueError for any other file."""
         symbols, unknown = _load(path, "characters", ("symbols", "unknown"))
         return _construct(path, cls, symbols, unknown)
 
@@ -181,23 +179,14 @@ class CharTokenizer(_core.CharTokenizer):
 
 
 def _save(path: str | os.PathLike[str], kind: str, content: dict[str, Any]) -> None:
-    """A temporary file beside the target, then a rename: a reader never sees half of it."""
-    target = Path(path)
+    """Write a file of this `kind`."""
     head = {"format": _FORMAT.format(kind), "version": _VERSION}
     text = json.dumps(head | content, ensure_ascii=False)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    _core.write_atomic(Path(path), text.encode())
 
 
 def _load(path: str | os.PathLike[str], kind: str, keys: tuple[str, ...]) -> list[Any]:
+    """The values under `keys` in a file of this `kind`; ValueError for any other file."""
     expected = _FORMAT.format(kind)
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -218,11 +207,9 @@ def _load(path: str | os.PathLike[str], kind: str, keys: tuple[str, ...]) -> lis
 
 
 def _construct(path: str | os.PathLike[str], cls: Any, *parts: Any) -> Any:
-    """The tokenizer, with the file named when its parts do not fit together.
-
-    JSON has lists where the constructor wants tuples.
-    """
+    """`cls(*parts)`, with the file in the error if they do not fit together."""
     try:
+        # JSON has lists where the constructor wants tuples.
         return cls(*([tuple(row) for row in p] if isinstance(p, list) else p for p in parts))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None

@@ -93,6 +93,11 @@ impl Scratch {
         self.limit
     }
 
+    /// The encoder of single pieces, which uses no caches.
+    pub fn piece_encoder(&mut self) -> &mut PieceEncoder {
+        &mut self.words.pieces
+    }
+
     /// Bytes that the caches take now.
     pub fn cache_bytes(&self) -> usize {
         self.words.cache.size()

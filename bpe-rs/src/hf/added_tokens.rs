@@ -25,7 +25,7 @@ pub struct AddedVocab {
 
 /// A part of a text: an added token, or the text between two of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Segment {
+pub(super) struct TextSegment {
     /// Bytes of the text.
     pub(super) range: Range<usize>,
     /// The id of the added token; `None` for other text.
@@ -107,12 +107,17 @@ impl AddedVocab {
     }
 
     /// Split text before normalisation. `plain_special`: control tokens are plain text.
-    pub(super) fn split_raw(&self, text: &str, plain_special: bool, out: &mut Vec<Segment>) {
+    pub(super) fn split_raw(&self, text: &str, plain_special: bool, out: &mut Vec<TextSegment>) {
         self.raw.split(text, plain_special, out);
     }
 
     /// Split normalised text.
-    pub(super) fn split_normalized(&self, text: &str, plain_special: bool, out: &mut Vec<Segment>) {
+    pub(super) fn split_normalized(
+        &self,
+        text: &str,
+        plain_special: bool,
+        out: &mut Vec<TextSegment>,
+    ) {
         self.normalized.split(text, plain_special, out);
     }
 }
@@ -143,8 +148,8 @@ impl AddedTokenMatcher {
         })
     }
 
-    fn split(&self, text: &str, plain_special: bool, out: &mut Vec<Segment>) {
-        let plain = |range: Range<usize>| Segment { range, added: None };
+    fn split(&self, text: &str, plain_special: bool, out: &mut Vec<TextSegment>) {
+        let plain = |range: Range<usize>| TextSegment { range, added: None };
         let mut done = 0;
         let matches = self
             .automaton
@@ -173,7 +178,7 @@ impl AddedTokenMatcher {
             if start > done {
                 out.push(plain(done..start));
             }
-            out.push(Segment {
+            out.push(TextSegment {
                 range: start..end,
                 added: Some(token.id),
             });

@@ -77,7 +77,8 @@ impl Tokenizer {
             ))
         })?;
         let mut ids = Vec::new();
-        self.encode_piece(&bytes, &mut ids)?;
+        self.model
+            .with_scratch(|scratch| self.model.encode_piece(&bytes, scratch, &mut ids))?;
         let mut start = 0;
         Ok(ids
             .into_iter()

@@ -1,10 +1,8 @@
-//! Encoding of single inputs and batches, and the fast path that computes ids only.
+//! Encoding of single inputs and of batches.
 
-use super::added_tokens::Segment;
 use super::encoded_input::EncodedInput;
 use super::encoded_sequence::EncodedSequence;
 use super::post_process;
-use super::pre_tokenize::PreToken;
 use super::tokenizer::Tokenizer;
 use crate::error::Result;
 use crate::format::params::{Padding, Truncation};
@@ -145,53 +143,5 @@ impl Tokenizer {
             post_process::pad_batch(&mut batch, padding);
         }
         Ok(batch)
-    }
-
-    /// Append the ids of a text: the fast path, whose reference is `TokenDetails::add`.
-    pub(super) fn encode_text(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        let mut segments = Vec::new();
-        self.split_raw(text, &mut segments);
-        let mut inner = Vec::new();
-        for Segment { range, added } in segments {
-            if let Some(id) = added {
-                ids.push(id);
-                continue;
-            }
-            let part = &text[range];
-            let normalized;
-            let part = if self.pipeline.normalizers.surely_keeps(part) {
-                part
-            } else {
-                normalized = self.pipeline.normalizers.apply(part);
-                &normalized
-            };
-            inner.clear();
-            self.split_normalized(part, &mut inner);
-            for Segment { range, added } in inner.drain(..) {
-                match added {
-                    Some(id) => ids.push(id),
-                    None => self.encode_plain(&part[range], ids)?,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Append the ids of normalised text without added tokens.
-    fn encode_plain(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        if self.model.has_all_bytes() {
-            if let Some(pattern) = self.pipeline.compiled_pre_tokenizer.sole_pattern() {
-                return self.model.encode_pattern(pattern, text, ids);
-            }
-        }
-        for PreToken { range, space_added } in self.pre_tokens(text)? {
-            let piece = &text[range];
-            if space_added {
-                self.encode_piece(format!(" {piece}").as_bytes(), ids)?;
-            } else {
-                self.encode_piece(piece.as_bytes(), ids)?;
-            }
-        }
-        Ok(())
     }
 }

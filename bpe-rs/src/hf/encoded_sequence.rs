@@ -8,10 +8,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-use super::added_tokens::Segment;
+use super::added_tokens::TextSegment;
 use super::normalize::AlignedText;
 use super::pre_tokenize::PreToken;
-use super::Tokenizer;
+use super::tokenizer::Tokenizer;
+use crate::encode::Scratch;
 use crate::error::Result;
 use crate::format::byte_level;
 
@@ -85,11 +86,13 @@ impl EncodedSequence {
         self.details.get_or_init(|| {
             let mut details = TokenDetails::default();
             let mut words = 0;
-            for (index, text) in self.texts.iter().enumerate() {
-                let word = self.is_pretokenized.then_some(index as u32);
-                // Cannot fail: the same text was encoded before.
-                let _ = details.add(&self.tokenizer, text, word, &mut words);
-            }
+            self.tokenizer.model.with_scratch(|scratch| {
+                for (index, text) in self.texts.iter().enumerate() {
+                    let word = self.is_pretokenized.then_some(index as u32);
+                    // Cannot fail: the same text was encoded before.
+                    let _ = details.add(&self.tokenizer, scratch, text, word, &mut words);
+                }
+            });
             debug_assert_eq!(details.ids, self.ids);
             details
         })
@@ -135,6 +138,7 @@ impl TokenDetails {
     fn add(
         &mut self,
         tokenizer: &Tokenizer,
+        scratch: &mut Scratch,
         text: &str,
         fixed_word: Option<u32>,
         words: &mut u32,
@@ -142,7 +146,7 @@ impl TokenDetails {
         let characters = CharIndex::new(text);
         let mut segments = Vec::new();
         tokenizer.split_raw(text, &mut segments);
-        for Segment { range, added } in segments {
+        for TextSegment { range, added } in segments {
             let mut aligned = AlignedText::new(&text[range.clone()], range.start);
             if let Some(id) = added {
                 let word = next_word(fixed_word, words);
@@ -152,7 +156,7 @@ impl TokenDetails {
             tokenizer.normalize(&mut aligned);
             let mut inner = Vec::new();
             tokenizer.split_normalized(&aligned.text, &mut inner);
-            for Segment { range, added } in inner {
+            for TextSegment { range, added } in inner {
                 let part = aligned.slice(range);
                 if let Some(id) = added {
                     let word = next_word(fixed_word, words);
@@ -160,7 +164,9 @@ impl TokenDetails {
                     self.push(id, characters.range(original), word, &part.text, tokenizer);
                     continue;
                 }
-                self.add_plain(tokenizer, &part, &characters, fixed_word, words)?;
+                self.add_plain(tokenizer, scratch, &part, &characters, || {
+                    next_word(fixed_word, words)
+                })?;
             }
         }
         Ok(())
@@ -170,10 +176,10 @@ impl TokenDetails {
     fn add_plain(
         &mut self,
         tokenizer: &Tokenizer,
+        scratch: &mut Scratch,
         text: &AlignedText,
         characters: &CharIndex,
-        fixed_word: Option<u32>,
-        words: &mut u32,
+        mut next_word: impl FnMut() -> u32,
     ) -> Result<()> {
         let mut ids = Vec::new();
         for PreToken { range, space_added } in tokenizer.pre_tokens(&text.text)? {
@@ -183,8 +189,9 @@ impl TokenDetails {
                 part.prepend_space(text, start);
             }
             ids.clear();
-            tokenizer.encode_piece(part.text.as_bytes(), &mut ids)?;
-            let word = next_word(fixed_word, words);
+            let bytes = part.text.as_bytes();
+            tokenizer.model.encode_piece(bytes, scratch, &mut ids)?;
+            let word = next_word();
             // Bytes that are no tokens are dropped, and Hugging Face's engine then still adds up
             // token lengths from the start of the pre-token, in bytes of the byte-level alphabet.
             let alphabet_bytes =

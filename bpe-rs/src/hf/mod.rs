@@ -8,6 +8,7 @@
 mod added_tokens;
 mod decode;
 mod encode;
+mod encode_ids;
 mod encoded_input;
 mod encoded_sequence;
 mod fragment;

@@ -1,9 +1,8 @@
 //! The BPE model of a `tokenizer.json`: token strings and ids around a [`Vocab`] of bytes.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::encode::{encode_into, PieceEncoder, Pool};
+use crate::encode::{encode_into, Pool, Scratch};
 use crate::error::{Error, Result};
 use crate::format::{byte_level, BpeModel};
 use crate::pretokenize::Pretokenizer;
@@ -20,12 +19,8 @@ pub(super) struct Model {
     by_id: HashMap<u32, u32>,
     /// Which bytes are tokens; `None` if all are.
     known_bytes: Option<Box<[bool; 256]>>,
-    /// Caches of pieces for `vocab`.
+    /// Buffers and caches for `vocab`.
     pool: Pool,
-}
-
-thread_local! {
-    static PIECES: RefCell<PieceEncoder> = RefCell::default();
 }
 
 impl Model {
@@ -115,34 +110,40 @@ impl Model {
         self.known_bytes.is_none()
     }
 
+    /// Call `work` with buffers and caches for encoding.
+    pub(super) fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
+        self.pool.with(work)
+    }
+
     /// Append the ids of `text`, cut by `pattern`. Every byte must be a token.
     pub(super) fn encode_pattern(
         &self,
         pattern: &Pretokenizer,
         text: &str,
+        scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
-        self.pool
-            .with(|scratch| encode_into(&self.vocab, pattern, text, scratch, ids))
+        encode_into(&self.vocab, pattern, text, scratch, ids)
     }
 
     /// Append the ids of one piece.
-    pub(super) fn encode_piece(&self, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
-        PIECES.with_borrow_mut(|pieces| {
-            let Some(known) = &self.known_bytes else {
-                return pieces.encode(&self.vocab, piece, ids);
-            };
-            if let Some(id) = self.vocab.whole_piece(piece) {
-                ids.push(id);
-                return Ok(());
-            }
-            // A byte that is no token is dropped, so its neighbours become neighbours.
-            let piece: Vec<u8> = piece
-                .iter()
-                .copied()
-                .filter(|&byte| known[byte as usize])
-                .collect();
-            pieces.encode(&self.vocab, &piece, ids)
-        })
+    pub(super) fn encode_piece(
+        &self,
+        piece: &[u8],
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        let encoder = scratch.piece_encoder();
+        let Some(known) = &self.known_bytes else {
+            return encoder.encode(&self.vocab, piece, ids);
+        };
+        if let Some(id) = self.vocab.whole_piece(piece) {
+            ids.push(id);
+            return Ok(());
+        }
+        // A byte that is no token is dropped, so its neighbours become neighbours.
+        let is_known = |byte: &u8| known[usize::from(*byte)];
+        let piece: Vec<u8> = piece.iter().copied().filter(is_known).collect();
+        encoder.encode(&self.vocab, &piece, ids)
     }
 }

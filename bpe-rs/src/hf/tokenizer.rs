@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::added_tokens::{AddedVocab, Segment};
+use super::added_tokens::{AddedVocab, TextSegment};
 use super::model::Model;
 use super::normalize::{AlignedText, Normalizers};
 use super::pre_tokenize::{CompiledPreTokenizer, PreToken};
@@ -315,19 +315,15 @@ impl Tokenizer {
             .or_else(|| self.model.token(id))
     }
 
-    pub(super) fn encode_piece(&self, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
-        self.model.encode_piece(piece, ids)
-    }
-
     pub(super) fn pre_tokens(&self, text: &str) -> Result<Vec<PreToken>> {
         self.pipeline.compiled_pre_tokenizer.pre_tokens(text)
     }
 
-    pub(super) fn split_raw(&self, text: &str, out: &mut Vec<Segment>) {
+    pub(super) fn split_raw(&self, text: &str, out: &mut Vec<TextSegment>) {
         self.pipeline.added.split_raw(text, self.plain_special, out);
     }
 
-    pub(super) fn split_normalized(&self, text: &str, out: &mut Vec<Segment>) {
+    pub(super) fn split_normalized(&self, text: &str, out: &mut Vec<TextSegment>) {
         let added = &self.pipeline.added;
         added.split_normalized(text, self.plain_special, out);
     }

@@ -82,8 +82,8 @@ fn learn(
     let corpus = {
         let counts = counts.try_borrow()?;
         let counts = &counts.0;
-        let tick = &mut |done| check.step(done);
-        py.detach(|| start.corpus(counts, options.tie_break, tick))
+        let progress = &mut |done| check.step(done);
+        py.detach(|| start.corpus(counts, options.tie_break, progress))
     };
     let corpus = match corpus {
         Ok(corpus) => corpus,

@@ -5,5 +5,5 @@ mod policy;
 mod tokens;
 
 pub use finder::Finder;
-pub use policy::{FinderCache, Selection, SpecialPolicy};
+pub use policy::{FinderCache, SpecialPolicy, SpecialSelection};
 pub use tokens::SpecialTokens;

@@ -8,7 +8,7 @@ use super::tokens::SpecialTokens;
 
 /// A choice of special tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selection {
+pub enum SpecialSelection {
     /// All of the encoding's.
     All,
     /// These strings, which need not all be special tokens.
@@ -67,20 +67,20 @@ pub struct SpecialPolicy<'a> {
 }
 
 impl<'a> SpecialPolicy<'a> {
-    /// tiktoken's rules: [`Selection::All`] for `disallowed` means all that are not allowed.
+    /// tiktoken's rules: [`SpecialSelection::All`] for `disallowed` means all that are not allowed.
     pub fn new(
         special: &'a SpecialTokens,
         cache: &FinderCache,
-        allowed: Selection,
-        disallowed: Selection,
+        allowed: SpecialSelection,
+        disallowed: SpecialSelection,
     ) -> Self {
         let disallowed = match (disallowed, &allowed) {
-            (Selection::Only(set), _) => cache.finder_of(set),
-            (Selection::All, Selection::All) => FinderChoice::None,
-            (Selection::All, Selection::Only(set)) if set.is_empty() => {
+            (SpecialSelection::Only(set), _) => cache.finder_of(set),
+            (SpecialSelection::All, SpecialSelection::All) => FinderChoice::None,
+            (SpecialSelection::All, SpecialSelection::Only(set)) if set.is_empty() => {
                 FinderChoice::All(special.finder())
             }
-            (Selection::All, Selection::Only(set)) => {
+            (SpecialSelection::All, SpecialSelection::Only(set)) => {
                 let rest = special
                     .iter()
                     .map(|(text, _)| text)
@@ -89,8 +89,8 @@ impl<'a> SpecialPolicy<'a> {
             }
         };
         let allowed = match allowed {
-            Selection::All => FinderChoice::All(special.finder()),
-            Selection::Only(mut set) => {
+            SpecialSelection::All => FinderChoice::All(special.finder()),
+            SpecialSelection::Only(mut set) => {
                 // Other strings may be allowed; they stay plain text.
                 set.retain(|string| special.id_of(string).is_some());
                 cache.finder_of(set)

@@ -1,8 +1,8 @@
-"""Hugging Face's tokenizer object on our core.
+"""Hugging Face's tokenizer object on this package's engine.
 
-`Tokenizer` has the methods of `tokenizers.Tokenizer` and is what
-`transformers.PreTrainedTokenizerFast(tokenizer_object=...)` takes; `from_pretrained_fast(tok)`
-puts an existing tokenizer of `transformers` on it.
+`Tokenizer` has the methods of `tokenizers.Tokenizer`, so that
+`transformers.PreTrainedTokenizerFast(tokenizer_object=...)` accepts it.
+`from_pretrained_fast(tokenizer)` makes an existing tokenizer of `transformers` use it.
 """
 
 from bpe_rs._core import HfEncoding as Encoding

@@ -1,4 +1,4 @@
-"""Added tokens: ours, and the ones of the package `tokenizers` where that is installed."""
+"""Added tokens: our class, and that of the package `tokenizers` where it is installed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ TokenArgs = tuple[str, bool, bool, bool, bool, bool]
 class AddedToken:
     """A token that is found in the text before the model sees it.
 
-    `single_word`: only between word boundaries. `lstrip`, `rstrip`: with the white space beside
-    it. `normalized`: in the normalised text (default: unless `special`). `special`: left out by
-    `decode(skip_special_tokens=True)`.
+    `single_word`: matches only between word boundaries. `lstrip`, `rstrip`: includes the white
+    space on that side. `normalized`: matches normalised text (default: unless `special`).
+    `special`: skipped by `decode(skip_special_tokens=True)`.
 
     >>> AddedToken("<sep>", special=True).normalized
     False
@@ -41,7 +41,7 @@ class AddedToken:
 
     @property
     def normalized(self) -> bool:
-        """Whether it matches in the normalised text."""
+        """Whether it matches normalised text."""
         return not self.special if self._normalized is None else self._normalized
 
     def _args(self) -> TokenArgs:
@@ -66,10 +66,10 @@ class AddedToken:
 
 
 def token_args(token: Any, *, special: bool) -> TokenArgs:
-    """What Rust wants to know of a string, an `AddedToken` of ours or of `tokenizers`.
+    """The arguments for Rust of a token: a string, our `AddedToken` or that of `tokenizers`.
 
-    `special` (`add_special_tokens`) makes any of them a control token: an object is changed, as
-    `tokenizers` does, since only the object knows whether its `normalized` follows from that.
+    `special` makes it a control token. An `AddedToken` object is then changed, as `tokenizers`
+    does, because only the object knows whether its `normalized` follows from `special`.
     Raises TypeError for anything else.
     """
     if isinstance(token, str):
@@ -93,8 +93,8 @@ def token_args(token: Any, *, special: bool) -> TokenArgs:
 
 
 def added_token_class() -> type:
-    """`tokenizers.AddedToken` where that package is installed (transformers tests for it with
-    isinstance), else ours."""
+    """`tokenizers.AddedToken` where that package is installed, because `transformers` tests for it
+    with isinstance; else ours."""
     if "tokenizers" in sys.modules or find_spec("tokenizers") is not None:
         import tokenizers
 
@@ -103,7 +103,7 @@ def added_token_class() -> type:
 
 
 def as_added_token(args: TokenArgs, cls: type) -> Any:
-    """The arguments that Rust gives back as an object of `cls`."""
+    """The `cls` object of the arguments that Rust returns."""
     content, single_word, lstrip, rstrip, normalized, special = args
     return cls(
         content,

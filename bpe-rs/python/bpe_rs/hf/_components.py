@@ -1,7 +1,7 @@
-"""Views of a tokenizer's components, with the names and methods that `tokenizers` gives them.
+"""Views of a tokenizer's components, with the names and methods that they have in `tokenizers`.
 
-A view that came from a tokenizer writes through: `tok.pre_tokenizer.add_prefix_space = True`
-changes `tok`.
+Setting an attribute of a view changes the tokenizer that it came from:
+`tokenizer.pre_tokenizer.add_prefix_space = True`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,11 @@ class Token:
 
 
 class Component:
-    """A component: its settings are attributes, `__getstate__` is its JSON."""
+    """A component: its settings are attributes, `__getstate__` returns its JSON.
+
+    `write` sets the component of the tokenizer and returns the new core; None for a copy, whose
+    attributes cannot be set.
+    """
 
     _kind = ""
 
@@ -108,16 +112,16 @@ class PreTokenizer(Component):
 
 
 class PostProcessor(Component):
-    """Encodings to one encoding."""
+    """Encodings of one or two sequences to one encoding with special tokens."""
 
     _kind = "post_processor"
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
-        """How many special tokens it puts around one sequence or a pair."""
+        """How many special tokens it adds to one sequence or a pair."""
         return self._core.num_special_tokens_to_add(is_pair)
 
     def process(self, encoding: Any, pair: Any = None, add_special_tokens: bool = True) -> Any:
-        """Puts special tokens around encodings."""
+        """Adds special tokens to encodings."""
         return self._core.post_process(encoding, pair, add_special_tokens, None, None)
 
 
@@ -132,7 +136,7 @@ class Decoder(Component):
 
 
 class BPE:
-    """The model: vocabulary and merges. To be read; `Tokenizer.from_str` makes another one."""
+    """The model, vocabulary and merges, read-only. `Tokenizer.from_str` makes another one."""
 
     dropout = None
     byte_fallback = False
@@ -205,7 +209,7 @@ def component_json(value: Any, kind: str) -> str:
 
 
 def _empty() -> _core.HfTokenizer:
-    """A tokenizer with no vocabulary, for a component on its own."""
+    """A tokenizer without tokens, for a component that belongs to no tokenizer."""
     model = {"type": "BPE", "vocab": {}, "merges": []}
     byte_level = {"type": "ByteLevel", "add_prefix_space": False}
     file = {"model": model, "pre_tokenizer": byte_level}

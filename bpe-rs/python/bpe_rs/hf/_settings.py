@@ -1,9 +1,9 @@
-"""Truncation, padding and the treatment of special tokens: one copy for each thread.
+"""Truncation, padding and the treatment of special tokens, one copy a thread.
 
-`transformers` sets truncation and padding on the tokenizer before every call. Were they shared,
-a call in one thread would be truncated as another thread asked for. So each thread has its own
-copy, taken from the tokenizer's when the thread first touches it; only the thread that made the
-tokenizer sets the tokenizer's.
+`transformers` sets truncation and padding on the tokenizer before every call. If threads shared
+them, a call in one thread could be truncated by the settings of another. So each thread has its
+own copy, which begins as the tokenizer's when the thread first uses it; only the thread that made
+the tokenizer also sets the tokenizer's.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Settings:
 
 
 class ThreadSettings:
-    """`Settings` for each thread."""
+    """`Settings` of each thread."""
 
     def __init__(self, settings: Settings) -> None:
         self._shared = settings

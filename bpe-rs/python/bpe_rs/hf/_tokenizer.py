@@ -19,12 +19,12 @@ from bpe_rs.hf import _added_token, _components, _settings
 class Tokenizer:
     """A `tokenizer.json` with byte-level BPE, with the methods of `tokenizers.Tokenizer`.
 
-    What a file asks for and this class would not reproduce exactly (WordPiece, Unigram, byte
-    fallback, dropout, unknown components) is a ValueError at load that names it.
+    Loading raises a ValueError that names what this class would not reproduce exactly (WordPiece,
+    Unigram, byte fallback, dropout, unknown components).
 
-    Threads: truncation, padding and `encode_special_tokens` belong to the thread that set them; a
-    thread that has set none begins with those of the thread that made the tokenizer. Everything
-    else (`add_tokens`, components) is one for all; a call sees it either before or after a change.
+    Threads: truncation, padding and `encode_special_tokens` belong to the thread that sets them; a
+    thread that sets none uses those of the thread that made the tokenizer. All threads share
+    everything else (added tokens, components); a call sees it either before or after a change.
 
     >>> from transformers import PreTrainedTokenizerFast  # doctest: +SKIP
     >>> backend = Tokenizer.from_file("tokenizer.json")  # doctest: +SKIP
@@ -32,7 +32,7 @@ class Tokenizer:
     """
 
     def __init__(self, model: Any) -> None:
-        """From a BPE model of `tokenizers` or of ours; with no pre-tokenizer but `ByteLevel`."""
+        """From a BPE model, ours or of `tokenizers`, with `ByteLevel` as the only pre-tokenizer."""
         if isinstance(model, _core.HfTokenizer):
             self._start(model, _settings.Settings())
             return
@@ -44,7 +44,7 @@ class Tokenizer:
     def _start(self, core: _core.HfTokenizer, settings: _settings.Settings) -> None:
         self._core = core
         self._settings = _settings.ThreadSettings(settings)
-        # Only for changes of `_core`; readers take whichever is there.
+        # Held while replacing `_core`. Readers need no lock: a core is immutable.
         self._changing = threading.Lock()
 
     # Files
@@ -76,7 +76,7 @@ class Tokenizer:
         return self._core.to_str(pretty, settings.truncation, settings.padding)
 
     def save(self, path: str | os.PathLike[str], pretty: bool = True) -> None:
-        """Writes a `tokenizer.json`, whole or not at all."""
+        """Write a `tokenizer.json` atomically."""
         _core.write_atomic(os.fspath(path), self.to_str(pretty).encode())
 
     def __getstate__(self) -> bytes:
@@ -90,7 +90,7 @@ class Tokenizer:
         return self.__deepcopy__({})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tokenizer:
-        # The core never changes, so the copy may share it.
+        # The core is immutable, so the copy can share it.
         tokenizer = Tokenizer.__new__(Tokenizer)
         tokenizer._start(self._core, self._settings.get())
         return tokenizer
@@ -114,12 +114,12 @@ class Tokenizer:
         strategy: str = "longest_first",
         direction: str = "right",
     ) -> None:
-        """Cuts this thread's results to `max_length` tokens, special ones included.
+        """Truncate this thread's results to `max_length` tokens, special ones included.
 
-        `stride`: tokens that an overflowing part repeats of the one before. `strategy`:
+        `stride`: how many tokens an overflowing part repeats of the part before. `strategy`:
         "longest_first", "only_first" or "only_second". `direction`: the end that is cut.
 
-        Raises `ValueError` for a stride above the room that special tokens leave.
+        Raises `ValueError` for a stride of more tokens than remain beside the special ones.
         """
         added = self.num_special_tokens_to_add(False)
         if max_length >= added and stride > max_length - added:
@@ -131,7 +131,7 @@ class Tokenizer:
         self._settings.set(truncation=args)
 
     def no_truncation(self) -> None:
-        """Stops truncating in this thread."""
+        """Stop truncating in this thread."""
         self._settings.set(truncation=None)
 
     @property
@@ -149,19 +149,19 @@ class Tokenizer:
         length: int | None = None,
         pad_to_multiple_of: int | None = None,
     ) -> None:
-        """Fills this thread's results to `length`, or to the longest of each batch."""
+        """Pad this thread's results to `length`, or to the longest of each batch."""
         args = _settings.padding_args(
             direction, pad_id, pad_type_id, pad_token, length, pad_to_multiple_of
         )
         self._settings.set(padding=args)
 
     def no_padding(self) -> None:
-        """Stops padding in this thread."""
+        """Stop padding in this thread."""
         self._settings.set(padding=None)
 
     @property
     def encode_special_tokens(self) -> bool:
-        """Whether this thread encodes special tokens in a text as ordinary text."""
+        """Whether this thread encodes special tokens in a text as plain text."""
         return self._settings.get().encode_special_tokens
 
     @encode_special_tokens.setter
@@ -180,9 +180,9 @@ class Tokenizer:
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
     ) -> HfEncoding:
-        """Encodes a text, or the words of one, or a pair of either.
+        """Encode a text, or the words of one, or a pair of either.
 
-        Raises TypeError for other input, ValueError where truncation cannot be met.
+        Raises TypeError for other input, ValueError where truncation is impossible.
         """
         settings = self._settings.get()
         return self._for_call(settings).encode(
@@ -200,7 +200,7 @@ class Tokenizer:
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
     ) -> list[HfEncoding]:
-        """Encodes a list of texts (or words) and pairs, in one call of the core."""
+        """Encode a list of texts (or words) and pairs, on several threads."""
         settings = self._settings.get()
         return self._for_call(settings).encode_batch(
             input, is_pretokenized, add_special_tokens, settings.truncation, settings.padding
@@ -212,7 +212,7 @@ class Tokenizer:
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
     ) -> list[HfEncoding]:
-        """The same as `encode_batch`: offsets cost nothing until somebody asks for them."""
+        """The same as `encode_batch`, which computes offsets on first use."""
         return self.encode_batch(input, is_pretokenized, add_special_tokens)
 
     async def async_encode(
@@ -239,20 +239,20 @@ class Tokenizer:
     async_encode_batch_fast = async_encode_batch
 
     def post_process(self, encoding: Any, pair: Any = None, add_special_tokens: bool = True) -> Any:
-        """Truncates, puts special tokens around, pads."""
+        """Truncate, add special tokens, pad."""
         settings = self._settings.get()
         return self._core.post_process(
             encoding, pair, add_special_tokens, settings.truncation, settings.padding
         )
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
-        """How many special tokens the post-processor puts around one sequence or a pair."""
+        """How many special tokens the post-processor adds to one sequence or a pair."""
         return self._core.num_special_tokens_to_add(is_pair)
 
     # Decoding
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
-        """The text of ids; unknown ids are left out, invalid UTF-8 becomes U+FFFD."""
+        """The text of ids. Unknown ids are skipped, invalid UTF-8 becomes U+FFFD."""
         return self._core.decode(list(ids), skip_special_tokens)
 
     def decode_batch(
@@ -293,11 +293,11 @@ class Tokenizer:
         }
 
     def add_tokens(self, tokens: Sequence[Any]) -> int:
-        """Adds tokens (`str` or `AddedToken`); returns how many were new."""
+        """Add tokens (`str` or `AddedToken`); returns how many were new."""
         return self._add(tokens, special=False)
 
     def add_special_tokens(self, tokens: Sequence[Any]) -> int:
-        """Adds control tokens; returns how many were new."""
+        """Add control tokens; returns how many were new."""
         return self._add(tokens, special=True)
 
     def _add(self, tokens: Sequence[Any], *, special: bool) -> int:
@@ -311,7 +311,7 @@ class Tokenizer:
 
     @property
     def model(self) -> _components.BPE:
-        """The model, to be read."""
+        """The model, read-only."""
         return _components.BPE(self._core)
 
     def _component(self, kind: str) -> Any:

@@ -1,4 +1,4 @@
-"""Taking over the tokenizers of `transformers`."""
+"""Tokenizers of `transformers` on our engine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 def from_pretrained_fast(tokenizer: T) -> T:
-    """The same tokenizer of `transformers`, running on ours.
+    """A copy of a tokenizer of `transformers` that uses `bpe_rs.hf.Tokenizer` as its back end.
 
-    Class, special tokens, chat template and all other settings stay; the original is not touched.
+    Class, special tokens, chat template and all other settings are kept.
 
-    Raises TypeError for a tokenizer without a `tokenizers` back end ("slow" ones), ValueError
+    Raises TypeError for a tokenizer without a `tokenizers` back end (a "slow" one), ValueError
     that names the component for one that would not be reproduced exactly.
 
     >>> fast = from_pretrained_fast(AutoTokenizer.from_pretrained("gpt2"))  # doctest: +SKIP
@@ -28,5 +28,5 @@ def from_pretrained_fast(tokenizer: T) -> T:
         )
     ours = Tokenizer.from_str(backend.to_str())
     ours.encode_special_tokens = backend.encode_special_tokens
-    # A deep copy that finds ours wherever the original's back end stood.
+    # The memo makes the deep copy use ours wherever the original refers to its back end.
     return copy.deepcopy(tokenizer, {id(backend): ours})

@@ -1,9 +1,9 @@
 """tiktoken's API on this package's engine: `import bpe_rs.tiktoken as tiktoken`.
 
-Names, signatures, results and errors are those of tiktoken 0.14; `__version__` says which. What
+Names, signatures, results and errors are those of the tiktoken that `__version__` names. What
 differs on purpose: the published encodings need no download, text that makes tiktoken panic or
 hang is encoded or refused with an ordinary exception, and some messages say more. Everything else
-that `bpe_rs.Encoding` can do is there too, by the same name.
+that `bpe_rs.Encoding` can do is available under the same name.
 
 >>> import bpe_rs.tiktoken as tiktoken
 >>> enc = tiktoken.get_encoding("o200k_base")
@@ -11,10 +11,11 @@ that `bpe_rs.Encoding` can do is there too, by the same name.
 'hello world'
 """
 
+from bpe_rs.tiktoken._plugins import VERSION
 from bpe_rs.tiktoken.core import Encoding as Encoding
 from bpe_rs.tiktoken.model import encoding_for_model as encoding_for_model
 from bpe_rs.tiktoken.model import encoding_name_for_model as encoding_name_for_model
 from bpe_rs.tiktoken.registry import get_encoding as get_encoding
 from bpe_rs.tiktoken.registry import list_encoding_names as list_encoding_names
 
-__version__ = "0.14.0"
+__version__ = VERSION

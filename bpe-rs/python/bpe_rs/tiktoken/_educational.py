@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from itertools import pairwise
 
-from bpe_rs import tiktoken
+from bpe_rs.tiktoken.registry import get_encoding
 
 # Terminal colours in which no two neighbours are hard to tell apart.
 _COLOURS = (167, 179, 185, 77, 80, 68, 134)
@@ -61,7 +61,7 @@ class SimpleBytePairEncoding:
     def from_tiktoken(encoding):
         """The same vocabulary as an encoding, or as the one of that name."""
         if isinstance(encoding, str):
-            encoding = tiktoken.get_encoding(encoding)
+            encoding = get_encoding(encoding)
         return SimpleBytePairEncoding(
             pat_str=encoding._pat_str, mergeable_ranks=encoding._mergeable_ranks
         )
@@ -142,7 +142,7 @@ def _merged(word: list[bytes], pair: tuple[bytes, bytes]) -> list[bytes]:
 
 
 def visualise_tokens(token_values: list[bytes]) -> None:
-    """Write tokens in colours; a part of a character shows as U+FFFD."""
+    """Write tokens in colours; an incomplete character shows as U+FFFD."""
     position = 0
     before = None
     for token in token_values:
@@ -163,7 +163,7 @@ def train_simple_encoding():
     enc = SimpleBytePairEncoding.train(
         Path(__file__).read_text(encoding="utf-8"),
         vocab_size=600,
-        pat_str=tiktoken.get_encoding("gpt2")._pat_str,
+        pat_str=get_encoding("gpt2")._pat_str,
     )
     _write("This is the sequence of merges performed in order to encode 'hello world':\n")
     tokens = enc.encode("hello world")

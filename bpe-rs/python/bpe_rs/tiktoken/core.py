@@ -1,8 +1,8 @@
 """`Encoding` with tiktoken's signatures.
 
-A plain Python class around a `bpe_rs.Encoding`, so that whatever programs do to tiktoken's class
-works here as well: derive from it with another constructor, replace a method in a test, look at
-`vars`, compare signatures. That costs a Python frame a call, which `bpe_rs.Encoding` has not.
+A plain Python class around a `bpe_rs.Encoding`, so that what programs do to tiktoken's class works
+here, too: derive from it with another constructor, replace a method in a test, look at `vars`,
+compare signatures. This costs a Python frame a call, which `bpe_rs.Encoding` avoids.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-import bpe_rs
-from bpe_rs import _core
-from bpe_rs._encoding import with_offsets
-from bpe_rs.tiktoken._tiktoken import CoreBPE
+from bpe_rs import _core, _encoding
+from bpe_rs._core_bpe import CoreBPE
+from bpe_rs.tiktoken import _plugins
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-# What an instance is made of; a copy shares it, all else that was put on the instance is copied.
-_PARTS = ("_encoding", "_core_bpe")
+# Attributes that a deep copy shares, because they are immutable. All others are copied.
+_SHARED = ("_encoding", "_core_bpe")
 
 
 class Encoding:
@@ -47,7 +46,7 @@ class Encoding:
     ):
         """Make an encoding from its parts.
 
-        name: what it is called, and pickled by if it is registered.
+        name: its name; a registered encoding is pickled by it.
         pat_str: the regular expression that cuts text before merging.
         mergeable_ranks: the rank, which is also the id, of every token.
         special_tokens: the ids of the special tokens.
@@ -69,7 +68,7 @@ class Encoding:
             raise TypeError(f"pat_str must be a str, got {type(pat_str).__name__}")
         if not mergeable_ranks:
             raise ValueError("mergeable_ranks is empty: an encoding needs at least one token")
-        encoding = bpe_rs.Encoding(
+        encoding = _encoding.Encoding(
             str(name),
             pat_str=pat_str,
             mergeable_ranks=mergeable_ranks,
@@ -80,7 +79,7 @@ class Encoding:
         self._special_tokens = special_tokens
         self._pat_str = pat_str
 
-    def _hold(self, encoding: bpe_rs.Encoding, name: str) -> None:
+    def _hold(self, encoding: _encoding.Encoding, name: str) -> None:
         self.name = name
         self._encoding = encoding
         self._core_bpe = CoreBPE._of(encoding)
@@ -90,8 +89,8 @@ class Encoding:
         self.max_token_value = encoding.max_token_value
 
     @classmethod
-    def _of(cls, encoding: bpe_rs.Encoding) -> Encoding:
-        """The same encoding with this class's methods; nothing is copied."""
+    def _of(cls, encoding: _encoding.Encoding) -> Encoding:
+        """An encoding with this class's methods; nothing is copied."""
         made = cls.__new__(cls)
         made._hold(encoding, encoding.name)
         return made
@@ -104,7 +103,7 @@ class Encoding:
         return f"<Encoding {self.name!r}>"
 
     def __getattr__(self, name: str) -> Any:
-        # What tiktoken does not have: `count`, `encode_files`, `save`, ...
+        # Methods that tiktoken does not have: `count`, `encode_files`, `save`, ...
         if not name.startswith("_") and "_encoding" in vars(self):
             return getattr(self._encoding, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -129,9 +128,9 @@ class Encoding:
     ) -> list[int]:
         """Ids of a text.
 
-        allowed_special: special tokens that the text may mean; "all" for all of them.
-        disallowed_special: text that is refused with a ValueError; "all" for every special token
-        that is not allowed. With `()` special tokens that are not allowed are plain text.
+        allowed_special: special tokens that are encoded as such; "all" for all of them.
+        disallowed_special: strings that make the text a ValueError; "all" for every special token
+        that is not allowed. Special tokens that are in neither are plain text.
 
         >>> from bpe_rs import tiktoken
         >>> enc = tiktoken.get_encoding("gpt2")
@@ -190,7 +189,7 @@ class Encoding:
         disallowed_special: Literal["all"] | Collection[str] = "all",
     ) -> tuple[list[int], list[list[int]]]:
         """The ids that stay whatever follows the text, and the ways in which ids can cover
-        the rest of it; the ways are in no particular order.
+        the rest of it, in no particular order.
 
         >>> from bpe_rs import tiktoken
         >>> enc = tiktoken.get_encoding("gpt2")
@@ -202,7 +201,7 @@ class Encoding:
         return _core.encode_with_unstable(self._encoding, text, allowed, disallowed)
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
-        """The id of exactly one token; KeyError for a text that is none.
+        """The id of exactly one token; KeyError for a text that is no token.
 
         >>> from bpe_rs import tiktoken
         >>> tiktoken.get_encoding("gpt2").encode_single_token("hello")
@@ -281,7 +280,7 @@ class Encoding:
         >>> tiktoken.get_encoding("gpt2").decode_with_offsets([31373, 995])
         ('hello world', [0, 5])
         """
-        return with_offsets(self.decode_tokens_bytes(tokens))
+        return _encoding.text_and_offsets(self.decode_tokens_bytes(tokens))
 
     def decode_batch(
         self, batch: Sequence[Sequence[int]], *, errors: str = "replace", num_threads: int = 8
@@ -321,7 +320,7 @@ class Encoding:
         """The highest id plus one; ids in between need not all exist."""
         return self.max_token_value + 1
 
-    # ---- what is private in tiktoken, and used all the same
+    # ---- private in tiktoken, but used by programs
 
     def _encode_single_piece(self, text_or_bytes: str | bytes) -> list[int]:
         """Ids of a text that the pattern does not cut.
@@ -347,10 +346,8 @@ class Encoding:
     # ---- copies
 
     def __getstate__(self) -> object:
-        from bpe_rs.tiktoken import registry
-
         # A registered encoding is found by its name wherever it is unpickled.
-        if registry.ENCODINGS.get(self.name) is self:
+        if _plugins.ENCODINGS.get(self.name) is self:
             return self.name
         return {
             "name": self.name,
@@ -360,10 +357,8 @@ class Encoding:
         }
 
     def __setstate__(self, value: object) -> None:
-        from bpe_rs.tiktoken import registry
-
         if isinstance(value, str):
-            self.__dict__ = registry.get_encoding(value).__dict__
+            self.__dict__ = _plugins.encoding(value, Encoding).__dict__
         else:
             Encoding.__init__(self, **value)  # pyright: ignore[reportCallIssue]
 
@@ -376,12 +371,12 @@ class Encoding:
         made = type(self).__new__(type(self))
         memo[id(self)] = made
         for key, value in vars(self).items():
-            made.__dict__[key] = value if key in _PARTS else copy.deepcopy(value, memo)
+            made.__dict__[key] = value if key in _SHARED else copy.deepcopy(value, memo)
         return made
 
 
 def _threads(num_threads: Any) -> int | None:
-    """A number of threads as the engine takes it; None is as many as there are cores."""
+    """`num_threads` as the engine takes it, with tiktoken's error; None is one per core."""
     if num_threads is None:
         return None
     if num_threads <= 0:
@@ -391,7 +386,7 @@ def _threads(num_threads: Any) -> int | None:
 
 @functools.lru_cache(maxsize=128)
 def _special_token_regex(tokens: frozenset[str]) -> re.Pattern[str]:
-    """What finds any of the tokens."""
+    """The regular expression that finds any of the tokens."""
     return re.compile(f"({'|'.join(re.escape(token) for token in tokens)})")
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing rank files; nothing in here is needed for the published encodings."""
+"""Reading and writing rank files. The published encodings do not need any."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import json
 import os
 import tempfile
 import urllib.request
-import uuid
 from pathlib import Path
+
+from bpe_rs import _core
 
 
 def read_file(blobpath: str) -> bytes:
@@ -42,8 +43,8 @@ def check_hash(data: bytes, expected_hash: str) -> bool:
 def read_file_cached(blobpath: str, expected_hash: str | None = None) -> bytes:
     """`read_file`, which for an address keeps a copy in `TIKTOKEN_CACHE_DIR`.
 
-    Files on this machine are read where they are: a copy could be out of date. A cached copy
-    with another hash than expected is fetched again; ValueError when the fresh one differs too.
+    Local files are not copied, because a copy could be out of date. A cached copy with another
+    hash than expected is fetched again. Raises ValueError when the fetched one differs, too.
     """
     cached = _cache_path(blobpath) if "://" in blobpath else None
     if cached is not None and cached.exists():
@@ -60,9 +61,9 @@ def read_file_cached(blobpath: str, expected_hash: str | None = None) -> bytes:
     if cached is not None:
         try:
             cached.parent.mkdir(parents=True, exist_ok=True)
-            _replace(cached, data)
+            _core.write_atomic(cached, data)
         except OSError:
-            # A read-only cache folder costs the next download, not this result.
+            # A read-only cache folder costs another download the next time, not this result.
             pass
     return data
 
@@ -73,28 +74,15 @@ def _cache_path(blobpath: str) -> Path | None:
         folder = str(Path(tempfile.gettempdir(), "data-gym-cache"))
     if folder == "":
         return None
-    # The name of the copy is not a matter of security, and shared with tiktoken.
+    # tiktoken's name for the copy; not a matter of security.
     name = hashlib.sha1(blobpath.encode(), usedforsecurity=False).hexdigest()
     return Path(folder, name)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Writes a whole file or none, whoever else writes it at the same time."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def load_tiktoken_bpe(tiktoken_bpe_file: str, expected_hash: str | None = None) -> dict[bytes, int]:
-    """Tokens and ranks of a `.tiktoken` file: a line is a token in base 64 and its rank.
+    """Tokens and ranks of a `.tiktoken` file. A line is a token in base 64 and its rank.
 
-    Raises ValueError with the line for one that is not like that.
+    Raises ValueError that quotes a line of another form.
     """
     ranks = {}
     for line in read_file_cached(tiktoken_bpe_file, expected_hash).splitlines():
@@ -109,12 +97,12 @@ def load_tiktoken_bpe(tiktoken_bpe_file: str, expected_hash: str | None = None) 
 
 
 def dump_tiktoken_bpe(bpe_ranks: dict[bytes, int], tiktoken_bpe_file: str) -> None:
-    """Write a `.tiktoken` file, by ascending rank; a file that is there is replaced whole."""
+    """Write a `.tiktoken` file, by ascending rank; an existing file is replaced atomically."""
     lines = (
         base64.b64encode(token) + b" %d\n" % rank
         for token, rank in sorted(bpe_ranks.items(), key=lambda item: item[1])
     )
-    _replace(Path(tiktoken_bpe_file), b"".join(lines))
+    _core.write_atomic(tiktoken_bpe_file, b"".join(lines))
 
 
 def data_gym_to_mergeable_bpe_ranks(

@@ -1,13 +1,13 @@
-"""The arguments from which the published encodings can be made, out of the extension's tables.
+"""The constructor arguments of the published encodings, from the tables inside the extension.
 
-What `tiktoken_ext.openai_public` is to tiktoken: a starting point for one's own encodings.
+The counterpart of `tiktoken_ext.openai_public`: a starting point for one's own encodings.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import bpe_rs
+from bpe_rs._encoding import get_encoding
 
 ENDOFTEXT = "<|endoftext|>"
 FIM_PREFIX = "<|fim_prefix|>"
@@ -15,11 +15,11 @@ FIM_MIDDLE = "<|fim_middle|>"
 FIM_SUFFIX = "<|fim_suffix|>"
 ENDOFPROMPT = "<|endofprompt|>"
 
-r50k_pat_str = bpe_rs.get_encoding("r50k_base").pat_str
+r50k_pat_str = get_encoding("r50k_base").pat_str
 
 
 def _arguments(name: str) -> dict[str, Any]:
-    encoding = bpe_rs.get_encoding(name)
+    encoding = get_encoding(name)
     return {
         "name": name,
         "pat_str": encoding.pat_str,

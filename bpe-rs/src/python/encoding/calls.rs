@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use super::class::PyEncoding;
 use super::special::check;
-use super::PyEncoding;
 use crate::encode::Rows;
 use crate::error::Error;
 use crate::python::ids::{ids_of, with_reusable_buffers};

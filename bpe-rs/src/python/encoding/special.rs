@@ -6,16 +6,16 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::special::{Selection, SpecialPolicy};
+use crate::special::{SpecialPolicy, SpecialSelection};
 
 /// The selection that an argument makes: a set, or "all".
 ///
 /// # Errors
 /// `TypeError` for anything else.
-pub(super) fn selection(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<Selection> {
+pub(super) fn selection(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<SpecialSelection> {
     if let Ok(word) = given.cast::<PyString>() {
         return if word.to_str()? == "all" {
-            Ok(Selection::All)
+            Ok(SpecialSelection::All)
         } else {
             Err(PyTypeError::new_err(format!(
                 "expected {argument} to be \"all\" or a collection of str, got the str {word:?}"
@@ -24,7 +24,7 @@ pub(super) fn selection(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<Se
     }
     let strings = given.try_iter()?.map(|item| item?.extract::<String>());
     let strings: PyResult<BTreeSet<String>> = strings.collect();
-    Ok(Selection::Only(strings?))
+    Ok(SpecialSelection::Only(strings?))
 }
 
 /// Refuse a text with a disallowed special token.

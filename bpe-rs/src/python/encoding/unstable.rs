@@ -4,8 +4,8 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::class::PyEncoding;
 use super::special::check;
-use super::PyEncoding;
 use crate::python::text::text;
 
 #[pyfunction]

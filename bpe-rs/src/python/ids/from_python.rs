@@ -8,8 +8,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use super::object_layout::{ObjectLayout, HAS_GIL};
-use super::PREFETCH_DISTANCE;
+use super::object_layout::{ObjectLayout, HAS_GIL, PREFETCH_DISTANCE};
 use crate::simd::prefetch_at;
 
 thread_local! {

@@ -14,6 +14,9 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+/// How many list items ahead an `int` object is prefetched: the objects lie scattered in memory.
+pub(super) const PREFETCH_DISTANCE: usize = 32;
+
 /// CPython versions whose headers declare lists and ints as below (3.14 is not tested yet).
 const KNOWN_VERSIONS: std::ops::RangeInclusive<(u8, u8)> = (3, 10)..=(3, 14);
 

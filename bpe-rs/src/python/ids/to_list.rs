@@ -8,8 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use pyo3::{ffi, PyErr};
 
-use super::object_layout::{ObjectLayout, HAS_GIL};
-use super::PREFETCH_DISTANCE;
+use super::object_layout::{ObjectLayout, HAS_GIL, PREFETCH_DISTANCE};
 use crate::simd::prefetch_at;
 
 /// Vocabularies with more ids get no table: 8 bytes an id would cost more memory than the table

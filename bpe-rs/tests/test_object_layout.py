@@ -1,6 +1,6 @@
-"""Lists and ints read and written in place (`python/ids/object_layout.rs`) against the stable ABI's functions.
+"""Lists and ints accessed in place (`src/python/ids/object_layout.rs`).
 
-The reference is the second side: the same calls in a process with `BPE_RS_STABLE_ABI=1`.
+The reference are the same calls through the stable ABI, in a process with `BPE_RS_STABLE_ABI=1`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ gil = not sysconfig.get_config_var("Py_GIL_DISABLED")
 print(_core._in_place, known and gil)
 """
 
-# What an object's end runs while a list is made: it must not wait for the list.
+# A finalizer that runs while a list is made, and encodes: it must not wait for that list.
 COLLECTED = """
 import gc
 import bpe_rs
@@ -112,14 +112,14 @@ def test_known_versions_are_read_in_place():
     assert python(IN_PLACE, BPE_RS_STABLE_ABI="1").split()[0] == "False"
 
 
-def test_an_end_while_a_list_is_made():
+def test_a_finalizer_while_a_list_is_made():
     assert python(COLLECTED) == "[31373]\n"
 
 
-def test_in_place_and_by_functions_are_alike():
+def test_access_in_place_equals_the_stable_abi():
     assert run("0") == run("1")
 
 
 def test_references_are_counted():
-    """A list that goes takes its references along: 50 of a hundred for each id."""
+    """Freeing 50 of a hundred lists drops 50 references to each id."""
     assert "references gone: [50, 50]" in run("0").splitlines()

@@ -1,4 +1,4 @@
-"""Files of encodings: what is written comes back, and Hugging Face's engine reads it alike."""
+"""Encodings in files: reading back what was written, and as Hugging Face's engine reads it."""
 
 import json
 import pickle
@@ -49,7 +49,7 @@ def test_round_trip(tmp_path: Path, name: str, pattern: str) -> None:
 @pytest.mark.parametrize(
     "pattern", ["gpt2", "cl100k", "o200k", "llama3", "qwen2", r"[a-zé]{1,3}+|\s$"]
 )
-def test_hugging_face_reads_it_alike(tmp_path: Path, pattern: str) -> None:
+def test_as_hugging_face_reads_it(tmp_path: Path, pattern: str) -> None:
     encoding = small(pattern)
     encoding.save(tmp_path / "tokenizer.json")
     theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))

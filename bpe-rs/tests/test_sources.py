@@ -1,4 +1,4 @@
-"""Columns of Parquet files: every Arrow type that can hold text, and errors that name the row."""
+"""Parquet files: every Arrow type that can hold text, and errors that name the row."""
 
 import random
 from pathlib import Path
@@ -42,7 +42,7 @@ def write(path: Path, **columns) -> Path:
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_every_type_that_holds_text_is_read(tmp_path, kind):
-    # More rows than are read at a time
+    # More rows than one batch.
     dice = random.Random(2)
     texts = dice.choices(TEXTS, k=2500)
     path = write(tmp_path / "a.parquet", id=list(range(2500)), text=column(kind, texts))
@@ -59,7 +59,7 @@ def test_every_type_that_holds_text_is_read(tmp_path, kind):
 @pytest.mark.parametrize("kind", ["binary", "string", "dictionary<binary>"])
 def test_bytes_that_are_not_utf8_are_told_with_their_row(tmp_path, kind):
     values = [b"fine"] * 1500 + [b"ab\xffc"]
-    # Arrow checks nothing when bytes are called a string
+    # Arrow does not check bytes that are cast to a string.
     made = column(kind.replace("string", "binary"), values)
     made = made.view(pyarrow.string()) if kind == "string" else made
     path = write(tmp_path / "bad.parquet", text=made)

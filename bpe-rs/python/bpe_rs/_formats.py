@@ -1,4 +1,4 @@
-"""Reading and writing encodings: what `Encoding.from_file` and `Encoding.save` do."""
+"""Encodings in files of other tools: `Encoding.from_file`, `Encoding.save`, and pickles."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def load(
     special_tokens: Mapping[str, int] | None = None,
 ) -> E:
     """The encoding in a file, as a `cls`; see `Encoding.from_file`."""
-    source = _inside(Path(path)) if format is None else Path(path)
+    source = _file_in(Path(path)) if format is None else Path(path)
     special = None if special_tokens is None else list(special_tokens.items())
     if format is None and source.suffix == ".tiktoken" and pattern is None and special is None:
-        published = _published(source)
+        published = _published(source, name)
         if published is not None:
-            pattern, special = published.pat_str, list(published.special_tokens.items())
+            return cls(published)
     return cls(_core.load_encoding(source, format, name, pattern, special))
 
 
@@ -44,18 +44,17 @@ def save(
 
 
 def from_json(cls: type[E], name: str, text: str) -> E:
-    """The encoding of the text of a `tokenizer.json`, as a `cls`; for unpickling."""
+    """The encoding that the text of a `tokenizer.json` describes, as a `cls`; for unpickling."""
     return cls(_core.encoding_from_json(name, text))
 
 
 def reduce(encoding: Encoding) -> tuple[Any, ...]:
-    """How an encoding that is not in the registry pickles, when its ids say not all about its
-    merges."""
+    """The pickle of an encoding whose merges do not follow from its ids."""
     return from_json, (type(encoding), encoding.name, _core.encoding_to_json(encoding))
 
 
-def _inside(path: Path) -> Path:
-    """In a folder the tokenizer's file; a file as it is."""
+def _file_in(path: Path) -> Path:
+    """The tokenizer's file in a folder; a path that is no folder as it is."""
     if not path.is_dir():
         return path
     for name in ("tokenizer.json", "vocab.json"):
@@ -64,13 +63,14 @@ def _inside(path: Path) -> Path:
     raise FileNotFoundError(f"{path}: expected a tokenizer.json or vocab.json in this folder")
 
 
-def _published(path: Path) -> Encoding | None:
-    """The published encoding that this rank file is named after and equal to."""
-    from bpe_rs._encoding import get_encoding, list_encoding_names
-
-    if path.with_name(path.name + ".json").exists() or path.stem not in list_encoding_names():
+def _published(path: Path, name: str | None) -> _core.Encoding | None:
+    """The encoding in a rank file without a side file that bears the name of a published encoding
+    and is equal to it. Pattern and special tokens, which the file lacks, are the published ones.
+    """
+    has_side_file = path.with_name(path.name + ".json").exists()
+    if has_side_file or path.stem not in _core.list_encoding_names():
         return None
-    published = get_encoding(path.stem)
+    published = _core.Encoding(path.stem)
     special = list(published.special_tokens.items())
-    loaded = _core.load_encoding(path, "tiktoken", None, published.pat_str, special)
-    return published if loaded.fingerprint == published.fingerprint else None
+    loaded = _core.load_encoding(path, "tiktoken", name, published.pat_str, special)
+    return loaded if loaded.fingerprint == published.fingerprint else None

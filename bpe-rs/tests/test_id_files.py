@@ -1,10 +1,9 @@
-"""What `Encoding` has beyond tiktoken: files, counting, offsets, padding, streams."""
+"""`Encoding.encode_files`: files of all forms, separators, progress, errors, id files."""
 
 import gzip
 import json
 import os
 import random
-import signal
 import struct
 import subprocess
 import sys
@@ -23,67 +22,8 @@ def encoding(request):
     return bpe_rs.get_encoding(request.param)
 
 
-def test_counting(encoding):
-    want = len(encoding.encode_ordinary(TEXT))
-    assert encoding.count(TEXT, disallowed_special=()) == want
-    assert encoding.count_till_limit(TEXT, want, disallowed_special=()) == want
-    assert encoding.count_till_limit(TEXT, want - 1, disallowed_special=()) is None
-    want = len(encoding.encode(TEXT, allowed_special="all"))
-    assert encoding.count(TEXT, allowed_special="all") == want
-    for limit in (0, 1, want // 2, want - 1):
-        assert encoding.count_till_limit(TEXT, limit, allowed_special="all") is None
-    assert encoding.count_till_limit(TEXT, want, allowed_special="all") == want
-    assert encoding.count("") == 0 == encoding.count_till_limit("", 0)
-    with pytest.raises(ValueError, match="disallowed special token"):
-        encoding.count(TEXT)
-
-
-def test_offsets_cover_the_text(encoding):
-    ids, offsets = encoding.encode_with_offsets(TEXT, allowed_special="all")
-    assert ids == encoding.encode(TEXT, allowed_special="all")
-    for token, (start, end) in zip(ids, offsets, strict=True):
-        piece = encoding.decode_single_token_bytes(token)
-        try:
-            assert TEXT[start:end] == piece.decode()
-        except UnicodeDecodeError:
-            # Part of a character: the characters it touches hold its bytes.
-            assert piece in TEXT[start:end].encode()
-    assert offsets[0][0] == 0 and offsets[-1][1] == len(TEXT)
-    starts = [start for start, _ in offsets]
-    assert starts == sorted(starts)
-
-
-@pytest.mark.parametrize("side", ["left", "right"])
-def test_padding(encoding, side):
-    texts = ["one two three four", "", "x"]
-    rows = encoding.encode_batch(texts)
-    ids, mask = encoding.encode_padded(texts, 6, side=side)
-    assert ids.dtype == mask.dtype == np.int64 and ids.shape == mask.shape == (3, 6)
-    for row, padded, ones in zip(rows, ids, mask, strict=True):
-        assert padded[ones == 1].tolist() == row
-        assert (padded[ones == 0] == encoding.eot_token).all()
-        kept = ones[: len(row)] if side == "right" else ones[6 - len(row) :]
-        assert kept.all() and ones.sum() == len(row)
-    ids, mask = encoding.encode_padded(texts, 2, truncate=True, pad_id=7, side=side)
-    assert ids[0].tolist() == rows[0][:2] and ids[1].tolist() == [7, 7]
-    assert encoding.encode_padded(texts)[0].shape == (3, len(rows[0]))
-    assert encoding.encode_padded([])[0].shape == (0, 0)
-    with pytest.raises(ValueError, match="truncate=True"):
-        encoding.encode_padded(texts, 2)
-
-
-def test_streams_never_break_characters(encoding):
-    stream = encoding.decode_stream()
-    parts = [stream.push(token) for token in encoding.encode(TEXT, allowed_special="all")]
-    assert "".join(parts) + stream.finish() == TEXT
-    assert not any("\ufffd" in part for part in parts)
-    smile = encoding.encode("🙂" * 3)
-    stream.push(smile[0])
-    assert stream.finish() in ("", "\ufffd")
-
-
 def documents(ids, end):
-    """Split at the separator's id."""
+    """The ids of each document: `ids` split at the separator `end`."""
     rows, row = [], []
     for token in ids.tolist():
         if token == end:
@@ -95,7 +35,7 @@ def documents(ids, end):
 
 
 def test_text_files(encoding, tmp_path):
-    # Large enough for several parts, cut at places that this test does not choose.
+    # Large enough to be cut into several parts.
     big = TEXT * 400
     (tmp_path / "a.txt").write_text(big, encoding="utf-8", newline="")
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(TEXT.encode(), 1))
@@ -161,7 +101,7 @@ def test_progress_counts_the_text_of_all_files(encoding, tmp_path):
         ids = encoding.encode_files(paths, num_threads=threads, progress=seen.append)
         results.append(ids.tolist())
         assert seen == sorted(seen) and seen[-1] == want
-        # Told while a file is being read, not only at its end.
+        # Called during a file, not only at its end.
         assert sum(done < bytes_of_rows for done in seen) > 1
     assert results[0] == results[1]
     for path in paths:
@@ -193,7 +133,7 @@ def test_errors_name_the_file(encoding, tmp_path):
 INTERRUPTED = """
 import sys, threading, signal, time, bpe_rs
 path, out, kind = sys.argv[1:]
-# A shell starts what it puts in the background with SIGINT ignored.
+# Background jobs of a shell ignore SIGINT, and so do their children by default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 def interrupt():
     time.sleep(0.3)
@@ -263,7 +203,7 @@ def test_nothing_half_written(encoding, tmp_path):
     assert not out.exists() and not list(tmp_path.glob("*.tmp"))
 
 
-def test_many_small_files_are_their_texts(encoding, tmp_path):
+def test_many_small_files(encoding, tmp_path):
     text = TEXT.replace("<|endoftext|>", "")
     texts = [text[:at] * (at % 7) for at in range(300)] + ["a few words " * 50_000, "end"]
     paths, want = [], []
@@ -288,7 +228,7 @@ def test_a_file_that_becomes_shorter_is_an_error(encoding, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="named pipes are a matter of POSIX systems")
+@pytest.mark.skipif(os.name != "posix", reason="needs named pipes")
 def test_pipes_are_read_like_files(encoding, tmp_path):
     text = "a pipe says that it is empty. " * 5000
     for name in ("text", "lines.jsonl"):
@@ -303,211 +243,14 @@ def test_pipes_are_read_like_files(encoding, tmp_path):
     assert encoding.encode_files([tmp_path / "empty"]).tolist() == []
 
 
-def test_folders_are_no_files(encoding, tmp_path):
+def test_folders_are_refused(encoding, tmp_path):
     with pytest.raises(IsADirectoryError, match="is a directory, not a file"):
         encoding.encode_files(tmp_path)
     (tmp_path / "a.txt").write_text("text")
 
     def never(done):
-        raise AssertionError("it is told before the work")
+        raise AssertionError("the error must come before the work")
 
     with pytest.raises(IsADirectoryError, match="is a directory, not a file"):
         encoding.encode_files(tmp_path / "a.txt", out=tmp_path, progress=never)
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
-
-
-def test_threads_share_an_encoding(encoding):
-    rng = random.Random(2)
-    texts = ["".join(rng.choices("abc dé\n你1 ", k=3000)) for _ in range(40)]
-    want = [encoding.encode_ordinary(text) for text in texts]
-    got: list[list[list[int]]] = [[] for _ in range(4)]
-
-    def work(at):
-        got[at] = [encoding.encode_ordinary(text) for text in texts]
-
-    threads = [threading.Thread(target=work, args=(at,)) for at in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(rows == want for rows in got)
-
-
-def test_caches_are_bounded(encoding):
-    encoding.set_cache_limit(1 << 20)
-    try:
-        for at in range(30):
-            encoding.count("".join(f" word{at}x{i} longer-{i}-{at}-é" for i in range(5000)))
-        assert encoding.cache_bytes < 4 << 20
-    finally:
-        encoding.set_cache_limit(32 << 20)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_forked_children_encode():
-    code = """
-import os, bpe_rs
-encoding = bpe_rs.get_encoding("gpt2")
-want = encoding.encode_batch(["a b c"] * 100)
-for _ in range(5):
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if encoding.encode_batch(["a b c"] * 100) == want else 1)
-    assert os.waitpid(child, 0)[1] == 0
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-@pytest.mark.parametrize("others", [0, 3], ids=["idle workers", "busy workers"])
-def test_children_of_a_process_whose_threads_encode(others):
-    code = f"""
-import os, threading, bpe_rs
-encoding = bpe_rs.get_encoding("r50k_base")
-batch = [f"a text of its own, {{i}} times " * 100 for i in range(200)]
-want = encoding.encode_batch(batch, num_threads=1)
-end, wrong = threading.Event(), []
-def work():
-    while not end.is_set():
-        if encoding.encode_batch(batch) != want:
-            wrong.append(1)
-threads = [threading.Thread(target=work) for _ in range({others})]
-for thread in threads: thread.start()
-for _ in range(20):
-    assert encoding.encode_batch(batch) == want
-    child = os.fork()
-    if child == 0:
-        # A grandchild too.
-        right = all(encoding.encode_batch(batch) == want for _ in range(3))
-        if right and (grandchild := os.fork()) != 0:
-            right = os.waitpid(grandchild, 0)[1] == 0
-        elif right:
-            right = encoding.encode_batch(batch) == want
-        os._exit(0 if right else 1)
-    assert os.waitpid(child, 0)[1] == 0
-end.set()
-for thread in threads: thread.join()
-assert not wrong
-"""
-    run = subprocess.run(
-        [sys.executable, "-c", code], check=False, timeout=120, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
-
-
-@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signals")
-def test_workers_do_not_receive_signals_that_the_program_waits_for():
-    """A program blocks a signal in its own threads before it waits for it, not in ours."""
-    code = """
-import os, signal, time, bpe_rs
-encoding = bpe_rs.get_encoding("r50k_base")
-for _ in range(5):
-    encoding.encode_batch(["a text of its own " * 1000] * 40, num_threads=2)
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-os.kill(os.getpid(), signal.SIGTERM)
-time.sleep(0.05)
-assert signal.sigwait({signal.SIGTERM}) == signal.SIGTERM
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_workers_block_all_signals_but_synchronous_ones():
-    code = """
-import glob, signal, time, bpe_rs
-encoding = bpe_rs.get_encoding("r50k_base")
-batch = ["a text of its own " * 1000] * 40
-synchronous = {
-    signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT,
-    signal.SIGSYS,
-}
-others = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD}
-
-def masks_of_workers():
-    for path in glob.glob("/proc/self/task/*/status"):
-        try:
-            fields = dict(line.split(":", 1) for line in open(path))
-        except OSError:
-            continue  # it has just ended
-        if fields["Name"].strip() == "bpe-rs":
-            yield int(fields["SigBlk"], 16)
-
-seen, until = [], time.monotonic() + 10
-while not seen and time.monotonic() < until:
-    encoding.encode_batch(batch, num_threads=2)
-    seen = list(masks_of_workers())
-print(len(seen) > 0 or bpe_rs._core.available_threads() == 1)
-for mask in seen:
-    blocked = {number for number in synchronous | others if mask >> (number - 1) & 1}
-    assert blocked == others, blocked
-"""
-    run = subprocess.run(
-        [sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True
-    )
-    assert (run.returncode, run.stdout) == (0, "True\n"), run.stderr
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs an affinity mask")
-def test_the_number_of_threads_follows_the_affinity_mask():
-    code = """
-import os, time, bpe_rs
-assert bpe_rs._core.available_threads() <= len(os.sched_getaffinity(0))
-os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-time.sleep(0.15)  # an answer is reused for 0.1 s
-assert bpe_rs._core.available_threads() == 1
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_idle_workers_end_before_a_fork():
-    code = """
-import glob, os, time
-
-def workers():
-    names = []
-    for path in glob.glob("/proc/self/task/*/comm"):
-        try:
-            names.append(open(path).read().strip())
-        except OSError:
-            pass  # it has just ended
-    return names.count("bpe-rs")
-
-def at_fork():
-    # Handlers run last in, first out: ours after the package's. They would end anyway in a second.
-    until = time.monotonic() + 0.4
-    while workers() and time.monotonic() < until:
-        pass
-    assert workers() == 0, workers()
-    print("none")
-
-os.register_at_fork(before=at_fork)
-import bpe_rs
-encoding = bpe_rs.get_encoding("r50k_base")
-batch = ["a text of its own " * 1000] * 40
-for _ in range(3):
-    encoding.encode_batch(batch)
-    until = time.monotonic() + 10
-    while len(os.sched_getaffinity(0)) > 1 and not workers():
-        # Started, but not yet under its name.
-        assert time.monotonic() < until
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-"""
-    run = subprocess.run(
-        [sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True
-    )
-    assert (run.returncode, run.stdout) == (0, "none\n" * 3), run.stderr
-
-
-def test_lists_share_their_numbers_and_survive_the_encoding():
-    encoding = bpe_rs.Encoding(
-        "own", pat_str="gpt2", mergeable_ranks={bytes([b]): 1000 + b for b in range(256)},
-        special_tokens={"<e>": 5000},
-    )  # fmt: skip
-    ids = encoding.encode("abca<e>", allowed_special="all")
-    assert ids == [1097, 1098, 1099, 1097, 5000] and ids[0] is ids[3]
-    del encoding
-    assert ids == [1097, 1098, 1099, 1097, 5000]

@@ -1,4 +1,4 @@
-"""The word-level tokenizer as one would write it on a page: slow, obvious, the tests' twin."""
+"""The word-level tokenizer in a page: the reference implementation of `WordTokenizer`."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def _merge(symbols: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def encode_longest_first(text: str, tokens: list[str]) -> list[str]:
-    """Notebook form. `</w>` is one private character here, so that it cannot be cut."""
+    """Encoding of the notebook form. `</w>` is replaced by one private character, so that it cannot
+    be cut."""
     mark = "\U0010ffff"
     coded = [token.replace(END, mark) for token in tokens]
     out: list[str] = []

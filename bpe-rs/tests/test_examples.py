@@ -1,4 +1,4 @@
-"""The examples that count on several processes give what one process gives."""
+"""The examples that count words in several processes: the same counts as in one process."""
 
 import shutil
 import subprocess
@@ -52,7 +52,7 @@ def test_partitions_of_spark(shards: list[Path], tmp_path: Path):
     out = tmp_path / "out"
     settings = ["--master", "local[2]", "--partitions", 7, "--vocab", 300]
     printed = run(EXAMPLES / "count_spark.py", *shards, "--out", out, *settings)
-    # More partitions than files: some are empty.
+    # More partitions than files, so that some are empty.
     assert "7 partitions on local[2]" in printed
     assert (out / "all.counts").read_bytes() == bpe_rs.count_words(shards).to_bytes()
     bpe_rs.train(shards, vocab_size=300).save(tmp_path / "tokens.tiktoken")

@@ -1,4 +1,4 @@
-"""Training as it is defined, in a page: the slow twin of `bpe_rs.train`."""
+"""Training as it is defined, in a page: the reference implementation of `bpe_rs.train`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def byte_order(tie_break: str) -> list[int]:
     return printable + [byte for byte in range(256) if byte not in printable]
 
 
-def naive_train(
+def reference_train(
     words: Counter[bytes],
     vocab_size: int,
     tie_break: str,
@@ -35,7 +35,10 @@ def naive_train(
     min_frequency: int = 0,
     max_token_length: int | None = None,
 ) -> list[bytes]:
-    """The tokens in the order of their ids: count all pairs, merge the best, repeat."""
+    """The tokens in the order of their ids: count all pairs, merge the best, repeat.
+
+    O(merges x text). `words`: words with their counts, in the order of first occurrence.
+    """
     order = byte_order(tie_break)
     tokens = [bytes([byte]) for byte in order]
     segmented = [([order.index(byte) for byte in word], n) for word, n in words.items()]
