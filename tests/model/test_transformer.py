@@ -231,8 +231,7 @@ def test_encoder_decoder_needs_its_source():
 def test_activation_checkpointing_gives_the_same_gradients(shape):
     gradients = []
     for checkpointing in (False, True):
-        settings = {"tied_head": False, "activation_checkpointing": checkpointing}
-        model = make(**shape, **settings)
+        model = make(**shape, tied_head=False, activation_checkpointing=checkpointing)
         model.attention_backend = "dense"
         inputs = {"source": some_ids(seed=1)} if shape is SEQ2SEQ else {}
         model(some_ids(), some_ids(), **inputs)[1].backward()
