@@ -3,8 +3,8 @@
     python benches/model.py                   speed, memory and equal losses at 0.8 M and 10 M
     python benches/model.py --reach           time to nanoGPT's own validation loss, too (minutes)
 
-Every contender sees the same tokens in the same process, one step each in turn, so that other work
-on the machine hits all alike. Nothing is reported when the losses disagree.
+All contenders take the same batches in the same process, one step each in turn, so that other load
+on the machine slows all of them alike. Nothing is reported when the losses disagree.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from gptpy.model import GPT, flops_per_token
 from gptpy.train.optimisers import build_optimizers, set_rates
 
 SHARED = Path(os.environ.get("GPTPY_SHARED", Path(__file__).parent.parent.parent / "shared"))
-# nanoGPT's published sizes: its CPU configuration, and its Shakespeare configuration with the
-# batch cut to what a CPU steps through in half a second.
+# nanoGPT's published sizes: its CPU configuration, and its Shakespeare configuration with a batch
+# small enough for a CPU.
 SIZES: dict[str, dict[str, int]] = {
     "0.8M": {"n_layer": 4, "n_head": 4, "n_embd": 128, "block_size": 64, "batch": 12},
     "10M": {"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 128, "batch": 8},
 }
-# What each row of the table is; "gptpy gpt2" and "gptpy modern" are what a run of ITERATIONS steps
-# gets without asking for anything.
+# The rows of the table. "gptpy gpt2" and "gptpy modern" have the defaults of a run of ITERATIONS
+# steps.
 NAMES = (
     "nanoGPT",
     "nanoGPT bf16 compiled",
@@ -67,7 +67,7 @@ def text_ids() -> tuple[Tensor, Tensor]:
 
 
 def batch(ids: Tensor, size: dict[str, int], seed: int) -> tuple[Tensor, Tensor]:
-    """Windows at random places, the same for every contender."""
+    """Inputs and targets, `(batch, T)` each, from random positions; the same for one seed."""
     generator = torch.Generator().manual_seed(seed)
     length = size["block_size"]
     starts = torch.randint(len(ids) - length - 1, (size["batch"],), generator=generator)
@@ -88,14 +88,14 @@ class Contender:
 
     def __init__(self, name: str, size: dict[str, int]) -> None:
         torch.manual_seed(0)
-        born = GPT(gpt2_config(size))  # everybody of this shape starts from these weights
+        initial = GPT(gpt2_config(size))  # all contenders of this shape start from these weights
         device = choose_device("cpu")
         self.dtype = torch.float32
         self.said = "fp32, AdamW"
         compiled = name.endswith("compiled")
         if name.startswith("nanoGPT"):
-            self.model: Any = NanoGPT(born.config)
-            self.model.load_state_dict(born.state_dict())
+            self.model: Any = NanoGPT(initial.config)
+            self.model.load_state_dict(initial.state_dict())
             if compiled:
                 self.dtype = torch.bfloat16
                 self.said = "bf16, AdamW, compiled"
@@ -105,7 +105,7 @@ class Contender:
             self.model = hugging_face(size)
             self.call = lambda x, y: self.model(x, labels=y, shift_labels=y).loss
         else:
-            self.model = born
+            self.model = initial
             if name == "gptpy modern":
                 self.model = GPT(GPTConfig.preset("modern-1m", n_kv_head=None, **shape(size)))
             self.dtype, _ = choose_dtype(device)
@@ -146,7 +146,7 @@ class Contender:
 
     @torch.no_grad()
     def validate(self, ids: Tensor, size: dict[str, int]) -> float:
-        """Mean over the same 40 random batches for everybody."""
+        """Mean loss over 40 random batches, the same for every contender."""
         losses = [self.loss(*batch(ids, size, 10**6 + i)).item() for i in range(40)]
         return statistics.fmean(losses)
 
@@ -208,12 +208,12 @@ def measure(size_name: str, rounds: int, equal_steps: int) -> list[dict[str, Any
     if abs(ratio - 1) > 0.005:
         sys.exit(f"{size_name}: validation losses differ by more than 0.5 %: {losses}")
     tokens = size["batch"] * size["block_size"]
-    bar = times["nanoGPT"]
+    baseline = times["nanoGPT"]
     rows = []
     for name in NAMES:
         median = statistics.median(times[name])
-        # Both of a ratio's steps ran next to each other: other work on the machine hits both
-        ratios = [b / t for b, t in zip(bar, times[name], strict=True)]
+        # The two steps of a ratio ran one after the other, under the same load of the machine.
+        ratios = [b / t for b, t in zip(baseline, times[name], strict=True)]
         model = contenders[name].model
         row = {
             "size": size_name,
@@ -226,7 +226,7 @@ def measure(size_name: str, rounds: int, equal_steps: int) -> list[dict[str, Any
             "times_nanoGPT": round(statistics.median(ratios), 2),
             "first_steps_s": round(warm[name], 1),
         }
-        # Linux can tell; the compiler's own memory would drown the model's
+        # Read from /proc. Left out for compiled rows: the compiler needs more than the model.
         if sys.platform == "linux" and not name.endswith("compiled"):
             row["peak_MB"] = memory(name, size_name)
         if isinstance(model, GPT):
@@ -248,7 +248,7 @@ def memory_here(name: str, size_name: str) -> int:
     size = SIZES[size_name]
     x = torch.randint(65, (size["batch"], size["block_size"]))
     contender = Contender(name, size)
-    # What the imports needed for a moment must not hide the model: 5 makes the peak what is now
+    # Writing 5 sets the peak to the present size: the imports' own peak must not hide the model.
     Path("/proc/self/clear_refs").write_text("5")
     before = peak_kilobytes()
     for _ in range(5):
@@ -262,19 +262,19 @@ def peak_kilobytes() -> int:
 
 
 def reach(iterations: int, ours: int) -> list[dict[str, Any]]:
-    """nanoGPT's CPU configuration for its whole schedule; ours until it is as good."""
+    """Seconds and loss of nanoGPT's CPU configuration, and of ours after fewer iterations."""
     size = SIZES["0.8M"]
     train, validation = text_ids()
-    bar = Contender("nanoGPT", size)
+    baseline = Contender("nanoGPT", size)
     seconds = 0.0
     for i in range(iterations):
         warm, progress = min(1.0, (i + 1) / 100), i / iterations
-        bar.set_rate(warm * (0.1 + 0.45 * (1 + math.cos(math.pi * progress))))
+        baseline.set_rate(warm * (0.1 + 0.45 * (1 + math.cos(math.pi * progress))))
         x, y = batch(train, size, i)
         start = time.perf_counter()
-        bar.step(x, y)
+        baseline.step(x, y)
         seconds += time.perf_counter() - start
-    goal = bar.validate(validation, size)
+    goal = baseline.validate(validation, size)
     rows = [{"model": "nanoGPT", "iterations": iterations, "seconds": round(seconds, 1),
              "validation": round(goal, 4)}]  # fmt: skip
     contender = Contender("gptpy modern", size)

@@ -1,8 +1,8 @@
-"""The bar: a plain PyTorch GPT of nanoGPT's published shape, trained the way it trains on a CPU.
+"""The baseline: a plain PyTorch GPT of nanoGPT's published shape.
 
-Written from its published hyper-parameters (bias-free LayerNorm and linear layers, exact GELU,
-tied head, learned positions, fused qkv, torch's scaled_dot_product_attention, fp32, AdamW without
-fusion, as it runs on a CPU). Weights carry gptpy's names, so that both start from the same ones.
+Written from its published hyper-parameters: bias-free LayerNorm and linear layers, exact GELU, tied
+head, learned positions, fused qkv, torch's scaled_dot_product_attention. Weights have gptpy's
+names, so that both start from the same ones.
 """
 
 from __future__ import annotations

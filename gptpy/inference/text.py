@@ -10,7 +10,7 @@ import torch
 
 from gptpy.config.data import DataConfig
 from gptpy.data.chat import Message, request_segments, segment_ids
-from gptpy.model.base import LanguageModel
+from gptpy.model import LanguageModel
 from gptpy.model.sampling import generate, sample, stream
 from gptpy.tokenizer import Tokenizer, is_lossless
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from gptpy.config.model import GPTConfig
-from gptpy.model.base import LanguageModel, check_ids
-from gptpy.model.embedding import TokenEmbedding
+from gptpy.model.checks import check_ids
 from gptpy.model.initialise import initialise
-from gptpy.model.loss import cross_entropy
+from gptpy.model.transformer import cross_entropy
 
 
-class Bigram(LanguageModel):
-    """`table[ids]` is the logits; the interface of `GPT`, the baseline that it has to beat."""
+class BigramTable(nn.Module):
+    """`table[ids]` is the logits; called as `transformer.Transformer`."""
 
-    architectures = ("bigram",)
-
-    def __init__(self, config: GPTConfig) -> None:
-        super().__init__(config)
-        self.token_embedding = TokenEmbedding(config.vocab_size, config.vocab_size)
-        initialise(self, config)
+    def __init__(self, c: GPTConfig) -> None:
+        super().__init__()
+        self.config = c
+        self.token_embedding = nn.Embedding(c.vocab_size, c.vocab_size)
+        initialise(self, c)
 
     def forward(
         self,
@@ -29,7 +27,7 @@ class Bigram(LanguageModel):
         reduction: str = "mean",
         last_only: bool = False,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Logits `(B, T, vocab)`, or the loss where `targets: (B, T)` are given."""
+        """Logits `(B, T, V)`, or the loss where `targets: (B, T)` are given."""
         check_ids(ids, self.config.block_size)
         logits = self.token_embedding(ids[:, -1:] if last_only and targets is None else ids)
         if targets is None:

@@ -9,7 +9,10 @@ from gptpy.config.model import GPTConfig
 
 
 class KVCache:
-    """One buffer of `(B, capacity, H_kv, D)` keys and values a layer, filled from the left."""
+    """`(n_layer, B, capacity, H_kv, D)` keys and as many values, filled from the left.
+
+    Every layer appends to its own part; then the model moves `length` on.
+    """
 
     def __init__(
         self,
@@ -26,10 +29,10 @@ class KVCache:
         self.keys = torch.empty(shape, device=device, dtype=dtype)
         self.values = torch.empty(shape, device=device, dtype=dtype)
         self.memory: dict[int, tuple[Tensor, Tensor]] = {}
-        """Keys and values of an encoder's output, by layer."""
+        """Keys and values of an encoder's output by layer, `(B, S, H_kv, D)` each."""
         self.capacity = capacity
         self.length = 0
-        """Tokens stored in every layer; the model moves it after its last layer."""
+        """Tokens stored in every layer."""
 
     @classmethod
     def for_config(
@@ -39,7 +42,7 @@ class KVCache:
         capacity: int | None,
         like: Tensor,
     ) -> KVCache:
-        """A cache for a network of this shape, of the type and where `like` is.
+        """A cache for a network of this shape, with the number type and device of `like`.
 
         `capacity` None: the network's `block_size`.
         """
@@ -48,14 +51,17 @@ class KVCache:
         return cls(*shape, device=like.device, dtype=like.dtype)
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Stores `(B, T, H_kv, D)` after what is there; all of it back, `(B, length + T, ...)`."""
+        """Stores `(B, T, H_kv, D)` after the others; returns all, views `(B, length + T, H_kv, D)`.
+
+        Raises `ValueError` beyond `capacity`.
+        """
         end = self.length + k.shape[1]
         if end > self.capacity:
             raise ValueError(
                 f"cache of {self.capacity} tokens cannot take {k.shape[1]} more after "
                 f"{self.length}: make a larger one, or start again from the last tokens"
             )
-        if k.dtype != self.keys.dtype:  # autocast computes in another type than the weights'
+        if k.dtype != self.keys.dtype:  # under autocast: not the weights' type
             self.keys, self.values = self.keys.to(k.dtype), self.values.to(k.dtype)
         self.keys[layer, :, self.length : end] = k
         self.values[layer, :, self.length : end] = v

@@ -1,11 +1,15 @@
-"""What a token costs, counted from the configuration."""
+"""Floating-point operations of a token, counted from the configuration."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from torch import nn
 
 from gptpy.config.model import GPTConfig
-from gptpy.model.base import LanguageModel
+
+if TYPE_CHECKING:
+    from gptpy.model.language_model import LanguageModel
 
 
 def flops_per_token(
@@ -13,11 +17,11 @@ def flops_per_token(
 ) -> int:
     """Floating-point operations of matrix products for one token in a sequence of `context`.
 
-    Two for each weight of a linear layer (embeddings are look-ups and cost none, a tied head is
-    a product and counts), and two products of attention over the keys that a token really sees:
-    half the context where it is causal, at most the window. Training is three times the forward
-    pass; what activation checkpointing computes twice is not counted, so that utilisation from
-    this figure is that of the model (MFU), not of the hardware.
+    Two for each weight of a linear layer (embeddings are look-ups and count nothing, a tied head
+    is a product and counts), and two products of attention over the keys that a token sees: half
+    the context where it is causal, at most the window. Training is three times the forward pass.
+    What activation checkpointing computes a second time is left out, so that utilisation from this
+    figure is the model's (MFU), not the hardware's (HFU).
     """
     c = model.config
     weights = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear))
@@ -36,7 +40,7 @@ def _attention_flops(c: GPTConfig, context: int) -> int:
     total = 0
     for layer in range(c.n_layer):
         window = min(c.window_of_layer(layer) or context, context)
-        # Token t sees min(t + 1, window) keys: their sum over the context, over its length.
+        # Token t sees min(t + 1, window) keys; summed over all tokens of the context.
         seen = window * (window + 1) // 2 + (context - window) * window
         total += 4 * width * seen // context
     if c.architecture == "encoder-decoder":

@@ -1,4 +1,4 @@
-"""Parameters in groups that optimizers treat differently."""
+"""Parameters in groups that optimisers treat differently."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 if TYPE_CHECKING:
-    from gptpy.model.base import LanguageModel
+    from gptpy.model.language_model import LanguageModel
 
 GROUPS = ("matrices", "embeddings", "head", "scalars")
 
@@ -15,11 +15,11 @@ GROUPS = ("matrices", "embeddings", "head", "scalars")
 def parameter_groups(model: LanguageModel) -> list[dict[str, Any]]:
     """Every trainable parameter once, in the groups of `GROUPS` that are not empty.
 
-    "matrices": weights of linear layers inside blocks (Muon's share; weight decay belongs here).
-    "embeddings": tables of ids and positions. "head": the untied output layer. "scalars": all
-    vectors (norms, biases). Each group is `{"name", "params", "param_names", "row_splits"}`, where
-    `row_splits[i]` lists the rows of the separate matrices that `params[i]` stacks (query, key and
-    value; gate and up), or is None where it is one matrix: Muon orthogonalises each by itself.
+    "matrices": weights of linear layers inside blocks, for Muon and for weight decay. "embeddings":
+    tables of tokens and positions. "head": the untied output layer. "scalars": all vectors (norms,
+    biases). Each group is `{"name", "params", "param_names", "row_splits"}`: `row_splits[i]` is the
+    rows of the matrices that `params[i]` stacks (query, key and value; gate and up), which Muon
+    orthogonalises separately, or None where it is one matrix.
     """
     tables = {
         f"{name}.{child}"

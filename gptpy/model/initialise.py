@@ -1,4 +1,4 @@
-"""Weights at birth."""
+"""Initial weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LoRA: adapters that are trained instead of the weights beside them, and merged for use."""
+"""LoRA (Hu et al. 2021): low-rank adapters are trained instead of the weights, and merged later."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from gptpy.config.lora import LoraConfig
 class LoraLinear(nn.Linear):
     """`linear(x) + alpha / rank * B A dropout(x)`; `(..., in)` to `(..., out)`.
 
-    Keeps the names `weight` and `bias` (frozen); `lora_a: (rank, in)` is random, `lora_b:
-    (out, rank)` zero, so that training begins at the model as it was.
+    `weight` and `bias` keep their names and are frozen. A, `lora_a: (rank, in)`, starts random and
+    B, `lora_b: (out, rank)`, at zero, so that training starts from the model as it was.
     """
 
     def __init__(self, linear: nn.Linear, config: LoraConfig) -> None:
@@ -28,7 +28,7 @@ class LoraLinear(nn.Linear):
         like = linear.weight
         self.lora_a = nn.Parameter(like.new_empty(config.rank, linear.in_features))
         self.lora_b = nn.Parameter(like.new_zeros(linear.out_features, config.rank))
-        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))  # as nn.Linear's own weights
+        nn.init.kaiming_uniform_(self.lora_a, a=math.sqrt(5))  # as nn.Linear does
 
     def forward(self, input: Tensor) -> Tensor:
         low = F.linear(self.dropout(input), self.lora_a)
@@ -36,7 +36,7 @@ class LoraLinear(nn.Linear):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """A plain layer that computes the same, the adapter added to its weight."""
+        """A plain layer that computes the same, its weight being the sum `weight + scale B A`."""
         bias = self.bias is not None
         plain = nn.Linear(self.in_features, self.out_features, bias=bias, device="meta")
         low_rank = self.lora_b.float() @ self.lora_a.float() * self.scale
@@ -47,9 +47,10 @@ class LoraLinear(nn.Linear):
 
 
 def add_adapters(model: nn.Module, config: LoraConfig) -> list[str]:
-    """Freeze `model` and put adapters beside the layers that `config` names; returns their names.
+    """Freezes `model` and adapts the layers that `config` names; returns their full names.
 
-    Raises `ConfigError` when the model has none of them.
+    With `config.embeddings`, token embedding and head are trained, too. Raises `ConfigError` when
+    the model has no layer of these names.
     """
     for name, parameter in model.named_parameters():
         table = name in ("token_embedding.weight", "head.weight")
@@ -67,7 +68,7 @@ def add_adapters(model: nn.Module, config: LoraConfig) -> list[str]:
 
 
 def merge_adapters(model: nn.Module) -> None:
-    """Turn every adapted layer into a plain one, in place; every parameter can be trained again."""
+    """Turns every adapted layer into a plain one, in place, and makes all parameters trainable."""
     adapted = [(name, m) for name, m in model.named_modules() if isinstance(m, LoraLinear)]
     for name, module in adapted:
         _replace(model, name, module.merged())

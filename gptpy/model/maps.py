@@ -1,4 +1,4 @@
-"""Where attention looks: the weights that the fast back ends never hold, computed in the open."""
+"""Attention weights for plots, computed by the formula: fast back ends do not keep them."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gptpy.model.attention import attention_bias
-from gptpy.model.context import Context
-from gptpy.model.cross_attention import CrossAttention
-from gptpy.model.self_attention import SelfAttention
+from gptpy.model.attention.reference import Masks
+from gptpy.model.transformer import CrossAttention, ForwardState, SelfAttention
 
 KINDS = ("self", "cross", "encoder")
 
 
 @torch.inference_mode()
 def attention_maps(model: nn.Module, ids: Tensor, **inputs: Any) -> dict[str, list[Tensor]]:
-    """Attention weights of every layer for `ids: (1, T)`, fp32, by what looks at what.
+    """Attention weights of every layer for `ids: (1, T)`, fp32, by kind of attention.
 
-    "self": `(H, T, T)` a layer; of an encoder-decoder (with `source: (1, S)` among the inputs) also
-    "cross": `(H, T, S)` and "encoder": `(H, S, S)`.
+    "self": `(H, T, T)` a layer. An encoder-decoder, with `source: (1, S)` among the `inputs`, has
+    "cross": `(H, T, S)` and "encoder": `(H, S, S)`, too.
     """
     maps: dict[str, list[Tensor]] = {}
 
     def hook(kind: str) -> Any:
         def keep(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-            x, context = arguments
-            weights = _cross(module, x, context) if kind == "cross" else _self(module, x, context)
+            x, state = arguments
+            weights = _cross(module, x, state) if kind == "cross" else _self(module, x, state)
             maps.setdefault(kind, []).append(weights.cpu())
 
         return keep
@@ -51,30 +49,22 @@ def attention_maps(model: nn.Module, ids: Tensor, **inputs: Any) -> dict[str, li
     return maps
 
 
-def _self(layer: Any, x: Tensor, context: Context) -> Tensor:
-    rows = layer.heads + 2 * layer.kv_heads
-    heads = layer.qkv(x).view(*x.shape[:2], rows, layer.head_dim)
-    q, k, _ = layer.prepare(heads, context.rotation)
+def _self(layer: Any, x: Tensor, state: ForwardState) -> Tensor:
+    q, k, _ = layer.queries_keys_values(x, state.rotation)
     scores = _scores(q, k, layer.softcap)
-    bias = attention_bias(
-        q.shape[1],
-        k.shape[1],
-        causal=context.causal,
-        window=layer.window,
-        alibi_slopes=context.alibi_slopes,
-        device=q.device,
+    mask = Masks(state.masks.causal, alibi_slopes=state.masks.alibi_slopes).combined(
+        q, k, layer.window
     )
-    if bias is not None:
-        masked = bias.dtype == torch.bool
-        scores = scores.masked_fill(~bias, -math.inf) if masked else scores + bias[0]
+    if mask is not None:
+        boolean = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, -math.inf) if boolean else scores + mask[0]
     return scores.softmax(-1)
 
 
-def _cross(layer: Any, x: Tensor, context: Context) -> Tensor:
+def _cross(layer: Any, x: Tensor, state: ForwardState) -> Tensor:
     q = layer.q(x).view(*x.shape[:2], layer.heads, layer.head_dim)
-    if layer.q_norm is not None:
-        q = layer.q_norm(q)
-    k, _ = layer.keys_and_values(context)
+    q = q if layer.q_norm is None else layer.q_norm(q)
+    k, _ = layer.keys_values(state)
     return _scores(q, k, layer.softcap).softmax(-1)
 
 

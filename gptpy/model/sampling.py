@@ -1,4 +1,4 @@
-"""The next token, again and again."""
+"""Generation: draw the next token from the logits, append it, repeat."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from gptpy.model.base import LanguageModel
+    from gptpy.model.language_model import LanguageModel
 
 
 def sample(
@@ -21,11 +21,12 @@ def sample(
     min_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """One id a row, `(B,)`, from `logits: (B, vocab)`.
+    """One id a row, `(B,)` int64, from `logits: (B, V)`.
 
-    `temperature` 0 takes the largest. `top_k` keeps the k most likely, `top_p` the fewest that
-    hold that much probability, `min_p` those at least that fraction of the most likely; they
-    apply in this order, after the temperature, and always leave at least one.
+    `temperature` 0 takes the largest logit. `top_k` keeps the k most likely tokens, `top_p` the
+    fewest that together have that probability, `min_p` those with at least that fraction of the
+    probability of the most likely. They apply in this order after the temperature, and always leave
+    at least one token. Raises `ValueError` for settings out of range.
     """
     _check_sampling(temperature, top_k, top_p, min_p)
     logits = logits.float()
@@ -38,7 +39,7 @@ def sample(
     probabilities = logits.softmax(-1)
     if top_p is not None and top_p < 1:
         ordered, order = probabilities.sort(dim=-1, descending=True)
-        before = ordered.cumsum(-1) - ordered  # what the more likely ones hold together
+        before = ordered.cumsum(-1) - ordered  # probability of all more likely tokens
         dropped = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= top_p)
         probabilities = probabilities.masked_fill(dropped, 0.0)
     if min_p:
@@ -75,12 +76,13 @@ def stream(
     use_cache: bool = True,
     inputs: dict[str, Any] | None = None,
 ) -> Iterator[Tensor]:
-    """The next ids, `(B,)` at a time, after `ids: (B, T)`; at most `max_new_tokens` of them.
+    """Yields `max_new_tokens` times the next ids, `(B,)`, after `ids: (B, T)`.
 
-    The model sees the last `block_size` tokens. With `use_cache`, keys and values are kept until
-    that many have been seen; from then on every token moves to another position and the whole
-    context is computed anew, as without a cache. The ids are the same either way. `inputs` go to
-    the model with every call (an encoder's output).
+    The model sees the last `block_size` tokens. With `use_cache`, keys and values are kept while
+    the text is no longer than that. Then every token moves to another position with each new one,
+    and the whole context is computed anew, as without a cache. The ids are the same either way.
+    `inputs` are passed to the model in every call (an encoder's output). Raises `ValueError` for
+    an empty prompt and for ids outside the vocabulary.
     """
     _check_sampling(temperature, top_k, top_p, min_p)
     _check_prompt(model, ids, max_new_tokens)
@@ -91,7 +93,7 @@ def stream(
     cache = None
     if use_cache:
         cache = model.make_cache(ids.shape[0], min(block_size, ids.shape[1] + max_new_tokens))
-    fresh = ids  # what the cache has not seen
+    fresh = ids  # not in the cache yet
     for _ in range(max_new_tokens):
         if cache is not None and ids.shape[1] <= block_size:
             logits, _loss = model(fresh, cache=cache, last_only=True, **inputs)
@@ -144,8 +146,8 @@ def generate(
 ) -> Tensor:
     """`ids: (B, T)` with up to `max_new_tokens` more, `(B, T + new)`.
 
-    A row that has produced `eos_id` is filled with it; when all have, generation stops, so that
-    `new` can be less. The model is set to evaluation for the while.
+    A row that has produced `eos_id` is filled with it. Generation stops when all rows have, so
+    that `new` can be less. The model is in evaluation mode meanwhile. Other settings as `stream`.
     """
     was_training = model.training
     model.eval()

@@ -1,4 +1,4 @@
-"""Tensors that follow from the configuration: never saved, never trained, always fp32."""
+"""Tensors computed from the configuration: never saved, never trained, always fp32."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 
 class FixedTables(nn.Module):
-    """Tensors from `make()`, by name as in a dict, on the device of the module they belong to.
+    """The tensors of `make()` by name, as in a dict, on the device of the network.
 
-    Moving a module casts its buffers, and bf16 cosines are wrong in the third digit; filling a
-    module that was made on the meta device leaves them undefined. So they are made anew instead.
+    Moving or casting a network only moves them: `make` is called again on the new device. A cast to
+    bf16 would leave cosines wrong in the third digit, and `to_empty`, which follows construction on
+    the meta device, would leave them undefined.
     """
 
     def __init__(self, make: Callable[[], dict[str, Tensor]]) -> None:
@@ -27,8 +28,9 @@ class FixedTables(nn.Module):
         return tensor
 
     def _apply(self, fn, recurse: bool = True):
-        name, buffer = next(iter(self._buffers.items()))
-        assert buffer is not None
+        buffer = next(iter(self._buffers.values()), None)
+        if buffer is None:
+            return self
         device = fn(torch.empty(0, device=buffer.device)).device
         if buffer.device != device:
             with torch.device(device):

@@ -1,45 +1,285 @@
-"""What all networks with attention share: embedding, blocks, norm, head."""
+"""Every network of the package as plain formulas, to be read from top to bottom.
+
+Letters in shapes: B rows, T tokens, S keys, C = n_embd, H heads, H_kv heads of keys and values,
+D columns of a head, V = vocab_size. Nothing here is tuned: `fast/` replaces layers of this file by
+quicker ones, `attention/` holds other back ends for the one formula of attention, and the tests
+compare both with this file. Attributes that hold layers name the weights in a checkpoint.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gptpy.config.model import GPTConfig
-from gptpy.model.base import LanguageModel, check_ids
-from gptpy.model.block import Block, run_block
+from gptpy.model.attention.reference import Masks, reference
 from gptpy.model.cache import KVCache
-from gptpy.model.context import Context
-from gptpy.model.embedding import TokenEmbedding
+from gptpy.model.checks import check_ids, check_reduction, check_targets
 from gptpy.model.initialise import initialise
-from gptpy.model.loss import IGNORE, check_reduction, cross_entropy
-from gptpy.model.norm import make_norm
-from gptpy.model.position import alibi_slopes, rope_table, sinusoids
 from gptpy.model.tables import FixedTables
 
+IGNORE = -100
+"""Targets with this value take no part in the loss."""
 
-class Transformer(LanguageModel):
-    """`model(ids: (B, T) int64) -> (logits (B, T, vocab), None)` and
-    `model(ids, targets: (B, T) int64) -> (None, loss)`: fp32 nats a token, targets of -100 ignored.
+
+def position_tables(c: GPTConfig) -> dict[str, Tensor]:
+    """What positions need beside learned weights, fp32; nothing for "learned" and "none"."""
+    C, D, H = c.n_embd, c.head_size, c.n_head
+    positions = torch.arange(c.block_size, dtype=torch.float64)[:, None]
+    if c.position == "sinusoidal":  # Vaswani et al. 2017, section 3.5: sine, cosine, sine, ...
+        columns = torch.arange(0, C, 2, dtype=torch.float64)
+        angles = positions * torch.exp(columns * (-math.log(10000.0) / C))
+        return {"sinusoids": torch.stack((angles.sin(), angles.cos()), -1).flatten(1).float()}
+    if c.position == "rope":  # Su et al. 2021: (block_size, D / 2)
+        angles = positions * c.rope_theta ** (-torch.arange(0, D, 2, dtype=torch.float64) / D)
+        return {"cos": angles.cos().float(), "sin": angles.sin().float()}
+    if c.position == "alibi":  # Press et al. 2022: what a head subtracts for a token of distance
+        n = 2 ** int(math.log2(H))  # other counts take every second slope of the next power of two
+        exponents = [8 * i / n for i in range(1, n + 1)] + [4 * i / n for i in range(1, 2 * n, 2)]
+        return {"slopes": torch.tensor([2**-e for e in exponents[:H]], dtype=torch.float32)}
+    return {}
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """RoPE: `x: (B, T, H, D)` rotated by the angles of `cos, sin: (T, D / 2)`.
+
+    Column i is paired with column i + D / 2, as in Hugging Face's Llama, not with its neighbour as
+    in the paper: a permutation of the weights' rows.
+    """
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = cos.unsqueeze(-2).to(x.dtype), sin.unsqueeze(-2).to(x.dtype)  # (T, 1, D / 2)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+class RMSNorm(nn.Module):
+    """`x / sqrt(mean(x^2) + eps) * weight` over the last dimension; shape and dtype of `x`."""
+
+    def __init__(self, width: int, eps: float, affine: bool = True) -> None:
+        super().__init__()
+        self.width, self.eps = width, eps
+        self.weight = nn.Parameter(torch.ones(width)) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = None if self.weight is None else self.weight.to(x.dtype)
+        return F.rms_norm(x, (self.width,), weight, self.eps)
+
+
+def make_norm(c: GPTConfig) -> nn.Module:
+    """The norm over C columns that `c.norm` names."""
+    if c.norm == "rmsnorm":
+        return RMSNorm(c.n_embd, c.norm_eps, c.norm_affine)
+    return nn.LayerNorm(c.n_embd, c.norm_eps, elementwise_affine=c.norm_affine, bias=c.bias)
+
+
+def make_head_norm(c: GPTConfig) -> RMSNorm | None:
+    """QK-norm: the norm of one head's queries or keys, over D columns."""
+    return RMSNorm(c.head_size, c.norm_eps, c.norm_affine) if c.qk_norm else None
+
+
+@dataclass
+class ForwardState:
+    """What the layers of one forward pass share; made by the network."""
+
+    attend: Callable[..., Tensor]
+    """A back end of `attention/`, with the signature of its `reference`."""
+    masks: Masks
+    cache: KVCache | None = None
+    """Keys and values of earlier tokens, while generating."""
+    rotation: tuple[Tensor, Tensor] | None = None
+    """RoPE's cosines and sines of the tokens at hand, `(T, D / 2)` each."""
+    memory: Tensor | None = None
+    """An encoder's output `(B, S, C)`, which cross-attention looks at."""
+    memory_masks: Masks | None = None
+
+
+class SelfAttention(nn.Module):
+    """`x: (B, T, C)` to `(B, T, C)`, with H_kv <= H heads of keys and values (GQA)."""
+
+    def __init__(self, c: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.layer, self.window = layer, c.window_of_layer(layer)
+        self.heads, self.kv_heads, self.head_dim = c.n_head, c.kv_heads, c.head_size
+        self.softcap, self.dropout = c.attention_softcap, c.attention_dropout_rate
+        rows = (self.heads + 2 * self.kv_heads) * self.head_dim  # queries, then keys, then values
+        self.qkv = nn.Linear(c.n_embd, rows, bias=c.has_qkv_bias)
+        self.out = nn.Linear(self.heads * self.head_dim, c.n_embd, bias=c.bias)
+        self.q_norm, self.k_norm = make_head_norm(c), make_head_norm(c)
+
+    def forward(self, x: Tensor, state: ForwardState) -> Tensor:
+        q, k, v = self.queries_keys_values(x, state.rotation)
+        if state.cache is not None:  # all tokens so far: (B, S, H_kv, D)
+            k, v = state.cache.append(self.layer, k, v)
+        p = self.dropout if self.training else 0.0
+        out = state.attend(q, k, v, state.masks, self.window, self.softcap, p)  # (B, T, H, D)
+        return self.out(out.flatten(2))  # (B, T, H D) -> (B, T, C)
+
+    def queries_keys_values(
+        self, x: Tensor, rotation: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """`(B, T, H, D)` and twice `(B, T, H_kv, D)`; queries and keys normalised and rotated."""
+        B, T, _ = x.shape
+        heads = self.qkv(x).view(B, T, self.heads + 2 * self.kv_heads, self.head_dim)
+        q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=2)  # views
+        if self.q_norm is not None and self.k_norm is not None:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if rotation is not None:
+            q, k = rotate(q, *rotation), rotate(k, *rotation)
+        return q, k, v
+
+
+class CrossAttention(nn.Module):
+    """`x: (B, T, C)` looks at `state.memory: (B, S, C)`; `(B, T, C)`.
+
+    No positions: the memory carries the encoder's.
     """
 
-    def __init__(self, config: GPTConfig) -> None:
-        super().__init__(config)
-        c = config
-        self.token_embedding = TokenEmbedding(c.vocab_size, c.n_embd)
-        self.position_embedding = (
-            nn.Embedding(c.block_size, c.n_embd) if c.position == "learned" else None
-        )
-        needed = c.position in ("rope", "sinusoidal", "alibi")
-        self.tables = FixedTables(partial(_tables, c)) if needed else None
+    def __init__(self, c: GPTConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads, self.kv_heads, self.head_dim = c.n_head, c.kv_heads, c.head_size
+        self.softcap, self.dropout = c.attention_softcap, c.attention_dropout_rate
+        self.q = nn.Linear(c.n_embd, self.heads * self.head_dim, bias=c.has_qkv_bias)
+        self.kv = nn.Linear(c.n_embd, 2 * self.kv_heads * self.head_dim, bias=c.has_qkv_bias)
+        self.out = nn.Linear(self.heads * self.head_dim, c.n_embd, bias=c.bias)
+        self.q_norm, self.k_norm = make_head_norm(c), make_head_norm(c)
+
+    def forward(self, x: Tensor, state: ForwardState) -> Tensor:
+        q = self.q(x).view(*x.shape[:2], self.heads, self.head_dim)
+        q = q if self.q_norm is None else self.q_norm(q)
+        k, v = self.keys_values(state)
+        p = self.dropout if self.training else 0.0
+        out = state.attend(q, k, v, state.memory_masks, None, self.softcap, p)
+        return self.out(out.flatten(2))
+
+    def keys_values(self, state: ForwardState) -> tuple[Tensor, Tensor]:
+        """Of the memory, `(B, S, H_kv, D)` each; with a cache computed once for all new tokens."""
+        if state.cache is not None and self.layer in state.cache.memory:
+            return state.cache.memory[self.layer]
+        assert state.memory is not None
+        B, S, _ = state.memory.shape
+        k, v = self.kv(state.memory).view(B, S, 2 * self.kv_heads, self.head_dim).chunk(2, dim=2)
+        k = k if self.k_norm is None else self.k_norm(k)
+        if state.cache is not None:
+            state.cache.memory[self.layer] = (k, v)
+        return k, v
+
+
+def swiglu(x: Tensor) -> Tensor:
+    gate, up = x.chunk(2, dim=-1)  # (..., 2 h) -> (..., h)
+    return F.silu(gate) * up
+
+
+def geglu(x: Tensor) -> Tensor:
+    gate, up = x.chunk(2, dim=-1)
+    return F.gelu(gate) * up
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "relu": F.relu,
+    "relu2": lambda x: F.relu(x).square(),
+    "silu": F.silu,
+    "swiglu": swiglu,
+    "geglu": geglu,
+}
+
+
+class MLP(nn.Module):
+    """`down(activation(up(x)))`, `(B, T, C)` in and out.
+
+    Of a gated activation the gate's rows come first in `up`: one product instead of two.
+    """
+
+    def __init__(self, c: GPTConfig) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[c.activation]
+        self.up = nn.Linear(c.n_embd, c.hidden_size * (2 if c.gated else 1), bias=c.bias)
+        self.down = nn.Linear(c.hidden_size, c.n_embd, bias=c.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.activation(self.up(x)))
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a norm and added to the residual stream, `(B, T, C)`.
+
+    With `cross`, attention to the encoder's output stands between the two.
+    """
+
+    def __init__(self, c: GPTConfig, layer: int, *, cross: bool = False) -> None:
+        super().__init__()
+        self.attention_norm = make_norm(c)
+        self.attention = SelfAttention(c, layer)
+        self.cross_norm = make_norm(c) if cross else None
+        self.cross_attention = CrossAttention(c, layer) if cross else None
+        self.mlp_norm = make_norm(c)
+        self.mlp = MLP(c)
+        self.dropout = nn.Dropout(c.dropout) if c.dropout else nn.Identity()
+
+    def forward(self, x: Tensor, state: ForwardState) -> Tensor:
+        x = x + self.dropout(self.attention(self.attention_norm(x), state))
+        if self.cross_norm is not None and self.cross_attention is not None:
+            x = x + self.dropout(self.cross_attention(self.cross_norm(x), state))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+    """Nats a token in fp32, of `logits: (B, T, V)` for `targets: (B, T)` int64.
+
+    "mean" over the targets that are not `IGNORE`, "sum", or "none": `(B, T)`, zero where ignored.
+    """
+    reduction = check_reduction(reduction)
+    losses = F.cross_entropy(
+        logits.float().flatten(0, -2), targets.flatten(), ignore_index=IGNORE, reduction=reduction
+    )
+    return losses.view(targets.shape) if reduction == "none" else losses
+
+
+class HeadLoss(nn.Module):
+    """Cross entropy of the logits `softcap(hidden W^T)`: `hidden: (B, T, C)`, `weight: (V, C)`."""
+
+    def __init__(self, softcap: float | None) -> None:
+        super().__init__()
+        self.softcap = softcap
+
+    def forward(self, hidden: Tensor, weight: Tensor, targets: Tensor, reduction: str) -> Tensor:
+        return cross_entropy(self.logits(hidden, weight), targets, reduction)
+
+    def logits(self, hidden: Tensor, weight: Tensor) -> Tensor:
+        """`(B, T, V)`; with a soft cap c, `c tanh(logits / c)`."""
+        logits = F.linear(hidden, weight)
+        return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
+
+
+class Transformer(nn.Module):
+    """A decoder (GPT-2, Llama) or, with `c.architecture = "encoder"`, an encoder (BERT).
+
+    `model(ids: (B, T))` is `(logits (B, T, V), None)`; with `targets: (B, T)`, `(None, loss)`.
+    """
+
+    def __init__(self, c: GPTConfig) -> None:
+        super().__init__()
+        self.config = c
+        self.attend: Callable[..., Tensor] = reference
+        self.token_embedding = nn.Embedding(c.vocab_size, c.n_embd)
+        learned = c.position == "learned"
+        self.position_embedding = nn.Embedding(c.block_size, c.n_embd) if learned else None
+        self.tables = FixedTables(partial(position_tables, c))
         self.embedding_dropout = nn.Dropout(c.dropout) if c.dropout else nn.Identity()
         cross = c.architecture == "encoder-decoder"
         self.blocks = nn.ModuleList(Block(c, layer, cross=cross) for layer in range(c.n_layer))
         self.norm = make_norm(c)
-        # Tied: the embedding's weight is used directly, so that a state dict names it once.
         self.head = None if c.tied_head else nn.Linear(c.n_embd, c.vocab_size, bias=False)
+        self.head_loss = HeadLoss(c.logit_softcap)
         initialise(self, c)
 
     def forward(
@@ -48,21 +288,20 @@ class Transformer(LanguageModel):
         targets: Tensor | None = None,
         *,
         reduction: str = "mean",
-        key_padding_mask: Tensor | None = None,
-        cu_seqlens: Tensor | None = None,
-        cache: KVCache | None = None,
         last_only: bool = False,
+        **inputs: Any,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Logits, or the loss where `targets` are given.
+        """Logits, or the loss where `targets` are given; `inputs` are those of `hidden_states`.
 
-        `key_padding_mask: (B, T)` bool, True for real tokens. `cu_seqlens: (n + 1,)` offsets of
-        documents in the flattened tokens: they do not see each other. `cache`: `ids` continue
-        what it holds, and are added to it. `last_only`: logits of the last token, `(B, 1, vocab)`.
+        `last_only`: logits of the last token alone, `(B, 1, V)`.
         """
-        hidden = self.hidden_states(
-            ids, key_padding_mask=key_padding_mask, cu_seqlens=cu_seqlens, cache=cache
-        )
-        return self.logits_or_loss(hidden, targets, reduction, last_only)
+        hidden = self.hidden_states(ids, **inputs)  # (B, T, C)
+        # A tied head is the embedding's own weight, so that a state dict names it once.
+        weight = self.token_embedding.weight if self.head is None else self.head.weight
+        if targets is None:
+            return self.head_loss.logits(hidden[:, -1:] if last_only else hidden, weight), None
+        check_targets(targets, hidden)
+        return None, self.head_loss(hidden, weight, targets, reduction)
 
     def hidden_states(
         self,
@@ -72,87 +311,89 @@ class Transformer(LanguageModel):
         cu_seqlens: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """What the head reads: `(B, T, n_embd)` after the last norm."""
-        context = Context(
-            backend=self.attention_backend,
-            causal=self.config.architecture != "encoder",
-            key_padding_mask=key_padding_mask,
-            cu_seqlens=cu_seqlens,
-            cache=cache,
-        )
-        return self.run(ids, self.blocks, self.norm, context)
+        """What the head reads, `(B, T, C)`, for `ids: (B, T)`.
 
-    def run(self, ids: Tensor, blocks: nn.ModuleList, norm: nn.Module, context: Context) -> Tensor:
-        """`(B, T)` ids through a stack of blocks: `(B, T, n_embd)`; the cache moves on."""
-        check_ids(ids, self.config.block_size)
-        cache = context.cache
-        start = cache.length if cache is not None else 0
+        `key_padding_mask: (B, T)`, True for real tokens. `cu_seqlens: (n + 1,)`: offsets, in the
+        flattened ids, of documents that do not see each other. `cache`: `ids` continue what it
+        holds and are added to it.
+        """
+        causal = self.config.architecture != "encoder"
+        state = ForwardState(self.attend, Masks(causal, key_padding_mask, cu_seqlens), cache)
+        return self.run(ids, self.blocks, self.norm, state)
+
+    def run(
+        self, ids: Tensor, blocks: nn.ModuleList, norm: nn.Module, state: ForwardState
+    ) -> Tensor:
+        """`ids: (B, T)` through embedding, blocks and norm: `(B, T, C)`."""
+        c, cache = self.config, state.cache
+        start = 0 if cache is None else cache.length
+        check_ids(ids, c.block_size, start)
         end = start + ids.shape[1]
-        if end > self.config.block_size:
-            raise ValueError(
-                f"{end} tokens with those in the cache are more than block_size = "
-                f"{self.config.block_size}: start again from the last tokens"
-            )
-        x = self.embedding_dropout(self.embed(ids, slice(start, end), context))
+        x = self.token_embedding(ids)  # (B, T, C)
+        if c.scale_embedding:
+            x = x * c.n_embd**0.5
+        if self.position_embedding is not None:
+            x = x + self.position_embedding.weight[start:end]
+        elif c.position == "sinusoidal":
+            x = x + self.tables["sinusoids"][start:end].to(x.dtype)
+        elif c.position == "rope":
+            state.rotation = (self.tables["cos"][start:end], self.tables["sin"][start:end])
+        elif c.position == "alibi":
+            state.masks.alibi_slopes = self.tables["slopes"]
+        x = self.embedding_dropout(x)
         for block in blocks:
-            x = run_block(block, x, context)
+            if c.activation_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, state, use_reentrant=False)
+            else:
+                x = block(x, state)
         if cache is not None:
             cache.length = end
         return norm(x)
 
-    def embed(self, ids: Tensor, positions: slice, context: Context) -> Tensor:
-        """`(B, T, n_embd)`: tokens, with positions where they are added; else into `context`."""
-        x = self.token_embedding(ids)
-        if self.config.scale_embedding:
-            x = x * self.config.n_embd**0.5
-        if self.position_embedding is not None:
-            return x + self.position_embedding.weight[positions]
-        if self.tables is not None:
-            if self.config.position == "sinusoidal":
-                return x + self.tables["sinusoids"][positions].to(x.dtype)
-            if self.config.position == "rope":
-                context.rotation = (self.tables["cos"][positions], self.tables["sin"][positions])
-            else:
-                context.alibi_slopes = self.tables["slopes"]
-        return x
 
-    def logits_or_loss(
-        self, hidden: Tensor, targets: Tensor | None, reduction: str, last_only: bool
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """`(logits, None)` without targets, `(None, loss)` with."""
-        if targets is None:
-            return self.logits(hidden[:, -1:] if last_only else hidden), None
-        if targets.shape != hidden.shape[:2]:
-            raise ValueError(
-                f"targets: expected the shape of ids, {tuple(hidden.shape[:2])}, "
-                f"got {tuple(targets.shape)}"
-            )
-        if "cross_entropy" in self.fusions:
-            # A chunk of the logits at a time, in the type of the products, never all in fp32.
-            from gptpy_kernels import linear_cross_entropy
+class Seq2SeqTransformer(Transformer):
+    """Encoder and decoder (Vaswani et al. 2017); both share the embeddings.
 
-            weight = self.token_embedding.weight if self.head is None else self.head.weight
-            cap = self.config.logit_softcap
-            return None, linear_cross_entropy(
-                hidden, weight, targets, softcap=cap, ignore_index=IGNORE,
-                reduction=check_reduction(reduction), backend="triton",
-            )  # fmt: skip
-        return None, cross_entropy(self.logits(hidden), targets, reduction)
+    `model(ids, targets, source=...)` is the loss of `targets` given the text `source: (B, S)`.
+    """
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """`(..., n_embd)` to `(..., vocab_size)`."""
-        if self.head is not None:
-            logits = self.head(hidden)
-        else:
-            logits = nn.functional.linear(hidden, self.token_embedding.weight)
-        cap = self.config.logit_softcap
-        return logits if cap is None else cap * torch.tanh(logits / cap)
+    def __init__(self, c: GPTConfig) -> None:
+        super().__init__(c)
+        self.encoder_blocks = nn.ModuleList(Block(c, layer) for layer in range(c.encoder_layers))
+        self.encoder_norm = make_norm(c)
+        initialise(self.encoder_blocks, c)
 
+    def hidden_states(
+        self,
+        ids: Tensor,
+        *,
+        source: Tensor | None = None,
+        source_padding_mask: Tensor | None = None,
+        memory: Tensor | None = None,
+        key_padding_mask: Tensor | None = None,
+        cu_seqlens: Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """As `Transformer.hidden_states`, of the decoder; `cu_seqlens` is an error.
 
-def _tables(c: GPTConfig) -> dict[str, Tensor]:
-    if c.position == "rope":
-        cos, sin = rope_table(c.block_size, c.head_size, c.rope_theta)
-        return {"cos": cos, "sin": sin}
-    if c.position == "sinusoidal":
-        return {"sinusoids": sinusoids(c.block_size, c.n_embd)}
-    return {"slopes": alibi_slopes(c.n_head)}
+        `source_padding_mask: (B, S)`: True for real tokens. `memory`, from `encode`, instead of
+        `source` saves encoding it again.
+        """
+        if cu_seqlens is not None:
+            raise ValueError("an encoder-decoder takes a text a row: leave cu_seqlens out")
+        if (source is None) == (memory is None):
+            raise ValueError("give the encoder's text as source, or as memory from encode()")
+        if source is not None:
+            memory = self._encode(source, source_padding_mask)
+        masks, seen = Masks(True, key_padding_mask), Masks(False, source_padding_mask)
+        state = ForwardState(self.attend, masks, cache, memory=memory, memory_masks=seen)
+        return self.run(ids, self.blocks, self.norm, state)
+
+    def encode(self, source: Tensor, source_padding_mask: Tensor | None = None) -> Tensor:
+        """The encoder's output, `(B, S, C)`, for `source: (B, S)`."""
+        return self._encode(source, source_padding_mask)
+
+    def _encode(self, source: Tensor, source_padding_mask: Tensor | None) -> Tensor:
+        # Apart from `encode`, which FSDP wraps as a forward of its own: those do not nest.
+        state = ForwardState(self.attend, Masks(False, source_padding_mask))
+        return self.run(source, self.encoder_blocks, self.encoder_norm, state)

@@ -9,8 +9,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gptpy import GPTConfig
 from gptpy.model import LanguageModel, build_model
+from gptpy.model.attention import FEATURES as FEATURE_NAMES
 from gptpy.model.attention import choose_backend
-from gptpy.model.attention.choice import FEATURES as FEATURE_NAMES
 
 TINY = {"block_size": 32, "vocab_size": 50, "n_layer": 2, "n_head": 2, "n_embd": 32}
 MODERN = {

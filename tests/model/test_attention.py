@@ -6,8 +6,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from gptpy.model.attention import attention, attention_bias, choose_backend, document_ids
-from gptpy.model.attention.choice import FEATURES as FEATURE_NAMES
+from gptpy.model.attention import BACKENDS, Masks, choose_backend, document_ids
+from gptpy.model.attention import FEATURES as FEATURE_NAMES
+
+
+def attention(q, k, v, *, backend, window=None, softcap=None, dropout_p=0.0, **masks):
+    return BACKENDS[backend].attend(q, k, v, Masks(**masks), window, softcap, dropout_p)
 
 
 def alibi(h, t, s):
@@ -109,13 +113,18 @@ def test_gradients_agree(case, fast):
         torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
 
 
-def test_bias_in_advance_is_the_same():
-    q, k, v = random_qkv()
-    settings = {"window": 3, "key_padding_mask": PADDING}
-    bias = attention_bias(7, 7, batch=2, **settings)
-    for backend in ("reference", "dense", "sdpa"):
-        ahead = attention(q, k, v, bias=bias, backend=backend)
-        torch.testing.assert_close(ahead, attention(q, k, v, backend=backend, **settings))
+def test_masks_are_combined_once_for_each_window():
+    q, k, _ = random_qkv()
+    masks = Masks(key_padding_mask=PADDING)
+    narrow = masks.combined(q, k, 3)
+    assert masks.combined(q, k, 3) is narrow
+    whole = masks.combined(q, k)
+    assert masks.combined(q, k, 7) is whole, "a window as long as the keys hides none"
+    added = masks.combined(q, k, added=True)
+    assert narrow is not None and whole is not None and added is not None
+    assert (whole & ~narrow).any() and not (narrow & ~whole).any()
+    assert torch.equal(added == 0, whole) and torch.equal(added == -math.inf, ~whole)
+    assert Masks(causal=False).combined(q, k) is None
 
 
 def test_document_ids():
@@ -155,9 +164,6 @@ def test_requests_that_cannot_be_met_are_errors():
         choose_backend("cpu", torch.float32, 64, "triton")
     with pytest.raises(ValueError, match="softcap, alibi, window, bidirectional, got flashy"):
         choose_backend("cpu", torch.float32, 64, features={"flashy"})
-    q, k, v = random_qkv()
-    with pytest.raises(ValueError, match="takes masks one by one"):
-        attention(q, k, v, bias=torch.ones(7, 7).bool(), backend="triton")
 
 
 def fake_kernels(monkeypatch, kernel, available=(True, "a device")):

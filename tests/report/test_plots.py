@@ -58,13 +58,11 @@ def test_maps_are_the_weights_that_the_layers_use(preset, settings):
 
     def remember(kind):
         def hook(module, arguments, output):
-            x, context = arguments
+            x, state = arguments
             if kind == "cross":
-                v = module.keys_and_values(context)[1]
+                v = module.keys_values(state)[1]
             else:
-                rows = module.heads + 2 * module.kv_heads
-                heads = module.qkv(x).view(1, -1, rows, module.head_dim)
-                v = module.prepare(heads, context.rotation)[2]
+                v = module.queries_keys_values(x, state.rotation)[2]
             v = v.repeat_interleave(module.heads // module.kv_heads, dim=2)
             values.setdefault(kind, []).append(v[0])
             outputs.setdefault(kind, []).append(output[0])

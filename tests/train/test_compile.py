@@ -18,7 +18,7 @@ from gptpy.data import Dataset
 from gptpy.devices.selection import COMPILE_STEPS, choose_compile
 from gptpy.evaluation.loss import evaluate
 from gptpy.model import GPT
-from gptpy.model.embedding import TokenEmbedding
+from gptpy.model.fast.embedding import ReproducibleEmbedding
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
 from gptpy.train import Trainer
@@ -97,7 +97,7 @@ def test_a_compiled_run(tmp_path: Path) -> None:
 def test_equal_ids_add_up_in_the_same_order_every_time() -> None:
     """The gradient of an embedding, compiled, as wide as all threads; torch's own differs."""
     torch.manual_seed(0)
-    table, ids = TokenEmbedding(4, 64), torch.randint(4, (64, 64))
+    table, ids = ReproducibleEmbedding(4, 64), torch.randint(4, (64, 64))
     weights = torch.randn(64, 64, 64)
 
     def gradient(call: Any) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Which back end a run uses: decided once, by trying."""
+"""Which attention back end a run uses: decided once, by launching it and comparing the result."""
 
 from __future__ import annotations
 
@@ -8,28 +8,14 @@ from typing import Any
 
 import torch
 
-from gptpy.model.attention.masks import attention_bias
-from gptpy.model.attention.reference import reference
+from gptpy.model.attention.backends import BACKENDS
+from gptpy.model.attention.reference import Masks, reference
 
 log = logging.getLogger(__name__)
 
-BACKENDS = ("reference", "dense", "sdpa", "triton")
-
-# What a model can ask for beyond causal attention. Padding, documents, dropout and a cached prefix
-# are no features to choose by: every back end takes them in any call.
 FEATURES = ("softcap", "alibi", "window", "bidirectional")
-# What a back end cannot do.
-UNSUPPORTED: dict[str, frozenset[str]] = {
-    "reference": frozenset(),
-    "dense": frozenset({"softcap"}),
-    "sdpa": frozenset({"softcap"}),
-    "triton": frozenset(),
-}
-MERITS = {
-    "dense": "the fastest on a CPU for short contexts",
-    "sdpa": "torch's own",
-    "triton": "a probe launch agreed with the reference",
-}
+"""What a network may need beyond causal attention. Padding, documents, dropout and a cached prefix
+are not among them: every back end takes them in any call."""
 DENSE_CONTEXTS = range(1, 513)
 
 
@@ -42,11 +28,11 @@ def choose_backend(
     features: AbstractSet[str] = frozenset(),
     context: int | None = None,
 ) -> tuple[str, str]:
-    """The back end for a run and the reason, logged. Launches one real kernel to find out.
+    """The name of the back end for a run and the reason, logged. Launches the Triton kernel once.
 
     `features`: what the model needs, of `FEATURES`. `context`: its longest sequence; on a CPU a
-    short one takes "dense". Raises `ValueError` when a back end is `requested` that cannot do it
-    here, or for an unknown feature; without a request, falls back.
+    short one takes "dense". Without a request the first of "triton", "dense", "sdpa", "reference"
+    that works. Raises `ValueError` for a `requested` one that does not, and for unknown features.
     """
     unknown = sorted(features - set(FEATURES))
     if unknown:
@@ -71,10 +57,10 @@ def choose_backend(
         if name == "dense" and not (device.type == "cpu" and (context or 0) in DENSE_CONTEXTS):
             continue
         if name == "triton" and device.type != "cuda":
-            continue  # nothing to say about a GPU kernel on a machine without one
+            continue  # without a GPU the reason need not mention its kernel
         problem = _problem(name, device, dtype, head_dim, features)
         if not problem:
-            return _logged(name, "; ".join([*reasons, MERITS[name]]))
+            return _logged(name, "; ".join([*reasons, BACKENDS[name].merit]))
         reasons.append(f"not {name}: {problem}")
     return _logged("reference", "; ".join(reasons))
 
@@ -92,7 +78,7 @@ def _problem(
     features: AbstractSet[str],
 ) -> str | None:
     """Why the back end cannot be used, or None."""
-    missing = sorted(UNSUPPORTED[name] & features)
+    missing = sorted(BACKENDS[name].unsupported & features)
     if missing:
         return f"it does not support {', '.join(missing)}"
     if name != "triton":
@@ -112,8 +98,8 @@ def _problem(
             if problem:
                 return problem
         return None
-    # The probe stands between a run and whatever a compiler, a driver or a missing toolchain
-    # raises; every such failure means the same thing here, and its text goes into the reason.
+    # A compiler, a driver or a missing toolchain may raise anything. It all means that the kernel
+    # cannot be used, and the text goes into the reason.
     except Exception as error:
         first_line = (str(error).strip() or "no message").splitlines()[0]
         return f"its probe launch failed ({type(error).__name__}: {first_line})"
@@ -145,10 +131,8 @@ def _probe(
     )
     out.backward(g.to(device, dtype))
     exact = [x.detach().double().cpu().requires_grad_() for x in leaves]
-    bias = attention_bias(
-        33, 33, causal=causal, window=window, alibi_slopes=slopes, dtype=torch.float64
-    )
-    expected = reference(exact[0], exact[1], exact[2], bias, softcap=softcap)
+    masks = Masks(causal, alibi_slopes=slopes)
+    expected = reference(exact[0], exact[1], exact[2], masks, window, softcap)
     expected.backward(g.to(dtype).double())
     tolerance = 2e-2 if dtype in (torch.float16, torch.bfloat16) else 5e-3  # tf32 dots
     pairs = [(out, expected), *((x.grad, y.grad) for x, y in zip(leaves, exact, strict=True))]

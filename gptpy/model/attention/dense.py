@@ -1,8 +1,7 @@
-"""Attention with the whole matrix of weights, and its gradient by hand.
+"""Attention that keeps the whole `(T, S)` matrix of weights, with a gradient written by hand.
 
-torch's fused CPU kernel recomputes the weights in its backward pass, which saves memory that a
-context of a few hundred tokens does not need: at 16 x 128 tokens and 4 heads of 32 it takes 8 ms
-for a bf16 backward pass, the four batched products here take 1.3 ms.
+torch's fused CPU kernel recomputes the weights in its backward pass. That saves memory which a
+context of a few hundred tokens does not need, and costs several times the batched products here.
 """
 
 from __future__ import annotations
@@ -13,25 +12,22 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from gptpy.model.attention.masks import as_added
+from gptpy.model.attention.reference import Masks
 
 
 def dense(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    bias: Tensor | None,
-    scale: float | None = None,
+    masks: Masks,
+    window: int | None = None,
+    softcap: float | None = None,
     dropout_p: float = 0.0,
 ) -> Tensor:
-    """`softmax(q k^T scale + bias) v`: `q: (B, T, H, D)`, `k, v: (B, S, H_kv, D)`; as `q`.
-
-    `bias` is what `attention_bias` returns: boolean or added, broadcasting to `(B, H, T, S)`.
-    """
-    if bias is not None:
-        bias = as_added(bias, q.dtype)
-    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    out = _Dense.apply(q, k, v, bias, scale, dropout_p)
+    """Arguments and result as `reference`, in the type of `q`; `ValueError` with a softcap."""
+    if softcap is not None:
+        raise ValueError("attention back end 'dense' has no softcap: use 'reference'")
+    out = _Dense.apply(q, k, v, masks.combined(q, k, window, added=True), dropout_p)
     assert isinstance(out, Tensor)
     return out
 
@@ -44,15 +40,15 @@ class _Dense(torch.autograd.Function):
         k: Tensor,
         v: Tensor,
         bias: Tensor | None,
-        scale: float,
         dropout_p: float,
     ) -> Tensor:
-        B, T, H, _ = q.shape
+        B, T, H, D = q.shape
         S, H_kv = k.shape[1], k.shape[2]
+        scale = 1 / math.sqrt(D)
         # Heads that share keys become one product with more rows: (B H_kv, H / H_kv T, D).
         qh, kh, vh = _by_head(q, H_kv), _by_head(k, H_kv), _by_head(v, H_kv)
         with torch.autocast(q.device.type, enabled=False):
-            if bias is not None and bias.dim() == 2:
+            if bias is not None and bias.dim() == 2:  # causal: added by the product itself
                 rows = bias.repeat(H // H_kv, 1) if H_kv != H else bias
                 scores = torch.baddbmm(rows, qh, kh.mT, alpha=scale)
                 weights = torch.softmax(scores, -1)
@@ -61,7 +57,7 @@ class _Dense(torch.autograd.Function):
                 if bias is not None:
                     scores.view(B, H, T, S).add_(bias)
                 weights = torch.softmax(scores, -1)
-                if bias is not None:  # rows that see nothing are 0 / 0
+                if bias is not None:  # softmax makes a row that sees nothing 0 / 0
                     nothing = torch.isneginf(scores).all(-1, keepdim=True)
                     weights.masked_fill_(nothing, 0.0)
             keep = None
@@ -92,7 +88,7 @@ class _Dense(torch.autograd.Function):
         grad_q = torch.baddbmm(zero, grad_scores, kh, beta=0, alpha=scale)
         grad_k = torch.baddbmm(zero, grad_scores.mT, qh, beta=0, alpha=scale)
         by_token = _by_token(grad_q, B, T, H), _by_token(grad_k, B, S, H_kv)
-        return *by_token, _by_token(grad_v, B, S, H_kv), None, None, None
+        return *by_token, _by_token(grad_v, B, S, H_kv), None, None
 
 
 def _by_head(x: Tensor, groups: int) -> Tensor:

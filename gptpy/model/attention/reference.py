@@ -1,39 +1,114 @@
-"""Attention as the formula says it: the twin that the fast back ends are tested against."""
+"""The formula of attention: which keys a query sees, and the weighted sum of their values.
+
+The reference implementation that every other back end is compared with.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
+@dataclass
+class Masks:
+    """Who sees whom in one forward pass; its layers differ by their window alone."""
+
+    causal: bool = True
+    key_padding_mask: Tensor | None = None
+    """`(B, S)`, True where a key is a real token."""
+    cu_seqlens: Tensor | None = None
+    """`(n + 1,)` offsets of documents in the flattened `(B * T)` tokens, ends of rows among them: a
+    query sees keys of its own document only."""
+    alibi_slopes: Tensor | None = None
+    """`(H,)`: the score falls by the head's slope for each token of distance."""
+    _combined: dict[tuple[int | None, bool], Tensor | None] = field(default_factory=dict)
+
+    def combined(
+        self, q: Tensor, k: Tensor, window: int | None = None, *, added: bool = False
+    ) -> Tensor | None:
+        """All masks as one tensor that broadcasts to `(B, H, T, S)`, or None without any.
+
+        Boolean, True where a query sees a key. With ALiBi, or if `added`, numbers of the type of
+        `q` to add to the scores, `-inf` where it does not. `window`: a query sees its own key and
+        the `window - 1` before it (unless `causal`, as many after it, too). Made once for all
+        layers with one window, which must agree in T and S.
+        """
+        if window is not None and window >= k.shape[1]:
+            window = None
+        if (window, added) not in self._combined:
+            mask = self._combine(q, k, window)
+            if added and mask is not None and mask.dtype == torch.bool:
+                mask = torch.zeros_like(mask, dtype=q.dtype).masked_fill_(~mask, -math.inf)
+            self._combined[window, added] = mask
+        return self._combined[window, added]
+
+    def _combine(self, q: Tensor, k: Tensor, window: int | None) -> Tensor | None:
+        (B, T), S = q.shape[:2], k.shape[1]
+        # The queries are the last T of the S positions.
+        distance = torch.arange(S - T, S, device=q.device)[:, None]
+        distance = distance - torch.arange(S, device=q.device)[None, :]  # (T, S)
+        visible: list[Tensor] = []  # each broadcasts to (B, 1, T, S)
+        if self.causal:
+            visible.append(distance >= 0)
+        if window is not None:
+            visible.append(distance.abs() < window)
+        if self.cu_seqlens is not None:
+            if T != S:
+                raise ValueError(
+                    f"cu_seqlens needs as many queries as keys, got {T} and {S}: "
+                    "documents are for training, not for a cache"
+                )
+            documents = document_ids(self.cu_seqlens, B, S)
+            visible.append((documents[:, :, None] == documents[:, None, :])[:, None])
+        if self.key_padding_mask is not None:
+            visible.append(self.key_padding_mask.bool()[:, None, None, :])
+        mask = None
+        for part in visible:
+            mask = part if mask is None else mask & part
+        if self.alibi_slopes is None:
+            return mask
+        bias = (-self.alibi_slopes[:, None, None].float() * distance.abs()).to(q.dtype)[None]
+        return bias if mask is None else torch.where(mask, bias, -math.inf)
+
+
+def document_ids(cu_seqlens: Tensor, batch: int, length: int) -> Tensor:
+    """The number of each token's document, `(batch, length)`, from offsets `(n + 1,)`."""
+    tokens = torch.arange(batch * length, device=cu_seqlens.device)
+    found = torch.searchsorted(cu_seqlens.to(tokens.dtype), tokens, right=True)
+    return found.view(batch, length)
+
+
 def reference(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    bias: Tensor | None,
-    scale: float | None = None,
+    masks: Masks,
+    window: int | None = None,
     softcap: float | None = None,
     dropout_p: float = 0.0,
 ) -> Tensor:
-    """The formula, in at least fp32, line by line."""
+    """`softmax(q k^T / sqrt(D) + mask) v` for each head; `(B, T, H, D)`, dtype of `q`.
+
+    `q: (B, T, H, D)`; `k, v: (B, S, H_kv, D)`, with H_kv a divisor of H. With S > T the queries are
+    the last T positions. `softcap` c: scores become `c tanh(scores / c)`. Computed in at least
+    fp32. A query that sees no key gets zeros.
+    """
     groups = q.shape[2] // k.shape[2]
     wide = torch.promote_types(q.dtype, torch.float32)
-    k = k.repeat_interleave(groups, dim=2).to(wide)
+    k = k.repeat_interleave(groups, dim=2).to(wide)  # (B, S, H, D)
     v = v.repeat_interleave(groups, dim=2).to(wide)
-    scores = torch.einsum("bthd,bshd->bhts", q.to(wide), k)
-    scores = scores * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    scores = torch.einsum("bthd,bshd->bhts", q.to(wide), k) * (1 / math.sqrt(q.shape[-1]))
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
-    if bias is not None:
-        if bias.dtype == torch.bool:
-            scores = scores.masked_fill(~bias, -math.inf)
-        else:
-            scores = scores + bias.to(wide)
-    weights = torch.softmax(scores, dim=-1)
-    # A row without a single visible key is 0 / 0: it looks at nothing.
+    mask = masks.combined(q, k, window)
+    if mask is not None:
+        boolean = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, -math.inf) if boolean else scores + mask.to(wide)
+    weights = torch.softmax(scores, dim=-1)  # (B, H, T, S)
     weights = torch.where(torch.isneginf(scores).all(-1, keepdim=True), 0.0, weights)
     weights = F.dropout(weights, dropout_p, training=dropout_p > 0)
     return torch.einsum("bhts,bshd->bthd", weights, v).to(q.dtype)

@@ -1,15 +1,90 @@
-"""The layers' formulas with fewer passes over memory and gradients written by hand, for CPUs.
+"""Quicker layers in place of the plain ones of `transformer.py`; here is which, and where.
+
+A quick layer is a subclass that computes the same with the same weights under the same names, so
+`install` only changes a layer's class. `plain_formulas` turns all of them off.
 
 A small model on a CPU spends more time between its matrix products than in them: every step of a
-formula is a pass over memory, a call, and in the backward pass two more. These functions do the
-same arithmetic in fp32 with as few passes as torch's own operators allow. The plain formulas stay
-where they were (`norm.py`, `position.py`, `mlp.py`): they are what `torch.compile`, export and
-GPUs see, and what the tests compare with.
+formula is a pass over memory and a call, and two more in the backward pass. The CPU forms compute
+in fp32 with as few passes as torch's operators allow, and with gradients written by hand.
 """
 
-from gptpy.model.fast.heads import rotated_heads
-from gptpy.model.fast.norm import rms_norm
-from gptpy.model.fast.swiglu import swiglu
-from gptpy.model.fast.where import compute_dtype, lean_pays
+from __future__ import annotations
 
-__all__ = ["compute_dtype", "lean_pays", "rms_norm", "rotated_heads", "swiglu"]
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from gptpy.model.attention.reference import reference
+from gptpy.model.fast.embedding import ReproducibleEmbedding
+from gptpy.model.fast.fused_layers import (
+    FusedHeadLoss,
+    FusedNormBlock,
+    FusedRMSNorm,
+    FusedRotation,
+    FusedSwiGLU,
+)
+from gptpy.model.fast.heads import CpuSelfAttention
+from gptpy.model.fast.norm import CpuRMSNorm
+from gptpy.model.fast.swiglu import CpuSwiGLU
+from gptpy.model.transformer import MLP, Block, HeadLoss, RMSNorm, SelfAttention, swiglu
+
+
+class Replacement(NamedTuple):
+    plain: type[nn.Module]
+    quick: type[nn.Module]
+    fits: Callable[[str, Any], bool] = lambda name, layer: True
+    """Whether it takes the place of the layer with this name in the network."""
+
+
+def _is_swiglu(name: str, layer: Any) -> bool:
+    return layer.activation is swiglu
+
+
+def _is_wide(name: str, layer: Any) -> bool:
+    """False for norms of single heads, whose short rows would leave a kernel's program idle."""
+    return not name.endswith(("q_norm", "k_norm"))
+
+
+# Always installed. Each computes the plain formula unless it runs on a CPU, eagerly (the embedding:
+# compiled); see `conditions.py`.
+CPU = (
+    Replacement(RMSNorm, CpuRMSNorm),
+    Replacement(SelfAttention, CpuSelfAttention),
+    Replacement(MLP, CpuSwiGLU, _is_swiglu),
+    Replacement(nn.Embedding, ReproducibleEmbedding),
+)
+# Installed by name on request (`LanguageModel.select_fusions`), before those above.
+KERNELS = {
+    "cross_entropy": (Replacement(HeadLoss, FusedHeadLoss),),
+    "rms_norm": (Replacement(RMSNorm, FusedRMSNorm, _is_wide), Replacement(Block, FusedNormBlock)),
+    "rope": (Replacement(SelfAttention, FusedRotation),),
+    "swiglu": (Replacement(MLP, FusedSwiGLU, _is_swiglu),),
+}
+PLAIN = {r.quick: r.plain for group in (CPU, *KERNELS.values()) for r in group}
+
+
+def install(model: nn.Module, kernels: Iterable[str] = ()) -> None:
+    """Gives every layer of `model` its quick class, of `KERNELS` only the groups named."""
+    chosen = [r for name in kernels for r in KERNELS[name]] + list(CPU)
+    for name, layer in model.named_modules():
+        plain = PLAIN.get(type(layer), type(layer))
+        quick = (r.quick for r in chosen if r.plain is plain and r.fits(name, layer))
+        layer.__class__ = next(quick, plain)
+
+
+@contextmanager
+def plain_formulas(model: Any) -> Iterator[None]:
+    """The switch: inside, `model` runs `transformer.py` and `attention/reference.py` alone."""
+    classes = [(layer, type(layer)) for layer in model.modules()]
+    attend = model.attend
+    for layer, quick in classes:
+        layer.__class__ = PLAIN.get(quick, quick)
+    model.attend = reference
+    try:
+        yield
+    finally:
+        model.attend = attend
+        for layer, quick in classes:
+            layer.__class__ = quick

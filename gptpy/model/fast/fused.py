@@ -1,7 +1,7 @@
-"""Which parts of a network run as fused GPU kernels: chosen once a run, off unless asked for.
+"""Which layers run as fused Triton kernels: decided once a run, none unless requested.
 
-They are off by default because no measurement on a GPU shows yet that they pay end to end: torch's
-own compiler fuses the same formulas. `make gpu-bench` measures a step with and without each.
+None by default, because torch's compiler fuses the same formulas and no measurement on a GPU shows
+yet that the kernels pay end to end. `make gpu-bench` measures a step with and without each.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from gptpy.config.errors import ConfigError
 from gptpy.config.model import GPTConfig
-from gptpy.model.loss import IGNORE
-from gptpy.model.position import rope_table, rotate
+from gptpy.model.fast import KERNELS
+from gptpy.model.transformer import IGNORE, rotate, swiglu
 
 log = logging.getLogger(__name__)
 
-FUSIONS = ("cross_entropy", "rms_norm", "rope", "swiglu")
+FUSIONS = tuple(KERNELS)
 OFF = "off: not measured to pay; ask for them with train.fused_kernels = 'on'"
 
 
@@ -30,11 +30,11 @@ def choose_fusions(
     dtype: torch.dtype,
     requested: Iterable[str] | None = None,
 ) -> tuple[frozenset[str], str]:
-    """The fusions that a network uses, and the reason; logged. None requested: none.
+    """The names, of `FUSIONS`, that a network uses, and the reason; logged. None: no request.
 
-    Every one is first launched, forward and backward, and compared with the plain formula. Raises
-    `ConfigError` (a `ValueError`) for a name that is unknown or does not fit the network, where the
-    kernels cannot run, and where one gives wrong numbers.
+    Every kernel is launched once, forward and backward, and compared with the plain formula. Raises
+    `ConfigError` (a `ValueError`) for a name that is unknown or does not fit the network, when the
+    kernels cannot run on `device`, and when one computes wrong numbers.
     """
     names = frozenset(() if requested is None else requested)
     unknown = sorted(names - set(FUSIONS))
@@ -51,7 +51,7 @@ def choose_fusions(
         )
     reason = OFF if requested is None else "asked for"
     if names:
-        with torch.autocast(device.type, enabled=False):  # the probes choose their own types
+        with torch.autocast(device.type, enabled=False):  # the probes are of type `dtype`
             problem = _unavailable(device) or _wrong(config, device, dtype, names)
         if problem:
             raise ConfigError(f"fused kernels were asked for, but {problem}: leave them off")
@@ -60,7 +60,7 @@ def choose_fusions(
 
 
 def applicable(config: GPTConfig) -> frozenset[str]:
-    """The fusions that have something to replace in a network of this shape."""
+    """The names of `FUSIONS` that have a layer to replace in a network of this shape."""
     fits = {
         "cross_entropy": config.architecture != "bigram",
         "rms_norm": config.norm == "rmsnorm" and config.n_embd <= 8192,
@@ -83,13 +83,13 @@ def _unavailable(device: torch.device) -> str | None:
 def _wrong(
     config: GPTConfig, device: torch.device, dtype: torch.dtype, names: frozenset[str]
 ) -> str | None:
-    """What a kernel gets wrong in one launch forward and backward, or None."""
+    """Which kernel fails or computes wrong numbers, forward or backward; None if none does."""
     tolerance = 2e-2 if dtype in (torch.float16, torch.bfloat16) else 1e-4
     for name in sorted(names):
         fused, plain, inputs = _probes(config)[name]
         try:
             ours = _differentiated(fused, [x.to(device, dtype) for x in inputs])
-        # Whatever a compiler, a driver or a missing toolchain raises means the same thing here.
+        # A compiler, a driver or a missing toolchain may raise anything: the kernel cannot be used.
         except Exception as error:
             first_line = (str(error).strip() or "no message").splitlines()[0]
             return f"{name} failed to launch ({type(error).__name__}: {first_line})"
@@ -102,7 +102,7 @@ def _wrong(
 
 
 def _differentiated(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
-    """The value and the gradients of every input."""
+    """The value of `function`, and the gradients of all inputs of a weighted sum of it."""
     leaves = [x.detach().requires_grad_() for x in inputs]
     out = function(*leaves)
     weights = torch.linspace(-1, 1, out.numel(), dtype=out.dtype, device=out.device)
@@ -123,7 +123,8 @@ def _probes(
     C, cap = config.n_embd, config.logit_softcap
     targets = torch.tensor([0, 30, IGNORE, 7, 1])
     D = config.head_size - config.head_size % 2  # rotations need pairs
-    cos, sin = rope_table(5, D, config.rope_theta)
+    angles = draw(5, D // 2)
+    cos, sin = angles.cos(), angles.sin()
 
     def plain_loss(hidden: Tensor, weight: Tensor) -> Tensor:
         logits = hidden @ weight.T
@@ -154,7 +155,7 @@ def _probes(
         ),
         "swiglu": (
             lambda x: kernels.swiglu(x, backend="triton"),
-            lambda x: F.silu(x[..., :37]) * x[..., 37:],
+            swiglu,
             [draw(5, 74)],
         ),
     }

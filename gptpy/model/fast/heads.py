@@ -1,4 +1,4 @@
-"""Queries and keys from the fused projection: normalised, rotated, laid out by head."""
+"""Queries and keys on a CPU: normalised, rotated and laid out by head in one operation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,28 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from gptpy.model.fast.conditions import eager_on_cpu
 from gptpy.model.fast.norm import reciprocal_rms, sum_of_rows
+from gptpy.model.transformer import SelfAttention
+
+
+class CpuSelfAttention(SelfAttention):
+    """Self-attention with rotated queries and keys (RoPE); without a rotation, the plain one."""
+
+    def queries_keys_values(
+        self, x: Tensor, rotation: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if rotation is None or not eager_on_cpu(x):
+            return super().queries_keys_values(x, rotation)
+        B, T, _ = x.shape
+        heads = self.qkv(x).view(B, T, self.heads + 2 * self.kv_heads, self.head_dim)
+        split = (self.heads, self.kv_heads)
+        if self.q_norm is None or self.k_norm is None:
+            return rotated_heads(heads, split, *rotation)
+        weights = None
+        if self.q_norm.weight is not None and self.k_norm.weight is not None:
+            weights = (self.q_norm.weight, self.k_norm.weight)
+        return rotated_heads(heads, split, *rotation, weights, self.q_norm.eps)
 
 
 def rotated_heads(
@@ -21,7 +42,7 @@ def rotated_heads(
 
     `split` is `(H, H_kv)`; `cos, sin: (T, D / 2)` fp32. With `eps`, queries and keys are first
     divided by their root mean square and, with `weights: ((D,), (D,))`, multiplied. `q` and `k`
-    come with the memory order `(B, h, T, D)`, which is what batched products want.
+    lie in memory as `(B, h, T, D)`, the order of batched products.
     """
     q_weight, k_weight = (None, None) if weights is None else weights
     out = _RotatedHeads.apply(heads, split, cos, sin, q_weight, k_weight, eps)
@@ -55,7 +76,7 @@ class _RotatedHeads(torch.autograd.Function):
             (x.shape[0], H + H_kv, x.shape[1], x.shape[3]), dtype=heads.dtype, device=x.device
         )
         by_head.transpose(1, 2).copy_(rotated)
-        # Where there is nothing to normalise, the gradient needs no inputs.
+        # A rotation alone is linear: its gradient needs no inputs.
         kept = () if scale is None else (normal, scale)
         both = () if q_weight is None or k_weight is None else (q_weight, k_weight)
         ctx.save_for_backward(cos, sin, *kept, *both)
@@ -102,7 +123,7 @@ def _per_head(q_weight: Tensor, k_weight: Tensor, H: int, H_kv: int) -> Tensor:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """`position.rotate` in three passes; fp32 in and out."""
+    """`transformer.rotate` in three passes; fp32 in and out."""
     half = x.shape[-1] // 2
     cos, sin = cos[:, None].to(x.dtype), sin[:, None].to(x.dtype)
     out = x * torch.cat((cos, cos), -1)

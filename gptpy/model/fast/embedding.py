@@ -1,4 +1,4 @@
-"""The table of token embeddings."""
+"""Token embeddings whose gradient is the same in every run of compiled CPU code."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class TokenEmbedding(nn.Embedding):
-    """`nn.Embedding`: `(...)` ids to `(..., n_embd)`, whose gradient compiled CPU code repeats.
+class ReproducibleEmbedding(nn.Embedding):
+    """`nn.Embedding`: ids `(...)` to `(..., C)`.
 
-    torch's compiler adds up the gradients of equal ids by atomic additions from all threads, in
-    another order every time: a resumed run would not be the uninterrupted one to the last bit.
+    torch's compiler adds the gradients of equal ids by atomic additions of all threads, in another
+    order every time: a resumed run would differ from the uninterrupted one in the last bits.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -38,7 +38,8 @@ class _Lookup(torch.autograd.Function):
 
 @torch.library.custom_op("gptpy::embedding_gradient", mutates_args=())
 def _gradient(grad: Tensor, ids: Tensor, rows: int) -> Tensor:
-    # A call that the compiler does not look into; each thread adds up rows of its own, in order
+    # The compiler does not look into a custom operator. Here each thread adds rows of its own, in
+    # order.
     return torch.ops.aten.embedding_dense_backward(grad.contiguous(), ids, rows, -1, False)
 
 
