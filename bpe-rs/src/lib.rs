@@ -117,7 +117,7 @@ pub use offsets::IdsWithOffsets;
 pub use pretokenize::{Pretokenizer, RegexEngine};
 #[cfg(feature = "vocabularies")]
 pub use registry::{names as encoding_names, published as get_encoding};
-pub use special::{Finder, FinderCache, Selection, SpecialPolicy, SpecialTokens};
+pub use special::{Finder, FinderCache, SpecialPolicy, SpecialSelection, SpecialTokens};
 pub use threads::{
     available as available_threads, requested as requested_threads, stop_idle as stop_idle_threads,
 };

@@ -4,6 +4,21 @@
 //! A [`Tokenizer`] is immutable: adding tokens or setting a component returns a new one that
 //! shares the vocabulary. So a result can keep the tokenizer that made it, and threads need no
 //! locks.
+//!
+//! ```
+//! use bpe_rs::format::TokenizerJson;
+//! use bpe_rs::hf::{InputSequence, Tokenizer};
+//!
+//! let file = r#"{
+//!     "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]},
+//!     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}
+//! }"#;
+//! let tokenizer = Tokenizer::new(TokenizerJson::parse(file)?)?;
+//! let encoded = tokenizer.encode(&InputSequence::Text("abba"), None, true, None)?;
+//! assert_eq!(encoded.ids(), [2, 1, 0]);
+//! assert_eq!(encoded.offsets(), [(0, 2), (2, 3), (3, 4)]);
+//! # Ok::<(), bpe_rs::Error>(())
+//! ```
 
 mod added_tokens;
 mod decode;
