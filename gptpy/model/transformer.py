@@ -293,7 +293,7 @@ class Transformer(nn.Module):
         last_only: bool = False,
         **inputs: Any,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """The logits (`last_only`: of the last token, `(B, 1, V)`) or, given `targets`, the loss."""
+        """The logits (`last_only`: of the last token, `(B, 1, V)`), or with `targets` the loss."""
         hidden = self.hidden_states(ids, **inputs)  # (B, T, C)
         # A tied head is the embedding's own weight, so that a state dict names it once.
         weight = self.token_embedding.weight if self.head is None else self.head.weight
