@@ -136,10 +136,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """`x: (B, T, C)` looks at `state.memory: (B, S, C)`; `(B, T, C)`.
-
-    No positions: the memory carries the encoder's.
-    """
+    """`x: (B, T, C)` looks at `state.memory: (B, S, C)`, without rotations; `(B, T, C)` out."""
 
     def __init__(self, c: GPTConfig, layer: int) -> None:
         super().__init__()
@@ -172,6 +169,10 @@ class CrossAttention(nn.Module):
         return k, v
 
 
+def relu2(x: Tensor) -> Tensor:
+    return F.relu(x).square()
+
+
 def swiglu(x: Tensor) -> Tensor:
     gate, up = x.chunk(2, dim=-1)  # (..., 2 h) -> (..., h)
     return F.silu(gate) * up
@@ -186,7 +187,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
-    "relu2": lambda x: F.relu(x).square(),
+    "relu2": relu2,
     "silu": F.silu,
     "swiglu": swiglu,
     "geglu": geglu,
@@ -263,7 +264,8 @@ class HeadLoss(nn.Module):
 class Transformer(nn.Module):
     """A decoder (GPT-2, Llama) or, with `c.architecture = "encoder"`, an encoder (BERT).
 
-    `model(ids: (B, T))` is `(logits (B, T, V), None)`; with `targets: (B, T)`, `(None, loss)`.
+    `model(ids: (B, T))` is `(logits (B, T, V), None)`; with `targets: (B, T)`, `(None, loss)`. Both
+    take the arguments of `hidden_states`, too.
     """
 
     def __init__(self, c: GPTConfig) -> None:
@@ -291,10 +293,7 @@ class Transformer(nn.Module):
         last_only: bool = False,
         **inputs: Any,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Logits, or the loss where `targets` are given; `inputs` are those of `hidden_states`.
-
-        `last_only`: logits of the last token alone, `(B, 1, V)`.
-        """
+        """The logits (`last_only`: of the last token, `(B, 1, V)`), or with `targets` the loss."""
         hidden = self.hidden_states(ids, **inputs)  # (B, T, C)
         # A tied head is the embedding's own weight, so that a state dict names it once.
         weight = self.token_embedding.weight if self.head is None else self.head.weight
