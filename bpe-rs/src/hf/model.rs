@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::encode::{encode_into, PieceEncoder, Pool};
+use crate::encode::{encode_into, PieceEncoder, ScratchPool};
 use crate::error::{Error, Result};
 use crate::format::{byte_level, BpeModel};
 use crate::pretokenize::Pretokenizer;
@@ -21,7 +21,7 @@ pub(super) struct Model {
     /// Which bytes are tokens; `None` where all are.
     known_bytes: Option<Box<[bool; 256]>>,
     /// Caches of `vocab`.
-    pool: Pool,
+    pool: ScratchPool,
 }
 
 thread_local! {
@@ -81,7 +81,7 @@ impl Model {
             by_token,
             by_id,
             known_bytes,
-            pool: Pool::default(),
+            pool: ScratchPool::default(),
         })
     }
 
