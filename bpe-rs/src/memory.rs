@@ -40,7 +40,7 @@ pub(crate) struct LargeVec<T> {
     start: NonNull<T>,
     len: usize,
     capacity: usize,
-    /// The pages; `None` where the memory is a box of `capacity` items.
+    /// The pages; `None` where the allocator gave memory for an array of `capacity` items.
     map: Option<MmapMut>,
 }
 
@@ -95,9 +95,15 @@ impl<T: Zeroable> LargeVec<T> {
         if len.saturating_mul(size_of::<T>()) >= LARGE_TABLE {
             return Self::zeroed(len);
         }
-        let items = Box::leak(vec![zero::<T>(); len].into_boxed_slice());
+        let Some(layout) = Layout::array::<T>(len).ok().filter(|layout| layout.size() > 0) else {
+            return Self::zeroed(len);
+        };
+        // SAFETY: the layout is of at least one byte. Zeros are a value of `T: Zeroable`.
+        let Some(start) = NonNull::new(unsafe { std::alloc::alloc_zeroed(layout) }.cast()) else {
+            handle_alloc_error(layout)
+        };
         Self {
-            start: NonNull::from(items).cast(),
+            start,
             len,
             capacity: len,
             map: None,
@@ -207,7 +213,7 @@ impl<T> Drop for LargeVec<T> {
     fn drop(&mut self) {
         if self.map.is_none() {
             let items = std::ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.capacity);
-            // SAFETY: without a map `table` took the memory out of a box of this length.
+            // SAFETY: without a map, `table` allocated the memory of a boxed slice of this length.
             drop(unsafe { Box::from_raw(items) });
         }
     }
