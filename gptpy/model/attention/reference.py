@@ -25,7 +25,9 @@ class Masks:
     query sees keys of its own document only."""
     alibi_slopes: Tensor | None = None
     """`(H,)`: the score falls by the head's slope for each token of distance."""
-    _combined: dict[tuple[int | None, bool], Tensor | None] = field(default_factory=dict)
+    _combined: dict[tuple[int | None, bool], Tensor | None] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def combined(
         self, q: Tensor, k: Tensor, window: int | None = None, *, added: bool = False
