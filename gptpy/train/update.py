@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from gptpy.config.errors import GptpyError
 from gptpy.config.training import TrainConfig
 from gptpy.data.dataset import Batch
 from gptpy.data.permutation import draw
@@ -26,8 +27,10 @@ from gptpy.train.optimisers import build_optimizers, set_momentum, set_rates
 from gptpy.train.schedules import multiplier
 
 
-class TrainingError(RuntimeError):
+class TrainingError(GptpyError, RuntimeError):
     """Training cannot go on: the message says at which step and what to try."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)

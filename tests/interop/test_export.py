@@ -134,7 +134,7 @@ def test_the_tokenizer_travels_with_the_model(tmp_path, shared_dir):
         ("gpt2", {"norm": "rmsnorm"}, "norm = 'rmsnorm' with learned positions"),
         ("modern-1m", {"activation": "geglu"}, "activation = 'geglu' with rope"),
         ("modern-1m", {"window": 4, "qk_norm": False}, "window without qk_norm"),
-        ("bert-mini", {}, "a decoder"),
+        ("encoder-mini", {}, "a decoder"),
     ],
 )
 def test_models_without_a_counterpart_write_nothing(tmp_path, preset, settings, message):
