@@ -62,7 +62,7 @@ class DataConfig:
     validation_sources: list[Text] = dataclasses.field(default_factory=list)
     """Sources that validate, instead of a share of `sources`."""
     tokenizer: Text = ""
-    """File, folder, published name, characters, words:MERGES or bytes:SIZE."""
+    """File, folder, published name, characters, words:MERGES, bytes:SIZE."""
     field: Text = "text"
     """Key of the text in JSON lines and Parquet."""
     separator: Text | None = None
@@ -70,7 +70,7 @@ class DataConfig:
     validation: FractionBelowOne = 0.1
     """Share of documents that validate."""
     form: Literal["stream", "lines", "pairs", "chat"] = "stream"
-    """What a training row is: windows, documents, pairs of texts, conversations."""
+    """What a training row is."""
     min_length: PositiveInteger | None = None
     """Stream: each batch draws its length from here to `block_size` (default: no draw)."""
     stride: PositiveInteger | None = None

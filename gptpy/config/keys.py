@@ -24,7 +24,7 @@ class Key:
     name: str
     """Dotted path, such as `train.optim.lr`."""
     type: str
-    """One capitalised word for the kind of value: INTEGER, NUMBER, NAME, ..."""
+    """One capitalised word for the kind of value: INT, FLOAT, NAME, ..."""
     default: Any
     meaning: str
     choices: tuple[str, ...] = ()
@@ -66,8 +66,8 @@ def sections(cls: type, name: str = "") -> Iterator[Section]:
 
 
 _TYPES = {
-    "integer": "INTEGER",
-    "number": "NUMBER",
+    "integer": "INT",
+    "number": "FLOAT",
     "boolean": "BOOL",
     "string": "TEXT",
     "array": "LIST",

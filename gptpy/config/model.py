@@ -50,19 +50,19 @@ class GPTConfig:
     n_hidden: PositiveInteger | None = None
     """Width inside the MLP (default: 4 x `n_embd`; gated 8/3 x, rounded up to 64)."""
     architecture: Literal["decoder", "encoder", "encoder-decoder", "bigram"] = "decoder"
-    """Kind of network; a bigram is one table."""
+    """Kind of network."""
     n_encoder_layer: PositiveInteger | None = None
     """Blocks of the encoder in an encoder-decoder (default: `n_layer`)."""
     position: Literal["learned", "sinusoidal", "rope", "alibi", "none"] = "learned"
-    """How tokens know their positions."""
+    """Positions of tokens."""
     rope_theta: PositiveNumber = 10000.0
     """Base of the rotation's wavelengths."""
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
-    """Normalisation before attention, MLP and head."""
+    """Normalisation."""
     norm_eps: PositiveNumber = 1e-5
     """Added to the variance."""
     norm_affine: Switch = True
-    """Norms have learned weights, and with `bias` LayerNorm has biases."""
+    """Norms have learned weights; LayerNorm with `bias` also biases."""
     activation: Literal["gelu", "gelu_tanh", "relu", "relu2", "silu", "swiglu", "geglu"] = (
         "gelu_tanh"
     )
@@ -71,8 +71,9 @@ class GPTConfig:
     """Biases in linear layers and LayerNorms."""
     qkv_bias: Switch | None = None
     """Biases of the query, key and value projections (default: as `bias`)."""
+    # Before positions are applied.
     qk_norm: Switch = False
-    """Normalise queries and keys per head, before positions are applied."""
+    """Normalise the queries and keys of each head."""
     tied_head: Switch = True
     """The output layer shares the token embedding's weights."""
     dropout: FractionBelowOne = 0.0
@@ -80,7 +81,7 @@ class GPTConfig:
     attention_dropout: FractionBelowOne | None = None
     """On attention weights (default: as `dropout`)."""
     window: PositiveInteger | None = None
-    """Sliding window: tokens that a token sees, itself included (default: all before it)."""
+    """Sliding window: tokens that each one sees, with itself (default: all before it)."""
     full_attention_every: NonNegativeInteger = 0
     """With `window`: every n-th layer sees everything; 0: none does."""
     attention_softcap: PositiveNumber | None = None
@@ -91,16 +92,18 @@ class GPTConfig:
     """Initial standard deviation of embeddings and linear weights."""
     init_embedding_std: PositiveNumber | None = None
     """Initial standard deviation of the token embedding (default: `init_std`)."""
+    # Vaswani et al. 2017, whose sinusoids have amplitude 1.
     scale_embedding: Switch = False
-    """Multiply token embeddings by sqrt(`n_embd`), as Vaswani et al. 2017."""
-    # "scaled": init_std / sqrt(2 n_layer), as GPT-2; "zero": every block begins as the identity
+    """Multiply token embeddings by sqrt(`n_embd`)."""
+    # Of the layers that write to the residual stream. "scaled": standard deviation
+    # init_std / sqrt(2 n_layer), as GPT-2; "zero": every block begins as the identity.
     init_residual: Literal["scaled", "normal", "zero"] = "scaled"
-    """Initial weights of the layers that write to the residual stream."""
-    # "zero": the first loss is exactly log(vocab_size)
+    """Initial weights of the blocks' outputs."""
+    # "zero": the first loss is exactly log(vocab_size).
     init_head: Literal["normal", "zero"] = "normal"
     """Initial weights of an untied output layer."""
     activation_checkpointing: Switch = False
-    """Recompute activations in the backward pass instead of keeping them."""
+    """Recompute activations in the backward pass, to save memory."""
 
     def __post_init__(self) -> None:
         _check(self)

@@ -11,8 +11,10 @@ from pydantic.dataclasses import dataclass
 from gptpy.config import files
 from gptpy.config.data import DataConfig
 from gptpy.config.errors import ConfigError
+from gptpy.config.keys import Key, Section, sections
 from gptpy.config.lora import LoraConfig
 from gptpy.config.model import GPTConfig
+from gptpy.config.presets import PRESETS
 from gptpy.config.settings import CHECKED, raises_config_error
 from gptpy.config.training import TrainConfig
 
@@ -52,6 +54,21 @@ def _from_preset(model: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(name, str):
         raise ConfigError(f"model.preset: expected a string, got {name!r}")
     return files.merged(GPTConfig.preset(name).to_dict(), model)
+
+
+def settings() -> list[Section]:
+    """Every section and key that `RunConfig.from_mapping` takes."""
+    preset = Key(
+        "model.preset",
+        "NAME",
+        None,
+        "A named shape, which the model's other keys change (default: none)",
+        tuple(PRESETS),
+    )
+    found = list(sections(RunConfig))
+    return [
+        Section(s.name, s.meaning, [preset, *s.keys]) if s.name == "model" else s for s in found
+    ]
 
 
 def with_overrides(

@@ -26,13 +26,13 @@ from gptpy.config.settings import (
 @raises_config_error
 @dataclass(config=CHECKED)
 class OptimConfig:
-    """Which optimiser updates which parameters. Rates are peaks, scaled by the schedule.
+    """Which optimiser updates which parameters, at which peak rates.
 
     Muon: Jordan et al. 2024; AdamW: Loshchilov and Hutter 2019.
     """
 
     name: Literal["adamw", "muon"] = "adamw"
-    """Muon updates the blocks' matrices, AdamW everything else, or all."""
+    """Muon updates the blocks' matrices only."""
     lr: PositiveNumber = 1e-3
     """Learning rate of AdamW."""
     embedding_lr: PositiveNumber | None = None
@@ -106,13 +106,13 @@ class TrainConfig:
     micro_batch_size: PositiveInteger | None = None
     """Sequences that one rank takes through the model at once (default: its share)."""
     seed: Integer = 0
-    """Seed of weights, dropout, order of the data and choice of what validates."""
+    """Seed of weights, dropout, data order and choice of what validates."""
     device: Text = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number type of matrix products; weights stay float32."""
+    """Number type of matrix products."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """torch.compile."""
+    """Run the model through torch.compile."""
     fused_kernels: Literal["off", "on"] = "off"
     """Triton kernels for norms, activations and the loss."""
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"

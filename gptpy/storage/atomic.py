@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def temporary_name(path: Path, ending: str = "tmp") -> Path:
@@ -20,10 +21,11 @@ def temporary_name(path: Path, ending: str = "tmp") -> Path:
 
 
 @contextmanager
-def file(path: str | Path) -> Iterator[Path]:
-    """A temporary name; what the block writes there becomes the file `path` at its end.
+def named(path: str | Path) -> Iterator[Path]:
+    """A temporary name; the file that the block writes there becomes `path` at its end.
 
-    An exception removes the temporary file and leaves `path` as it was.
+    An exception removes the temporary file and leaves `path` as it was; so does a crash, which may
+    leave the temporary file behind.
     """
     path = Path(path)
     temporary = temporary_name(path)
@@ -37,10 +39,17 @@ def file(path: str | Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+@contextmanager
+def file(path: str | Path) -> Iterator[BinaryIO]:
+    """`named`, opened for writing."""
+    with named(path) as temporary, temporary.open("xb") as out:
+        yield out
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a file; a crash leaves the old content or the new."""
-    with file(path) as temporary:
-        temporary.write_bytes(data)
+    with file(path) as out:
+        out.write(data)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -266,6 +266,14 @@ def test_onnx_runs_elsewhere(tmp_path, preset):
         torch.testing.assert_close(torch.from_numpy(got), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_onnx_refuses_what_one_file_cannot_hold(tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr("gptpy.interop.onnx.LARGEST_FILE", 1000)
+    with pytest.raises(ExportError, match="holds less than 2 GB"):
+        export_onnx(make("gpt2"), tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("preset", ["gpt2", "modern-1m"])
 def test_command_line_there_and_back(tmp_path, shared_dir, capsys, preset):
     from gptpy.cli import main
