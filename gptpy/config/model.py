@@ -21,6 +21,7 @@ from gptpy.config.settings import (
     raises_config_error,
 )
 
+Activation = Literal["gelu", "gelu_tanh", "relu", "relu2", "silu", "swiglu", "geglu"]
 GATED_ACTIVATIONS = ("swiglu", "geglu")
 
 
@@ -63,9 +64,7 @@ class GPTConfig:
     """Added to the variance."""
     norm_affine: Switch = True
     """Norms have learned weights; LayerNorm with `bias` also biases."""
-    activation: Literal["gelu", "gelu_tanh", "relu", "relu2", "silu", "swiglu", "geglu"] = (
-        "gelu_tanh"
-    )
+    activation: Activation = "gelu_tanh"
     """Inside the MLP; swiglu and geglu are gated."""
     bias: Switch = True
     """Biases in linear layers and LayerNorms."""

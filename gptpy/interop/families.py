@@ -7,11 +7,16 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from gptpy.config.model import GPTConfig
+from gptpy.config.model import Activation, GPTConfig
 from gptpy.interop.errors import ExportError
 
 Weights = Mapping[str, Tensor]
-GPT2_ACTIVATIONS = {"gelu_tanh": "gelu_new", "gelu": "gelu", "relu": "relu", "silu": "silu"}
+GPT2_ACTIVATIONS: dict[Activation, str] = {
+    "gelu_tanh": "gelu_new",
+    "gelu": "gelu",
+    "relu": "relu",
+    "silu": "silu",
+}
 
 
 def family(config: GPTConfig) -> str:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gptpy.config.model import GPTConfig
+from gptpy.config.model import Activation, GPTConfig
 from gptpy.interop.errors import ExportError
 from gptpy.interop.families import FROM, GPT2_ACTIVATIONS, TO, family
 from gptpy.model import LanguageModel, build_model
@@ -199,7 +199,7 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _config_of_gpt2(settings: dict[str, Any]) -> GPTConfig:
-    activations = {theirs: ours for ours, theirs in GPT2_ACTIVATIONS.items()}
+    activations: dict[str, Activation] = {theirs: ours for ours, theirs in GPT2_ACTIVATIONS.items()}
     activations["gelu_pytorch_tanh"] = "gelu_tanh"
     theirs = settings.get("activation_function", "gelu_new")
     if theirs not in activations:
