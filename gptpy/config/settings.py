@@ -1,7 +1,7 @@
 """How settings are declared: pydantic dataclasses, whose errors become one `ConfigError`.
 
-A field's type says what is accepted and its docstring what it means; checks, error messages and
-`--help` (`keys.py`) all come from these two.
+A field's type says what is accepted, its docstring what it means. Checks, error messages
+(`schema.py`) and `--help` (`keys.py`) all come from these two.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
+from gptpy.config import schema
 from gptpy.config.errors import ConfigError
-from gptpy.config.keys import Place, place_of
 
 T = TypeVar("T")
 
@@ -61,15 +61,42 @@ def raises_config_error(cls: type[T]) -> type[T]:
 
 
 def _message(cls: type, error: Any) -> str:
-    place: Place = place_of(cls, error["loc"])
+    name, owner, node = _place(cls, error["loc"])
     if error["type"] == "unexpected_keyword_argument":
-        return unknown_key(place.name, place.siblings)
+        assert owner is not None
+        return unknown_key(name, list(schema.fields(owner)))
     if error["type"] == "value_error":  # raised by a check of ours
         reason = str(error["ctx"]["error"])
-        return f"{place.name}: {reason}" if place.name else reason
-    if place.kind is None:
-        return f"{place.name}: {error['msg']}"
-    return expected(place.name, place.kind, error["input"], place.choices)
+        return f"{name}: {reason}" if name else reason
+    if error["type"] == "dataclass_type":
+        return expected(name, "a table", error["input"])
+    if node is None:
+        return f"{name}: {error['msg']}"
+    return expected(name, schema.expectation(node), error["input"], schema.choices(node))
+
+
+def _place(cls: type, path: Sequence[str | int]) -> tuple[str, type | None, schema.Node | None]:
+    """Where an error is: the dotted name, the class of the field and the schema of the value.
+
+    Each part of pydantic's `path` is the name of a field, the position of an argument or of an item
+    in a list.
+    """
+    name = ""
+    owner: type | None = None
+    inner: type | None = cls
+    node: schema.Node | None = None
+    for part in path:
+        if inner is None:
+            name += f"[{part}]"
+            node = node.get("items") if node else None
+            continue
+        owner = inner
+        known = schema.fields(owner)
+        if isinstance(part, int):
+            part = [*known][part] if part < len(known) else f"argument {part + 1}"
+        name = f"{name}.{part}" if name else part
+        node, inner = known.get(part), schema.nested_class(owner, part)
+    return name, owner, node
 
 
 def expected(name: str, kind: str, value: Any, choices: Sequence[str] = ()) -> str:

@@ -11,18 +11,8 @@ import torch
 from gptpy.config.data import DataConfig
 from gptpy.data.chat import Message, request_segments, segment_ids
 from gptpy.model.base import LanguageModel
-from gptpy.model.sampling import generate, sample, stream
+from gptpy.model.sampling import stream
 from gptpy.tokenizer import Tokenizer, is_lossless
-
-__all__ = [
-    "TextTokenizer",
-    "generate",
-    "prepare_prompt",
-    "sample",
-    "shown_prompt",
-    "stream",
-    "stream_text",
-]
 
 
 class TextTokenizer(Protocol):

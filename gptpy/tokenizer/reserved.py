@@ -20,7 +20,7 @@ class Reserved:
 
 
 def reserve(tokenizer: Tokenizer, architecture: str, form: str) -> Reserved:
-    """The special ids of a run: `form` is `data.form`; only an encoder has a mask."""
+    """The special ids of a run whose `data.form` is `form`; a mask is counted for an encoder only."""
     size = tokenizer.n_vocab
     end = end_of_text(tokenizer)
     if end is None:

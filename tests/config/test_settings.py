@@ -87,6 +87,8 @@ def test_arguments_by_position_are_named_in_errors():
     assert GPTConfig(100, 32).block_size == 32 and LoraConfig(4).rank == 4
     with pytest.raises(ConfigError, match="block_size: expected an integer > 0, got 'x'"):
         GPTConfig(100, "x")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="argument 6: Unexpected positional argument"):
+        LoraConfig(1, 1.0, 0.0, False, ["q"], 3)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
