@@ -20,7 +20,7 @@ class Reserved:
 
 
 def reserve(tokenizer: Tokenizer, architecture: str, form: str) -> Reserved:
-    """The special ids of a run whose `data.form` is `form`; a mask is counted for an encoder only."""
+    """The special ids of a run with this `data.form`; only an encoder counts a mask."""
     size = tokenizer.n_vocab
     end = end_of_text(tokenizer)
     if end is None:
