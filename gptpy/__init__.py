@@ -44,8 +44,8 @@ def __dir__() -> list[str]:
 def _refuse_another_bpe_rs() -> None:
     """Raise `ImportError` where `import bpe_rs` would find a package that is not ours.
 
-    The package index has an unrelated project whose module bears the same name. Ours is told by its
-    extension module `_core`, which `__init__.py` imports. Nothing is imported here.
+    The package index has an unrelated project whose module bears the same name. Ours is the one
+    whose `__init__.py` imports an extension module `_core`. Nothing is imported here.
     """
     spec = find_spec("bpe_rs")
     if spec is None:

@@ -95,5 +95,5 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
-# Older names, which configuration files may still hold.
+# Former names, which configuration files may still hold.
 RENAMED = {"bert-mini": "encoder-mini", "t5-mini": "encoder-decoder-mini"}

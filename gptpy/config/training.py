@@ -1,4 +1,4 @@
-"""Everything a training run can be told, but for model and data: optimiser, schedule, budgets."""
+"""Settings of a training run: optimiser, schedule, budgets, what to report and to keep."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ import numpy as np
 from gptpy.config.errors import ConfigError
 from gptpy.tokenizer.bpe import bpe_rs
 
+# How the files of these tokenizers begin; a byte-level tokenizer.json does not
 MAGIC = b'{"format": "bpe_rs.'
 END_OF_WORD = "</w>"
 
