@@ -15,6 +15,8 @@ from types import TracebackType
 
 import numpy as np
 
+from gptpy.config.errors import GptpyError
+
 MAGIC = b"GPTPYIDS"
 VERSION = 1
 BYTE_ORDER = 0x01020304
@@ -22,7 +24,7 @@ HEADER = struct.Struct("<8sIIIIQ32s")
 DTYPES = {2: np.dtype("<u2"), 4: np.dtype("<u4")}
 
 
-class DataError(ValueError):
+class DataError(GptpyError, ValueError):
     """Data that cannot be used: the message names the file, what was expected and what found."""
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
+from gptpy.config.errors import GptpyError
 from gptpy.storage import atomic
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 SHAPES = "shapes.json"
 
 
-class ShardsError(ValueError):
+class ShardsError(GptpyError, ValueError):
     """Shards that cannot be written or read: the message says which and why."""
 
 

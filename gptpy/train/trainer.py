@@ -16,9 +16,9 @@ from gptpy.config.errors import ConfigError
 from gptpy.config.training import TrainConfig
 from gptpy.data.dataset import Batch, Samples
 from gptpy.data.ids import DataError
+from gptpy.devices.peak import peak_flops
 from gptpy.devices.processes import World
-from gptpy.devices.selection import peak_flops
-from gptpy.devices.sharding import is_spread
+from gptpy.devices.sharding import is_sharded
 from gptpy.evaluation.loss import Evaluation
 from gptpy.model import flops_per_token
 from gptpy.runs import checkpoint
@@ -282,7 +282,7 @@ class Trainer:
         """
         if self.run_dir is None:
             return True
-        spread = is_spread(self.model)
+        spread = is_sharded(self.model)
         if not (spread or self.world.is_main):
             return True
         tensors = {

@@ -10,24 +10,27 @@ from typing import Any
 
 import torch
 
+from gptpy.config.errors import GptpyError
 from gptpy.config.training import TrainConfig
 from gptpy.data.dataset import Batch
 from gptpy.data.permutation import draw
 from gptpy.devices.processes import World
 from gptpy.devices.selection import choose_compile, choose_dtype
 from gptpy.devices.sharding import (
-    is_spread,
-    spread,
-    whole_value,
-    without_compiler,
-    without_exchange,
+    distribute,
+    full_value,
+    gradient_sync,
+    is_sharded,
+    undo_compilation,
 )
 from gptpy.train.optimisers import build_optimizers, set_momentum, set_rates
 from gptpy.train.schedules import multiplier
 
 
-class TrainingError(RuntimeError):
+class TrainingError(GptpyError, RuntimeError):
     """Training cannot go on: the message says at which step and what to try."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,9 @@ class Updater:
         # Code for any length from the first step on: compiled for one length first, a resumed run
         # would meet another one first, and could differ in the last bit
         dynamic = varying or None
-        self._plain = spread(model, world, config.parallel, compiled=compiled, dynamic=dynamic)
+        self._plain = distribute(model, world, config.parallel, compiled=compiled, dynamic=dynamic)
         self.forward: Callable[..., Any] = self._plain
-        if compiled and not is_spread(model):
+        if compiled and not is_sharded(model):
             self.forward = torch.compile(self._plain, dynamic=dynamic)
         self._compiled = compiled
         # Until a first backward has run, a broken compiler is survived by going on without it
@@ -113,13 +116,13 @@ class Updater:
         try:
             for number, batch in enumerate(batches):
                 last = number == len(batches) - 1
-                with without_exchange(self._plain, self.model, last):
+                with gradient_sync(self._plain, self.model, last):
                     total += self._forward_backward(batch.to(self.device), scored)
         except Exception as error:
             if not (self._may_fall_back and _from_compiler(error)):
                 raise
             self._may_fall_back = False
-            without_compiler(self.model)
+            undo_compilation(self.model)
             self.forward, self._compiled = self._plain, False
             reason = str(error).strip().splitlines()[0]
             self.say(f"torch.compile does not work here, going on without it: {reason}")
@@ -156,7 +159,7 @@ class Updater:
                 self.scaler.unscale_(optimizer)
         limit = self.config.optim.grad_clip or math.inf
         parameters = [p for p in self.model.parameters() if p.grad is not None]
-        return whole_value(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        return full_value(torch.nn.utils.clip_grad_norm_(parameters, limit))
 
     def _apply(self) -> None:
         for optimizer in self.optimizers:
