@@ -97,8 +97,7 @@ def _score_rows(loaded: Any) -> Any:
 
 def _data(given: str | None, loaded: Any) -> tuple[Any, int | None, str]:
     """Ids, bytes and a name: of a text, of a prepared folder, or of the run's own data."""
-    from gptpy.data.prepared import open_prepared
-    from gptpy.data.splits import open_splits
+    from gptpy.data.prepared import open_prepared, open_splits
     from gptpy.data.text import read_text
     from gptpy.tokenizer import encode_array, is_lossless
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gptpy.cli.options import add_verb
 from gptpy.cli.tokenizer import TOKENIZER_HELP
+from gptpy.runs.progress import Silent
 
 EXAMPLE = """\
   gptpy prepare book.txt --tokenizer gpt2 -o data/book
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.tokenizer,
             folder,
             options,
-            say=lambda text: print(text, flush=True),
+            reporter=_Printed(),
         )
         _tell(folder)
         return 0
@@ -89,13 +90,23 @@ def run(arguments: argparse.Namespace) -> int:
         options,
         rank=rank,
         world_size=world,
-        say=lambda text: print(prefix + text, flush=True),
+        reporter=_Printed(prefix),
     )
     if not complete:
         print(f"{prefix}done with its share; other processes are still at work")
         return 0
     _tell(folder, prefix)
     return 0
+
+
+class _Printed(Silent):
+    """Prints messages at once, also into a pipe."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+
+    def on_message(self, text: str) -> None:
+        print(self.prefix + text, flush=True)
 
 
 def _tell(folder: Path, prefix: str = "") -> None:

@@ -33,7 +33,8 @@ class DataConfig:
     `train` is a folder that `gptpy prepare` wrote. `sources` are what `gptpy prepare` takes, and
     `shakespeare`; `tokenizer` is a file, folder or published name, or one to be trained on them:
     `characters`, `words:MERGES` or `bytes:SIZE`. `validation` is the share of documents that
-    validate, unless `validation_sources` do.
+    validate, unless `validation_sources` do. `append_end_of_text`: whether that token follows every
+    document of a stream.
 
     `form` "stream" cuts windows of the model's `block_size` ids (plus one target) from all ids in
     a row; with `min_length` each batch is as long as a number drawn from `min_length..block_size`,
@@ -51,6 +52,7 @@ class DataConfig:
     field: str = "text"
     separator: str | None = None
     validation: float = 0.1
+    append_end_of_text: bool = True
     form: Literal["stream", "lines", "pairs", "chat"] = "stream"
     min_length: int | None = None
     stride: int | None = None

@@ -16,8 +16,8 @@ from gptpy.config.errors import ConfigError
 from gptpy.data.ids import DataError
 from gptpy.data.masking import Masked
 from gptpy.data.material import open_material
+from gptpy.data.prepared import open_splits
 from gptpy.data.rows import Row
-from gptpy.data.splits import open_splits
 from gptpy.report.plots import (
     plot_attention,
     plot_loss,

@@ -7,22 +7,34 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
-def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file by way of a temporary one beside it; a crash leaves the old file or the new."""
+@contextmanager
+def file(path: str | Path) -> Iterator[BinaryIO]:
+    """A temporary file beside `path`, opened for writing, that takes its name at the end.
+
+    What was at `path` before is replaced. An exception, also one of the disk, removes the temporary
+    file and leaves `path` as it was; so does a crash, but for the temporary file.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        with temporary.open("wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    with file(path) as out:
+        out.write(data)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -21,10 +21,10 @@ from gptpy.data.rows import Row, Rows, line_rows, pair_rows, windows_of
 from gptpy.evaluation.rows import evaluate_rows, exact_share, row_batches
 from gptpy.evaluation.scoring import score_of
 from gptpy.model import build_model
+from gptpy.runs.progress import Silent
 from gptpy.tokenizer import make_tokenizer, open_tokenizer
 from gptpy.tokenizer.reserved import reserve
 from gptpy.train import Trainer
-from gptpy.train.progress import Silent
 from gptpy.train.run import run_training
 
 SHAPE: dict[str, Any] = {

@@ -116,7 +116,7 @@ def test_activation_checkpointing_trains_to_the_same_weights(tmp_path: Path):
 
 
 def test_utilisation_is_flops_over_the_measured_peak(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("gptpy.train.trainer.peak_flops", lambda device, dtype: 1e9)
+    monkeypatch.setattr("gptpy.train.meter.peak_flops", lambda device, dtype: 1e9)
     model, _ = train(tmp_path)
     for row in rows(tmp_path):
         expected = row["tokens_per_second"] * flops_per_token(model, 16) / 1e9

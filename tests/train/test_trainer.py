@@ -284,7 +284,7 @@ def test_evaluating_is_no_slow_step(monkeypatch):
     """Tokens a second are those of the steps: by a clock that moves in batches and evaluations."""
     clock, rates = [0.0], []
     monkeypatch.setattr("gptpy.train.trainer.time.perf_counter", lambda: clock[0])
-    monkeypatch.setattr("gptpy.train.trainer.peak_flops", lambda *_: None)  # measures with it
+    monkeypatch.setattr("gptpy.train.meter.peak_flops", lambda *_: None)  # measures with it
     data = make_data()
     batch = data.batch
 

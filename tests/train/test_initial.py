@@ -11,7 +11,7 @@ from gptpy.interop import export_huggingface
 from gptpy.model import build_model
 from gptpy.runs import checkpoint
 from gptpy.tokenizer import make_tokenizer
-from gptpy.train.embeddings import load_embeddings
+from gptpy.train.initial import load_embeddings
 
 SHAPE: dict[str, Any] = {"n_layer": 1, "n_head": 2, "n_embd": 4, "block_size": 16}
 
