@@ -1,4 +1,4 @@
-"""Learning-rate schedules as one pure function of the step and of the run's progress."""
+"""The learning-rate schedule as a pure function of the step and of the run's progress."""
 
 from __future__ import annotations
 
@@ -26,8 +26,3 @@ def multiplier(config: ScheduleConfig, step: int, progress: float) -> float:
         left = min(1.0, (1 - progress) / span) if span > 0 else 1.0
         decay = floor + (1 - floor) * left
     return min(warm_up, decay)
-
-
-def curve(config: ScheduleConfig, steps: int) -> list[float]:
-    """The factor at every step of a run of `steps` steps, for plots."""
-    return [multiplier(config, step, step / steps) for step in range(steps)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,7 @@ from gptpy.config.training import TrainConfig
 from gptpy.data.dataset import Batch
 from gptpy.data.permutation import draw
 from gptpy.devices.processes import World
-from gptpy.devices.selection import choose_compile, choose_dtype
+from gptpy.devices.selection import autocast, choose_compile, choose_dtype
 from gptpy.devices.sharding import (
     is_spread,
     spread,
@@ -126,7 +125,7 @@ class Updater:
         if self._compiled and "cu_seqlens" in masks:
             # Another number of documents is no reason to compile again
             torch._dynamo.maybe_mark_dynamic(masks["cu_seqlens"], 0)
-        with self.casting():
+        with autocast(self.device, self.dtype):
             _, loss = self.forward(batch.inputs, batch.targets, reduction="sum", **masks)
         loss = loss / scored
         # Processes exchange the mean of their gradients; the sum is needed
@@ -151,12 +150,6 @@ class Updater:
             loss = self._gradients(batches, scored, step)
         self._may_fall_back = False
         return loss
-
-    def casting(self) -> AbstractContextManager[Any]:
-        """Autocast to the chosen type; nothing for float32."""
-        if self.dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
 
     def _clip(self) -> float:
         """Clip the gradient's norm to the configured limit; returns the norm before."""

@@ -1,4 +1,4 @@
-"""Prepared data: complete, the same however the work is shared, never another job's."""
+"""Prepared data: complete, the same however the work is divided, never mixed with another job's."""
 
 import json
 import subprocess
@@ -71,7 +71,7 @@ def ids_of(folder) -> tuple[list[int], list[int]]:
     return data.train.joined().tolist(), data.validation.joined().tolist()
 
 
-def test_ranks_share_the_work_and_one_that_died_is_started_again(texts, tokenizer, tmp_path):
+def test_ranks_share_the_work_and_a_killed_one_is_started_again(texts, tokenizer, tmp_path):
     folder, _ = texts
     prepare([str(folder)], tokenizer, tmp_path / "one", OPTIONS)
     out = tmp_path / "two"
@@ -135,7 +135,7 @@ def test_a_folder_belongs_to_one_job(texts, tokenizer, tmp_path):
         prepare([str(folder)], tokenizer, out, OPTIONS)
 
 
-def test_damage_is_told(texts, tokenizer, tmp_path):
+def test_damage_is_named(texts, tokenizer, tmp_path):
     folder, _ = texts
     out = tmp_path / "out"
     prepare([str(folder)], tokenizer, out, OPTIONS)

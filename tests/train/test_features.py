@@ -1,4 +1,4 @@
-"""What a run can be asked for beside learning: number types, averages, memory, looking."""
+"""Options of a run: number types, averaged weights, activation checkpointing, packed documents."""
 
 import functools
 import io
@@ -20,6 +20,7 @@ from gptpy.devices import selection
 from gptpy.model import GPT, flops_per_token
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
+from gptpy.runs.progress import Silent
 from gptpy.train import Trainer
 from gptpy.train.average import Average
 
@@ -63,11 +64,9 @@ def test_half_precision_scales_its_gradients(tmp_path: Path):
     assert half[-1]["loss"] == pytest.approx(exact[-1]["loss"], rel=0.1)
 
 
-class Cut:
-    """Ends a run in the middle of its fifth step's report."""
+class Cut(Silent):
+    """Ends a run during the report of its fifth step."""
 
-    def on_message(self, text): ...
-    def on_eval(self, metrics): ...
     def on_step(self, metrics):
         if metrics["step"] == 5:
             raise InterruptedError
@@ -159,7 +158,7 @@ def test_a_terminal_shows_a_bar_and_a_file_plain_lines(tmp_path: Path):
         assert "step 8: validation loss 1.2500, perplexity 3.49, 2.5000 bits/byte" in text
 
 
-def test_packed_documents_are_scored_as_if_each_stood_alone():
+def test_packed_documents_are_scored_as_each_alone_would_be():
     ids = np.array([0, *range(5, 12), 0, *range(20, 23), 0, *range(30, 50)] * 20, np.uint16)
     data = Dataset([ids], 16, end_of_text=0, document_mask=True)
     batch = data.batch(np.arange(6))
@@ -181,7 +180,7 @@ def test_packed_documents_are_scored_as_if_each_stood_alone():
 
 def test_a_run_over_packed_documents_learns(monkeypatch):
     def refuse(*arguments):
-        raise AssertionError("the compiler is asked for nothing in a run without it")
+        raise AssertionError("a run without the compiler must not call it")
 
     monkeypatch.setattr("torch._dynamo.maybe_mark_dynamic", refuse)
     ids = np.array([0, *range(5, 12)] * 200, np.uint16)
