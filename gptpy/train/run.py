@@ -201,12 +201,12 @@ def _sampler(material: Material) -> Callable[[Any], str]:
 
 
 def _write_summary(run_dir: Path, trained: Trained, evaluation: Evaluation | None) -> None:
-    """Write `summary.json`, unless this process trained nothing and the last one wrote it whole."""
+    """Write `summary.json`; a resume that found nothing left to train keeps a complete one."""
     result, before = trained.result, _last_summary(run_dir)
-    whole = before.get("steps") == result.step and before.get("stopped") != "interrupted"
-    if whole and not result.tokens_per_second:
+    complete = before.get("steps") == result.step and before.get("stopped") != "interrupted"
+    if complete and not result.tokens_per_second:
         return
-    # Where this process trained nothing, the speed is that of the process before
+    # Without a step in this process, the speed is that of the process before
     rate = result.tokens_per_second or before.get("tokens_per_second", 0.0)
     model = trained.trainer.model
     summary: dict[str, Any] = {

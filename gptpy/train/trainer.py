@@ -109,7 +109,7 @@ class Trainer:
                 if self.sample and self._due(config.sample_every):
                     self._sample()
                 if self._due(config.save_every) or self._due_by_time(saved_seconds):
-                    # After a failure the next attempt comes in its turn, and one at the end
+                    # A save that fails is tried again when the next one is due, and at the end
                     saved_step = state.step if self._try_to_save() else saved_step
                     saved_seconds = state.seconds
                 if config.patience and state.evals_without_gain >= config.patience:
