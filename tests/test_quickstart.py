@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 
 from gptpy.cli.show import scored_windows
 from gptpy.config import ConfigError
-from gptpy.config.files import read_toml, write_toml
+from gptpy.config.data import DataConfig
+from gptpy.config.files import read_toml
 from gptpy.data import DataError, open_ids
 from gptpy.data.text import Text, python_prose
 from gptpy.evaluation.loss import Evaluation, evaluate
@@ -130,9 +132,8 @@ def test_ctrl_c_saves_and_resume_ends_where_the_whole_run_does(done, tmp_path):
 
 def old_layout(run: Path) -> None:
     """Rewrite the run directory as versions did that prepared the text themselves."""
-    config = read_toml(run / "config.toml")
-    config["data"] = {"train": "data"}
-    (run / "config.toml").write_text(write_toml(config))
+    config = replace(checkpoint.read_config(run), data=DataConfig(train="data"))
+    (run / "config.toml").write_text(config.to_toml())
     manifest = json.loads((run / "data/manifest.json").read_text())
     for split in ("train", "validation"):
         manifest[split][0]["file"] = f"{split}.ids"

@@ -6,21 +6,20 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from gptpy.cli.clock import STARTED as STARTED  # first of all: it is read when it is imported
+from gptpy.cli.clock import STARTED as STARTED  # first of all: the time of its import counts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code: 0, 1 (the job failed), 2 (a user's mistake)."""
     arguments = _parser().parse_args(argv)
-    from gptpy.cli.cores import share_cores
     from gptpy.cli.errors import reported
+    from gptpy.cli.openmp import shorten_spinning
 
-    share_cores()
-
+    shorten_spinning()
     try:
         return reported(lambda: arguments.run(arguments))
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`); say no more, also not at exit
+        # The reader of our output has closed it (`| head`): Python must not flush it at exit
         sys.stdout = None  # type: ignore[assignment]
         return 1
 
@@ -39,15 +38,16 @@ def _parser() -> argparse.ArgumentParser:
         tokenizer,
         train,
     )
-    from gptpy.cli.options import Verb
+    from gptpy.cli.options import Verb, layout
 
     parser = argparse.ArgumentParser(
         prog="gptpy",
         description="Train a GPT from a text and generate with it.",
         epilog="gptpy VERB --help shows a verb's options and an example.",
+        formatter_class=layout(),
     )
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Verb)
-    rooms = (
+    modules = (
         quickstart,
         tokenizer,
         prepare,
@@ -60,6 +60,6 @@ def _parser() -> argparse.ArgumentParser:
         export,
         info,
     )
-    for room in rooms:
-        room.add(verbs)
+    for module in modules:
+        module.add(verbs)
     return parser

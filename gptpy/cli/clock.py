@@ -1,4 +1,4 @@
-"""When the command began: `quickstart --seconds` counts the imports too."""
+"""When the command began; `quickstart --seconds` counts the time of imports, too."""
 
 from __future__ import annotations
 

@@ -1,42 +1,37 @@
-"""What a user did wrong, in one line; what we did wrong keeps its traceback."""
+"""A user's mistake is one line and an exit code; a defect of ours keeps its traceback."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 
-from gptpy.config.errors import ConfigError
+from gptpy.config.errors import GptpyError
 
-USAGE = 2
+MISTAKE = 2
+INTERRUPTED = 130
 
 
 def reported(job: Callable[[], int]) -> int:
-    """Run `job`; its expected errors become one line on stderr and exit code 2 (or 1)."""
+    """Run `job` and return its exit code; what a user can mend becomes one line on stderr.
+
+    That is every `GptpyError`, which brings its own exit code, and what the system refuses
+    (`OSError`). `BrokenPipeError` and all other exceptions pass through.
+    """
     try:
         return job()
-    except ConfigError as error:
-        return fail(str(error))
+    except GptpyError as error:
+        return fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         print("gptpy: interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return fail(f"{where}{error.strerror or error}")
-    except ValueError as error:
-        if type(error).__name__ in ("DataError", "CheckpointError"):
-            return fail(str(error))
-        if str(error).startswith("BPE_RS_SIMD:"):  # the user's environment; any verb may meet it
-            return fail(str(error))
-        raise
-    except RuntimeError as error:
-        if type(error).__name__ == "TrainingError":
-            return fail(str(error), code=1)
-        raise
+        return fail(f"{where}{error.strerror or error}", MISTAKE)
 
 
-def fail(text: str, code: int = USAGE) -> int:
-    """One line on stderr."""
+def fail(text: str, code: int) -> int:
+    """Print one line on stderr and return `code`."""
     print(f"gptpy: error: {' '.join(text.split())}", file=sys.stderr)
     return code

@@ -1,4 +1,4 @@
-"""`gptpy eval`."""
+"""`gptpy eval`: score a text or the run's own validation data."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ EXAMPLE = """\
 
 
 def add(verbs: Any) -> None:
-    """Announce the verb."""
+    """Add the verb and its options."""
     parser = add_verb(verbs, "eval", run, "score a text, every token of it", EXAMPLE)
     parser.add_argument("run_dir", metavar="RUN", help="a run directory or a checkpoint folder")
     parser.add_argument(
         "--data", metavar="F", help="a UTF-8 text or a prepared folder (default: the run's own)"
     )
-    parser.add_argument("--context", type=int, metavar="N", help="tokens before (default: all)")
+    parser.add_argument(
+        "--context", type=int, metavar="N", help="length of a window (default: the model's)"
+    )
     parser.add_argument(
         "--stride",
         type=int,
         metavar="N",
-        help="how far windows move; small: more context for each token (default: a quarter)",
+        help="tokens by which windows move; fewer give each token more context (default: a quarter "
+        "of a window)",
     )
     parser.add_argument("--step", type=int, metavar="N", help="checkpoint to use (default: last)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
 
 
@@ -43,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load(arguments.run_dir, step=arguments.step, device=arguments.device)
     c = loaded.config
     rows = c.data.form != "stream" or c.model.architecture == "encoder"
-    asked = (arguments.data, arguments.context, arguments.stride)
-    if rows and asked != (None, None, None):
+    given = (arguments.data, arguments.context, arguments.stride)
+    if rows and given != (None, None, None):
         raise ConfigError(
             "this run is scored on its own rows: leave out --data, --context and --stride"
         )
@@ -85,18 +90,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _score_rows(loaded: Any) -> Any:
-    """The score on what the run's own sources hold back."""
+    """The score on the validation rows of the run's own sources."""
     from gptpy.data.material import open_material
     from gptpy.evaluation.scoring import score_of
 
     score = score_of(open_material(loaded.config, loaded.folder, fixed_vocabulary=True))
     if score is None:
-        raise ConfigError(f"{loaded.folder}: nothing was held back to validate (data.validation)")
+        raise ConfigError(f"{loaded.folder}: there is nothing to validate on (data.validation)")
     return score(loaded.model, loaded.dtype)
 
 
 def _data(given: str | None, loaded: Any) -> tuple[Any, int | None, str]:
-    """Ids, bytes and a name: of a text, of a prepared folder, or of the run's own data."""
+    """Ids, size in bytes and a name, of a text, a prepared folder or the run's own data.
+
+    The size is None where the tokenizer does not keep all bytes.
+    """
     from gptpy.data.prepared import open_prepared, open_splits
     from gptpy.data.text import read_text
     from gptpy.tokenizer import encode_array, is_lossless

@@ -1,4 +1,4 @@
-"""`gptpy export`."""
+"""`gptpy export`: a run as a model of another program."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ EXAMPLE = """\
 
 
 def add(verbs: Any) -> None:
-    """Announce the verb."""
+    """Add the verb and its options."""
     parser = add_verb(verbs, "export", run, "write a model in another program's format", EXAMPLE)
     parser.add_argument("run_dir", metavar="RUN", help="a run directory or a checkpoint folder")
     parser.add_argument(
-        "--format", choices=("hf", "gguf", "onnx"), default="hf", help="(default: hf)"
+        "--format",
+        choices=("hf", "gguf", "onnx"),
+        default="hf",
+        help="Hugging Face, llama.cpp or ONNX (default: hf)",
     )
     parser.add_argument("-o", "--out", required=True, metavar="PATH", help="a folder (hf) or file")
     parser.add_argument("--step", type=int, metavar="N", help="checkpoint to use (default: last)")
     parser.add_argument(
-        "--dtype", choices=("f32", "f16"), default="f32", help="of a GGUF file's matrices"
+        "--dtype",
+        choices=("f32", "f16"),
+        default="f32",
+        help="number type of a GGUF file's matrices (default: f32)",
     )
     parser.add_argument(
         "--no-tokenizer", action="store_true", help="leave the tokenizer out (hf, gguf)"
@@ -42,13 +48,13 @@ def run(arguments: argparse.Namespace) -> int:
     from gptpy.interop import export_gguf, export_huggingface, export_onnx
     from gptpy.runs.opening import load
     from gptpy.tokenizer import FILE_NAME
-    from gptpy.tokenizer.word_level import is_symbol_file
+    from gptpy.tokenizer.word_level import is_word_level_file
 
     out = Path(arguments.out)
     loaded = load(arguments.run_dir, step=arguments.step, device="cpu")
     end = loaded.end_of_text
     file = None if arguments.no_tokenizer else loaded.folder / FILE_NAME
-    if file is not None and arguments.format != "onnx" and is_symbol_file(file):
+    if file is not None and arguments.format != "onnx" and is_word_level_file(file):
         raise ConfigError(
             f"{file}: a {loaded.tokenizer.name} tokenizer has no form that other programs read: "
             "give --no-tokenizer, or train with a byte-level one"

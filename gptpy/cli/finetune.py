@@ -1,4 +1,4 @@
-"""`gptpy finetune`."""
+"""`gptpy finetune`: train a run's model on instructions, whole or with adapters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXAMPLE = """\
   gptpy generate runs/assistant -p "Name three colours."
   gptpy train --resume -o runs/assistant"""
 
-# What a file or an option does not say; full tuning and adapters want other rates.
+# Where neither a file nor an option says otherwise.
 DEFAULTS: dict[str, Any] = {
     "epochs": 3,
     "batch_size": 16,
@@ -24,13 +24,23 @@ DEFAULTS: dict[str, Any] = {
     "optim": {"beta2": 0.95, "weight_decay": 0.0},
     "schedule": {"kind": "linear", "warmup_steps": 10, "floor": 0.0},
 }
+# Adapters begin at zero and need a higher rate than trained weights.
 FULL_RATE, LORA_RATE = 5e-5, 1e-3
 
 
 def add(verbs: Any) -> None:
-    """Announce the verb."""
+    """Add the verb and its options."""
     parser = add_verb(
-        verbs, "finetune", run, "teach a trained model to follow instructions", EXAMPLE, dotted=True
+        verbs,
+        "finetune",
+        run,
+        "teach a trained model to follow instructions",
+        EXAMPLE,
+        dotted=True,
+        defaults={
+            "train": {**DEFAULTS, "optim": {**DEFAULTS["optim"], "lr": FULL_RATE}},
+            "data": {"form": "chat"},
+        },
     )
     parser.add_argument("base", metavar="BASE", help="a run directory (`gptpy import` makes one)")
     parser.add_argument(
@@ -42,18 +52,21 @@ def add(verbs: Any) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="RUN", help="new run directory")
     parser.add_argument("--config", metavar="F.toml", help="a configuration file")
     parser.add_argument(
-        "--lora", type=int, metavar="RANK", help="train adapters of this rank, not all weights"
+        "--lora",
+        type=int,
+        metavar="RANK",
+        help=f"train adapters of this rank, not all weights (default rate: {LORA_RATE:g})",
     )
     parser.add_argument(
         "--section.key",
         dest="_",
         metavar="VALUE",
-        help="any key of config.toml, as --train.epochs 2 --lora.alpha 32 --data.validation 0.05",
+        help="any setting of those below, as --train.epochs 2 --lora.alpha 32",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Configure from the base run, train, say what came out."""
+    """Configure from the base run, train, show the result."""
     run_dir = Path(arguments.output)
     from gptpy.cli.train import has_checkpoint
 
@@ -94,7 +107,7 @@ def _mapping(arguments: argparse.Namespace) -> dict[str, Any]:
         "data": {
             "form": "chat",
             "tokenizer": str(home),
-            # what a fine-tuned base was taught goes on
+            # a base that was itself fine-tuned keeps the template it knows
             "template": to_mapping(base.data.template),
         },
         "train": {**DEFAULTS, "init": str(folder.resolve())},
@@ -108,7 +121,7 @@ def _mapping(arguments: argparse.Namespace) -> dict[str, Any]:
         given = merged(given, {"lora": {"rank": arguments.lora}})
     given = with_overrides(given, arguments.overrides)
     if "lora" in given and size > base.model.vocab_size:
-        # The base has no token that ends a reply
+        # The token that ends a reply is new, so its embedding must be trained
         given = merged({"lora": {"embeddings": True}}, given)
     if not given.get("data", {}).get("sources"):
         raise ConfigError("no instructions: give F.jsonl, or data.sources in --config")

@@ -1,4 +1,4 @@
-"""`gptpy generate`."""
+"""`gptpy generate`: continue a text."""
 
 from __future__ import annotations
 
@@ -16,32 +16,53 @@ EXAMPLE = """\
 
 
 def add(verbs: Any) -> None:
-    """Announce the verb."""
+    """Add the verb and its options."""
     parser = add_verb(verbs, "generate", run, "continue a text", EXAMPLE)
     parser.add_argument("run_dir", metavar="RUN", help="a run directory or a checkpoint folder")
     parser.add_argument(
         "-p", "--prompt", default="", help="the beginning (default: a new document)"
     )
-    parser.add_argument("--tokens", type=int, default=200, metavar="N", help="most new tokens")
-    parser.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (default: 0.8)")
-    parser.add_argument("--top-k", type=int, metavar="K", help="only the K likeliest tokens")
-    parser.add_argument("--top-p", type=float, metavar="P", help="the fewest with probability P")
-    parser.add_argument("--min-p", type=float, metavar="P", help="at least P of the likeliest's")
     parser.add_argument(
-        "--stop", action="append", default=[], metavar="TEXT", help="end before TEXT (repeatable)"
+        "--tokens", type=int, default=200, metavar="N", help="most new tokens (default: 200)"
     )
-    parser.add_argument("--seed", type=int, help="the same seed gives the same text")
-    parser.add_argument("-n", "--samples", type=int, default=1, metavar="N", help="how many texts")
-    parser.add_argument("--stream", action="store_true", help="print as it comes")
+    parser.add_argument(
+        "--temperature", type=float, default=0.8, metavar="T", help="0 is greedy (default: 0.8)"
+    )
+    parser.add_argument(
+        "--top-k", type=int, metavar="K", help="choose among the K likeliest tokens (default: all)"
+    )
+    parser.add_argument(
+        "--top-p", type=float, metavar="P", help="among the fewest with probability P together"
+    )
+    parser.add_argument(
+        "--min-p",
+        type=float,
+        metavar="P",
+        help="among those at least P times as likely as the likeliest",
+    )
+    parser.add_argument(
+        "--stop",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="end before TEXT (may be given several times)",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text")
+    parser.add_argument(
+        "-n", "--samples", type=int, default=1, metavar="N", help="how many texts (default: 1)"
+    )
+    parser.add_argument("--stream", action="store_true", help="print tokens as they are generated")
     parser.add_argument("--step", type=int, metavar="N", help="checkpoint to use (default: last)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N, mps")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print prompt and continuation, as often as asked."""
+    """Print prompt and continuation, `--samples` times."""
     if arguments.tokens < 1 or arguments.samples < 1:
         raise ConfigError("--tokens and --samples must be at least 1")
-    from gptpy.inference.text import opening, shown, stream_text
+    from gptpy.inference.text import prepare_prompt, shown_prompt, stream_text
     from gptpy.runs.opening import load
 
     loaded = load(arguments.run_dir, step=arguments.step, device=arguments.device)
@@ -55,7 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
         if number:
             print("\n---")
         try:
-            ids, inputs = opening(loaded.model, loaded.tokenizer, prompt, data, loaded.end_of_text)
+            ids, inputs = prepare_prompt(
+                loaded.model, loaded.tokenizer, prompt, data, loaded.end_of_text
+            )
             pieces = stream_text(
                 loaded.model,
                 loaded.tokenizer,
@@ -70,9 +93,9 @@ def run(arguments: argparse.Namespace) -> int:
                 seed=None if arguments.seed is None else arguments.seed + number,
                 inputs=inputs,
             )
-            # The first piece before the prompt is shown: a mistake is told alone
-            begin = next(pieces, "")
-            parts = itertools.chain([shown(loaded.tokenizer, prompt, data) + begin], pieces)
+            # Before the prompt is shown, so that an error message stands alone
+            first = next(pieces, "")
+            parts = itertools.chain([shown_prompt(loaded.tokenizer, prompt, data) + first], pieces)
             for part in parts if arguments.stream else ["".join(parts)]:
                 sys.stdout.write(part)
                 sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`gptpy import`."""
+"""`gptpy import`: a run directory from a folder of `transformers`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXAMPLE = """\
 
 
 def add(verbs: Any) -> None:
-    """Announce the verb."""
+    """Add the verb and its options."""
     parser = add_verb(
         verbs, "import", run, "make a run directory from a folder of transformers", EXAMPLE
     )
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     out.mkdir(parents=True, exist_ok=True)
     save_tokenizer(tokenizer, out)
     checkpoint.save(out, 0, tensors={"model": model.state_dict()}, state={})
-    # Last: a directory with this file is a run.
+    # Written last: a directory that holds this file counts as a run
     atomic.write_text(out / "config.toml", RunConfig(model=model.config).to_toml())
     print(f"wrote {out}: {model.num_parameters():,} parameters, {tokenizer.n_vocab:,} tokens")
     return 0

@@ -1,10 +1,9 @@
-"""`gptpy info`."""
+"""`gptpy info`: what is installed, or what a folder holds."""
 
 from __future__ import annotations
 
 import argparse
 import platform
-from importlib import metadata, util
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ EXTRAS = {
 
 
 def add(verbs: Any) -> None:
-    """Announce the verb."""
+    """Add the verb and its options."""
     parser = add_verb(verbs, "info", run, "what is installed, or what a folder holds", EXAMPLE)
     parser.add_argument("path", nargs="?", metavar="PATH", help="a run, checkpoint or data folder")
 
@@ -49,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _installation() -> list[tuple[str, str]]:
+    from importlib.util import find_spec
+
     import torch
 
     from gptpy.devices.selection import choose_compile, choose_device, choose_dtype
@@ -56,11 +57,11 @@ def _installation() -> list[tuple[str, str]]:
     device = choose_device()
     dtype, reason = choose_dtype(device)
     compiled, compile_reason = choose_compile(device)
-    extras = [f"{name} {'yes' if util.find_spec(m) else 'no'}" for name, m in EXTRAS.items()]
+    extras = [f"{name} {'yes' if find_spec(module) else 'no'}" for name, module in EXTRAS.items()]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return [
-        ("gptpy", metadata.version("gptpy")),
-        ("bpe-rs", metadata.version("bpe-rs")),
+        ("gptpy", _version("gptpy-lm")),
+        ("bpe_rs", _version("gptpy-bpe")),
         ("torch", torch.__version__),
         ("Python", platform.python_version()),
         ("device", f"{device.type} ({name}), {torch.get_num_threads()} threads"),
@@ -68,6 +69,15 @@ def _installation() -> list[tuple[str, str]]:
         ("torch.compile", f"{'on' if compiled else 'off'}: {compile_reason}"),
         ("extras", ", ".join(extras)),
     ]
+
+
+def _version(distribution: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return f"of a source tree ({distribution} is not installed)"
 
 
 def _data(path: Path) -> list[tuple[str, str]]:

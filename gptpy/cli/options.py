@@ -1,17 +1,19 @@
-"""Options that several verbs share, and `--section.key VALUE`."""
+"""What all verbs share: how their help looks, and `--section.key VALUE` for the settings."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import functools
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 
 class Verb(argparse.ArgumentParser):
-    """A parser that lets `--section.key VALUE` through to the configuration.
+    """The parser of one verb, which may take settings as `--section.key VALUE`.
 
-    argparse knows only options that were announced; dotted ones are checked by the configuration
-    itself, which can say which keys there are.
+    argparse never sees those options: the settings check them and can say which keys there are.
+    `--help` lists them all.
     """
 
     def parse_known_args(  # type: ignore[override]
@@ -24,6 +26,13 @@ class Verb(argparse.ArgumentParser):
         namespace, unknown = super().parse_known_args(rest, namespace)
         namespace.overrides = overrides
         return namespace, unknown
+
+    def format_help(self) -> str:
+        """The verb's own options and example; then the settings, section by section."""
+        text = super().format_help()
+        if self.get_default("dotted"):
+            text += "\n" + settings_help(self.get_default("defaults"))
+        return text
 
 
 def split_overrides(
@@ -46,16 +55,69 @@ def split_overrides(
     return rest, overrides
 
 
+def settings_help(defaults: Mapping[str, Any]) -> str:
+    """One line a setting: name, type, meaning, choices and default; `defaults` are a verb's own."""
+    from gptpy.config.keys import as_written
+    from gptpy.config.run import settings
+
+    own = dict(_dotted(defaults))
+    listing = argparse.ArgumentParser(
+        description="Settings, as options or as keys of config.toml; values as TOML writes them:",
+        add_help=False,
+        usage=argparse.SUPPRESS,
+        formatter_class=layout(),
+    )
+    for section in settings():
+        group = listing.add_argument_group(f"[{section.name}] {section.meaning}")
+        for key in section.keys:
+            default = own.get(key.name, key.default)
+            # Where the default is None, its meaning says what follows from that
+            meaning, _, implied = key.meaning.partition(" (default: ")
+            shown = implied.removesuffix(")") if default is None else as_written(default)
+            notes = [", ".join(key.choices)] if key.choices else []
+            notes.append(f"default: {shown}")
+            text = f"{meaning} ({'; '.join(notes)})"
+            group.add_argument(f"--{key.name}", metavar=key.type, help=text.replace("%", "%%"))
+    return listing.format_help()
+
+
+def _dotted(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def layout() -> Any:
+    """Wide enough that most settings fit on one line, also where there is no terminal."""
+    width = min(shutil.get_terminal_size((120, 24)).columns, 120) - 2
+    return functools.partial(
+        argparse.RawDescriptionHelpFormatter, width=width, max_help_position=38
+    )
+
+
 def add_verb(
-    verbs: Any, name: str, run: Any, summary: str, example: str, *, dotted: bool = False
+    verbs: Any,
+    name: str,
+    run: Any,
+    summary: str,
+    example: str,
+    *,
+    dotted: bool = False,
+    defaults: Mapping[str, Any] | None = None,
 ) -> argparse.ArgumentParser:
-    """A verb with its one-line summary and an example at the end of `--help`."""
+    """Add a verb with its one-line summary and an example in `--help`.
+
+    `dotted`: it takes `--section.key VALUE`; `defaults`: nested tables of the settings for which it
+    has other defaults.
+    """
     parser = verbs.add_parser(
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=f"example:\n{example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=layout(),
     )
-    parser.set_defaults(run=run, dotted=dotted)
+    parser.set_defaults(run=run, dotted=dotted, defaults=defaults or {})
     return parser

@@ -1,4 +1,4 @@
-"""`gptpy plot`."""
+"""`gptpy plot`: a run's pictures and report."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from gptpy.config.errors import ConfigError
 
 EXAMPLE = """\
   gptpy plot runs/quickstart
-  gptpy plot runs/quickstart --text "To be, or not to be" """
+  gptpy plot runs/quickstart --text "To be, or not to be\""""
 
 
 def add(verbs: Any) -> None:
-    """Announce the verb."""
+    """Add the verb and its options."""
     parser = add_verb(verbs, "plot", run, "draw a run into its plots/ folder", EXAMPLE)
     parser.add_argument("run_dir", metavar="RUN", help="a run directory")
-    parser.add_argument("--text", help="what to show attention on (default: validation text)")
+    parser.add_argument(
+        "--text", metavar="TEXT", help="what to show attention on (default: validation text)"
+    )
     parser.add_argument("--step", type=int, metavar="N", help="checkpoint to use (default: last)")
 
 

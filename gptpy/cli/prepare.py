@@ -1,4 +1,4 @@
-"""`gptpy prepare`."""
+"""`gptpy prepare`: texts to id files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ EXAMPLE = """\
 
 
 def add(verbs: Any) -> None:
-    """Announce the verb."""
-    parser = add_verb(verbs, "prepare", run, "texts to id shards for training", EXAMPLE)
+    """Add the verb and its options."""
+    parser = add_verb(verbs, "prepare", run, "turn texts into id files for training", EXAMPLE)
     parser.add_argument(
         "sources",
         nargs="+",
@@ -29,10 +29,13 @@ def add(verbs: Any) -> None:
     parser.add_argument("--tokenizer", required=True, metavar="T", help=TOKENIZER_HELP)
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
-        "--field", default="text", help="key of the text in jsonl and parquet (default: text)"
+        "--field",
+        default="text",
+        metavar="KEY",
+        help="key of the text in jsonl and parquet (default: text)",
     )
     parser.add_argument(
-        "--separator", metavar="TEXT", help="what parts documents in text files (default: none)"
+        "--separator", metavar="TEXT", help="what separates documents in text files (default: none)"
     )
     parser.add_argument(
         "--validation",
@@ -41,7 +44,9 @@ def add(verbs: Any) -> None:
         metavar="SHARE",
         help="share of documents that validate; of one single document, its end (default: 0.1)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of documents")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the choice of documents (default: 0)"
+    )
     parser.add_argument(
         "--slice-mb",
         type=float,
@@ -57,7 +62,7 @@ def add(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Encode this process's share; the process that finds all done writes the manifest."""
+    """Encode this process's share; the process that finishes last writes the manifest."""
     from gptpy.data.prepare import PrepareOptions, prepare
     from gptpy.tokenizer import open_tokenizer
 
@@ -79,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
             options,
             reporter=_Printed(),
         )
-        _tell(folder)
+        _print_counts(folder)
         return 0
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     prefix = f"[{rank}] " if world > 1 else ""
@@ -95,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not complete:
         print(f"{prefix}done with its share; other processes are still at work")
         return 0
-    _tell(folder, prefix)
+    _print_counts(folder, prefix)
     return 0
 
 
@@ -109,7 +114,7 @@ class _Printed(Silent):
         print(self.prefix + text, flush=True)
 
 
-def _tell(folder: Path, prefix: str = "") -> None:
+def _print_counts(folder: Path, prefix: str = "") -> None:
     from gptpy.data.prepared import open_prepared
 
     data = open_prepared(folder)

@@ -1,4 +1,4 @@
-"""How runs look on a terminal, and as plain lines where there is none."""
+"""How a run reports on a terminal, and as plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-PLAIN_SECONDS = 5.0
+SECONDS_BETWEEN_LINES = 5.0
 
 
 class Live:
@@ -36,7 +36,7 @@ class Live:
         self.close()
 
     def close(self) -> None:
-        """Leave the bar as it is and write below it from now on."""
+        """End the progress bar; later lines come below it."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -47,7 +47,7 @@ class Live:
             self.console.print(text, markup=False, soft_wrap=True)
 
     def on_step(self, metrics: Mapping[str, Any]) -> None:
-        """Move the bar, or write a line if the last is old enough."""
+        """Move the bar, or write a line if the last one is `SECONDS_BETWEEN_LINES` old."""
         if self.quiet:
             return
         text = (
@@ -56,17 +56,17 @@ class Live:
         )
         done = metrics["progress"]
         if self.console.is_terminal:
-            self._moved(done, f"step {metrics['step']}  {text}")
+            self._move_bar(done, f"step {metrics['step']}  {text}")
             if done >= 1:
                 self.close()
             return
         now = time.monotonic()
-        if now - self._last >= PLAIN_SECONDS or done >= 1 or metrics["step"] == 1:
+        if now - self._last >= SECONDS_BETWEEN_LINES or done >= 1 or metrics["step"] == 1:
             self._last = now
             line = f"step {metrics['step']:>6}  {done:4.0%}  {text}"
             self.console.print(line, markup=False, soft_wrap=True)
 
-    def _moved(self, done: float, text: str) -> None:
+    def _move_bar(self, done: float, text: str) -> None:
         if self._bar is None:
             columns = (
                 TextColumn("training"),
@@ -89,12 +89,12 @@ class Live:
 
 
 def scored_windows(metrics: Mapping[str, Any]) -> str:
-    """In which windows a text was scored, in brackets; empty where it was no running text.
+    """In which windows a text was scored, in brackets; empty where rows were scored.
 
-    The same weights get different losses by how much context each token is given.
+    Tokens with more context have a lower loss, so a loss says little without its windows.
     """
     context, stride = metrics.get("context"), metrics.get("stride")
-    if not context or not stride or "accuracy" in metrics:  # known for rows only
+    if not context or not stride or "accuracy" in metrics:  # only rows have an accuracy
         return ""
     how = "side by side" if stride == context else f"moved on by {stride}"
     return f" (windows of {context} tokens {how})"

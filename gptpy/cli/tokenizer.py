@@ -1,4 +1,4 @@
-"""`gptpy tokenizer train|encode|decode|info|compare`."""
+"""`gptpy tokenizer train|encode|decode|info|compare`: one function a verb."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ TOKENIZER_HELP = "a tokenizer file or folder, a run directory, or a published na
 
 
 def add(verbs: Any) -> None:
-    """Announce the verb and its own verbs."""
+    """Add the verb and its own verbs."""
     parser = add_verb(
         verbs,
         "tokenizer",
         None,
-        "train a tokenizer, encode, decode, look inside",
+        "train, use and compare tokenizers",
         "  gptpy tokenizer train corpus.txt --vocab-size 8192 -o tok.json",
     )
     inner = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
@@ -32,11 +32,20 @@ def add(verbs: Any) -> None:
         "  gptpy tokenizer train a.txt b.txt --vocab-size 8192 -o tok.json",
     )
     train.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text files")
-    train.add_argument("--vocab-size", type=int, required=True, metavar="N")
-    train.add_argument("-o", "--output", required=True, metavar="FILE", help="tokenizer.json")
+    train.add_argument(
+        "--vocab-size",
+        type=int,
+        required=True,
+        metavar="N",
+        help="most ids, bytes and special tokens included",
+    )
+    train.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="the tokenizer.json to write"
+    )
     train.add_argument(
         "--pattern",
         default="gpt2",
+        metavar="P",
         help="how text is cut before merging: gpt2, cl100k, o200k, ... or a regular expression "
         "(default: %(default)s)",
     )
@@ -44,9 +53,15 @@ def add(verbs: Any) -> None:
         "--special",
         action="append",
         metavar="TOKEN",
-        help="a special token, may be given several times (default: <|endoftext|>)",
+        help="a special token (may be given several times; default: <|endoftext|>)",
     )
-    train.add_argument("--min-frequency", type=int, default=0, metavar="N")
+    train.add_argument(
+        "--min-frequency",
+        type=int,
+        default=0,
+        metavar="N",
+        help="merge only pairs that occur this often (default: 0)",
+    )
 
     encode = add_verb(
         inner,
@@ -57,7 +72,9 @@ def add(verbs: Any) -> None:
         "  gptpy tokenizer encode tok.json --file book.txt -o book.ids",
     )
     encode.add_argument("tokenizer", metavar="TOKENIZER", help=TOKENIZER_HELP)
-    encode.add_argument("text", nargs="?", help="the text (default: standard input)")
+    encode.add_argument(
+        "text", nargs="?", metavar="TEXT", help="the text (default: standard input)"
+    )
     encode.add_argument("--file", metavar="FILE", help="encode a file instead")
     encode.add_argument("-o", "--output", metavar="FILE", help="write an id file instead")
 
@@ -76,7 +93,7 @@ def add(verbs: Any) -> None:
         inner,
         "info",
         run_info,
-        "what a tokenizer is",
+        "show what a tokenizer is",
         "  gptpy tokenizer info runs/quickstart",
     )
     info.add_argument("tokenizer", metavar="TOKENIZER", help=TOKENIZER_HELP)
@@ -86,7 +103,7 @@ def add(verbs: Any) -> None:
         inner,
         "compare",
         run_compare,
-        "two tokenizers on one text: how short they make it, what they share",
+        "compare two tokenizers on one text",
         "  gptpy tokenizer compare gpt2 tok.json --text book.txt -o compare.png",
     )
     compare.add_argument("left", metavar="A", help=TOKENIZER_HELP)
@@ -106,7 +123,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     if not output.parent.is_dir():
         raise ConfigError(f"{output.parent}: no such folder to write {output.name} into")
     for file in arguments.files:
-        read_text(file)  # one clear line for a file that is no text
+        read_text(file)  # raises before any training where a file is no text
     trained = tokenizer.train_tokenizer(
         [Path(file) for file in arguments.files],
         arguments.vocab_size,
@@ -117,7 +134,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     tokenizer.save_file(trained, output)
     print(f"{output}: {trained.n_vocab} tokens")
     if trained.n_vocab < arguments.vocab_size:
-        print(f"fewer than the {arguments.vocab_size} asked for: the text has no more pairs")
+        print(f"fewer than {arguments.vocab_size}: the text has no more pairs to merge")
     return 0
 
 
@@ -174,7 +191,7 @@ def run_decode(arguments: argparse.Namespace) -> int:
 
 
 def run_info(arguments: argparse.Namespace) -> int:
-    """Show the tokenizer's facts."""
+    """Show name, vocabulary and fingerprint, and how short a text becomes."""
     from gptpy import tokenizer
     from gptpy.cli.show import table
     from gptpy.data.text import read_text
@@ -189,7 +206,7 @@ def run_info(arguments: argparse.Namespace) -> int:
     if arguments.file:
         data = read_text(arguments.file)
         ids = tokenizer.encode_array(opened, data.decode("utf-8"))
-        # Words alone leave nothing of white space
+        # A word-level tokenizer gives no token for white space alone
         rate = f"{len(data) / len(ids):.3f}" if len(ids) else "no token"
         rows.append(("bytes per token", f"{rate} on {arguments.file}"))
     table(str(arguments.tokenizer), rows)
@@ -197,7 +214,7 @@ def run_info(arguments: argparse.Namespace) -> int:
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
-    """Show both sides and what they share; draw them on request."""
+    """Show both, and what they share; draw them on request."""
     from gptpy import tokenizer
     from gptpy.cli.show import table
     from gptpy.data.text import read_text

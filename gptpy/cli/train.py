@@ -1,4 +1,4 @@
-"""`gptpy train`."""
+"""`gptpy train`: a run from a prepared folder or from a configuration file."""
 
 from __future__ import annotations
 
@@ -18,14 +18,19 @@ EXAMPLE = """\
 
 
 def add(verbs: Any) -> None:
-    """Announce the verb."""
+    """Add the verb and its options."""
     parser = add_verb(
         verbs, "train", run, "train a model on a prepared data set", EXAMPLE, dotted=True
     )
     parser.add_argument(
-        "data", nargs="?", metavar="DIR", help="what `gptpy prepare` wrote, or a .toml"
+        "data",
+        nargs="?",
+        metavar="DIR",
+        help="what `gptpy prepare` wrote, or a configuration file (.toml)",
     )
-    parser.add_argument("--preset", metavar="P", help="the model's shape: gpt2, modern-10m, ...")
+    parser.add_argument(
+        "--preset", metavar="P", help="the model's shape; --model.preset below lists them"
+    )
     parser.add_argument("-o", "--output", required=True, metavar="RUN", help="run directory")
     parser.add_argument("--config", metavar="F.toml", help="a configuration file")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
@@ -33,12 +38,12 @@ def add(verbs: Any) -> None:
         "--section.key",
         dest="_",
         metavar="VALUE",
-        help="any key of config.toml, as --train.steps 500 --train.optim.lr 1e-3 --model.n_layer 6",
+        help="any setting of those below, as --train.steps 500 --model.n_layer 6",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Configure, train, say what came out."""
+    """Configure, train, show the result."""
     run_dir = Path(arguments.output)
     if arguments.data and arguments.data.endswith(".toml") and not Path(arguments.data).is_dir():
         if arguments.config:
@@ -69,18 +74,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def has_checkpoint(run_dir: Path) -> bool:
-    """Whether there is something to go on from; what ended earlier may be begun anew."""
+    """Whether there is something to resume; a run that ended earlier may be begun anew."""
     from gptpy.runs import checkpoint
 
     return bool(checkpoint.steps(run_dir))
 
 
 def show_result(title: str, result: Any, evaluation: Any, run_dir: Path) -> int:
-    """A table of what a training run came to, or how to go on with it; the exit code."""
+    """Print a run's result, or how to resume it; returns the exit code."""
     from gptpy.cli.show import table
 
     if result is None:
-        return 0  # another process of the run tells
+        return 0  # another process of the run prints
     if result.stopped == "interrupted":
         print(f"stopped at step {result.step} and saved; to go on:")
         print(f"  gptpy train --resume -o {run_dir}")
@@ -89,7 +94,7 @@ def show_result(title: str, result: Any, evaluation: Any, run_dir: Path) -> int:
         ("steps", f"{result.step:,}" + (", stopped early" if result.stopped == "early" else "")),
         ("tokens", f"{result.tokens:,}"),
     ]
-    if result.tokens_per_second:  # else nothing was left to do
+    if result.tokens_per_second:  # zero: nothing was left to do
         rows.append(("tokens per second", f"{result.tokens_per_second:,.0f}"))
         rows.append(("last training loss", f"{result.loss:.4f}"))
     if evaluation is not None:
@@ -121,10 +126,10 @@ def _mapping(arguments: argparse.Namespace, run_dir: Path) -> dict[str, Any]:
     mapping = with_overrides(mapping, arguments.overrides)
     data = mapping.get("data", {})
     if arguments.data:
-        # a recipe on other data, with that data's tokenizer
+        # A recipe applied to other data takes that data's tokenizer
         for key in ("sources", "validation_sources", "tokenizer"):
             data.pop(key, None)
-    RunConfig.from_mapping(mapping)  # a key that is misspelt is told before one that is missing
+    RunConfig.from_mapping(mapping)  # a misspelt key is the likelier cause of missing data
     if not data.get("train") and not data.get("sources"):
         raise ConfigError(
             "no data: give DIR (what `gptpy prepare` wrote), or data.train or data.sources in "

@@ -3,69 +3,87 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from gptpy.config.checks import positive
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
+
+from gptpy.config.settings import (
+    CHECKED,
+    FractionBelowOne,
+    PositiveInteger,
+    Switch,
+    Text,
+    raises_config_error,
+)
 
 
-@dataclass
+def _with_one_gap(text: str) -> str:
+    if text.count("{content}") != 1:
+        raise ValueError(f"expected {{content}} once, got {text!r}")
+    return text
+
+
+_Template = Annotated[str, Field(strict=True), AfterValidator(_with_one_gap)]
+
+
+@raises_config_error
+@dataclass(config=CHECKED)
 class TemplateConfig:
-    """How each side of a conversation is written: text around the one `{content}`.
+    """How the turns of a conversation are written, with text around the one `{content}`.
 
-    What the assistant says, and the end-of-text after it, is what a fine-tuned model is to learn.
+    A fine-tuned model learns what the assistant says and the end-of-text after it.
     """
 
-    system: str = "{content}\n\n"
-    user: str = "User:\n{content}\n\n"
-    assistant: str = "Assistant:\n{content}"
-
-    def __post_init__(self) -> None:
-        for name in ("system", "user", "assistant"):
-            if getattr(self, name).count("{content}") != 1:
-                raise ValueError(f"{name} must hold {{content}} once, got {getattr(self, name)!r}")
+    system: _Template = "{content}\n\n"
+    """What the system says."""
+    user: _Template = "User:\n{content}\n\n"
+    """What the user says."""
+    assistant: _Template = "Assistant:\n{content}"
+    """What the assistant replies."""
 
 
-@dataclass
+@raises_config_error
+@dataclass(config=CHECKED)
 class DataConfig:
     """A prepared folder (`train`), or `sources` that the run prepares for itself.
 
-    `train` is a folder that `gptpy prepare` wrote. `sources` are what `gptpy prepare` takes, and
-    `shakespeare`; `tokenizer` is a file, folder or published name, or one to be trained on them:
-    `characters`, `words:MERGES` or `bytes:SIZE`. `validation` is the share of documents that
-    validate, unless `validation_sources` do. `append_end_of_text`: whether that token follows every
-    document of a stream.
-
-    `form` "stream" cuts windows of the model's `block_size` ids (plus one target) from all ids in
-    a row; with `min_length` each batch is as long as a number drawn from `min_length..block_size`,
-    and `document_mask` keeps attention inside a document. "lines" makes a row of each document,
-    padded; longer ones are cut into windows that move by `stride` (default: `block_size`). "pairs"
-    reads `source` and `target` of each line of JSON, for an encoder-decoder. "chat" reads
-    instructions or messages from lines of JSON, written as `template` says; replies are scored. An
-    encoder restores the `mask_share` of its tokens that were masked, in either of the first two.
+    The forms of a training row: "stream" cuts windows of `block_size` ids and one target from all
+    ids joined; "lines" makes a padded row of each document; "pairs" reads `source` and `target` of
+    each line of JSON, for an encoder-decoder; "chat" reads instructions or messages of each line of
+    JSON, written as `template` says, and scores the replies. An encoder restores masked tokens, in
+    either of the first two.
     """
 
-    train: str = ""
-    sources: list[str] = dataclasses.field(default_factory=list)
-    validation_sources: list[str] = dataclasses.field(default_factory=list)
-    tokenizer: str = ""
-    field: str = "text"
-    separator: str | None = None
-    validation: float = 0.1
-    append_end_of_text: bool = True
+    train: Text = ""
+    """Folder that gptpy prepare wrote."""
+    sources: list[Text] = dataclasses.field(default_factory=list)
+    """What gptpy prepare takes, or shakespeare."""
+    validation_sources: list[Text] = dataclasses.field(default_factory=list)
+    """Sources that validate, instead of a share of `sources`."""
+    tokenizer: Text = ""
+    """File, folder, published name, characters, words:MERGES, bytes:SIZE."""
+    field: Text = "text"
+    """Key of the text in JSON lines and Parquet."""
+    separator: Text | None = None
+    """What separates documents in text files (default: a file is one document)."""
+    validation: FractionBelowOne = 0.1
+    """Share of documents that validate."""
+    append_end_of_text: Switch = True
+    """Stream: end-of-text follows every document."""
     form: Literal["stream", "lines", "pairs", "chat"] = "stream"
-    min_length: int | None = None
-    stride: int | None = None
-    document_mask: bool = False
-    mask_share: float = 0.15
+    """What a training row is."""
+    min_length: PositiveInteger | None = None
+    """Stream: each batch draws its length from here to `block_size` (default: no draw)."""
+    stride: PositiveInteger | None = None
+    """Lines: tokens by which the windows of a long document move (default: `block_size`)."""
+    document_mask: Switch = False
+    """Stream: attention stays inside a document."""
+    mask_share: Annotated[float, Field(strict=True, gt=0, le=1)] = 0.15
+    """Share of an encoder's tokens that are masked and restored."""
     template: TemplateConfig = dataclasses.field(default_factory=TemplateConfig)
 
     def __post_init__(self) -> None:
-        positive(self, "min_length", "stride")
-        if not 0 <= self.validation < 1:
-            raise ValueError(f"validation must lie in 0..1 (1 excluded), got {self.validation}")
-        if not 0 < self.mask_share <= 1:
-            raise ValueError(f"mask_share must lie in 0..1 (0 excluded), got {self.mask_share}")
         if self.form != "stream":
             for name in ("min_length", "document_mask"):
                 if getattr(self, name):

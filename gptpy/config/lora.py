@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import field
+from typing import Annotated, Literal
 
-from gptpy.config.checks import positive
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
-LAYERS = ("qkv", "out", "up", "down", "q", "kv")
+from gptpy.config.settings import (
+    CHECKED,
+    FractionBelowOne,
+    PositiveInteger,
+    PositiveNumber,
+    Switch,
+    raises_config_error,
+)
+
+Layer = Literal["qkv", "out", "up", "down", "q", "kv"]
 
 
-@dataclass
+@raises_config_error
+@dataclass(config=CHECKED)
 class LoraConfig:
     """LoRA (Hu et al. 2021): `W x + alpha / rank * B A x`, where only A and B are trained.
 
-    `targets` are the linear layers of every block that get adapters: `qkv` and `out` of the
-    attention (`q`, `kv` of one to an encoder), `up` and `down` of the MLP. With `embeddings` the
-    tables of tokens (embedding and head) are trained too: a token that the base never saw, such as
-    an end of text that its tokenizer lacks, is learned there or nowhere.
+    Layers of attention: `qkv` and `out`; `q` and `kv` where a decoder attends to an encoder; of the
+    MLP: `up` and `down`. A token that the base model never saw, such as an end-of-text that its
+    tokenizer lacks, can be learned only with `embeddings`.
     """
 
-    rank: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    embeddings: bool = False
-    targets: list[str] = dataclasses.field(default_factory=lambda: ["qkv", "out", "up", "down"])
-
-    def __post_init__(self) -> None:
-        positive(self, "rank", "alpha")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must lie in 0..1 (1 excluded), got {self.dropout}")
-        for name in self.targets:
-            if name not in LAYERS:
-                raise ValueError(f"targets are of {', '.join(LAYERS)}, got {name!r}")
-        if not self.targets:
-            raise ValueError("targets must name at least one layer")
+    rank: PositiveInteger = 8
+    """Rows of A, columns of B."""
+    alpha: PositiveNumber = 16.0
+    """Scale of the adapters, divided by `rank`."""
+    dropout: FractionBelowOne = 0.0
+    """On the adapters' inputs."""
+    embeddings: Switch = False
+    """Also train the token embedding and the output layer, as a whole."""
+    targets: Annotated[list[Layer], Field(min_length=1)] = field(
+        default_factory=lambda: ["qkv", "out", "up", "down"]
+    )
+    """Linear layers that get adapters: qkv, out, up, down, q, kv."""

@@ -1,85 +1,108 @@
-"""`GPTConfig`: everything that decides a network's shape, checked at birth. Imports no torch."""
+"""`GPTConfig`: everything that decides a network's shape. Imports no torch."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+import dataclasses
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
+
+from pydantic.dataclasses import dataclass
 
 from gptpy.config.errors import ConfigError
+from gptpy.config.files import to_mapping
+from gptpy.config.presets import PRESETS, RENAMED
+from gptpy.config.settings import (
+    CHECKED,
+    FractionBelowOne,
+    NonNegativeInteger,
+    PositiveInteger,
+    PositiveNumber,
+    Switch,
+    raises_config_error,
+)
 
-ARCHITECTURES = ("decoder", "encoder", "encoder-decoder", "bigram")
-POSITIONS = ("learned", "sinusoidal", "rope", "alibi", "none")
-NORMS = ("layernorm", "rmsnorm")
-ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "swiglu", "geglu")
+Activation = Literal["gelu", "gelu_tanh", "relu", "relu2", "silu", "swiglu", "geglu"]
 GATED_ACTIVATIONS = ("swiglu", "geglu")
-RESIDUAL_INITS = ("scaled", "normal", "zero")
-HEAD_INITS = ("normal", "zero")
 
 
-@dataclass(frozen=True)
+@raises_config_error
+@dataclass(config=CHECKED, frozen=True)
 class GPTConfig:
-    """Shape of a network. `None` means "derived": see the properties of the same theme.
+    """The network's shape.
 
-    Raises `ConfigError` (a `ValueError`) at construction when settings do not fit together.
+    Where a setting may be None it is derived from others: see the properties. Raises `ConfigError`
+    (a `ValueError`) at construction when settings do not fit together.
     """
 
-    vocab_size: int = 50257
-    block_size: int = 1024
+    vocab_size: PositiveInteger = 50257
+    """Number of token ids."""
+    block_size: PositiveInteger = 1024
     """Longest context, in tokens."""
-    n_layer: int = 12
-    n_head: int = 12
-    n_embd: int = 768
-    n_kv_head: int | None = None
-    """Key and value heads (grouped-query attention); None: as many as `n_head`."""
-    head_dim: int | None = None
-    """Width of a head; None: `n_embd / n_head`."""
-    n_hidden: int | None = None
-    """Width inside the MLP; None: 4 x `n_embd`, gated activations 8/3 rounded up to 64."""
-    architecture: str = "decoder"
-    """"decoder", "encoder" (no causal mask), "encoder-decoder" or "bigram" (one table)."""
-    n_encoder_layer: int | None = None
-    """Layers of the encoder in an encoder-decoder; None: as many as `n_layer`."""
-    position: str = "learned"
-    rope_theta: float = 10000.0
-    norm: str = "layernorm"
-    norm_eps: float = 1e-5
-    norm_affine: bool = True
-    """Whether norms carry learned weights (and, for LayerNorm with `bias`, biases)."""
-    activation: str = "gelu_tanh"
-    bias: bool = True
+    n_layer: NonNegativeInteger = 12
+    """Blocks; of an encoder-decoder, those of the decoder."""
+    n_head: PositiveInteger = 12
+    """Query heads."""
+    n_embd: PositiveInteger = 768
+    """Width of the residual stream."""
+    n_kv_head: PositiveInteger | None = None
+    """Key and value heads, for grouped-query attention (default: as many as `n_head`)."""
+    head_dim: PositiveInteger | None = None
+    """Width of a head (default: `n_embd` / `n_head`)."""
+    n_hidden: PositiveInteger | None = None
+    """Width inside the MLP (default: 4 x `n_embd`; gated 8/3 x, rounded up to 64)."""
+    architecture: Literal["decoder", "encoder", "encoder-decoder", "bigram"] = "decoder"
+    """Kind of network."""
+    n_encoder_layer: PositiveInteger | None = None
+    """Blocks of the encoder in an encoder-decoder (default: `n_layer`)."""
+    position: Literal["learned", "sinusoidal", "rope", "alibi", "none"] = "learned"
+    """Positions of tokens."""
+    rope_theta: PositiveNumber = 10000.0
+    """Base of the rotation's wavelengths."""
+    norm: Literal["layernorm", "rmsnorm"] = "layernorm"
+    """Normalisation."""
+    norm_eps: PositiveNumber = 1e-5
+    """Added to the variance."""
+    norm_affine: Switch = True
+    """Norms have learned weights; LayerNorm with `bias` also biases."""
+    activation: Activation = "gelu_tanh"
+    """Inside the MLP; swiglu and geglu are gated."""
+    bias: Switch = True
     """Biases in linear layers and LayerNorms."""
-    qkv_bias: bool | None = None
-    """Biases of the query, key and value projections; None: as `bias`."""
-    qk_norm: bool = False
-    """Normalise queries and keys per head before the positions are applied."""
-    tied_head: bool = True
+    qkv_bias: Switch | None = None
+    """Biases of the query, key and value projections (default: as `bias`)."""
+    # Before positions are applied.
+    qk_norm: Switch = False
+    """Normalise the queries and keys of each head."""
+    tied_head: Switch = True
     """The output layer shares the token embedding's weights."""
-    dropout: float = 0.0
+    dropout: FractionBelowOne = 0.0
     """On embeddings and on what a block adds to the residual stream."""
-    attention_dropout: float | None = None
-    """On attention weights; None: as `dropout`."""
-    window: int | None = None
-    """Sliding window: a token sees itself and the `window - 1` before it; None: all before it."""
-    full_attention_every: int = 0
-    """With `window`: every n-th layer sees everything (0: none does)."""
-    attention_softcap: float | None = None
-    """Attention scores s become c * tanh(s / c)."""
-    logit_softcap: float | None = None
-    """Output logits l become c * tanh(l / c)."""
-    init_std: float = 0.02
-    """Standard deviation of embeddings and linear weights at birth."""
-    init_embedding_std: float | None = None
-    """Standard deviation of the token embedding; None: as `init_std`."""
-    scale_embedding: bool = False
-    """Token embeddings times sqrt(n_embd), as beside sinusoids of amplitude 1 (Vaswani et al.)."""
-    init_residual: str = "scaled"
-    """Layers that write to the residual stream: "scaled" (std / sqrt(2 n_layer), as GPT-2),
-    "normal" or "zero" (every block starts as the identity)."""
-    init_head: str = "normal"
-    """Untied output layer: "normal", or "zero" (the first loss is exactly log(vocab_size))."""
-    activation_checkpointing: bool = False
-    """Recompute the blocks' activations in the backward pass instead of keeping them."""
+    attention_dropout: FractionBelowOne | None = None
+    """On attention weights (default: as `dropout`)."""
+    window: PositiveInteger | None = None
+    """Sliding window: tokens that each one sees, with itself (default: all before it)."""
+    full_attention_every: NonNegativeInteger = 0
+    """With `window`: every n-th layer sees everything; 0: none does."""
+    attention_softcap: PositiveNumber | None = None
+    """Attention scores s become c tanh(s / c) (default: they stay)."""
+    logit_softcap: PositiveNumber | None = None
+    """Output logits l become c tanh(l / c) (default: they stay)."""
+    init_std: PositiveNumber = 0.02
+    """Initial standard deviation of embeddings and linear weights."""
+    init_embedding_std: PositiveNumber | None = None
+    """Initial standard deviation of the token embedding (default: `init_std`)."""
+    # Vaswani et al. 2017, whose sinusoids have amplitude 1.
+    scale_embedding: Switch = False
+    """Multiply token embeddings by sqrt(`n_embd`)."""
+    # Of the layers that write to the residual stream. "scaled": standard deviation
+    # init_std / sqrt(2 n_layer), as GPT-2; "zero": every block begins as the identity.
+    init_residual: Literal["scaled", "normal", "zero"] = "scaled"
+    """Initial weights of the blocks' outputs."""
+    # "zero": the first loss is exactly log(vocab_size).
+    init_head: Literal["normal", "zero"] = "normal"
+    """Initial weights of an untied output layer."""
+    activation_checkpointing: Switch = False
+    """Recompute activations in the backward pass, to save memory."""
 
     def __post_init__(self) -> None:
         _check(self)
@@ -129,131 +152,64 @@ class GPTConfig:
         return None if every and (layer + 1) % every == 0 else self.window
 
     def replace(self, **overrides: Any) -> GPTConfig:
-        """A copy with other settings; unknown names are errors."""
-        _check_names(overrides)
-        return replace(self, **overrides)
+        """A copy with other settings."""
+        return dataclasses.replace(self, **overrides)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every setting that differs from "derived" (None), ready for TOML or JSON."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """Every setting that is not None, ready for TOML or JSON."""
+        return to_mapping(self)
 
     @classmethod
     def from_dict(cls, settings: dict[str, Any]) -> GPTConfig:
-        """The inverse of `to_dict`; unknown names are errors."""
-        _check_names(settings)
+        """The inverse of `to_dict`."""
         return cls(**settings)
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> GPTConfig:
         """The named shape, with settings replaced: `GPTConfig.preset("gpt2", dropout=0.1)`."""
-        from gptpy.config.presets import PRESETS
-
+        name = RENAMED.get(name, name)
         if name not in PRESETS:
             hint = get_close_matches(name, PRESETS, 1, 0.4)
             raise ConfigError(
                 f"no preset {name!r}: expected one of {', '.join(PRESETS)}"
                 + (f"; did you mean {hint[0]!r}?" if hint else "")
             )
-        _check_names(overrides)
         return cls(**{**PRESETS[name], **overrides})
 
 
-def _check_names(settings: dict[str, Any]) -> None:
-    known = [field.name for field in fields(GPTConfig)]
-    for name in settings:
-        if name not in known:
-            hint = get_close_matches(name, known, 1, 0.5)
-            raise ConfigError(
-                f"unknown model setting {name!r}"
-                + (f": did you mean {hint[0]!r}?" if hint else f": expected one of {known}")
-            )
-
-
 def _check(c: GPTConfig) -> None:
-    for name in ("vocab_size", "block_size", "n_head", "n_embd"):
-        _integer(c, name, least=1)
-    _integer(c, "n_layer", least=0 if c.architecture == "bigram" else 1)
-    _integer(c, "full_attention_every", least=0)
-    for name in ("n_kv_head", "head_dim", "n_hidden", "n_encoder_layer", "window"):
-        if getattr(c, name) is not None:
-            _integer(c, name, least=1)
-    for name, known in (
-        ("architecture", ARCHITECTURES),
-        ("position", POSITIONS),
-        ("norm", NORMS),
-        ("activation", ACTIVATIONS),
-        ("init_residual", RESIDUAL_INITS),
-        ("init_head", HEAD_INITS),
-    ):
-        _one_of(c, name, known)
-    switches = ("bias", "norm_affine", "qk_norm", "tied_head", "scale_embedding")
-    for name in (*switches, "activation_checkpointing"):
-        if not isinstance(getattr(c, name), bool):
-            raise ConfigError(f"{name}: expected true or false, got {getattr(c, name)!r}")
-    for name in ("rope_theta", "norm_eps", "init_std"):
-        _number(c, name, above=0.0)
-    for name in ("attention_softcap", "logit_softcap", "init_embedding_std"):
-        if getattr(c, name) is not None:
-            _number(c, name, above=0.0)
-    for name in ("dropout", "attention_dropout"):
-        value = getattr(c, name)
-        if value is not None and not (_is_number(value) and 0.0 <= value < 1.0):
-            raise ConfigError(f"{name}: expected a number in [0, 1), got {value!r}")
+    """Raise `ValueError` where settings that are fine alone do not fit together."""
+    if c.n_layer == 0 and c.architecture != "bigram":
+        raise ValueError("n_layer = 0 belongs to architecture = 'bigram': take n_layer >= 1")
     if c.head_dim is None and c.n_embd % c.n_head:
-        raise ConfigError(
+        raise ValueError(
             f"n_embd = {c.n_embd} is not a multiple of n_head = {c.n_head}: "
             f"take n_embd = {-(-c.n_embd // c.n_head) * c.n_head}, or give head_dim"
         )
     if c.n_head % c.kv_heads:
         divisors = [n for n in range(1, c.n_head + 1) if c.n_head % n == 0]
-        raise ConfigError(
+        raise ValueError(
             f"n_kv_head = {c.kv_heads} does not divide n_head = {c.n_head}: take one of {divisors}"
         )
     if c.position == "rope" and c.head_size % 2:
-        raise ConfigError(
+        raise ValueError(
             f"position = 'rope' rotates pairs, but a head is {c.head_size} wide: "
             "take an even head_dim"
         )
     if c.position == "sinusoidal" and c.n_embd % 2:
-        raise ConfigError(f"position = 'sinusoidal' needs an even n_embd, got {c.n_embd}")
-    if c.window is not None and c.architecture not in ("decoder",):
-        raise ConfigError(
+        raise ValueError(f"position = 'sinusoidal' needs an even n_embd, got {c.n_embd}")
+    if c.window is not None and c.architecture != "decoder":
+        raise ValueError(
             f"window = {c.window} is causal, but architecture = {c.architecture!r}: "
             "leave window out, or take architecture = 'decoder'"
         )
     if c.full_attention_every and c.window is None:
-        raise ConfigError("full_attention_every needs window: give both or neither")
+        raise ValueError("full_attention_every needs window: give both or neither")
     if c.tied_head and c.init_head == "zero":
-        raise ConfigError(
+        raise ValueError(
             "init_head = 'zero' would zero the shared token embedding: set tied_head = false"
         )
     if c.n_encoder_layer is not None and c.architecture != "encoder-decoder":
-        raise ConfigError(
+        raise ValueError(
             f"n_encoder_layer belongs to architecture = 'encoder-decoder', got {c.architecture!r}"
-        )
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _integer(c: GPTConfig, name: str, least: int) -> None:
-    value = getattr(c, name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(f"{name}: expected an integer >= {least}, got {value!r}")
-
-
-def _number(c: GPTConfig, name: str, above: float) -> None:
-    value = getattr(c, name)
-    if not _is_number(value) or not value > above:
-        raise ConfigError(f"{name}: expected a number > {above}, got {value!r}")
-
-
-def _one_of(c: GPTConfig, name: str, known: tuple[str, ...]) -> None:
-    value = getattr(c, name)
-    if value not in known:
-        hint = get_close_matches(str(value), known, 1, 0.5)
-        raise ConfigError(
-            f"{name}: expected one of {', '.join(known)}, got {value!r}"
-            + (f"; did you mean {hint[0]!r}?" if hint else "")
         )

@@ -69,7 +69,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "tied_head": True,
         "init_std": 1.0,
     },
-    "bert-mini": {
+    "encoder-mini": {
         "architecture": "encoder",
         "n_layer": 4,
         "n_head": 4,
@@ -79,7 +79,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "activation": "gelu",
         "norm_eps": 1e-12,
     },
-    "t5-mini": {
+    "encoder-decoder-mini": {
         "architecture": "encoder-decoder",
         "n_layer": 4,
         "n_encoder_layer": 4,
@@ -94,3 +94,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "bias": False,
     },
 }
+
+# Former names, which configuration files may still hold.
+RENAMED = {"bert-mini": "encoder-mini", "t5-mini": "encoder-decoder-mini"}

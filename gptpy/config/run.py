@@ -2,57 +2,80 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic.dataclasses import dataclass
 
 from gptpy.config import files
 from gptpy.config.data import DataConfig
 from gptpy.config.errors import ConfigError
+from gptpy.config.keys import Key, Section, sections
 from gptpy.config.lora import LoraConfig
 from gptpy.config.model import GPTConfig
+from gptpy.config.presets import PRESETS
+from gptpy.config.settings import CHECKED, raises_config_error
 from gptpy.config.training import TrainConfig
 
 
-@dataclass
+@raises_config_error
+@dataclass(config=CHECKED)
 class RunConfig:
     """Model, training and data: what a run directory's `config.toml` holds.
 
     With `lora` only adapters are trained.
     """
 
-    model: GPTConfig = field(default_factory=GPTConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    data: DataConfig = field(default_factory=DataConfig)
+    model: GPTConfig = dataclasses.field(default_factory=GPTConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
     lora: LoraConfig | None = None
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> RunConfig:
-        """Check nested tables; `model.preset` may name the shape that the other keys change."""
-        mapping = dict(mapping)
-        model = mapping.get("model")
+        """Check nested tables; `model.preset` may name the shape that the other keys change.
+
+        Raises `ConfigError` naming every key that is unknown or holds what it must not.
+        """
+        tables = dict(mapping)
+        model = tables.get("model")
         if isinstance(model, Mapping) and "preset" in model:
-            mapping["model"] = _from_preset(dict(model))
-        return files.from_mapping(cls, mapping)
+            tables["model"] = _from_preset(dict(model))
+        return cls(**tables)
 
     def to_toml(self) -> str:
         """The text of `config.toml`."""
-        return files.write_toml(files.to_mapping(self))
+        return files.to_toml(self)
 
 
 def _from_preset(model: dict[str, Any]) -> dict[str, Any]:
     name = model.pop("preset")
     if not isinstance(name, str):
-        raise ConfigError(f"model.preset must be a string, got {name!r}")
-    return files.merged(files.to_mapping(GPTConfig.preset(name)), model)
+        raise ConfigError(f"model.preset: expected a string, got {name!r}")
+    return files.merged(GPTConfig.preset(name).to_dict(), model)
+
+
+def settings() -> list[Section]:
+    """Every section and key that `RunConfig.from_mapping` takes."""
+    preset = Key(
+        "model.preset",
+        "NAME",
+        None,
+        "A named shape, which the model's other keys change (default: none)",
+        tuple(PRESETS),
+    )
+    found = list(sections(RunConfig))
+    return [
+        Section(s.name, s.meaning, [preset, *s.keys]) if s.name == "model" else s for s in found
+    ]
 
 
 def with_overrides(
     mapping: Mapping[str, Any], overrides: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
     """`mapping` with `section.key` -> command line text on top, each parsed as TOML reads it."""
-    result = files.merged(mapping, {})
     over: dict[str, Any] = {}
     for key, text in overrides:
         files.set_dotted(over, key, files.parse_override(text))
-    return files.merged(result, over)
+    return files.merged(mapping, over)

@@ -1,131 +1,170 @@
-"""Everything a training run can be told, but for model and data: optimiser, schedule, budgets."""
+"""Settings of a training run: optimiser, schedule, budgets, what to report and to keep."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
+from typing import Annotated, Literal
 
-from gptpy.config.checks import fraction, positive
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from gptpy.config.settings import (
+    CHECKED,
+    Fraction,
+    FractionBelowOne,
+    Integer,
+    NonNegativeInteger,
+    NonNegativeNumber,
+    PositiveInteger,
+    PositiveNumber,
+    Switch,
+    Text,
+    raises_config_error,
+)
 
 
-@dataclass
+@raises_config_error
+@dataclass(config=CHECKED)
 class OptimConfig:
-    """Which optimiser moves which parameters, and how fast.
+    """Which optimiser updates which parameters, at which peak rates.
 
-    `muon` moves the blocks' matrices by Muon (Jordan et al. 2024) and everything else by AdamW;
-    `adamw` moves all by AdamW. Peak learning rates; the schedule scales them all alike.
+    Muon: Jordan et al. 2024; AdamW: Loshchilov and Hutter 2019.
     """
 
     name: Literal["adamw", "muon"] = "adamw"
-    lr: float = 1e-3
-    embedding_lr: float | None = None
-    head_lr: float | None = None
-    scalar_lr: float | None = None
-    muon_lr: float = 0.02
-    muon_momentum: float = 0.95
-    muon_momentum_warmup: int = 0
-    muon_weight_decay: float = 0.0
-    muon_steps: int = 5
-    beta1: float = 0.9
-    beta2: float = 0.95
-    eps: float = 1e-8
-    weight_decay: float = 0.1
-    grad_clip: float | None = 1.0
+    """Muon updates the blocks' matrices only."""
+    lr: PositiveNumber = 1e-3
+    """Learning rate of AdamW."""
+    embedding_lr: PositiveNumber | None = None
+    """Learning rate of the embeddings (default: `lr`)."""
+    head_lr: PositiveNumber | None = None
+    """Learning rate of an untied output layer (default: `lr`)."""
+    scalar_lr: PositiveNumber | None = None
+    """Learning rate of vectors, such as biases and norms (default: `lr`)."""
+    muon_lr: PositiveNumber = 0.02
+    """Learning rate of Muon."""
+    muon_momentum: FractionBelowOne = 0.95
+    """Momentum of Muon."""
+    muon_momentum_warmup: NonNegativeInteger = 0
+    """Steps over which Muon's momentum rises from 0.85 to its value."""
+    muon_weight_decay: NonNegativeNumber = 0.0
+    """Decoupled weight decay of matrices under Muon."""
+    muon_steps: PositiveInteger = 5
+    """Newton-Schulz iterations of Muon."""
+    beta1: FractionBelowOne = 0.9
+    """AdamW's decay of the mean gradient."""
+    beta2: FractionBelowOne = 0.95
+    """AdamW's decay of the mean squared gradient."""
+    eps: PositiveNumber = 1e-8
+    """Added to AdamW's denominator."""
+    weight_decay: NonNegativeNumber = 0.1
+    """Decoupled weight decay of matrices under AdamW."""
+    grad_clip: PositiveNumber | None = 1.0
+    """Largest norm of the whole gradient; longer ones are scaled down."""
 
-    def __post_init__(self) -> None:
-        positive(self, "lr", "embedding_lr", "head_lr", "scalar_lr", "muon_lr", "eps")
-        positive(self, "muon_steps", "grad_clip")
-        for name in ("beta1", "beta2", "muon_momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in 0..1 (1 excluded), got {getattr(self, name)}")
-        if min(self.weight_decay, self.muon_weight_decay, self.muon_momentum_warmup) < 0:
-            raise ValueError(
-                "weight_decay, muon_weight_decay and muon_momentum_warmup must not be negative"
-            )
 
-
-@dataclass
+@raises_config_error
+@dataclass(config=CHECKED)
 class ScheduleConfig:
-    """The learning rate's course: a warm-up counted in steps, the rest in fractions of the run.
+    """How the learning rate goes up and down, as a factor of its peak.
 
-    `wsd` (warm-up, stable, decay) stays at the peak and falls linearly over the last
-    `decay_fraction`; `cosine`, `linear` fall from the end of the warm-up; `constant` stays.
-    All end at `floor` times the peak.
+    The factor is the smaller of two: a warm-up counted in steps, and a decay that follows the run's
+    progress from 0 to 1. `cosine` and `linear` decay from the first step on, so the warm-up cuts
+    off their beginning; `wsd` (warm-up, stable, decay) falls linearly over the last
+    `decay_fraction`; all three end at `floor`. `constant` stays at the peak.
     """
 
     kind: Literal["wsd", "cosine", "linear", "constant"] = "cosine"
-    warmup_steps: int = 100
-    decay_fraction: float = 0.5
-    floor: float = 0.1
+    """Shape of the decay."""
+    warmup_steps: NonNegativeInteger = 100
+    """Steps over which the rate rises linearly."""
+    decay_fraction: Fraction = 0.5
+    """Part of the run, at its end, over which `wsd` decays."""
+    floor: Fraction = 0.1
+    """Factor at the end of the decay."""
 
-    def __post_init__(self) -> None:
-        fraction(self, "decay_fraction", "floor")
-        if self.warmup_steps < 0:
-            raise ValueError(f"warmup_steps must not be negative, got {self.warmup_steps}")
 
-
-@dataclass
+@raises_config_error
+@dataclass(config=CHECKED)
 class TrainConfig:
-    """The run: how much, how often to look, what to keep.
+    """The run: how long, how often to evaluate, what to keep.
 
-    The run ends at whichever of `steps`, `tokens`, `epochs` and `seconds` is reached first, and
-    the schedule follows the one that is furthest along, so that a slow machine also decays to the
-    end. `batch_size` is in sequences and global: over all ranks and all accumulation steps;
-    `micro_batch_size` is what one rank takes through the model at once. `eval_every` counts steps,
-    `eval_epochs` passes over the data; `patience` is how many evaluations may bring nothing.
-    `init` is a run directory whose weights to begin with; `embeddings` a run, a folder of
-    `transformers` or a file of word vectors for the token embedding alone, which
-    `freeze_embeddings` keeps as it begins.
+    The run ends at whichever of `steps`, `tokens`, `epochs` and `seconds` is reached first, and the
+    schedule follows the one that is furthest along, so that a slow machine also decays to the end.
     """
 
-    steps: int | None = None
-    tokens: int | None = None
-    epochs: float | None = None
-    seconds: float | None = None
-    batch_size: int = 16
-    micro_batch_size: int | None = None
-    seed: int = 0
-    device: str = "auto"
+    steps: PositiveInteger | None = None
+    """Most steps (default: no limit)."""
+    tokens: PositiveInteger | None = None
+    """Most training tokens (default: no limit)."""
+    epochs: PositiveNumber | None = None
+    """Most passes over the data (default: no limit)."""
+    seconds: PositiveNumber | None = None
+    """Most seconds (default: no limit)."""
+    batch_size: PositiveInteger = 16
+    """Sequences a step, over all ranks and accumulation steps."""
+    micro_batch_size: PositiveInteger | None = None
+    """Sequences that one rank takes through the model at once (default: its share)."""
+    seed: Integer = 0
+    """Seed of weights, dropout, data order and choice of what validates."""
+    device: Text = "auto"
+    """auto, cpu, cuda, cuda:N or mps."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number type of matrix products."""
     compile: Literal["auto", "on", "off"] = "auto"
+    """Run the model through torch.compile."""
     fused_kernels: Literal["off", "on"] = "off"
+    """Triton kernels for norms, activations and the loss."""
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"
-    deterministic: bool = False
-    log_every: int = 10
-    eval_every: int | None = None
-    eval_epochs: float | None = None
-    eval_stride: int | None = None
-    sample_every: int | None = None
-    sample_prompt: str = "\n"
-    sample_tokens: int = 128
-    sample_temperature: float = 0.8
-    sample_top_k: int | None = 50
-    save_every: int | None = None
-    save_seconds: float | None = None
-    keep_last: int = 2
-    keep_best: bool = True
-    patience: int | None = None
-    ema_decay: float | None = None
-    init: str | None = None
-    embeddings: str | None = None
-    freeze_embeddings: bool = False
-    max_bad_steps: int = 5
-    tensorboard: bool = False
-    wandb: str | None = None
+    """How several processes share the work."""
+    deterministic: Switch = False
+    """Only algorithms that give the same bits every time."""
+    log_every: PositiveInteger = 10
+    """Steps between lines of metrics.jsonl."""
+    eval_every: PositiveInteger | None = None
+    """Steps between evaluations (default: only at the end)."""
+    eval_epochs: PositiveNumber | None = None
+    """Passes over the data between evaluations (default: only at the end)."""
+    eval_stride: PositiveInteger | None = None
+    """Tokens by which evaluation windows move (default: `block_size`)."""
+    sample_every: PositiveInteger | None = None
+    """Steps between generated samples (default: none)."""
+    sample_prompt: Text = "\n"
+    """What samples begin with."""
+    sample_tokens: PositiveInteger = 128
+    """Length of a sample, in tokens."""
+    sample_temperature: NonNegativeNumber = 0.8
+    """Temperature of samples; 0 is greedy."""
+    sample_top_k: PositiveInteger | None = 50
+    """Samples choose among the k likeliest tokens."""
+    save_every: PositiveInteger | None = None
+    """Steps between checkpoints (default: only at the end)."""
+    save_seconds: PositiveNumber | None = None
+    """Seconds between checkpoints (default: only at the end)."""
+    keep_last: PositiveInteger = 2
+    """Newest checkpoints that stay."""
+    keep_best: Switch = True
+    """The checkpoint with the lowest validation loss stays, too."""
+    patience: PositiveInteger | None = None
+    """Evaluations without a lower loss that end the run (default: none do)."""
+    ema_decay: Annotated[float, Field(strict=True, gt=0, lt=1)] | None = None
+    """Decay of an average of the weights, kept beside them (default: none is kept)."""
+    init: Text | None = None
+    """Run directory whose weights to begin with (default: random weights)."""
+    embeddings: Text | None = None
+    """A run, a model's folder or word vectors to begin with (default: random)."""
+    freeze_embeddings: Switch = False
+    """Keep the token embedding as it begins."""
+    max_bad_steps: PositiveInteger = 5
+    """Steps in a row with infinite or NaN gradients that end the run."""
+    tensorboard: Switch = False
+    """Also write metrics for TensorBoard."""
+    wandb: Text | None = None
+    """Project on Weights & Biases to log to (default: none)."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
-        positive(self, "steps", "tokens", "epochs", "seconds", "batch_size", "micro_batch_size")
-        positive(self, "log_every", "eval_every", "eval_stride", "sample_every", "sample_tokens")
-        positive(self, "save_every", "save_seconds", "keep_last", "patience", "max_bad_steps")
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise ValueError(f"ema_decay must lie between 0 and 1, got {self.ema_decay}")
-        positive(self, "eval_epochs", "sample_top_k")
-        if self.sample_temperature < 0:
-            raise ValueError(
-                f"sample_temperature must not be negative, got {self.sample_temperature}"
-            )
         if self.eval_every is not None and self.eval_epochs is not None:
             raise ValueError("eval_every and eval_epochs both say how often to evaluate: give one")
         if self.patience is not None and self.eval_every is None and self.eval_epochs is None:

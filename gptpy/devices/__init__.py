@@ -1,1 +1,1 @@
-"""Where a run computes: device, number type, compiler, processes, sharding."""
+"""Where a run computes: device, number type, compiler; several processes; their shards."""

@@ -1,4 +1,4 @@
-"""One process or many: who am I, and the few things processes tell each other."""
+"""The processes of a run: this one's rank, and the few collectives that training needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gptpy.config.errors import ConfigError
 
 @dataclass(frozen=True)
 class World:
-    """This process among those of the run; alone unless `torchrun` started several."""
+    """This process among those of the run; the only one unless `torchrun` started several."""
 
     rank: int = 0
     size: int = 1
@@ -38,9 +38,9 @@ class World:
         """The main process's `value`, on every process."""
         if self.size == 1:
             return value
-        told = torch.tensor(value, dtype=torch.float64, device=device)
-        dist.broadcast(told, 0)
-        return float(told)
+        sent = torch.tensor(value, dtype=torch.float64, device=device)
+        dist.broadcast(sent, 0)
+        return float(sent)
 
     def any(self, value: bool, device: torch.device) -> bool:
         """Whether `value` holds on any process."""
@@ -53,7 +53,10 @@ class World:
 
 
 def join_world(device: str = "auto") -> World:
-    """Join the processes that `torchrun` started (RANK, WORLD_SIZE, LOCAL_RANK), or stay alone."""
+    """Join the processes that `torchrun` started (RANK, WORLD_SIZE, LOCAL_RANK), if it did.
+
+    Raises `ConfigError` where those variables are no integers.
+    """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return World()
     try:
@@ -72,11 +75,11 @@ def join_world(device: str = "auto") -> World:
 
 
 def leave_world() -> None:
-    """Close what `join_world` opened; without an error in flight, when every process is here."""
+    """Close what `join_world` opened; waits for every process unless an error is on its way."""
     if dist.is_available() and dist.is_initialized():
-        # gloo's threads drop the tensors of what they exchanged a moment after we have the result;
-        # one that does so while the interpreter ends aborts the process (pytorch issue 190489).
-        # A barrier waits for all earlier work.
+        # gloo's threads free the tensors of a collective shortly after it has returned; freeing
+        # them while the interpreter ends aborts the process (pytorch issue 190489). A barrier
+        # waits for all earlier work.
         if sys.exc_info()[0] is None:
             dist.barrier()
         gc.collect()

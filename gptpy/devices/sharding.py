@@ -1,4 +1,4 @@
-"""Spreading a model over processes: DDP copies it, FSDP2 shares out its weights."""
+"""A model on several processes: DDP copies it, FSDP2 shards its weights."""
 
 from __future__ import annotations
 
@@ -13,59 +13,37 @@ from torch.nn.parallel import DistributedDataParallel
 from gptpy.devices.processes import World
 
 
-def spread(
+def distribute(
     model: Any, world: World, kind: str, *, compiled: bool = False, dynamic: bool | None = None
 ) -> Callable[..., Any]:
-    """What to call instead of `model`; must come before its optimiser is built.
+    """Prepare `model` for the processes of `world`; returns what to call instead of it.
 
-    "fsdp" shards the weights of `model` itself, block by block; "ddp" (and "auto") wraps it and
-    averages gradients. Alone, the model stays as it is. Sharded blocks are `compiled` here, one by
-    one (`dynamic`: for any length), since the gathering of weights between them is Python; all else
-    is the caller's to compile.
+    "fsdp" shards the weights of `model` itself, block by block; "ddp" and "auto" wrap it and
+    average gradients. A single process gets the model as it is. Must come before optimisers are
+    built. With `compiled`, sharded blocks are compiled here one by one, because weights are
+    gathered between them in Python (`dynamic`: for any length); any other model is the caller's to
+    compile.
     """
-    if world.size > 1 and kind == "fsdp":
-        for block in _blocks(model):
-            if compiled:
-                _compile_for_training(block, dynamic)
-            fully_shard(block)
-        fully_shard(model)
-        if hasattr(model, "encode"):  # called by itself too, before tokens are generated
-            register_fsdp_forward_method(model, "encode")
-        return model
     if world.size == 1:
         return model
-    on_gpu = next(model.parameters()).is_cuda
-    devices = [world.local_rank] if on_gpu else None
-    return DistributedDataParallel(model, device_ids=devices)
-
-
-def _blocks(model: Any) -> list[Any]:
-    return [*getattr(model, "encoder_blocks", ()), *getattr(model, "blocks", ())]
-
-
-def _compile_for_training(block: Any, dynamic: bool | None) -> None:
-    """Compile the forward of `block`, its hooks left out; evaluation keeps the plain one.
-
-    Evaluation and generation come with other lengths and a growing cache, and each of them would be
-    compiled anew.
-    """
-    plain = block.forward
-    fast = torch.compile(plain, dynamic=dynamic)
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        return (fast if block.training else plain)(*args, **kwargs)
-
-    block.forward = forward  # on the object, before that of its class
-
-
-def without_compiler(model: Any) -> None:
-    """Take back what `spread` compiled."""
+    if kind != "fsdp":
+        on_gpu = next(model.parameters()).is_cuda
+        return DistributedDataParallel(model, device_ids=[world.local_rank] if on_gpu else None)
     for block in _blocks(model):
-        vars(block).pop("forward", None)
+        if compiled:
+            _compile_for_training(block, dynamic)
+        fully_shard(block)
+    fully_shard(model)
+    if hasattr(model, "encode"):  # generation calls it directly
+        register_fsdp_forward_method(model, "encode")
+    return model
 
 
-def without_exchange(forward: Any, model: Any, last: bool) -> AbstractContextManager[Any]:
-    """Gradients are exchanged in the last micro-batch of a step only."""
+def gradient_sync(forward: Any, model: Any, last: bool) -> AbstractContextManager[Any]:
+    """Let processes exchange gradients in the `last` micro-batch of a step only.
+
+    `forward`: what `distribute` returned for `model`.
+    """
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(last)
         return nullcontext()
@@ -74,19 +52,44 @@ def without_exchange(forward: Any, model: Any, last: bool) -> AbstractContextMan
     return nullcontext()
 
 
-def release(model: Any) -> None:
-    """Forget gathered weights: the next forward gathers them anew from the processes' parts."""
+def undo_compilation(model: Any) -> None:
+    """Give sharded blocks back the forward that `distribute` compiled."""
+    for block in _blocks(model):
+        vars(block).pop("forward", None)
+
+
+def is_sharded(model: Any) -> bool:
+    """Whether every process holds only a part of the model's weights."""
+    return isinstance(model, FSDPModule)
+
+
+def reshard(model: Any) -> None:
+    """Free gathered weights; the next forward gathers them again from the shards."""
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
 
 
-def is_spread(model: Any) -> bool:
-    """Whether every process holds only a part of the model's weights."""
-    return isinstance(model, FSDPModule)
-
-
-def whole_value(tensor: torch.Tensor) -> float:
-    """A scalar that may be spread over processes."""
+def full_value(tensor: torch.Tensor) -> float:
+    """The value of a scalar that may be sharded."""
     full = getattr(tensor, "full_tensor", None)
     return float(full() if full is not None else tensor)
+
+
+def _blocks(model: Any) -> list[Any]:
+    return [*getattr(model, "encoder_blocks", ()), *getattr(model, "blocks", ())]
+
+
+def _compile_for_training(block: Any, dynamic: bool | None) -> None:
+    """Compile the forward of `block`, without its hooks; evaluation keeps the plain one.
+
+    Evaluation and generation bring other lengths and a growing cache, which would each be compiled
+    again.
+    """
+    plain = block.forward
+    compiled = torch.compile(plain, dynamic=dynamic)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return (compiled if block.training else plain)(*args, **kwargs)
+
+    block.forward = forward  # on the object, where it hides the method of the class

@@ -1,4 +1,4 @@
-"""Text from a model, in pieces as they come."""
+"""Text from a model: the prompt as training wrote it, the continuation piece by piece."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import torch
 from gptpy.config.data import DataConfig
 from gptpy.data.chat import Message, request_segments, segment_ids
 from gptpy.model.base import LanguageModel
-from gptpy.model.sampling import generate, sample, stream
+from gptpy.model.sampling import stream
 from gptpy.tokenizer import Tokenizer, is_lossless
-
-__all__ = ["TextTokenizer", "generate", "opening", "sample", "shown", "stream", "stream_text"]
 
 
 class TextTokenizer(Protocol):
@@ -25,17 +23,17 @@ class TextTokenizer(Protocol):
     def decode_bytes(self, tokens: Sequence[int]) -> bytes: ...
 
 
-def opening(
+def prepare_prompt(
     model: LanguageModel, tokenizer: Tokenizer, prompt: str, data: DataConfig, end: int | None
 ) -> tuple[list[int], dict[str, Any]]:
-    """The ids that generation begins with, as training has shown them, and the model's inputs.
+    """The ids that generation begins with, in the form of the training rows, and model inputs.
 
-    `data`: the run's. Trained on "lines", a text stands behind an end-of-text; on "chat", the
-    prompt is what the user says; on "pairs", what the encoder reads (computed once, here).
+    `data`: the run's. In form "lines" a text comes after an end-of-text; in "chat" the prompt is
+    the user's turn; in "pairs" it is the source, which the encoder reads once, here.
     """
     if data.form == "chat" and end is not None:
-        asked = request_segments([Message("user", prompt)], data.template)
-        return segment_ids(asked, tokenizer, end), {}
+        request = request_segments([Message("user", prompt)], data.template)
+        return segment_ids(request, tokenizer, end), {}
     ids = list(tokenizer.encode_ordinary(prompt))
     if data.form == "stream" or end is None:
         return ids, {}
@@ -49,10 +47,11 @@ def opening(
     return [end], {"memory": memory}
 
 
-def shown(tokenizer: Tokenizer, prompt: str, data: DataConfig) -> str:
-    """What stands before the continuation: nothing where the prompt is another's text.
+def shown_prompt(tokenizer: Tokenizer, prompt: str, data: DataConfig) -> str:
+    """The prompt as it is shown before the continuation.
 
-    A word-level tokenizer parts words by one space, whatever the prompt has.
+    Empty if the prompt is a chat turn or a source, which the reply does not continue. A word-level
+    tokenizer writes one space between words, whatever the prompt has.
     """
     if data.form in ("pairs", "chat"):
         return ""
@@ -71,11 +70,12 @@ def stream_text(
     eos_id: int | None = None,
     **sampling,
 ) -> Iterator[str]:
-    """The continuation of `prompt`, in pieces as soon as they are certain.
+    """Yield the continuation of `prompt`, each piece as soon as later tokens cannot change it.
 
-    Characters of several tokens are held back until whole (malformed bytes become U+FFFD). Ends
-    before the first of the `stop` strings, wherever tokens cut it, or at `eos_id`; neither is
-    part of the text. `sampling`: see `stream`. An empty prompt starts from `eos_id`.
+    A character of several tokens is held back until it is complete (malformed bytes become U+FFFD),
+    and so is what may be the beginning of a `stop` string. Ends before the first `stop` string, on
+    whatever tokens it falls, or at `eos_id`; neither is part of the text. An empty prompt starts
+    from `eos_id`. `sampling`: see `stream`. Raises `ValueError` for an empty stop string.
     """
     if any(not s for s in stop):
         raise ValueError("stop: expected non-empty strings, got an empty one")
@@ -115,11 +115,11 @@ def _bytes_of(tokenizer: TextTokenizer, token: int) -> bytes:
     try:
         return tokenizer.decode_bytes([token])
     except KeyError:
-        return b""  # a vocabulary padded to a round number, or with gaps: no text
+        return b""  # the model's vocabulary is padded, or the tokenizer's has gaps
 
 
 def _held_back(text: str, stop: Sequence[str]) -> int:
-    """How many of the last characters could be the beginning of a stop string."""
+    """How many of the last characters may be the beginning of a stop string."""
     longest = 0
     for s in stop:
         for n in range(min(len(s) - 1, len(text)), longest, -1):

@@ -1,4 +1,4 @@
-"""Models to and from other programs' formats: Hugging Face, GGUF, ONNX."""
+"""Models in other programs' formats: to and from Hugging Face, to GGUF and ONNX."""
 
 from gptpy.interop.errors import ExportError
 from gptpy.interop.gguf import export_gguf

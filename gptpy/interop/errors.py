@@ -1,4 +1,4 @@
-"""The error of a model that does not fit another program's format."""
+"""The error of export and import, and a check that both file formats share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from gptpy.config.errors import ConfigError
 
 
 class ExportError(ConfigError):
-    """What does not fit, and what to do."""
+    """A model, file or folder that cannot be converted: the message says why and what to do."""
 
 
 def file_target(path: str | Path) -> Path:
-    """Where one file is to be written; `ExportError` where a folder is in its place."""
+    """The path of a file to write; `ExportError` where there is a folder."""
     path = Path(path)
     if path.is_dir():
         raise ExportError(f"{path}: is a folder; give the name of the file to write")

@@ -1,4 +1,4 @@
-"""Which published architecture a network of ours is, and the names of its weights there."""
+"""Which published architecture computes what a network of ours does, and how it names weights."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from gptpy.config.model import GPTConfig
+from gptpy.config.model import Activation, GPTConfig
 from gptpy.interop.errors import ExportError
 
 Weights = Mapping[str, Tensor]
-GPT2_ACTIVATIONS = {"gelu_tanh": "gelu_new", "gelu": "gelu", "relu": "relu", "silu": "silu"}
+GPT2_ACTIVATIONS: dict[Activation, str] = {
+    "gelu_tanh": "gelu_new",
+    "gelu": "gelu",
+    "relu": "relu",
+    "silu": "silu",
+}
 
 
 def family(config: GPTConfig) -> str:
-    """ "gpt2", "qwen3" or "llama": the architecture that computes exactly what ours does.
+    """The architecture that computes exactly what this network does: "gpt2", "qwen3" or "llama".
 
     Raises `ExportError` naming the first setting that none of them has.
     """
@@ -109,7 +114,7 @@ def from_gpt2(config: GPTConfig, weights: Weights) -> dict[str, Tensor]:
     return out
 
 
-# Ours, theirs; a tuple of theirs is stacked by rows into ours.
+# Our name: their name in a layer. Several of theirs are stacked by rows into one of ours.
 _LAYER = {
     "attention_norm.weight": "input_layernorm.weight",
     "attention.qkv.weight": ("self_attn.q_proj.weight", "self_attn.k_proj.weight",
@@ -139,7 +144,7 @@ def to_llama(config: GPTConfig, weights: Weights) -> dict[str, Tensor]:
         ones |= {"attention.q_norm": c.head_size, "attention.k_norm": c.head_size}
 
     def get(name: str, kind: str) -> Tensor | None:
-        # Norms without weights are norms of ones.
+        # A norm without weights is one whose weights are ones
         default = like.new_ones(ones[kind]) if kind in ones else None
         return weights.get(name, default)
 
@@ -157,7 +162,7 @@ def to_llama(config: GPTConfig, weights: Weights) -> dict[str, Tensor]:
             parts = tensor.split(_rows(c, ours), dim=0) if len(names) > 1 else (tensor,)
             for name, part in zip(names, parts, strict=True):
                 out[f"model.layers.{layer}.{name}"] = part.contiguous()
-        if c.has_qkv_bias:  # one switch turns all four biases on over there
+        if c.has_qkv_bias:  # their one switch adds a bias after attention, too
             out[f"model.layers.{layer}.self_attn.o_proj.bias"] = like.new_zeros(c.n_embd)
     return out
 
@@ -182,7 +187,7 @@ def from_llama(config: GPTConfig, weights: Weights) -> dict[str, Tensor]:
             out[f"blocks.{layer}.{ours}"] = torch.cat(parts) if len(parts) > 1 else parts[0]
         bias = weights.get(f"model.layers.{layer}.self_attn.o_proj.bias")
         if bias is not None and bool(bias.any()):
-            raise ExportError("this model has a bias after attention, which ours has not")
+            raise ExportError("this model has a bias after attention, which ours does not have")
     return out
 
 

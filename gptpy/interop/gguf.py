@@ -1,4 +1,4 @@
-"""GGUF, the format of llama.cpp, by way of the `gguf` package."""
+"""Export to GGUF, the format of llama.cpp, through the package `gguf`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gptpy.model import LanguageModel
 from gptpy.storage import atomic
 
 TYPES = {"f32": torch.float32, "f16": torch.float16}
-# llama.cpp's names for pre-tokenizers, by how their published patterns begin.
+# llama.cpp's names of pre-tokenizers, by the beginning of their published patterns.
 _PATTERNS = {
     "'(?:[sdmt]|ll|ve|re)": "gpt-2",
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}": "llama-bpe",
@@ -33,7 +33,7 @@ def export_gguf(
     end_of_text: int | None = None,
     dtype: str = "f32",
 ) -> Path:
-    """Writes the model, and the tokenizer from a byte-level BPE `tokenizer.json`, to one file.
+    """Write the model, and the tokenizer of a byte-level BPE `tokenizer.json`, to one file.
 
     `dtype`: "f32" or "f16" for the matrices; vectors stay fp32. Needs the extra `gguf`. Raises
     `ExportError` when GGUF has no architecture that computes what this model does.
@@ -42,28 +42,26 @@ def export_gguf(
     try:
         import gguf
     except ImportError:
-        raise ExportError("GGUF needs the package gguf: pip install 'gptpy[gguf]'") from None
+        raise ExportError("GGUF needs the package gguf: pip install 'gptpy-lm[gguf]'") from None
     if dtype not in TYPES:
         raise ExportError(f"dtype: expected one of {', '.join(TYPES)}, got {dtype!r}")
     c, kind = model.config, family(model.config)
     if c.window is not None:
         raise ExportError("GGUF's qwen3 has no sliding window: only models without can be written")
-    with atomic.folder(path.with_name(f".{path.name}.writing")) as temporary:
-        writer = gguf.GGUFWriter(temporary / "model.gguf", kind)
+    with atomic.named(path) as temporary:
+        writer = gguf.GGUFWriter(temporary, kind)
         writer.add_name(path.stem)
         _add_shape(writer, c, kind)
         if tokenizer_file is not None:
             _add_tokenizer(gguf, writer, Path(tokenizer_file), c, end_of_text)
         for name, tensor in _tensors(gguf, model, kind).items():
-            wide = tensor.dim() < 2
-            plain = tensor.detach().cpu().to(torch.float32 if wide else TYPES[dtype])
+            is_vector = tensor.dim() < 2
+            plain = tensor.detach().cpu().to(torch.float32 if is_vector else TYPES[dtype])
             writer.add_tensor(name, plain.contiguous().numpy())
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        (temporary / "model.gguf").replace(path)
-    path.with_name(f".{path.name}.writing").rmdir()
     return path
 
 
@@ -86,7 +84,7 @@ def _add_shape(writer: Any, c: GPTConfig, kind: str) -> None:
 
 
 def _tensors(gguf: Any, model: LanguageModel, kind: str) -> dict[str, Tensor]:
-    """By GGUF's names, which its own table derives from those of `transformers`."""
+    """The weights under GGUF's names, which `gguf` derives from those of `transformers`."""
     c = model.config
     arch = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[kind]
     names = gguf.get_tensor_name_map(arch, c.n_layer)
@@ -104,7 +102,7 @@ def _tensors(gguf: Any, model: LanguageModel, kind: str) -> dict[str, Tensor]:
 
 
 def _neighbouring_pairs(rows: Tensor, head_dim: int) -> Tensor:
-    """llama.cpp's Llama rotates columns 2i and 2i + 1, ours i and i + D / 2: reorder the rows."""
+    """Reorder rows: llama.cpp's Llama rotates columns 2i and 2i + 1, ours i and i + D / 2."""
     heads = rows.view(-1, 2, head_dim // 2, *rows.shape[1:])
     return heads.transpose(1, 2).reshape(rows.shape)
 
@@ -118,7 +116,7 @@ def _add_tokenizer(
         raise ExportError(f"{path}: expected a byte-level BPE tokenizer.json for GGUF")
     special = {token["id"]: token["content"] for token in about.get("added_tokens", [])}
     by_id = {index: text for text, index in model["vocab"].items()} | special
-    # Ids that the model has and the tokenizer has not are declared as unused.
+    # The model may have more ids than the tokenizer
     texts = [by_id.get(index, f"[unused{index}]") for index in range(c.vocab_size)]
     kinds = gguf.TokenType
     types = [
@@ -137,11 +135,11 @@ def _add_tokenizer(
 
 
 def _pre_tokenizer(about: dict[str, Any]) -> str:
-    """llama.cpp's name for the pattern that cuts text into pieces."""
+    """llama.cpp's name of the pattern that cuts text into pieces."""
     text = json.dumps(about.get("pre_tokenizer"))
     patterns = re.findall(r'"Regex": ("(?:[^"\\]|\\.)*")', text)
     if not patterns:
-        return "gpt-2"  # ByteLevel with its own pattern is GPT-2's
+        return "gpt-2"  # the pattern built into the pre-tokenizer ByteLevel
     for quoted in patterns:
         pattern = json.loads(quoted)
         for beginning, name in _PATTERNS.items():

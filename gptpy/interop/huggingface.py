@@ -1,4 +1,4 @@
-"""Folders that `transformers` loads, and folders that it saved."""
+"""Export to folders that `transformers` loads, import from folders that it saved."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gptpy.config.model import GPTConfig
+from gptpy.config.model import Activation, GPTConfig
 from gptpy.interop.errors import ExportError
 from gptpy.interop.families import FROM, GPT2_ACTIVATIONS, TO, family
 from gptpy.model import LanguageModel, build_model
 from gptpy.storage import atomic
 
-# What a folder holds that was exported before: nothing else is ever replaced
+# All that an export writes: only a folder with nothing else in it may be replaced
 WRITTEN = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
 CLASSES = {"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 
@@ -29,13 +29,13 @@ def export_huggingface(
     end_of_text: tuple[str, int] | None = None,
     chat_template: str | None = None,
 ) -> Path:
-    """Writes `config.json`, `model.safetensors` and, from a `tokenizer.json`, the tokenizer.
+    """Write `config.json`, `model.safetensors` and, from a `tokenizer.json`, the tokenizer.
 
-    The logits of `AutoModelForCausalLM.from_pretrained(folder)` are the model's own. Needs no
-    `transformers`. `end_of_text`: its text and id. `chat_template`: Jinja, as `transformers` takes
-    it. `folder` may be an earlier export, which is replaced as a whole. Raises `ExportError`,
-    before anything is written, when it holds anything else, or when no class of `transformers`
-    computes what this model does.
+    `AutoModelForCausalLM.from_pretrained(folder)` computes the same logits as the model.
+    `transformers` need not be installed. `end_of_text`: its text and id. `chat_template`: Jinja, as
+    `transformers` takes it. `folder` may hold an earlier export, which is replaced as a whole.
+    Raises `ExportError`, before anything is written, when it holds anything else, or when no class
+    of `transformers` computes what this model does.
     """
     target = Path(folder).resolve()
     _check_free(target)
@@ -65,7 +65,7 @@ def export_huggingface(
 
 
 def _check_free(folder: Path) -> None:
-    """Raises `ExportError` where replacing `folder` would lose what no export has written."""
+    """Raise `ExportError` where `folder` holds anything that no export has written."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -83,7 +83,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _settings(c: GPTConfig, kind: str) -> dict[str, Any]:
-    """`config.json`."""
+    """The content of `config.json`."""
     settings: dict[str, Any] = {
         "model_type": kind,
         "architectures": [CLASSES[kind]],
@@ -137,8 +137,8 @@ def _settings(c: GPTConfig, kind: str) -> dict[str, Any]:
 def import_huggingface(folder: str | Path) -> LanguageModel:
     """The model in a folder of `transformers` (GPT-2, Llama, Qwen2, Qwen3), in fp32 on the CPU.
 
-    Reads safetensors only, whole or in shards. Raises `ExportError` saying what is missing or
-    what our networks do not have.
+    Reads safetensors only, in one file or in shards. Raises `ExportError` naming what is missing,
+    or a setting that our networks do not have.
     """
     folder = Path(folder)
     settings = _read_json(folder / "config.json")
@@ -199,14 +199,14 @@ def _read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def _config_of_gpt2(settings: dict[str, Any]) -> GPTConfig:
-    activations = {theirs: ours for ours, theirs in GPT2_ACTIVATIONS.items()}
+    activations: dict[str, Activation] = {theirs: ours for ours, theirs in GPT2_ACTIVATIONS.items()}
     activations["gelu_pytorch_tanh"] = "gelu_tanh"
     theirs = settings.get("activation_function", "gelu_new")
     if theirs not in activations:
         raise ExportError(f"activation_function: expected one of {[*activations]}, got {theirs!r}")
     for name in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"):
         if settings.get(name):
-            raise ExportError(f"config.json sets {name}, which our attention has not")
+            raise ExportError(f"config.json sets {name}, which our attention does not have")
     return GPTConfig(
         vocab_size=settings["vocab_size"],
         block_size=settings["n_positions"],
@@ -231,7 +231,7 @@ def _config_of_llama(settings: dict[str, Any]) -> GPTConfig:
     if settings.get("hidden_act", "silu") != "silu":
         raise ExportError(f"hidden_act: expected 'silu', got {settings['hidden_act']!r}")
     if settings.get("mlp_bias"):
-        raise ExportError("mlp_bias: our SwiGLU has none")
+        raise ExportError("mlp_bias: our SwiGLU has no bias")
     window = settings.get("sliding_window") if settings.get("use_sliding_window") else None
     layers = settings.get("layer_types") or []
     every = 0

@@ -1,4 +1,4 @@
-"""ONNX, for any runtime that reads it."""
+"""Export to ONNX."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from gptpy.interop.errors import ExportError, file_target
 from gptpy.model import LanguageModel
 from gptpy.storage import atomic
+
+LARGEST_FILE = 1 << 31  # protobuf's limit
 
 
 class _LogitsOnly(nn.Module):
@@ -23,19 +25,25 @@ class _LogitsOnly(nn.Module):
 
 
 def export_onnx(model: LanguageModel, path: str | Path) -> Path:
-    """Writes `ids: (batch, sequence) int64 -> logits: (batch, sequence, vocab)` to one file.
+    """Write `ids: (batch, sequence) int64 -> logits: (batch, sequence, vocab)` to one file.
 
-    Both sizes are free, up to `block_size`. Needs the extra `onnx`.
+    `batch` is free, `sequence` at most `block_size`. Needs the extra `onnx`. Raises `ExportError`
+    for an encoder-decoder, whose source would be a second input, and for 2 GB of weights and more.
     """
     path = file_target(path)
     try:
         import onnx  # noqa: F401  # pyright: ignore[reportMissingImports]
         import onnxscript  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise ExportError("ONNX needs onnx and onnxscript: pip install 'gptpy[onnx]'") from None
+        raise ExportError("ONNX needs onnx and onnxscript: pip install 'gptpy-lm[onnx]'") from None
     c = model.config
+    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+    if size >= LARGEST_FILE:
+        raise ExportError(f"an ONNX file holds less than 2 GB, this model's weights are {size:,}")
     if c.architecture == "encoder-decoder":
-        raise ExportError("ONNX export takes ids alone; an encoder-decoder needs a source, too")
+        raise ExportError(
+            "ONNX export has one input, ids; an encoder-decoder needs its source, too"
+        )
     training, backend = model.training, model.attention_backend
     model.eval()
     model.attention_backend = "sdpa" if c.attention_softcap is None else "reference"
@@ -56,8 +64,6 @@ def export_onnx(model: LanguageModel, path: str | Path) -> Path:
         model.train(training)
         model.attention_backend = backend
     assert program is not None
-    with atomic.folder(path.with_name(f".{path.name}.writing")) as temporary:
-        program.save(str(temporary / "model.onnx"))
-        (temporary / "model.onnx").replace(path)
-    path.with_name(f".{path.name}.writing").rmdir()
+    with atomic.named(path) as temporary:
+        program.save(str(temporary), external_data=False)
     return path

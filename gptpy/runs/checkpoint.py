@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from gptpy.config.errors import GptpyError
 from gptpy.config.files import read_toml
 from gptpy.config.run import RunConfig
 from gptpy.devices.processes import World
@@ -30,7 +31,7 @@ FORMAT = 1
 _NAME = re.compile(r"step-(\d+)$")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(GptpyError, ValueError):
     """A checkpoint that cannot be read or written: the message names it and says why."""
 
 

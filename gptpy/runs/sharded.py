@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
+from gptpy.config.errors import GptpyError
 from gptpy.storage import atomic
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 SHAPES = "shapes.json"
 
 
-class ShardsError(ValueError):
+class ShardsError(GptpyError, ValueError):
     """Shards that cannot be written or read; the message names them and the reason."""
 
 

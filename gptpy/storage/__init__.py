@@ -1,1 +1,1 @@
-"""What a user owns is written whole or not at all, by one process at a time."""
+"""Files and folders are written whole or not at all; a run directory has one writer at a time."""

@@ -1,29 +1,37 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all.
+
+Each is written under a temporary name beside its own, flushed to disk and renamed. Temporary names
+are random, so that no two threads, processes or machines write to the same one.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 
-@contextmanager
-def file(path: str | Path) -> Iterator[BinaryIO]:
-    """A temporary file beside `path`, opened for writing, that takes its name at the end.
+def temporary_name(path: Path, ending: str = "tmp") -> Path:
+    """A name beside `path` that nobody else uses: `.NAME.RANDOM.ENDING`."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.{ending}")
 
-    What was at `path` before is replaced. An exception, also one of the disk, removes the temporary
-    file and leaves `path` as it was; so does a crash, but for the temporary file.
+
+@contextmanager
+def named(path: str | Path) -> Iterator[Path]:
+    """A temporary name; the file that the block writes there becomes `path` at its end.
+
+    An exception removes the temporary file and leaves `path` as it was; so does a crash, which may
+    leave the temporary file behind.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_name(path)
     try:
-        with temporary.open("wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
+        yield temporary
+        _sync_file(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -31,8 +39,15 @@ def file(path: str | Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+@contextmanager
+def file(path: str | Path) -> Iterator[BinaryIO]:
+    """`named`, opened for writing."""
+    with named(path) as temporary, temporary.open("xb") as out:
+        yield out
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file; a crash leaves the old content or the new."""
     with file(path) as out:
         out.write(data)
 
@@ -44,22 +59,20 @@ def write_text(path: str | Path, text: str) -> None:
 
 @contextmanager
 def folder(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its name at the end of the block.
+    """A temporary folder that becomes the folder `path` at the end of the block.
 
     What was at `path` before is replaced. An exception removes the temporary folder and leaves
-    `path` as it was.
+    `path` as it was. Only the files directly inside are flushed to disk.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = temporary_name(path)
     temporary.mkdir()
     try:
         yield temporary
-        for file in temporary.iterdir():
-            if file.is_file():
-                with file.open("rb") as handle:
-                    os.fsync(handle.fileno())
+        for inside in temporary.iterdir():
+            if inside.is_file():
+                _sync_file(inside)
         take_name(temporary, path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -69,13 +82,19 @@ def folder(path: str | Path) -> Iterator[Path]:
 def take_name(temporary: Path, path: Path) -> None:
     """Rename the folder `temporary` to `path`; what was at `path` before is removed."""
     if path.exists():
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        old = temporary_name(path, "old")
         path.rename(old)
         temporary.rename(path)
         shutil.rmtree(old)
     else:
         temporary.rename(path)
     sync_folder(path.parent)
+
+
+def _sync_file(path: Path) -> None:
+    # Windows flushes only handles that may write
+    with path.open("r+b") as handle:
+        os.fsync(handle.fileno())
 
 
 def sync_folder(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""One writer a run directory, for as long as its process lives."""
+"""One writer a run directory: a lock that ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gptpy.config.errors import ConfigError
 
 try:
     import fcntl
-except ImportError:  # Windows: there is no such lock, and nothing is refused
+except ImportError:  # Windows has no flock: there every writer is admitted
     fcntl = None
 
 LOCK = ".lock"
@@ -20,11 +20,11 @@ LOCK = ".lock"
 
 @contextmanager
 def only_writer(run_dir: Path) -> Iterator[None]:
-    """Hold `run_dir` (made if need be) against other processes, also through another path to it.
+    """Lock `run_dir` (made if need be) against other processes, also through another path to it.
 
-    Raises `ConfigError` while one of them holds it. The lock is the system's (`flock`) and goes
-    with the process however that ends: the file that is left then holds nobody up. File systems
-    that know no locks, and Windows, refuse nobody.
+    Raises `ConfigError` while another process holds the lock. The lock is the system's (`flock`)
+    and ends with the process, however that ends; the file it may leave behind blocks nobody. On
+    Windows, and on file systems without locks, every process is admitted.
     """
     fresh = not run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -33,11 +33,11 @@ def only_writer(run_dir: Path) -> Iterator[None]:
         yield
     finally:
         if handle is not None:
-            # Unlinked before it is given back, so that nobody else's can be meant
+            # Unlink before unlocking: afterwards the file could be another process's
             (run_dir / LOCK).unlink(missing_ok=True)
             os.close(handle)
         if fresh and not any(run_dir.iterdir()):
-            run_dir.rmdir()  # what was refused before it wrote anything leaves nothing
+            run_dir.rmdir()  # a job that was refused before it wrote anything leaves nothing
 
 
 def _take(run_dir: Path) -> int | None:
@@ -49,7 +49,7 @@ def _take(run_dir: Path) -> int | None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held, there = os.fstat(handle), path.stat()
+            ours, on_disk = os.fstat(handle), path.stat()
         except BlockingIOError:
             holder = os.read(handle, 300).decode("utf-8", "replace").strip()
             os.close(handle)
@@ -57,15 +57,15 @@ def _take(run_dir: Path) -> int | None:
                 f"{run_dir}: another process{holder and f' ({holder})'} is training into this "
                 "folder: wait for its end, or take another -o"
             ) from None
-        except FileNotFoundError:  # its last holder went, and the file with it: once more
+        except FileNotFoundError:  # the last holder unlinked the file after we had opened it
             os.close(handle)
             continue
         except OSError:  # this file system has no locks
             os.close(handle)
             path.unlink(missing_ok=True)
             return None
-        if (held.st_dev, held.st_ino) != (there.st_dev, there.st_ino):
-            os.close(handle)  # as above, and somebody has made another
+        if (ours.st_dev, ours.st_ino) != (on_disk.st_dev, on_disk.st_ino):
+            os.close(handle)  # as above, and another process has made a new one
             continue
         os.ftruncate(handle, 0)
         os.write(handle, f"pid {os.getpid()} on {platform.node()}".encode())

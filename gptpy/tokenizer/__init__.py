@@ -1,4 +1,4 @@
-"""Every tokenizer behind one interface: byte-level BPE, words, characters."""
+"""Every tokenizer behind one interface: byte-level BPE, word-level BPE, characters."""
 
 from gptpy.tokenizer.opening import (
     END_OF_TEXT,

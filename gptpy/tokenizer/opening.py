@@ -1,4 +1,7 @@
-"""One door to every tokenizer that the package understands."""
+"""Tokenizers of every kind: opened, trained, used and saved in this one place.
+
+The rest of the package knows a tokenizer by the protocol `Tokenizer` and these functions only.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,20 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from gptpy.config.errors import ConfigError
-from gptpy.tokenizer.word_level import is_symbol_file, read_symbols, train_characters, train_words
+from gptpy.tokenizer.bpe import bpe_rs
+from gptpy.tokenizer.word_level import (
+    is_word_level_file,
+    read_word_level,
+    train_characters,
+    train_words,
+)
 
 END_OF_TEXT = "<|endoftext|>"
 FILE_NAME = "tokenizer.json"
 
 
 class Tokenizer(Protocol):
-    """What the package asks of a tokenizer; `bpe_rs.Encoding` and `SymbolTokenizer` have it."""
+    """What the package needs of a tokenizer: `bpe_rs.Encoding` or `WordLevelTokenizer`."""
 
     name: str
 
@@ -37,11 +46,11 @@ class Tokenizer(Protocol):
         ...
 
     def encode_ordinary(self, text: str) -> list[int]:
-        """The ids of `text`, special tokens taken as plain text."""
+        """The ids of `text`, special tokens encoded as plain text."""
         ...
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
-        """The id of one token."""
+        """The id of one token; `KeyError` where there is none."""
         ...
 
     def decode(self, tokens: Sequence[int], errors: str = "replace") -> str:
@@ -54,14 +63,12 @@ class Tokenizer(Protocol):
 
 
 def open_tokenizer(spec: str | Path) -> Tokenizer:
-    """The tokenizer that `spec` means.
+    """Open a tokenizer.
 
-    A file (`tokenizer.json`, `.tiktoken`), a folder that holds `tokenizer.json` or `vocab.json` and
-    `merges.txt` (a run directory, a prepared data set, a Hugging Face model), or a published name
-    (`gpt2`, `cl100k_base`). Raises `ConfigError` naming what was tried.
+    `spec`: a file (`tokenizer.json`, `.tiktoken`), a folder that holds `tokenizer.json` or
+    `vocab.json` and `merges.txt` (a run directory, a prepared data set, a Hugging Face model), or a
+    published name (`gpt2`, `cl100k_base`). Raises `ConfigError` naming what was tried.
     """
-    import bpe_rs
-
     path = Path(spec)
     if path.is_dir():
         for name in (FILE_NAME, "vocab.json"):
@@ -79,11 +86,9 @@ def open_tokenizer(spec: str | Path) -> Tokenizer:
 
 
 def _from_file(path: Path) -> Tokenizer:
-    import bpe_rs
-
     try:
-        if is_symbol_file(path):
-            return read_symbols(path)
+        if is_word_level_file(path):
+            return read_word_level(path)
         return cast(Tokenizer, cast(Any, bpe_rs.Encoding).from_file(path))
     except (OSError, ValueError) as error:
         text = str(error)
@@ -98,12 +103,13 @@ def train_tokenizer(
     special_tokens: Sequence[str] = (END_OF_TEXT,),
     **options: Any,
 ) -> Tokenizer:
-    """A byte-level BPE of at most `vocab_size` ids, special tokens included; see `bpe_rs.train`."""
-    import bpe_rs
+    """Train a byte-level BPE of at most `vocab_size` ids, special tokens included.
 
+    `source`, `options`: see `bpe_rs.train`. Raises `ConfigError` for what that refuses.
+    """
     try:
         with warnings.catch_warnings():
-            # A small text has fewer merges than asked for: the caller sees it in `n_vocab`
+            # A small text has fewer merges than `vocab_size` allows: `n_vocab` tells the caller
             warnings.simplefilter("ignore", UserWarning)
             trained = bpe_rs.train(
                 source,
@@ -118,7 +124,7 @@ def train_tokenizer(
 
 
 def make_tokenizer(spec: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
-    """The tokenizer that `data.tokenizer` of a configuration means.
+    """Open or train the tokenizer that `data.tokenizer` of a configuration names.
 
     `characters`, `words:MERGES` and `bytes:SIZE` are trained on `texts()`; anything else is what
     `open_tokenizer` understands. Raises `ConfigError`.
@@ -136,7 +142,7 @@ def make_tokenizer(spec: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
 
 
 def save_file(tokenizer: Tokenizer, path: Path) -> None:
-    """Write a tokenizer file; the name's ending chooses the format."""
+    """Write a tokenizer file; the extension of `path` chooses the format."""
     cast(Any, tokenizer).save(path)
 
 
@@ -156,23 +162,26 @@ def decode_ids(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
 
 
 def encode_array(tokenizer: Tokenizer, text: str) -> np.ndarray:
-    """The ids of `text` as one integer array, special tokens taken as plain text."""
+    """The ids of `text` as one integer array `(n,)`, special tokens encoded as plain text."""
     return np.asarray(cast(Any, tokenizer).encode_to_numpy(text, disallowed_special=()))
 
 
 def encode_batch(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of all texts in one array, and where each begins: `(ids, offsets (n + 1,))`."""
+    """The ids of all texts in one array, and where each text begins and ends.
+
+    Text i has `ids[offsets[i] : offsets[i + 1]]`; `offsets` is `(len(texts) + 1,)`.
+    """
     ids, offsets = cast(Any, tokenizer).encode_batch_to_numpy(texts, disallowed_special=())
     return np.asarray(ids), np.asarray(offsets)
 
 
 def is_lossless(tokenizer: Tokenizer) -> bool:
-    """Whether decoding gives the text back; else bits per byte of the text mean nothing."""
+    """Whether decoding gives the text back; only then are bits per byte of the text defined."""
     return getattr(tokenizer, "lossless", True)
 
 
 def end_of_text(tokenizer: Tokenizer) -> int | None:
-    """The id that ends documents, or None if the vocabulary has none that we know."""
+    """The id that ends documents, or None if the vocabulary has none of the usual ones."""
     for text in (END_OF_TEXT, "<|im_end|>", "</s>", "<|end_of_text|>"):
         if text in tokenizer.special_tokens_set:
             return tokenizer.encode_single_token(text)

@@ -1,4 +1,4 @@
-"""Ids with a meaning of their own that a run adds behind a tokenizer's vocabulary."""
+"""Special ids of a run: end of text and mask, added after the vocabulary where it lacks them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from gptpy.tokenizer.opening import Tokenizer, end_of_text
 
 @dataclass(frozen=True)
 class Reserved:
-    """Ids with a meaning of their own: `end` closes a text and begins a row, `mask` hides a token.
+    """`end` closes a text and begins a row; `mask` stands for a token that an encoder restores.
 
-    Those that the tokenizer lacks come after its vocabulary; `vocab_size` counts them.
+    An id that the tokenizer lacks comes after its vocabulary; `vocab_size` counts it.
     """
 
     end: int
@@ -20,7 +20,7 @@ class Reserved:
 
 
 def reserve(tokenizer: Tokenizer, architecture: str, form: str) -> Reserved:
-    """The reserved ids of a run on rows, or of an encoder."""
+    """The special ids of a run with this `data.form`; only an encoder counts a mask."""
     size = tokenizer.n_vocab
     end = end_of_text(tokenizer)
     if end is None:

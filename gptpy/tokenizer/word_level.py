@@ -1,4 +1,4 @@
-"""Word-level and character tokenizers behind the interface that the package asks for.
+"""Word-level and character tokenizers behind the interface `Tokenizer`.
 
 They are for learning and for small recipes: one id a character, or BPE inside words with an
 end-of-word mark (`bpe_rs.CharTokenizer`, `bpe_rs.WordTokenizer`).
@@ -16,16 +16,18 @@ from typing import Any
 import numpy as np
 
 from gptpy.config.errors import ConfigError
+from gptpy.tokenizer.bpe import bpe_rs
 
+# How the files of these tokenizers begin; a byte-level tokenizer.json does not
 MAGIC = b'{"format": "bpe_rs.'
 END_OF_WORD = "</w>"
 
 
-class SymbolTokenizer:
-    """A `bpe_rs.CharTokenizer` or `bpe_rs.WordTokenizer` as the rest of the package sees it.
+class WordLevelTokenizer:
+    """Adapts a `bpe_rs.CharTokenizer` or `bpe_rs.WordTokenizer` to the package's interface.
 
-    `lossless`: whether decoding gives the text back. A word tokenizer keeps words, not the white
-    space between them, so nothing can be said about bits per byte of the text.
+    `lossless`: whether decoding gives the text back. A word tokenizer does not keep the white space
+    between words, so bits per byte of the text are not defined.
     """
 
     def __init__(self, inner: Any) -> None:
@@ -56,7 +58,10 @@ class SymbolTokenizer:
         return self.encode_to_numpy(text).tolist()
 
     def encode_to_numpy(self, text: str, **_: Any) -> np.ndarray:
-        """The ids of `text`, uint32. Options of byte-level tokenizers mean nothing here."""
+        """The ids of `text`, uint32 `(n,)`; the options of byte-level tokenizers are ignored.
+
+        Raises `ConfigError` for a character that a character tokenizer lacks.
+        """
         try:
             return np.asarray(self.inner.encode_to_numpy(text))
         except ValueError as error:
@@ -65,7 +70,7 @@ class SymbolTokenizer:
     def encode_batch_to_numpy(
         self, texts: Sequence[str], **_: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of all texts in one array, and where each begins: `(ids, offsets (n + 1,))`."""
+        """The ids of all texts in one array, and the offsets `(n + 1,)` of each."""
         rows = [self.encode_to_numpy(text) for text in texts]
         offsets = np.cumsum([0, *(len(row) for row in rows)])
         return np.concatenate([np.empty(0, np.uint32), *rows]), offsets
@@ -78,7 +83,7 @@ class SymbolTokenizer:
         return self._tokens().index(text)
 
     def decode(self, tokens: Sequence[int], errors: str = "replace") -> str:
-        """The text of ids, word tokens with a space after each word."""
+        """The text of ids, a space after each word; `KeyError` for an id outside the vocabulary."""
         table = self._tokens()
         text = "".join(table[i] if 0 <= i < len(table) else _outside(i) for i in tokens)
         return text.replace(END_OF_WORD, " ") if self.words else text
@@ -105,40 +110,34 @@ def _outside(token: int) -> str:
     raise KeyError(token)
 
 
-def is_symbol_file(path: Path) -> bool:
-    """Whether `path` was written by `SymbolTokenizer.save`."""
+def is_word_level_file(path: Path) -> bool:
+    """Whether `path` was written by `WordLevelTokenizer.save`."""
     with path.open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
 
 
-def read_symbols(path: Path) -> SymbolTokenizer:
+def read_word_level(path: Path) -> WordLevelTokenizer:
     """The tokenizer of a file; raises `ValueError` when it is damaged."""
-    import bpe_rs
-
     with path.open("rb") as file:
         words = file.read(len(MAGIC) + 5)[len(MAGIC) :] == b"words"
     kind = bpe_rs.WordTokenizer if words else bpe_rs.CharTokenizer
-    return SymbolTokenizer(kind.load(path))
+    return WordLevelTokenizer(kind.load(path))
 
 
-def train_characters(texts: Iterable[str]) -> SymbolTokenizer:
+def train_characters(texts: Iterable[str]) -> WordLevelTokenizer:
     """One id for each distinct character; `ConfigError` for a text without any."""
-    import bpe_rs
-
     try:
-        return SymbolTokenizer(bpe_rs.CharTokenizer.train(texts))
+        return WordLevelTokenizer(bpe_rs.CharTokenizer.train(texts))
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
-def train_words(texts: Iterable[str], merges: int) -> SymbolTokenizer:
+def train_words(texts: Iterable[str], merges: int) -> WordLevelTokenizer:
     """Word-level BPE with at most `merges` merges; `ConfigError` for a text without words."""
-    import bpe_rs
-
     try:
         with warnings.catch_warnings():
-            # A small text allows fewer merges: the caller sees it in `n_vocab`
+            # A small text allows fewer merges: `n_vocab` tells the caller
             warnings.simplefilter("ignore", UserWarning)
-            return SymbolTokenizer(bpe_rs.WordTokenizer.train(texts, num_merges=merges))
+            return WordLevelTokenizer(bpe_rs.WordTokenizer.train(texts, num_merges=merges))
     except ValueError as error:
         raise ConfigError(str(error)) from None

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gptpy.devices.sharding import release
+from gptpy.devices.sharding import reshard
 
 
 class Average:
@@ -50,7 +50,7 @@ class Average:
     @torch.no_grad()
     def _swap(self) -> None:
         # A forward may leave gathered weights behind, which the next forward would use unchanged
-        release(self._model)
+        reshard(self._model)
         for name, weight in self._weights.items():
             kept = weight.detach().clone()
             weight.copy_(self.tensors[name])

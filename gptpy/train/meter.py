@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from gptpy.devices.peak import peak_flops
 from gptpy.devices.processes import World
-from gptpy.devices.selection import peak_flops
 from gptpy.model import flops_per_token
 from gptpy.train.state import TrainState
 

@@ -19,7 +19,7 @@ from gptpy.devices.processes import World, join_world, leave_world
 from gptpy.devices.selection import choose_device, choose_dtype
 from gptpy.evaluation.loss import Evaluation
 from gptpy.evaluation.scoring import score_of
-from gptpy.inference.text import opening, shown, stream_text
+from gptpy.inference.text import prepare_prompt, shown_prompt, stream_text
 from gptpy.model import build_model
 from gptpy.model.fast.fused import applicable
 from gptpy.model.lora import add_adapters
@@ -182,7 +182,7 @@ def _sampler(material: Material) -> Callable[[Any], str]:
         )
 
     def sample(model: Any) -> str:
-        ids, inputs = opening(model, tokenizer, train.sample_prompt, data, end)
+        ids, inputs = prepare_prompt(model, tokenizer, train.sample_prompt, data, end)
         pieces = stream_text(
             model,
             tokenizer,
@@ -194,7 +194,7 @@ def _sampler(material: Material) -> Callable[[Any], str]:
             eos_id=end,
             inputs=inputs,
         )
-        start = shown(tokenizer, train.sample_prompt, data)
+        start = shown_prompt(tokenizer, train.sample_prompt, data)
         return (start or f"{train.sample_prompt} -> ") + "".join(pieces)
 
     return sample

@@ -8,7 +8,7 @@ from typing import Any
 from gptpy.config.training import TrainConfig
 from gptpy.data.errors import DataError
 from gptpy.devices.processes import World
-from gptpy.devices.sharding import is_spread
+from gptpy.devices.sharding import is_sharded
 from gptpy.runs import checkpoint
 from gptpy.train.average import Average
 from gptpy.train.state import TrainState
@@ -29,7 +29,7 @@ def save(
     All processes call it. A model that is whole on every process is written by the main one, a
     sharded one by all, each its own part. Raises `CheckpointError`.
     """
-    sharded = is_spread(model)
+    sharded = is_sharded(model)
     if not (sharded or world.is_main):
         return
     tensors = {

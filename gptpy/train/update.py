@@ -9,25 +9,28 @@ from typing import Any
 
 import torch
 
+from gptpy.config.errors import GptpyError
 from gptpy.config.training import TrainConfig
 from gptpy.data.dataset import Batch
 from gptpy.data.permutation import draw
 from gptpy.devices.processes import World
 from gptpy.devices.selection import autocast, choose_compile, choose_dtype
 from gptpy.devices.sharding import (
-    is_spread,
-    spread,
-    whole_value,
-    without_compiler,
-    without_exchange,
+    distribute,
+    full_value,
+    gradient_sync,
+    is_sharded,
+    undo_compilation,
 )
 from gptpy.runs.progress import Reporter
 from gptpy.train.optimisers import build_optimizers, set_momentum, set_rates
 from gptpy.train.schedules import multiplier
 
 
-class TrainingError(RuntimeError):
+class TrainingError(GptpyError, RuntimeError):
     """Training cannot go on: the message says at which step and what to try."""
+
+    exit_code = 1
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,9 @@ class Updater:
         # With batches of many lengths, compile for any length from the first step on. Compiled for
         # one length first, a resumed run, whose first batch has another, could differ in rounding.
         dynamic = varying or None
-        self._plain = spread(model, world, config.parallel, compiled=compiled, dynamic=dynamic)
+        self._plain = distribute(model, world, config.parallel, compiled=compiled, dynamic=dynamic)
         self.forward: Callable[..., Any] = self._plain
-        if compiled and not is_spread(model):
+        if compiled and not is_sharded(model):
             self.forward = torch.compile(self._plain, dynamic=dynamic)
         self._compiled = compiled
         # A compiler may turn out to be broken at the first forward or backward, not later
@@ -115,7 +118,7 @@ class Updater:
         torch.manual_seed(draw(self.config.seed, step, self.world.rank) >> 1)
         total = 0.0
         for number, batch in enumerate(batches, 1):
-            with without_exchange(self._plain, self.model, last=number == len(batches)):
+            with gradient_sync(self._plain, self.model, last=number == len(batches)):
                 total += self._forward_backward(batch.to(self.device), scored)
         return self.world.sum(total, self.device)
 
@@ -140,7 +143,7 @@ class Updater:
         except Exception as error:
             if not (self._may_fall_back and _from_compiler(error)):
                 raise
-            without_compiler(self.model)
+            undo_compilation(self.model)
             self.forward, self._compiled = self._plain, False
             reason = str(error).strip().splitlines()[0]
             self.reporter.on_message(
@@ -158,7 +161,7 @@ class Updater:
                 self.scaler.unscale_(optimizer)
         limit = self.config.optim.grad_clip or math.inf
         parameters = [p for p in self.model.parameters() if p.grad is not None]
-        return whole_value(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        return full_value(torch.nn.utils.clip_grad_norm_(parameters, limit))
 
     def _step_optimizers(self) -> None:
         for optimizer in self.optimizers:

@@ -1,167 +1,17 @@
-"""Fine-tuning: replies are learned, only adapters move, and merging them changes nothing."""
+"""`gptpy finetune`: instructions are learned, whole or by adapters, from many kinds of base run."""
 
 import json
 import math
 from itertools import pairwise
-from typing import Any
 
 import pytest
 import torch
 
 from gptpy.cli import main
-from gptpy.config import ConfigError, GPTConfig
-from gptpy.config.data import TemplateConfig
-from gptpy.config.lora import LoraConfig
-from gptpy.data import DataError
-from gptpy.data.chat import (
-    Message,
-    chat_row,
-    conversation_of,
-    jinja_template,
-    request_segments,
-    segment_ids,
-)
-from gptpy.data.dataset import IGNORE
-from gptpy.model import build_model
-from gptpy.model.lora import LoraLinear, add_adapters, merge_adapters
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
 from gptpy.runs.opening import load
-from gptpy.tokenizer import make_tokenizer, open_tokenizer
-
-SHAPE: dict[str, Any] = {
-    "n_layer": 2,
-    "n_head": 2,
-    "n_embd": 32,
-    "vocab_size": 40,
-    "block_size": 32,
-}
-TALK = [
-    Message("system", "Be short."),
-    Message("user", "Two colours?"),
-    Message("assistant", "red, blue"),
-    Message("user", "One more <|endoftext|>"),
-    Message("assistant", "green"),
-]
-
-
-def test_masked_targets_are_exactly_the_prompts():
-    tokenizer = open_tokenizer("gpt2")
-    end = 50256
-    row = chat_row(TALK, tokenizer, TemplateConfig(), end)
-    scored = row.targets != IGNORE
-    assert tokenizer.decode(row.targets[scored].tolist()) == (
-        "red, blue<|endoftext|>green<|endoftext|>"
-    )
-    # everything else, in order, is what the template writes around the replies
-    following = [*row.inputs[1:].tolist(), end]
-    assert all(t == f for t, f, s in zip(row.targets, following, scored, strict=True) if s)
-    hidden = [i for i, s in zip(following, scored, strict=True) if not s]
-    assert tokenizer.decode(hidden) == (
-        "Be short.\n\nUser:\nTwo colours?\n\nAssistant:\nUser:\nOne more <|endoftext|>\n\n"
-        "Assistant:\n"
-    )
-    assert hidden.count(end) == 0, "what a user writes is never the token that ends a text"
-    # generation begins with the very ids that training put before the last reply
-    asked = segment_ids(request_segments(TALK[:-1], TemplateConfig()), tokenizer, end)
-    assert row.inputs.tolist()[: len(asked)] == asked
-
-
-@pytest.mark.parametrize(
-    ("row", "roles"),
-    [
-        ({"prompt": "a", "response": "b"}, "user assistant"),
-        ({"prompt": "a", "completion": "b"}, "user assistant"),
-        ({"instruction": "a", "input": "x", "output": "b"}, "user assistant"),
-        ({"messages": [{"role": m.role, "content": m.content} for m in TALK]}, None),
-    ],
-)
-def test_known_forms(row, roles):
-    found = conversation_of(row, "here")
-    assert (found == TALK) if roles is None else ([m.role for m in found] == roles.split())
-    if "input" in row:
-        assert found[0].content == "a\n\nx"
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ({"prompt": "a"}, r"here: expected messages.*found keys \['prompt'\]"),
-        ([1], "found list"),
-        ({"messages": [{"role": "robot", "content": "a"}]}, "role must be"),
-        ({"messages": [{"role": "user", "content": "a"}]}, "no reply"),
-        ({"messages": [{"role": "user", "content": 1}]}, "expected messages"),
-        ({"messages": []}, "expected messages"),
-    ],
-)
-def test_what_is_no_conversation(row, message):
-    with pytest.raises(DataError, match=message):
-        conversation_of(row, "here")
-
-
-def test_template_must_have_a_place_for_the_text():
-    with pytest.raises(ValueError, match=r"user must hold \{content\} once"):
-        TemplateConfig(user="User:")
-
-
-def test_transformers_writes_the_same_conversation():
-    from transformers.utils.chat_template_utils import render_jinja_template
-
-    template = TemplateConfig(user="It's {content}\\n\n", assistant="A:\n{content}\n")
-    end = "<|endoftext|>"
-    jinja = jinja_template(template, end)
-    talk = [{"role": m.role, "content": m.content} for m in TALK if "<|" not in m.content]
-    ours = [Message(m["role"], m["content"]) for m in talk]
-    tokenizer = open_tokenizer("gpt2")
-    for asked in (False, True):
-        rendered, _ = render_jinja_template(
-            [talk], chat_template=jinja, add_generation_prompt=asked
-        )
-        if asked:
-            ids = segment_ids(request_segments(ours, template), tokenizer, 50256)
-        else:
-            row = chat_row(ours, tokenizer, template, 50256)
-            ids = [*row.inputs.tolist(), 198]  # the last id is only a target
-        assert rendered[0] == tokenizer.decode(ids)
-
-
-@pytest.mark.parametrize("preset", ["gpt2", "modern-1m"])
-def test_only_adapters_train_and_merging_keeps_the_logits(preset):
-    torch.manual_seed(0)
-    settings = {"n_kv_head": 2, "init_head": "normal", "init_residual": "normal"}
-    model = build_model(GPTConfig.preset(preset, **SHAPE, **(settings if preset != "gpt2" else {})))
-    ids = torch.randint(40, (4, 32), generator=torch.Generator().manual_seed(1))
-    before = model(ids)[0]
-    frozen = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    names = add_adapters(model, LoraConfig(rank=4, alpha=8))
-    assert len(names) == 2 * 4
-    torch.testing.assert_close(model(ids)[0], before)  # B is zero
-    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
-    assert {name.rpartition(".")[2] for name in trainable} == {"lora_a", "lora_b"}
-    grouped = [n for g in model.configure_parameter_groups() for n in g["param_names"]]
-    assert sorted(grouped) == sorted(trainable)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
-    for _ in range(5):
-        model(ids, ids.roll(-1, 1))[1].backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    after = model(ids)[0].detach()
-    assert (after - before).abs().max() > 1e-3
-    for name, tensor in frozen.items():
-        assert torch.equal(model.state_dict()[name], tensor), f"{name} has moved"
-    merge_adapters(model)
-    assert not any(isinstance(m, LoraLinear) for m in model.modules())
-    assert model.state_dict().keys() == frozen.keys()
-    torch.testing.assert_close(model(ids)[0].detach(), after, rtol=1e-5, atol=1e-5)
-    assert all(p.requires_grad for p in model.parameters())
-
-
-def test_adapters_need_layers():
-    with pytest.raises(ConfigError, match="none of the layers kv"):
-        add_adapters(build_model(GPTConfig(**SHAPE)), LoraConfig(targets=["kv"]))
-    with pytest.raises(ValueError, match="targets are of"):
-        LoraConfig(targets=["head"])
-
+from gptpy.tokenizer import make_tokenizer
 
 LETTERS = "abcdefgh"
 

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from gptpy.config import ConfigError, GPTConfig
-from gptpy.config.presets import PRESETS
+from gptpy.config.presets import PRESETS, RENAMED
+from gptpy.config.run import RunConfig
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -32,21 +33,21 @@ def test_derived_values():
     [
         ({"n_embd": 130}, "n_embd = 130 is not a multiple of n_head = 12: take n_embd = 132"),
         ({"n_kv_head": 5}, r"n_kv_head = 5 does not divide n_head = 12: .*\[1, 2, 3, 4, 6, 12\]"),
-        ({"n_layer": 0}, "n_layer: expected an integer >= 1, got 0"),
-        ({"n_layer": 2.0}, "n_layer: expected an integer >= 1, got 2.0"),
-        ({"n_layer": True}, "n_layer: expected an integer >= 1, got True"),
-        ({"vocab_size": "big"}, "vocab_size: expected an integer >= 1, got 'big'"),
+        ({"n_layer": 0}, "n_layer = 0 belongs to architecture = 'bigram'"),
+        ({"n_layer": 2.5}, "n_layer: expected an integer >= 0, got 2.5"),
+        ({"n_layer": True}, "n_layer: expected an integer >= 0, got true"),
+        ({"vocab_size": "big"}, "vocab_size: expected an integer > 0, got 'big'"),
         ({"position": "rotary"}, "position: expected one of learned, .*, got 'rotary'"),
         ({"norm": "rmsnrom"}, "did you mean 'rmsnorm'"),
         ({"dropout": 1.0}, r"dropout: expected a number in \[0, 1\), got 1.0"),
         ({"bias": 1}, "bias: expected true or false, got 1"),
-        ({"norm_eps": 0.0}, "norm_eps: expected a number > 0.0, got 0.0"),
+        ({"norm_eps": 0.0}, "norm_eps: expected a number > 0, got 0.0"),
         ({"position": "rope", "head_dim": 7}, "even head_dim"),
         ({"window": 8, "architecture": "encoder"}, "window = 8 is causal"),
         ({"full_attention_every": 2}, "needs window"),
         ({"init_head": "zero"}, "set tied_head = false"),
         ({"n_encoder_layer": 2}, "belongs to architecture"),
-        ({"attention_softcap": -1.0}, "attention_softcap: expected a number > 0.0"),
+        ({"attention_softcap": -1.0}, "attention_softcap: expected a number > 0, got -1.0"),
     ],
 )
 def test_settings_that_do_not_fit(settings, message):
@@ -57,14 +58,19 @@ def test_settings_that_do_not_fit(settings, message):
 def test_unknown_names_come_with_a_hint():
     with pytest.raises(ConfigError, match=r"no preset 'modern-10'.*did you mean 'modern-10m'"):
         GPTConfig.preset("modern-10")
-    with pytest.raises(
-        ConfigError, match="unknown model setting 'n_layers': did you mean 'n_layer"
-    ):
+    with pytest.raises(ConfigError, match="unknown key n_layers; did you mean n_layer"):
         GPTConfig.preset("gpt2", n_layers=3)
-    with pytest.raises(ConfigError, match="unknown model setting 'blok_size'"):
+    with pytest.raises(ConfigError, match="unknown key blok_size; did you mean block_size"):
         GPTConfig.from_dict({"blok_size": 3})
 
 
+def test_former_names_of_presets_still_open():
+    assert set(RENAMED.values()) <= set(PRESETS) and not set(RENAMED) & set(PRESETS)
+    for old, new in RENAMED.items():
+        given = {"model": {"preset": old, "n_layer": 2}}
+        assert RunConfig.from_mapping(given).model == GPTConfig.preset(new, n_layer=2)
+
+
 def test_config_and_package_import_without_torch():
-    code = "import gptpy, gptpy.config, sys; sys.exit('torch' in sys.modules)"
+    code = "import gptpy, gptpy.config.run, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

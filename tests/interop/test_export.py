@@ -134,7 +134,7 @@ def test_the_tokenizer_travels_with_the_model(tmp_path, shared_dir):
         ("gpt2", {"norm": "rmsnorm"}, "norm = 'rmsnorm' with learned positions"),
         ("modern-1m", {"activation": "geglu"}, "activation = 'geglu' with rope"),
         ("modern-1m", {"window": 4, "qk_norm": False}, "window without qk_norm"),
-        ("bert-mini", {}, "a decoder"),
+        ("encoder-mini", {}, "a decoder"),
     ],
 )
 def test_models_without_a_counterpart_write_nothing(tmp_path, preset, settings, message):
@@ -264,6 +264,14 @@ def test_onnx_runs_elsewhere(tmp_path, preset):
         (got,) = session.run(None, {"ids": ids.numpy()})
         expected = logits_of(model, ids)
         torch.testing.assert_close(torch.from_numpy(got), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_onnx_refuses_what_one_file_cannot_hold(tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr("gptpy.interop.onnx.LARGEST_FILE", 1000)
+    with pytest.raises(ExportError, match="holds less than 2 GB"):
+        export_onnx(make("gpt2"), tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("preset", ["gpt2", "modern-1m"])

@@ -1,41 +1,10 @@
 """Word-level and character tokenizers behind the package's interface."""
 
-import numpy as np
 import pytest
 
 from gptpy.config import ConfigError
-from gptpy.tokenizer import (
-    encode_array,
-    encode_batch,
-    end_of_text,
-    is_lossless,
-    make_tokenizer,
-    open_tokenizer,
-    save_tokenizer,
-)
-
-TEXT = "low low lower lowest\nnewest low"
-
-
-@pytest.mark.parametrize("spec", ["characters", "words:6", "bytes:260"])
-def test_a_trained_tokenizer_survives_its_file(spec, tmp_path):
-    made = make_tokenizer(spec, lambda: iter([TEXT]))
-    again = open_tokenizer(save_tokenizer(made, tmp_path))
-    assert again.fingerprint == made.fingerprint and len(again.fingerprint) == 64
-    assert again.n_vocab == made.n_vocab
-    ids = encode_array(again, TEXT)
-    assert ids.tolist() == made.encode_ordinary(TEXT) and max(ids) < again.n_vocab
-    joined, offsets = encode_batch(again, [TEXT, "", "low"])
-    assert offsets.tolist() == [0, len(ids), len(ids), len(joined)]
-    assert np.array_equal(joined[: len(ids)], ids)
-    decoded = again.decode_bytes(ids.tolist()).decode()
-    if is_lossless(again):
-        assert decoded == TEXT
-    else:
-        assert decoded.split() == TEXT.split()
-    # token by token, as generation does it, is the same text
-    assert b"".join(again.decode_bytes([i]) for i in ids.tolist()).decode() == decoded
-    assert (end_of_text(again) is None) == (spec != "bytes:260")
+from gptpy.tokenizer import make_tokenizer, open_tokenizer, save_tokenizer
+from gptpy.tokenizer.word_level import WordLevelTokenizer, is_word_level_file
 
 
 def test_fingerprints_tell_tokenizers_apart():
@@ -45,21 +14,24 @@ def test_fingerprints_tell_tokenizers_apart():
     assert len({one.fingerprint for one in made}) == 4
 
 
-def test_what_cannot_be_made_is_one_line():
-    for spec, message in [
-        ("words", "expected a number"),
-        ("words:many", "expected a number"),
-        ("bytes:0", "expected a number"),
-        ("letters", "published tokenizer"),
-    ]:
-        with pytest.raises(ConfigError, match=message):
-            make_tokenizer(spec, lambda: [TEXT])
-    for spec in ("characters", "words:3"):
-        with pytest.raises(ConfigError):
-            make_tokenizer(spec, lambda: [""])
+def test_characters_that_are_lacking():
     made = make_tokenizer("characters", lambda: ["abc"])
     with pytest.raises(ConfigError, match=r"U\+0071"):
         made.encode_ordinary("q")
     with pytest.raises(KeyError):
         made.encode_single_token("q")
     assert made.encode_single_token("c") == 2
+    with pytest.raises(KeyError):
+        made.decode([3])
+
+
+@pytest.mark.parametrize("spec", ["characters", "words:3", "bytes:260"])
+def test_files_are_told_from_those_of_byte_level_tokenizers(spec, tmp_path):
+    ours = not spec.startswith("bytes")
+    path = save_tokenizer(make_tokenizer(spec, lambda: ["low low"]), tmp_path)
+    assert is_word_level_file(path) is ours
+    assert isinstance(open_tokenizer(path), WordLevelTokenizer) is ours
+    if ours:
+        path.write_bytes(path.read_bytes()[:-5])
+        with pytest.raises(ConfigError, match=path.name):
+            open_tokenizer(path)

@@ -22,7 +22,7 @@ from gptpy.config.lora import LoraConfig
 from gptpy.config.training import OptimConfig, ScheduleConfig, TrainConfig
 from gptpy.data import Dataset
 from gptpy.devices.processes import World, join_world, leave_world
-from gptpy.devices.sharding import spread
+from gptpy.devices.sharding import distribute
 from gptpy.evaluation.loss import evaluate
 from gptpy.model import GPT, EncoderDecoder
 from gptpy.model.lora import add_adapters
@@ -136,7 +136,7 @@ def translate(world: World) -> dict[str, float]:
     torch.manual_seed(0)
     whole: Any = EncoderDecoder(MODEL.replace(architecture="encoder-decoder"))
     shared = copy.deepcopy(whole)
-    spread(shared, world, "fsdp")
+    distribute(shared, world, "fsdp")
     source, ids = torch.arange(20).view(2, 10), torch.arange(1, 13).view(2, 6)
     found = {}
     with torch.no_grad():  # the first call of all, before any forward

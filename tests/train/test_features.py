@@ -16,7 +16,6 @@ from gptpy.cli.show import Live
 from gptpy.config import GPTConfig
 from gptpy.config.training import OptimConfig, ScheduleConfig, TrainConfig
 from gptpy.data import Dataset
-from gptpy.devices import selection
 from gptpy.model import GPT, flops_per_token
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
@@ -120,25 +119,6 @@ def test_utilisation_is_flops_over_the_measured_peak(tmp_path: Path, monkeypatch
     for row in rows(tmp_path):
         expected = row["tokens_per_second"] * flops_per_token(model, 16) / 1e9
         assert row["mfu"] == pytest.approx(expected, rel=1e-4, abs=1e-6)
-
-
-def test_peaks_are_those_of_the_device(monkeypatch):
-    cpu = torch.device("cpu")
-    measured = selection.peak_flops(cpu, torch.float32)
-    assert measured is not None and 1e8 < measured < 1e14
-    gpu = torch.device("cuda")
-    for name, peak in [
-        ("NVIDIA H100 80GB HBM3", 989e12),
-        ("NVIDIA H100 PCIe", 756e12),
-        ("NVIDIA A100-SXM4-80GB", 312e12),
-        ("NVIDIA L40S", 362e12),
-        ("NVIDIA L4", 121e12),
-        ("Some GPU", None),
-    ]:
-        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: name)
-        assert selection.peak_flops(gpu, torch.bfloat16) == peak
-        half = None if peak is None else peak / 2
-        assert selection.peak_flops(gpu, torch.float32) == half
 
 
 def test_a_terminal_shows_a_bar_and_a_file_plain_lines(tmp_path: Path):
