@@ -14,8 +14,7 @@ import torch
 
 from gptpy.data.errors import DataError
 from gptpy.data.permutation import draw, permute
-
-IGNORE = -100
+from gptpy.model import IGNORE
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """Number of scored targets."""
+        """Number of scored targets: all but those that are `IGNORE`, -100."""
         return int((self.targets != IGNORE).sum())
 
     def masks(self) -> dict[str, torch.Tensor]:
