@@ -1,14 +1,19 @@
-"""The whole path on small texts: what it leaves behind, and how it stops and goes on."""
+"""The whole path on small texts: the files it writes, how it stops and resumes."""
 
 import json
+import math
 import os
 import signal
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gptpy.cli.show import scored_windows
 from gptpy.config import ConfigError
+from gptpy.config.data import DataConfig
+from gptpy.config.files import read_toml
 from gptpy.data import DataError, open_ids
 from gptpy.data.text import Text, python_prose
 from gptpy.evaluation.loss import Evaluation, evaluate
@@ -17,6 +22,7 @@ from gptpy.report.page import trained_tokens
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
 from gptpy.runs.opening import load
+from gptpy.train.run import run_training
 
 SMALL = {
     "model": {"n_layer": 1, "n_embd": 32, "n_head": 2, "n_kv_head": 2, "block_size": 16},
@@ -24,13 +30,13 @@ SMALL = {
 }
 
 
-class Watch:
-    """Collects what a run reports; `at` may act on a step."""
+class Recorder:
+    """Collects what a run reports; `on_each_step` may act on a step."""
 
-    def __init__(self, at=lambda metrics: None):
+    def __init__(self, on_each_step=lambda metrics: None):
         self.messages: list[str] = []
         self.evals: list[dict] = []
-        self.at = at
+        self.on_each_step = on_each_step
 
     def on_message(self, text):
         self.messages.append(text)
@@ -39,13 +45,15 @@ class Watch:
         self.evals.append(metrics)
 
     def on_step(self, metrics):
-        self.at(metrics)
+        self.on_each_step(metrics)
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     text = Text(python_prose()[:30_000], "some prose")
-    return text, quickstart(text, tmp_path_factory.mktemp("qs") / "run", Watch(), overrides=SMALL)
+    return text, quickstart(
+        text, tmp_path_factory.mktemp("qs") / "run", Recorder(), overrides=SMALL
+    )
 
 
 def test_the_run_directory_is_complete(done):
@@ -68,11 +76,11 @@ def test_the_run_directory_is_complete(done):
 def test_the_tokenizer_and_the_model_see_the_training_part_only(done, tmp_path):
     text, result = done
     train = text.data[:27_000]
-    assert open_ids(result.run_dir / "data/train.ids").ids.tolist() == (
+    assert open_ids(result.run_dir / "data/train-00000.ids").ids.tolist() == (
         load(result.run_dir).tokenizer.encode_ordinary(train.decode())
     )
     other = Text(train + text.data[27_000:].upper(), "other end")
-    again = quickstart(other, tmp_path / "run", Watch(), overrides=SMALL)
+    again = quickstart(other, tmp_path / "run", Recorder(), overrides=SMALL)
     one, two = (
         checkpoint.read_tensors(checkpoint.find(r.run_dir), "model") for r in (result, again)
     )
@@ -80,13 +88,13 @@ def test_the_tokenizer_and_the_model_see_the_training_part_only(done, tmp_path):
     assert again.summary["bits_per_byte"] > result.summary["bits_per_byte"]
 
 
-def test_the_report_knows_which_tokens_training_has_met(done):
+def test_the_report_knows_which_tokens_the_training_text_has(done):
     run = done[1].run_dir
     loaded = load(run)
-    met = set(open_ids(run / "data/train.ids").ids.tolist())
+    met = set(open_ids(run / "data/train-00000.ids").ids.tolist())
     assert 1 < len(met) < loaded.tokenizer.n_vocab
     assert trained_tokens(loaded) == sorted(met)
-    first = set(open_ids(run / "data/train.ids").ids[:50].tolist())
+    first = set(open_ids(run / "data/train-00000.ids").ids[:50].tolist())
     assert trained_tokens(loaded, at_most=50) == sorted(first)
     (run / "data/manifest.json").rename(run / "data/away")
     try:
@@ -97,7 +105,7 @@ def test_the_report_knows_which_tokens_training_has_met(done):
 
 def test_every_validation_byte_is_scored(done):
     text, result = done
-    ids = open_ids(result.run_dir / "data/validation.ids").ids
+    ids = open_ids(result.run_dir / "data/validation-00000.ids").ids
     loaded = load(result.run_dir, dtype="float32")
     assert loaded.tokenizer.decode_bytes(ids.tolist()) == text.data[27_000:]
     score = evaluate(loaded.model, np.asarray(ids), n_bytes=3000, stride=4)
@@ -113,29 +121,96 @@ def test_ctrl_c_saves_and_resume_ends_where_the_whole_run_does(done, tmp_path):
         if metrics["step"] == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
-    cut = quickstart(text, tmp_path / "run", Watch(interrupt), overrides=SMALL)
+    cut = quickstart(text, tmp_path / "run", Recorder(interrupt), overrides=SMALL)
     assert cut.interrupted and checkpoint.steps(cut.run_dir) == [3]
-    ended = resume(cut.run_dir, Watch())
+    ended = resume(cut.run_dir, Recorder())
     assert not ended.interrupted and ended.sample == whole.sample
     assert ended.summary["val_loss"] == whole.summary["val_loss"]
+    # its config.toml says all that decides the run, no limit of the gradient's norm among it
+    assert checkpoint.read_config(cut.run_dir).train.optim.grad_clip == math.inf
+
+
+def old_layout(run: Path) -> None:
+    """Rewrite the run directory as versions did that prepared the text themselves."""
+    config = replace(checkpoint.read_config(run), data=DataConfig(train="data"))
+    (run / "config.toml").write_text(config.to_toml())
+    manifest = json.loads((run / "data/manifest.json").read_text())
+    for split in ("train", "validation"):
+        manifest[split][0]["file"] = f"{split}.ids"
+        (run / f"data/{split}-00000.ids").rename(run / f"data/{split}.ids")
+    (run / "data/manifest.json").write_text(json.dumps(manifest))
+    for name in ("job.json", "slice-00000.json", "tokenizer.json"):
+        (run / "data" / name).unlink()
+
+
+def test_a_quickstart_of_an_older_version_is_resumed(done, tmp_path):
+    text, whole = done
+
+    def interrupt(metrics):
+        if metrics["step"] == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    run = quickstart(text, tmp_path / "run", Recorder(interrupt), overrides=SMALL).run_dir
+    old_layout(run)
+    ended = resume(run, Recorder())
+    assert ended.sample == whole.sample and ended.summary.keys() == whole.summary.keys()
+    assert ended.summary["val_loss"] == whole.summary["val_loss"]
+
+
+@pytest.mark.parametrize("name", ["t.txt", "t.tex", "t.jsonl", "marked.txt"])
+def test_any_utf8_file_is_a_text(done, tmp_path, name):
+    text, whole = done
+    mark = b"\xef\xbb\xbf" if name == "marked.txt" else b""
+    (tmp_path / name).write_bytes(mark + text.data)
+    result = quickstart(tmp_path / name, tmp_path / "run", Recorder(), overrides=SMALL)
+    assert result.sample == whole.sample
+    assert (result.run_dir / "text.txt").exists() == (name != "t.txt")
+    (source,) = checkpoint.read_config(result.run_dir).data.sources
+    assert Path(source).read_bytes() == text.data
+
+
+def test_its_configuration_is_one_for_gptpy_train(done, tmp_path):
+    _, result = done
+    mapping = read_toml(result.run_dir / "config.toml")
+    again, _ = run_training(mapping, tmp_path / "again", Recorder())
+    assert again is not None and again.step == 8
+    one, two = (
+        [row["loss"] for row in read_metrics(run / "metrics.jsonl") if row["kind"] == "step"]
+        for run in (result.run_dir, tmp_path / "again")
+    )
+    assert one == two and len(one) == 8
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"data": {"form": "lines"}}, "a decoder on a stream of text"),
+        ({"model": {"architecture": "encoder"}}, "a decoder on a stream of text"),
+        ({"data": {"validation": 0}}, "data.validation above 0"),
+        ({"train": {"stepps": 3}}, "did you mean train.steps"),
+    ],
+)
+def test_what_is_no_quickstart_is_refused(done, tmp_path, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        quickstart(done[0], tmp_path / "run", Recorder(), overrides=overrides)
 
 
 @pytest.mark.parametrize("size", [1000, 3000])
 def test_small_texts_work(tmp_path, size):
     text = Text(python_prose()[:size], "small")
-    result = quickstart(text, tmp_path / "r", Watch(), overrides={"train": {"steps": 2}})
+    result = quickstart(text, tmp_path / "r", Recorder(), overrides={"train": {"steps": 2}})
     assert 0 < result.summary["bits_per_byte"] < 16
 
 
 def test_text_of_many_bytes_a_character(tmp_path):
     text = Text(("Пусть кот спит. 猫は眠る。" * 100).encode(), "mixed")
-    result = quickstart(text, tmp_path / "r", Watch(), overrides={"train": {"steps": 2}})
+    result = quickstart(text, tmp_path / "r", Recorder(), overrides={"train": {"steps": 2}})
     assert result.summary["val_bytes"] <= len(text.data) // 10
 
 
 def test_a_short_text_leaves_nothing(tmp_path):
     with pytest.raises(DataError, match=r"999 bytes are too short .* at least 1000"):
-        quickstart(Text(b"x" * 999, "short"), tmp_path / "run", Watch())
+        quickstart(Text(b"x" * 999, "short"), tmp_path / "run", Recorder())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -152,22 +227,24 @@ def test_load_takes_a_run_or_a_checkpoint(done):
     )
 
 
-def test_a_budget_that_ends_early_is_told(tmp_path):
-    watch = Watch()
+def test_a_time_budget_that_ends_early_is_reported(tmp_path):
+    recorder = Recorder()
     few = {**SMALL, "train": {**SMALL["train"], "steps": 100_000, "seconds": 0.01}}
-    quickstart(Text(python_prose()[:30_000], "some prose"), tmp_path / "run", watch, overrides=few)
-    assert any("of 100,000 steps fitted into the time" in text for text in watch.messages)
+    quickstart(
+        Text(python_prose()[:30_000], "some prose"), tmp_path / "run", recorder, overrides=few
+    )
+    assert any("of 100,000 steps fitted into the time" in text for text in recorder.messages)
 
 
-def test_a_finished_run_is_not_gone_on_with(done):
+def test_a_finished_run_is_not_resumed(done):
     _, result = done
     with pytest.raises(ConfigError, match="has come to its end"):
-        resume(result.run_dir, Watch())
+        resume(result.run_dir, Recorder())
 
 
 @pytest.mark.parametrize("budget", [15, 20, 30, 60, 165])
-def test_what_is_kept_for_the_end_fits_the_budget(budget):
-    """5 s gone, 2 for the score: at least three tenths of 15 s are trained, nine of 165."""
+def test_the_time_kept_for_the_end_fits_the_budget(budget):
+    """After 5 s, with 2 for the score: three tenths of 15 s, nine of 165, are left to train."""
     left = training_seconds(budget, 5.0, 2.0)
     assert budget - 5 - 2 - 3 - 0.03 * budget == pytest.approx(left)
     assert left >= 0.3 * budget and (budget < 165 or left > 148)
@@ -190,8 +267,8 @@ def test_the_budget_for_training_is_what_the_rehearsal_leaves(tmp_path, monkeypa
     monkeypatch.setattr("gptpy.quickstart.training_seconds", left)
     shape = {**SMALL, "train": {"steps": 1, "dtype": "float32"}}
     text = Text(python_prose()[:30_000], "some prose")
-    run = quickstart(text, tmp_path / "r", Watch(), seconds=77.0, overrides=shape).run_dir
-    n = len(open_ids(run / "data/validation.ids").ids)
+    run = quickstart(text, tmp_path / "r", Recorder(), seconds=77.0, overrides=shape).run_dir
+    n = len(open_ids(run / "data/validation-00000.ids").ids)
     assert n > 192 * 4  # windows of 16 moved on by 4, 192 of them are rehearsed
     assert heard[:2] == [(257, 4), (768, 4)]
     budget, passed, scoring = heard[2]
@@ -199,11 +276,11 @@ def test_the_budget_for_training_is_what_the_rehearsal_leaves(tmp_path, monkeypa
     assert checkpoint.read_config(run).train.seconds == 123.0
 
 
-def test_the_two_scores_of_the_last_step_are_told_apart(tmp_path):
-    watch = Watch()
+def test_the_two_scores_of_the_last_step_differ_in_their_windows(tmp_path):
+    recorder = Recorder()
     text = Text(python_prose()[:30_000], "some prose")
-    done = quickstart(text, tmp_path / "run", watch, overrides=SMALL)
-    while_training, final = watch.evals[-2:]
+    done = quickstart(text, tmp_path / "run", recorder, overrides=SMALL)
+    while_training, final = recorder.evals[-2:]
     assert while_training["step"] == final["step"] == 8
     assert scored_windows(while_training) == " (windows of 16 tokens side by side)"
     assert scored_windows(final) == " (windows of 16 tokens moved on by 4)"
@@ -211,13 +288,13 @@ def test_the_two_scores_of_the_last_step_are_told_apart(tmp_path):
     assert [(row["step"], row["stride"]) for row in rows] == [(4, 16), (8, 16), (8, 4)]
 
 
-def test_a_quickstart_that_is_alive_is_not_joined(tmp_path):
+def test_a_running_quickstart_keeps_others_out(tmp_path):
     refused = []
 
     def join(metrics):
         for again in (
-            lambda: resume(tmp_path / "run", Watch()),
-            lambda: quickstart(text, tmp_path / "run", Watch(), overrides=SMALL),
+            lambda: resume(tmp_path / "run", Recorder()),
+            lambda: quickstart(text, tmp_path / "run", Recorder(), overrides=SMALL),
         ):
             with pytest.raises(ConfigError, match="another process") as error:
                 again()
@@ -225,6 +302,6 @@ def test_a_quickstart_that_is_alive_is_not_joined(tmp_path):
 
     text = Text(python_prose()[:30_000], "some prose")
     short = {**SMALL, "train": {**SMALL["train"], "steps": 1}}
-    done = quickstart(text, tmp_path / "run", Watch(join), overrides=short)
+    done = quickstart(text, tmp_path / "run", Recorder(join), overrides=short)
     assert len(refused) == 2 and str(os.getpid()) in refused[0]
     assert not (done.run_dir / ".lock").exists()

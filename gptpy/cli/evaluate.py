@@ -105,8 +105,7 @@ def _data(given: str | None, loaded: Any) -> tuple[Any, int | None, str]:
 
     The size is None where the tokenizer does not keep all bytes.
     """
-    from gptpy.data.prepared import open_prepared
-    from gptpy.data.splits import open_splits
+    from gptpy.data.prepared import open_prepared, open_splits
     from gptpy.data.text import read_text
     from gptpy.tokenizer import encode_array, is_lossless
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gptpy.cli.options import add_verb
 from gptpy.cli.tokenizer import TOKENIZER_HELP
+from gptpy.runs.progress import Silent
 
 EXAMPLE = """\
   gptpy prepare book.txt --tokenizer gpt2 -o data/book
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.tokenizer,
             folder,
             options,
-            say=lambda text: print(text, flush=True),
+            reporter=_Printed(),
         )
         _print_counts(folder)
         return 0
@@ -94,13 +95,23 @@ def run(arguments: argparse.Namespace) -> int:
         options,
         rank=rank,
         world_size=world,
-        say=lambda text: print(prefix + text, flush=True),
+        reporter=_Printed(prefix),
     )
     if not complete:
         print(f"{prefix}done with its share; other processes are still at work")
         return 0
     _print_counts(folder, prefix)
     return 0
+
+
+class _Printed(Silent):
+    """Prints messages at once, also into a pipe."""
+
+    def __init__(self, prefix: str = "") -> None:
+        self.prefix = prefix
+
+    def on_message(self, text: str) -> None:
+        print(self.prefix + text, flush=True)
 
 
 def _print_counts(folder: Path, prefix: str = "") -> None:

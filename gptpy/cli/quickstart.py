@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     run_dir = _run_dir(arguments)
     text = None
     if not arguments.resume:
-        # Read before torch loads, so that a mistake is told at once
+        # Before torch loads, so that a mistake is reported at once
         text = _text(arguments.text)
     elif arguments.text or arguments.overrides or arguments.seconds is not None:
         raise ConfigError(
@@ -84,13 +84,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _text(path: str | None) -> Any:
-    from gptpy.data.text import Text, default_text, read_text
+    """A checked text file, or the text for when none is given."""
+    from gptpy.data.text import check_text, default_text
 
-    return Text(read_text(path), Path(path).name) if path else default_text()
+    if not path:
+        return default_text()
+    check_text(path)
+    return Path(path)
 
 
 def _run_dir(arguments: argparse.Namespace) -> Path:
-    """The folder asked for, or the first free `runs/quickstart[-N]`."""
+    """The folder given by `-o`, or the first free `runs/quickstart[-N]`; to resume, the last."""
     if arguments.output:
         path = Path(arguments.output)
         if not arguments.resume and path.exists() and (path.is_file() or any(path.iterdir())):
@@ -107,6 +111,7 @@ def _run_dir(arguments: argparse.Namespace) -> Path:
 
 
 def _windows(summary: dict[str, Any]) -> str:
+    """In which windows the final score was taken, and why it differs from the ones before."""
     context, stride = summary["context"], summary["stride"]
     how = f"windows of {context} tokens, each moved on by {stride}"
     return f"{how}; while training side by side: less context, another loss"
@@ -115,12 +120,14 @@ def _windows(summary: dict[str, Any]) -> str:
 def _show(run_dir: Path, summary: dict[str, Any]) -> None:
     from gptpy.cli.show import table
 
+    bits = summary["bits_per_byte"]
+    bits = "unknown" if bits is None else f"{bits:.4f} on {summary['val_bytes']:,} bytes"
     rows = [
         ("vocabulary", f"{summary['vocab_size']} tokens"),
         ("bytes per token", f"{summary['bytes_per_token']:.2f}"),
         ("parameters", f"{summary['n_params']:,}"),
         ("seconds", f"{summary['seconds']:.0f}, {summary['train_seconds']:.0f} of them training"),
-        ("bits per byte", f"{summary['bits_per_byte']:.4f} on {summary['val_bytes']:,} bytes"),
+        ("bits per byte", bits),
         ("perplexity", f"{summary['perplexity']:.2f} per token"),
         ("scored in", _windows(summary)),
         ("everything", f"{run_dir}/ (plots/loss.png, plots/attention.png, summary.json, ...)"),

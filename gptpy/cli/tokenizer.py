@@ -218,7 +218,8 @@ def run_compare(arguments: argparse.Namespace) -> int:
     from gptpy import tokenizer
     from gptpy.cli.show import table
     from gptpy.data.text import read_text
-    from gptpy.tokenizer.comparison import Comparable, compare_tokenizers, plot_comparison
+    from gptpy.report.comparison import plot_comparison
+    from gptpy.tokenizer.comparison import Comparable, compare_tokenizers
 
     text = read_text(arguments.text).decode("utf-8")
     if not text:

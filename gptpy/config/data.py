@@ -69,6 +69,8 @@ class DataConfig:
     """What separates documents in text files (default: a file is one document)."""
     validation: FractionBelowOne = 0.1
     """Share of documents that validate."""
+    append_end_of_text: Switch = True
+    """Stream: end-of-text follows every document."""
     form: Literal["stream", "lines", "pairs", "chat"] = "stream"
     """What a training row is."""
     min_length: PositiveInteger | None = None

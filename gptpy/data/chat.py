@@ -1,4 +1,4 @@
-"""Instructions and conversations as rows: the template's text around them, replies scored."""
+"""Conversations as rows: a template writes them as text, and only the replies are scored."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from gptpy.config.data import TemplateConfig
 from gptpy.data.dataset import IGNORE
-from gptpy.data.ids import DataError
+from gptpy.data.errors import DataError
 from gptpy.data.rows import Row
 from gptpy.tokenizer import Tokenizer
 
@@ -19,7 +19,7 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True)
 class Message:
-    """What one side says."""
+    """One message of a conversation; `role` is one of `ROLES`."""
 
     role: str
     content: str
@@ -27,7 +27,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a conversation that is encoded by itself; `ends`: end-of-text follows."""
+    """A part of a conversation that is encoded by itself; `ends`: end-of-text follows it."""
 
     text: str
     scored: bool = False
@@ -35,10 +35,11 @@ class Segment:
 
 
 def conversation_of(row: Any, where: str) -> list[Message]:
-    """The messages of a decoded line of JSON; `DataError` naming `where` for what is none.
+    """The messages of a parsed line of JSON.
 
-    Understood are `messages` (a list of `role` and `content`), `prompt` with `response` (or
-    `completion`), and `instruction` with `output` and maybe `input`.
+    It may hold `messages` (a list of `role` and `content`), `prompt` with `response` or
+    `completion`, or `instruction` with `output` and, optionally, `input`. Raises `DataError` naming
+    `where` for anything else.
     """
     found = _conversation(row)
     if found is None:
@@ -80,7 +81,7 @@ def _conversation(row: Any) -> list[Message] | None:
 
 
 def segments(messages: Sequence[Message], template: TemplateConfig) -> list[Segment]:
-    """The conversation as stretches of text: only what the assistant says is scored."""
+    """The conversation as parts of text; only what the assistant says is scored."""
     found: list[Segment] = []
     for message in messages:
         before, after = getattr(template, message.role).split("{content}")
@@ -94,13 +95,13 @@ def segments(messages: Sequence[Message], template: TemplateConfig) -> list[Segm
 
 
 def request_segments(messages: Sequence[Message], template: TemplateConfig) -> list[Segment]:
-    """The conversation up to where the assistant's next reply begins."""
+    """The conversation up to the beginning of the assistant's next reply."""
     opening = template.assistant.split("{content}")[0]
     return [*segments(messages, template), *([Segment(opening)] if opening else [])]
 
 
 def segment_ids(found: Sequence[Segment], tokenizer: Tokenizer, end: int) -> list[int]:
-    """The ids of segments behind an end-of-text; text that looks like a special token is text."""
+    """End-of-text and then the ids of the segments, special tokens in them taken as plain text."""
     ids = [end]
     for segment in found:
         ids += tokenizer.encode_ordinary(segment.text)

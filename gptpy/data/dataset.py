@@ -1,4 +1,7 @@
-"""Windows of ids in a random order that any process can compute for itself."""
+"""Batches of windows of ids, in a random order that any process can compute for itself.
+
+Sample number i of a run is a fixed window: no process keeps state, and none needs another's.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from gptpy.data.ids import DataError
+from gptpy.data.errors import DataError
 from gptpy.data.permutation import draw, permute
-
-IGNORE = -100
+from gptpy.model import IGNORE
 
 
 @dataclass
@@ -22,19 +24,22 @@ class Batch:
     inputs: torch.Tensor
     targets: torch.Tensor
     documents: torch.Tensor | None = None
-    """(B, T) int64: number of the document in its row, when attention must stay inside."""
+    """(B, T) int64: number of the document in its row; given when attention must stay inside."""
     extra: dict[str, torch.Tensor] = field(default_factory=dict)
-    """What else the model is given by name: padding masks, an encoder's source."""
+    """Further inputs of the model by name: padding masks, an encoder's source."""
     real: int | None = None
-    """How many ids are no padding; None: all."""
+    """How many input ids are not padding; None: all of them."""
 
     @property
     def tokens(self) -> int:
-        """How many targets are scored."""
+        """Number of scored targets: all but those that are `IGNORE`, -100."""
         return int((self.targets != IGNORE).sum())
 
     def masks(self) -> dict[str, torch.Tensor]:
-        """What the model must be told beside ids; offsets of the documents in all rows together."""
+        """The model's inputs beside ids: `extra`, and `cu_seqlens` where documents are numbered.
+
+        `cu_seqlens`: (documents + 1,) int32, where each document begins in the flattened batch.
+        """
         if self.documents is None:
             return self.extra
         begins = torch.ones_like(self.documents, dtype=torch.bool)
@@ -52,30 +57,31 @@ class Batch:
 
 
 class Samples(Protocol):
-    """What `Trainer` asks of its data: batches of numbered samples, `n_windows` an epoch."""
+    """The data of a `Trainer`: batches of numbered samples, `n_windows` of them an epoch."""
 
     block_size: int
     seed: int
     n_windows: int
     varying: bool
-    """Whether batches are of more than one length."""
+    """Whether batches differ in length."""
 
     def __len__(self) -> int:
-        """How many ids there are."""
+        """Number of ids."""
         ...
 
     def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
-        """The samples of these numbers as one batch."""
+        """The samples of these numbers (int64) as one batch; `length_key` is the step's number."""
         ...
 
 
 class Dataset:
-    """Token ids as one long row of shards, cut into windows of `block_size` ids plus one.
+    """Token ids as one long sequence, cut into windows of `block_size` ids plus one.
 
     Sample number `i` of a run is window `permute(i mod n)` of epoch `i div n`: without replacement
-    inside an epoch, other window borders in every epoch, and no state but the number `i`. `shards`
-    are one-dimensional integer arrays (memory maps stay maps). With `end_of_text` and
-    `document_mask`, batches number the documents in each window.
+    inside an epoch, with other window borders in every epoch. `shards` are one-dimensional integer
+    arrays; memory maps stay maps. With `end_of_text` and `document_mask`, batches number the
+    documents in each window. With `min_length` each batch has a length drawn from
+    `min_length..block_size`. Raises `DataError`.
     """
 
     def __init__(
@@ -96,7 +102,8 @@ class Dataset:
         self.document_mask = document_mask
         self.min_length = min_length
         self.varying = min_length is not None
-        # block_size - 1 ids are set aside so that every border offset has the same window count
+        # Windows of an epoch are shifted by up to block_size - 1 ids. That many are left out of the
+        # count, so that every shift has the same number of windows.
         self.n_windows = max(0, (len(self) - block_size) // block_size)
         if self.n_windows == 0:
             raise DataError(
@@ -114,7 +121,7 @@ class Dataset:
         return int(self.starts[-1])
 
     def window_start(self, sample: int) -> int:
-        """Where sample number `sample` begins in the whole row of ids."""
+        """Where sample number `sample` begins in the sequence of ids."""
         return int(self.window_starts(np.array([sample]))[0])
 
     def window_starts(self, samples: np.ndarray) -> np.ndarray:
@@ -129,7 +136,7 @@ class Dataset:
         return starts
 
     def read(self, start: int, count: int) -> np.ndarray:
-        """`count` ids from `start` on as int64, across shard borders."""
+        """`count` ids from `start` on: (count,) int64, across shard borders."""
         if not 0 <= start <= start + count <= len(self):
             raise IndexError(f"ids {start}..{start + count} of {len(self)}")
         parts = []
@@ -144,8 +151,8 @@ class Dataset:
     def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
         """The windows of these sample numbers as one batch.
 
-        `length_key` (the step) draws the batch's length when `min_length` is set; all ranks and
-        accumulation steps of one step pass the same.
+        With `min_length`, `length_key` (the step's number) decides the batch's length. All ranks
+        and micro-batches of a step pass the same.
         """
         length, shift = self.block_size, 0
         if self.min_length is not None and length_key is not None:
@@ -165,9 +172,9 @@ class Dataset:
 
 
 def number_documents(inputs: torch.Tensor, end_of_text: int) -> torch.Tensor:
-    """Number of the document that each id of `inputs: (B, T)` belongs to, counted by row.
+    """(B, T) int64: for each id of `inputs: (B, T)` the number of its document, counted by row.
 
-    End-of-text ends one document and opens the next: seen from the new document it stands first,
-    so that generation from a lone end-of-text is what training has shown.
+    End-of-text counts as the first id of the document after it: training then predicts the first
+    word of a document from a lone end-of-text, which is how generation without a prompt begins.
     """
     return torch.cumsum(inputs == end_of_text, dim=1)

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gptpy.data.ids import DataError
+from gptpy.data.errors import DataError
 
 
 def count_shards(spec: str, slice_bytes: int) -> int:
-    """Into how many parts the data set can be cut: its files, or rows of `slice_bytes` on disk."""
+    """How many parts the data set can be cut into: its files, or `slice_bytes` of rows each."""
     found = _open(spec)
     if hasattr(found, "num_shards") and not hasattr(found, "data"):
         return max(1, found.num_shards)  # streamed: file by file
@@ -30,13 +30,13 @@ def rows(spec: str, shard: int, count: int) -> Iterator[Any]:
 
 
 def absolute(spec: str) -> str:
-    """The same data set from any working directory."""
+    """`spec` with an absolute path, so that it means the same in any working directory."""
     place, split = _parse(spec)
     return f"hf:{Path(place).resolve()}:{split}" if Path(place).exists() else spec
 
 
 def _open(spec: str) -> Any:
-    """The data set's split; `DataError` says what is there instead."""
+    """The data set's split. Raises `DataError`; for an unknown split it names those there are."""
     try:
         import datasets  # pyright: ignore[reportMissingImports]
     except ImportError:
@@ -50,8 +50,8 @@ def _open(spec: str) -> Any:
         else:
             name, _, config = place.partition("@")
             found = datasets.load_dataset(name, config or None, streaming=True)
-    # Whatever stands between here and a data set (no network, no such name, a config that must be
-    # given, an unreadable file) comes as an error of its own library and says what it is
+    # No network, an unknown name, a missing configuration, an unreadable file: each library beneath
+    # raises its own class, and its message says what is wrong
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{spec}: cannot be opened: {first}") from None
@@ -66,7 +66,7 @@ def _open(spec: str) -> Any:
 
 
 def _parse(spec: str) -> tuple[str, str]:
-    """`(name or folder, split)`; a folder's own colons stay with it."""
+    """`(name or folder, split)`; colons in the path of a folder that exists belong to the path."""
     place = spec.removeprefix("hf:")
     if Path(place).exists() or ":" not in place:
         return place, "train"

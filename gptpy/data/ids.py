@@ -7,25 +7,23 @@ fingerprint (32 bytes of SHA-256). The Rust encoder writes the same (`bpe-rs/src
 
 from __future__ import annotations
 
-import os
+import shutil
 import struct
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 
-from gptpy.config.errors import GptpyError
+from gptpy.data.errors import DataError
+from gptpy.storage import atomic
 
 MAGIC = b"GPTPYIDS"
 VERSION = 1
 BYTE_ORDER = 0x01020304
 HEADER = struct.Struct("<8sIIIIQ32s")
 DTYPES = {2: np.dtype("<u2"), 4: np.dtype("<u4")}
-
-
-class DataError(GptpyError, ValueError):
-    """Data that cannot be used: the message names the file, what was expected and what found."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +90,9 @@ def open_ids(path: str | Path, *, fingerprint: str | None = None) -> IdFile:
 
 
 class IdWriter:
-    """Stream ids into a file that appears, whole, under its name only at the end.
+    """Write an id file piece by piece; it appears, whole, under its name at the end.
 
-    `with IdWriter(path, dtype, fingerprint) as out: out.write(ids)`; an exception leaves nothing.
+    `with IdWriter(path, dtype, fingerprint) as out: out.write(ids)`. An exception leaves no file.
     """
 
     def __init__(self, path: str | Path, dtype: np.dtype, fingerprint: str) -> None:
@@ -102,9 +100,7 @@ class IdWriter:
         self.dtype = np.dtype(dtype)
         self.fingerprint = fingerprint
         self.count = 0
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        self._file = self._temporary.open("wb")
-        self._file.write(bytes(HEADER.size))
+        self._open = ExitStack()
 
     def write(self, ids: np.ndarray) -> None:
         """Append a one-dimensional integer array; `DataError` if an id does not fit the type."""
@@ -119,8 +115,26 @@ class IdWriter:
         np.ascontiguousarray(ids, dtype=self.dtype).tofile(self._file)
         self.count += len(ids)
 
+    def write_file(self, path: Path) -> None:
+        """Append the ids of an id file of the same type and tokenizer, with bounded memory."""
+        ids = open_ids(path, fingerprint=self.fingerprint).ids
+        if ids.dtype != self.dtype:
+            raise DataError(f"{path}: holds ids of type {ids.dtype}, expected {self.dtype}")
+        with path.open("rb") as file:
+            file.seek(HEADER.size)
+            shutil.copyfileobj(file, self._file, 1 << 20)
+        self.count += len(ids)
+
     def __enter__(self) -> IdWriter:
+        self._file = self._open.enter_context(atomic.file(self.path))
+        self._file.write(bytes(HEADER.size))
+        self._open.push(self._write_header)
         return self
+
+    def _write_header(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._file.seek(0)
+            self._file.write(pack_header(self.dtype, self.count, self.fingerprint))
 
     def __exit__(
         self,
@@ -128,18 +142,4 @@ class IdWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if kind is not None:
-            self._file.close()
-            self._temporary.unlink(missing_ok=True)
-            return
-        try:
-            self._file.seek(0)
-            self._file.write(pack_header(self.dtype, self.count, self.fingerprint))
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._temporary.replace(self.path)
-        except BaseException:
-            self._file.close()
-            self._temporary.unlink(missing_ok=True)
-            raise
+        self._open.__exit__(kind, error, trace)

@@ -1,4 +1,4 @@
-"""Rows for an encoder: some tokens hidden, those to be restored as targets."""
+"""Batches for an encoder: some tokens masked, and those as targets (BERT, Devlin et al. 2018)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gptpy.model import mask_tokens
 class Masked:
     """A `Dataset` or `Rows` with tokens masked anew each time a row comes up.
 
-    What is hidden depends on the seed and the sample's number only, not on the other rows of its
-    batch: the same for any number of processes and micro-batches, and after a resume.
+    Which ones depends on the seed and the sample's number only, not on the other rows of the batch:
+    it is the same for any number of processes and micro-batches, and after a resume.
     """
 
     def __init__(self, data: Any, mask_id: int, random_ids: int, share: float) -> None:
@@ -36,7 +36,7 @@ class Masked:
         return self.mask(self.data.batch(samples, length_key=length_key), samples)
 
     def mask(self, batch: Batch, samples: np.ndarray) -> Batch:
-        """`batch` with tokens hidden as befits these sample numbers."""
+        """`batch`, whose rows are these sample numbers, with tokens masked."""
         real = batch.extra.get("key_padding_mask")
         inputs, targets = batch.inputs.clone(), torch.full_like(batch.inputs, IGNORE)
         for row, sample in enumerate(samples):

@@ -1,23 +1,29 @@
-"""What a run learns from and what validates it, as the `[data]` of its configuration says."""
+"""What a run is trained on and validated on, as the `[data]` of its configuration says.
+
+`gather` turns sources into a tokenizer and id shards in the run directory, once; `open_material`
+opens what it left, in every process.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gptpy.config.errors import ConfigError
 from gptpy.config.run import RunConfig
-from gptpy.data.ids import DataError
+from gptpy.data.dataset import Dataset
+from gptpy.data.documents import SPLITS, training_files
+from gptpy.data.errors import DataError
+from gptpy.data.examples import RowReader, plain_texts, prepare_options
 from gptpy.data.masking import Masked
 from gptpy.data.prepare import prepare
-from gptpy.data.prepared import SPLITS, Prepared, Split
-from gptpy.data.row_sources import plain_texts, read_rows, split_options
+from gptpy.data.prepared import MANIFEST, OWN_DATA, OWN_VALIDATION, Prepared, Split, open_splits
 from gptpy.data.rows import Rows, windows_of
-from gptpy.data.splits import OWN_DATA, OWN_VALIDATION, open_splits, training_data
 from gptpy.data.text import default_text
+from gptpy.runs.progress import Reporter, Silent
 from gptpy.storage import atomic
 from gptpy.tokenizer import (
     FILE_NAME,
@@ -29,52 +35,70 @@ from gptpy.tokenizer import (
 from gptpy.tokenizer.reserved import Reserved, reserve
 
 SHAKESPEARE = "shakespeare"
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Material:
-    """The tokenizer, a data set for `Trainer`, and what validates."""
+    """A tokenizer, a data set for `Trainer`, and what validates."""
 
     tokenizer: Tokenizer
     config: RunConfig
-    """The configuration with the vocabulary that the data needs."""
+    """The configuration, with the vocabulary size that the data needs."""
     dataset: Any
     held_out: Split | Rows | Masked | None
-    """Ids in a row or rows of their own; None where nothing validates."""
+    """Ids in one sequence, or rows; None where nothing validates."""
     end: int | None
-    """The id that closes a text, or None where texts have no end."""
+    """The id that ends a text, or None where there is none."""
 
 
 def gather(
-    config: RunConfig, run_dir: Path, say: Say = lambda text: None, *, resume: bool = False
+    config: RunConfig, run_dir: Path, reporter: Reporter | None = None, *, resume: bool = False
 ) -> None:
-    """What one process does before all open the material: sources to tokenizer and id shards.
+    """Make the tokenizer and the id shards of a run with sources; one process calls it.
 
-    Only `resume` takes what is there as it is; else `DataError` where an earlier attempt prepared
-    other sources or with another tokenizer.
+    With `resume`, what is there already is kept as it is. Without, `DataError` where an earlier
+    attempt prepared other sources or with another tokenizer.
     """
-    data = config.data
+    data, reporter = config.data, reporter or Silent()
     if not data.sources:
         return
     if not data.tokenizer:
         raise ConfigError("data.sources needs data.tokenizer: a name, a file, or bytes:4096")
     run_dir.mkdir(parents=True, exist_ok=True)
-    sources, held_out = _found(data.sources, run_dir, say), _found(data.validation_sources, run_dir)
-    options = split_options(config)
+    sources = _found(data.sources, run_dir, reporter)
+    validation_sources = _found(data.validation_sources, run_dir)
     if not (resume and (run_dir / FILE_NAME).is_file()):
-        # Bytes spell any text, and words have an id for the unknown; characters must all be seen
-        characters = data.tokenizer == "characters"
-        splits = SPLITS if characters else ("train",)
-        seen = [*sources, *held_out] if characters else sources
-        tokenizer = make_tokenizer(data.tokenizer, lambda: plain_texts(config, seen, splits))
+        tokenizer = _make_tokenizer(config, sources, validation_sources, run_dir)
         save_tokenizer(tokenizer, run_dir)
     if data.form == "stream":
         tokenizer = open_tokenizer(run_dir)
-        for folder, texts in ((OWN_DATA, sources), (OWN_VALIDATION, held_out)):
-            there = resume and (run_dir / folder / "manifest.json").is_file()
-            if texts and not there:
-                prepare(texts, tokenizer, run_dir / folder, options, say=say)
+        options = prepare_options(config)
+        for folder, texts in ((OWN_DATA, sources), (OWN_VALIDATION, validation_sources)):
+            finished = resume and (run_dir / folder / MANIFEST).is_file()
+            if texts and not finished:
+                prepare(texts, tokenizer, run_dir / folder, options, reporter=reporter)
+
+
+def _make_tokenizer(
+    config: RunConfig,
+    sources: Sequence[str],
+    validation_sources: Sequence[str],
+    run_dir: Path,
+) -> Tokenizer:
+    """The tokenizer that `data.tokenizer` means, trained on the training split where it is new.
+
+    A tokenizer of characters has no id for a character it has not seen, so it sees all text. One of
+    bytes is trained from files where it can be, with bounded memory.
+    """
+    spec, options = config.data.tokenizer, prepare_options(config)
+    if spec == "characters":
+        everything = [*sources, *validation_sources]
+        return make_tokenizer(spec, lambda: plain_texts(config, everything, SPLITS))
+    if spec.startswith("bytes:") and config.data.form in ("stream", "lines"):
+        with training_files(sources, options, run_dir) as files:
+            if files is not None:
+                return make_tokenizer(spec, lambda: files)
+    return make_tokenizer(spec, lambda: plain_texts(config, sources, ["train"]))
 
 
 def open_material(
@@ -82,12 +106,12 @@ def open_material(
     run_dir: Path,
     *,
     fixed_vocabulary: bool = False,
-    say: Say = lambda text: None,
+    reporter: Reporter | None = None,
 ) -> Material:
     """Open what `gather` left, or the prepared folder `data.train`.
 
-    The model's vocabulary follows the data unless `fixed_vocabulary`. Raises `ConfigError` or
-    `DataError` for what is missing or does not fit the model.
+    The model's vocabulary size follows the data unless `fixed_vocabulary`. Raises `ConfigError` or
+    `DataError` for data that is missing or does not fit the model.
     """
     data, architecture = config.data, config.model.architecture
     if (architecture == "encoder-decoder") != (data.form == "pairs"):
@@ -97,20 +121,14 @@ def open_material(
         )
     if architecture == "bigram" and data.document_mask:
         raise ConfigError("data.document_mask: a bigram sees one token only, leave it out")
-    prepared = None
     if data.form == "stream":
         prepared = open_splits(config, run_dir)
-        tokenizer = open_tokenizer(prepared.folder)
-        if tokenizer.fingerprint != prepared.fingerprint:
-            raise DataError(
-                f"{prepared.folder}: its shards were written with tokenizer "
-                f"{prepared.fingerprint[:12]}, the tokenizer.json beside them is "
-                f"{tokenizer.fingerprint[:12]}: prepare the data again"
-            )
-    elif not data.sources:
-        raise ConfigError(f"data.form = {data.form!r} needs data.sources")
-    else:
+        tokenizer = _tokenizer_of(prepared, run_dir)
+    elif data.sources:
+        prepared = None
         tokenizer = open_tokenizer(run_dir)
+    else:
+        raise ConfigError(f"data.form = {data.form!r} needs data.sources")
     reserved = reserve(tokenizer, architecture, data.form)
     if not fixed_vocabulary:
         model = config.model.replace(vocab_size=reserved.vocab_size)
@@ -122,47 +140,73 @@ def open_material(
         )
     if prepared is not None:
         return _stream(config, prepared, tokenizer, reserved)
-    return _rows(config, run_dir, tokenizer, reserved, say)
+    return _rows(config, run_dir, tokenizer, reserved, reporter or Silent())
+
+
+def _tokenizer_of(prepared: Prepared, run_dir: Path) -> Tokenizer:
+    """The tokenizer beside the shards, or, in runs of older versions, the run's own."""
+    folder = prepared.folder if (prepared.folder / FILE_NAME).is_file() else run_dir
+    tokenizer = open_tokenizer(folder)
+    if tokenizer.fingerprint != prepared.fingerprint:
+        raise DataError(
+            f"{prepared.folder}: its shards were written with tokenizer "
+            f"{prepared.fingerprint[:12]}, the tokenizer.json in {folder} is "
+            f"{tokenizer.fingerprint[:12]}: prepare the data again"
+        )
+    return tokenizer
 
 
 def _stream(
     config: RunConfig, prepared: Prepared, tokenizer: Tokenizer, reserved: Reserved
 ) -> Material:
-    dataset: Any = training_data(prepared, config)
-    split, end = prepared.validation, prepared.end_of_text
+    """Windows of the prepared ids; an encoder is validated on masked rows of them."""
+    split, end, block_size = prepared.validation, prepared.end_of_text, config.model.block_size
+    dataset = Dataset(
+        prepared.train.shards,
+        block_size,
+        seed=config.train.seed,
+        end_of_text=end,
+        document_mask=config.data.document_mask,
+        min_length=config.data.min_length,
+    )
     if config.model.architecture != "encoder":
-        held_out = split if split.n_ids else None
-        return Material(tokenizer, config, dataset, held_out, end)
-    dataset = _masked(dataset, config, tokenizer, reserved)
-    if not split.n_ids:
-        return Material(tokenizer, config, dataset, None, end)
-    ids, block = split.joined(), config.model.block_size
-    border = end if config.data.document_mask else None
-    rows = Rows(list(windows_of(ids, ids, block)), block, key_padding=True, end_of_text=border)
-    return Material(tokenizer, config, dataset, _masked(rows, config, tokenizer, reserved), end)
+        return Material(tokenizer, config, dataset, split if split.n_ids else None, end)
+    held_out = None
+    if split.n_ids:
+        ids = split.joined()
+        border = end if config.data.document_mask else None
+        rows = Rows(
+            list(windows_of(ids, ids, block_size)), block_size, key_padding=True, end_of_text=border
+        )
+        held_out = _masked(rows, config, tokenizer, reserved)
+    return Material(tokenizer, config, _masked(dataset, config, tokenizer, reserved), held_out, end)
 
 
 def _rows(
-    config: RunConfig, run_dir: Path, tokenizer: Tokenizer, reserved: Reserved, say: Say
+    config: RunConfig, run_dir: Path, tokenizer: Tokenizer, reserved: Reserved, reporter: Reporter
 ) -> Material:
-    data = config.data
-    sources, others = _found(data.sources, run_dir), _found(data.validation_sources, run_dir)
-    train, validation = read_rows(config, sources, others, tokenizer, reserved, say)
-    block, encoder = config.model.block_size, config.model.architecture == "encoder"
-    dataset: Any = Rows(train, block, seed=config.train.seed, key_padding=encoder)
-    held_out: Any = Rows(validation, block, key_padding=encoder) if validation else None
+    """Rows of the sources, which are read anew every time."""
+    sources = _found(config.data.sources, run_dir)
+    reader = RowReader(config, tokenizer, reserved, reporter)
+    train = reader.training(sources)
+    validation = reader.validation(sources, _found(config.data.validation_sources, run_dir))
+    block_size, encoder = config.model.block_size, config.model.architecture == "encoder"
+    dataset: Any = Rows(train, block_size, seed=config.train.seed, key_padding=encoder)
+    held_out: Any = Rows(validation, block_size, key_padding=encoder) if validation else None
     if encoder:
         dataset = _masked(dataset, config, tokenizer, reserved)
         held_out = held_out and _masked(held_out, config, tokenizer, reserved)
     return Material(tokenizer, config, dataset, held_out, reserved.end)
 
 
-def _masked(data: Any, config: RunConfig, tokenizer: Tokenizer, reserved: Reserved) -> Masked:
+def _masked(
+    data: Dataset | Rows, config: RunConfig, tokenizer: Tokenizer, reserved: Reserved
+) -> Masked:
     return Masked(data, reserved.mask, tokenizer.n_vocab, config.data.mask_share)
 
 
-def _found(sources: Sequence[str], run_dir: Path, say: Say = lambda text: None) -> list[str]:
-    """Where the sources lie: as they are named, or in `$GPTPY_DATA_DIR`; or Tiny Shakespeare."""
+def _found(sources: Sequence[str], run_dir: Path, reporter: Reporter | None = None) -> list[str]:
+    """Paths of the sources: as given, else inside `$GPTPY_DATA_DIR`; `shakespeare` as a copy."""
     found = []
     for source in sources:
         kept = run_dir / f"{SHAKESPEARE}.txt"
@@ -170,8 +214,10 @@ def _found(sources: Sequence[str], run_dir: Path, say: Say = lambda text: None) 
         if source == SHAKESPEARE:
             if not kept.is_file():
                 text = default_text()
-                say(text.note or f"{text.name}: {len(text.data):,} bytes")
                 atomic.write_bytes(kept, text.data)
+                (reporter or Silent()).on_message(
+                    text.note or f"{text.name}: {len(text.data):,} bytes"
+                )
             source = str(kept)
         elif not source.startswith("hf:") and not Path(source).exists() and elsewhere.exists():
             source = str(elsewhere)

@@ -1,4 +1,4 @@
-"""A random order of n things that needs no memory: the i-th of a shuffle, computed from i.
+"""A random order of n items that needs no memory: item i of a shuffle, computed from i.
 
 A Feistel network over the next power of four, walked until it lands inside 0..n-1 ("cycle walking",
 Black and Rogaway 2002), is a bijection of 0..n-1 for every key. The key comes from (seed, epoch),
@@ -41,7 +41,8 @@ def permute(index: np.ndarray, n: int, seed: int, epoch: int) -> np.ndarray:
     value = _feistel(index, half, keys)
     outside = value >= n
     while outside.any():
-        # At most 4 values in 1 lie inside, so few rounds walk everybody home.
+        # The network permutes at most 4 n values, so on average a quarter or more of those that are
+        # outside land inside in every round
         value[outside] = _feistel(value[outside], half, keys)
         outside = value >= n
     return value.astype(np.int64)

@@ -1,20 +1,28 @@
-"""A prepared data set: a folder of id shards, `manifest.json` and `tokenizer.json`."""
+"""A prepared data set: a folder of id shards, `manifest.json` and `tokenizer.json`.
+
+The manifest is written last and names every shard, so that a folder without one is not finished.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from gptpy.data.ids import DataError, dtype_for, open_ids
+from gptpy.config.errors import ConfigError
+from gptpy.config.run import RunConfig
+from gptpy.data.documents import SPLITS
+from gptpy.data.errors import DataError
+from gptpy.data.ids import dtype_for, open_ids
 from gptpy.storage import atomic
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-SPLITS = ("train", "validation")
+# Folders in a run directory that the run prepares from its own sources
+OWN_DATA, OWN_VALIDATION = "data", "validation"
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def write_manifest(
     vocab_size: int,
     end_of_text: int | None,
 ) -> None:
-    """Write `manifest.json`, the last file of a data set: what has none is not finished."""
+    """Write `manifest.json`."""
     manifest = {
         "format": FORMAT,
         "fingerprint": fingerprint,
@@ -124,3 +132,17 @@ def _open_split(folder: Path, rows: Sequence[Shard], fingerprint: str, dtype: np
             )
         shards.append(ids)
     return Split(shards, sum(row.bytes for row in rows), sum(row.documents for row in rows))
+
+
+def open_splits(config: RunConfig, run_dir: Path) -> Prepared:
+    """The id shards that a run on a stream of ids is trained on and scored on."""
+    data = config.data
+    if not data.train and not data.sources:
+        raise ConfigError("data.train must name a folder that `gptpy prepare` wrote")
+    # A folder inside the run directory comes first: it moves with the run
+    inside = run_dir / (OWN_DATA if data.sources else data.train)
+    own = data.sources or (inside / MANIFEST).is_file()
+    prepared = open_prepared(inside if own else data.train)
+    if data.validation_sources:
+        prepared = replace(prepared, validation=open_prepared(run_dir / OWN_VALIDATION).train)
+    return prepared

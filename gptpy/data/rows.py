@@ -1,4 +1,4 @@
-"""Texts as padded rows: a document, a pair of texts or a conversation each."""
+"""Batches of padded rows: one document, pair of texts or conversation each."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ import numpy as np
 import torch
 
 from gptpy.data.dataset import IGNORE, Batch, number_documents
-from gptpy.data.ids import DataError
+from gptpy.data.errors import DataError
 from gptpy.data.permutation import permute
 from gptpy.tokenizer import Tokenizer
 
-PAD_TO = 16  # row lengths are multiples of this, so that few shapes come up
+PAD_TO = 16  # padded lengths are multiples of this, so that batches have few different shapes
 
 
 @dataclass(frozen=True)
 class Row:
-    """`inputs`, `targets`: (T,) int64, targets -100 where nothing is scored; `source`: (S,)."""
+    """`inputs`, `targets`: (T,) int64, targets -100 where nothing is scored.
+
+    `source`: (S,) int64, what the encoder of an encoder-decoder reads.
+    """
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -29,10 +32,10 @@ class Row:
 class Rows:
     """Rows in a random order that any process can compute, padded batch by batch.
 
-    The contract of `Dataset`: sample `i` of a run is row `permute(i mod n)` of epoch `i div n`.
-    With `key_padding` batches carry the mask that an encoder needs; under a causal mask padding on
-    the right is out of sight anyway. With `end_of_text` they number the documents in each row, as
-    those of `Dataset` do.
+    As in `Dataset`, sample `i` of a run is row `permute(i mod n)` of epoch `i div n`. With
+    `key_padding` batches carry the padding mask that an encoder needs; a causal mask hides padding
+    on the right anyway. With `end_of_text` batches number the documents in each row, as those of
+    `Dataset` do. Raises `DataError` without rows, and for a row longer than `block_size`.
     """
 
     def __init__(
@@ -62,15 +65,15 @@ class Rows:
                 )
 
     def __len__(self) -> int:
-        """How many ids all rows hold."""
+        """Number of input ids in all rows."""
         return sum(len(row.inputs) for row in self.rows)
 
     def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
-        """The rows of these sample numbers; `length_key` belongs to windows and is left aside."""
+        """The rows of these sample numbers. `length_key` is for windows and is ignored."""
         return self.stack([self.rows[i] for i in self.places(samples)])
 
     def places(self, samples: np.ndarray) -> list[int]:
-        """Which rows an int64 array of sample numbers means."""
+        """The places in `rows` of an int64 array of sample numbers."""
         epochs, places = np.divmod(np.asarray(samples, dtype=np.int64), self.n_windows)
         found = [
             int(permute(np.array([place]), self.n_windows, self.seed, int(epoch))[0])
@@ -87,7 +90,7 @@ class Rows:
             source, mask = _pad([row.source for row in rows if row.source is not None], 0)
             extra |= {"source": source, "source_padding_mask": mask}
         documents = None
-        if self.end_of_text is not None:  # padding, which nothing sees, belongs to the last one
+        if self.end_of_text is not None:  # padding counts as part of the last document
             documents = number_documents(inputs.masked_fill(~real, -1), self.end_of_text)
         return Batch(inputs, targets, documents, extra, int(real.sum()))
 
@@ -114,8 +117,8 @@ def line_rows(
     """A row of each text, in sliding windows where it is longer than `block_size`.
 
     Causal rows begin and end with `end`; each target is scored in one window only, with at least
-    `block_size - stride` tokens before it except at the beginning. Others have their own ids as
-    targets, to be masked.
+    `block_size - stride` tokens before it except at the beginning. Rows that are not causal have
+    their own ids as targets, for masking.
     """
     for text in texts:
         ids = np.asarray(tokenizer.encode_ordinary(text), dtype=np.int64)
@@ -131,12 +134,12 @@ def line_rows(
 def windows_of(
     inputs: np.ndarray, targets: np.ndarray, block_size: int, stride: int | None = None
 ) -> Iterator[Row]:
-    """Windows of `block_size` that move by `stride`; a target is scored the first time it comes."""
+    """Windows of `block_size` that move by `stride`; only its first window scores a target."""
     stride = min(stride or block_size, block_size)
     seen = 0
     for start in range(0, len(inputs), stride):
         stop = min(start + block_size, len(inputs))
-        scored = targets[start:stop].astype(np.int64)  # a copy; stored ids have no sign
+        scored = targets[start:stop].astype(np.int64)  # a copy, and signed, for IGNORE
         scored[: seen - start] = IGNORE
         yield Row(inputs[start:stop], scored)
         seen = stop
@@ -145,11 +148,11 @@ def windows_of(
 
 
 def pair_rows(pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, *, end: int) -> Iterator[Row]:
-    """For an encoder-decoder: the source closed by `end`, the target begun and closed by it."""
+    """Rows for an encoder-decoder: `end` stands after the source, and around the target."""
     for source, target in pairs:
-        said = np.asarray([end, *tokenizer.encode_ordinary(target), end], dtype=np.int64)
+        written = np.asarray([end, *tokenizer.encode_ordinary(target), end], dtype=np.int64)
         read = np.asarray([*tokenizer.encode_ordinary(source), end], dtype=np.int64)
-        yield Row(said[:-1], said[1:], read)
+        yield Row(written[:-1], written[1:], read)
 
 
 def pair_of(row: Any, where: str) -> tuple[str, str]:

@@ -1,24 +1,21 @@
-"""Documents from txt, jsonl and parquet files, plain or packed, folders, Hugging Face data sets.
+"""Documents from txt, jsonl and parquet files, packed or not, folders, Hugging Face data sets.
 
 A source is cut into slices that can be read, and prepared, independently of each other.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import re
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from gptpy.data import hugging_face
-from gptpy.data.ids import DataError
-from gptpy.data.zstd import Unzstd
+from gptpy.data.errors import DataError
+from gptpy.data.packed import PACKED, open_file
+from gptpy.data.text import decoded, text_blocks
 
 SUFFIXES = {
     ".txt": "text",
@@ -28,9 +25,8 @@ SUFFIXES = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-PACKED = (".gz", ".zst")
 READ_BYTES = 1 << 22
-# An escape of JSON that may be half of a surrogate pair
+# A JSON escape that may be half of a surrogate pair
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -38,8 +34,9 @@ _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 class Slice:
     """The documents of `path` that begin in the bytes `start..end` (all of a packed file).
 
-    `kind`: "text", "jsonl", "parquet" or "hf". `size`: the file's, to notice that it changed. Of a
-    Hugging Face data set, `start` is the number of the part and `size` how many parts there are.
+    `kind`: "text", "jsonl", "parquet" or "hf". `size` is the file's, so that a changed file is
+    noticed. For a Hugging Face data set, `start` is the number of the part and `size` the number
+    of parts.
     """
 
     path: str
@@ -54,8 +51,9 @@ def list_slices(
 ) -> list[Slice]:
     """All slices of files, folders (searched recursively) and `hf:` data sets, in a fixed order.
 
-    A text file is cut only at a `separator` that cannot overlap itself: where a run of newlines is
-    parted by two of them depends on where one begins to read.
+    A text file is cut only at a `separator` that cannot overlap itself. With "\\n\\n", say, where a
+    run of newlines is cut depends on where reading begins, so slices would disagree.
+
     Raises `DataError` for a source that does not exist or that nothing here can read.
     """
     slices: list[Slice] = []
@@ -99,6 +97,16 @@ def _cut(path: Path, slice_bytes: int, separator: str | None) -> list[Slice]:
     ]
 
 
+def is_plain_text(path: Path) -> bool:
+    """Whether a file's name says that it is text, and not packed."""
+    return SUFFIXES.get(path.suffix.lower()) == "text"
+
+
+def is_one_document(piece: Slice, separator: str | None) -> bool:
+    """Whether a slice is a text file that nothing divides into documents."""
+    return piece.kind == "text" and not separator
+
+
 def _overlaps_itself(mark: str) -> bool:
     return any(mark.startswith(mark[i:]) for i in range(1, len(mark)))
 
@@ -106,9 +114,9 @@ def _overlaps_itself(mark: str) -> bool:
 def documents(piece: Slice, *, field: str = "text", separator: str | None = None) -> Iterator[str]:
     """The texts of a slice, empty ones left out.
 
-    jsonl and parquet give `field` of each row. A text file is one document, or several parted by
-    `separator`. Raises `DataError` naming file and line for what is not UTF-8, not JSON or lacks
-    the field.
+    jsonl and parquet give `field` of each row. A text file is one document, or several with
+    `separator` between them. Raises `DataError`, naming the file and the place in it, for bytes
+    that are not UTF-8, lines that are not JSON and rows without the field.
     """
     if piece.kind == "hf":
         rows = hugging_face.rows(piece.path, piece.start, piece.size)
@@ -122,32 +130,18 @@ def documents(piece: Slice, *, field: str = "text", separator: str | None = None
     return (text for text in found if text)
 
 
-def _open(path: Path) -> BinaryIO:
-    if path.suffix == ".gz":
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    if path.suffix == ".zst":
-        return cast(BinaryIO, io.BufferedReader(Unzstd(path)))
-    return path.open("rb")
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """`_open` with one error for packed bytes that are cut or damaged."""
-    try:
-        with _open(path) as file:
-            yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path}: is damaged, or not what its name says: {error}") from None
-
-
 def _pieces(piece: Slice, mark: bytes) -> Iterator[tuple[int, bytes]]:
-    """`(offset, bytes)` of what lies between marks, for those that begin inside the slice."""
-    with _opened(Path(piece.path)) as file:
+    """`(offset, bytes)` of each piece between marks that begins inside the slice.
+
+    A piece that begins inside is read to its end, behind the slice's; one that began before it
+    belongs to the slice before. So every piece belongs to exactly one slice.
+    """
+    with open_file(Path(piece.path)) as file:
         packed = piece.path.endswith(PACKED)
         offset = piece.start
         carry = b""
         if offset:
-            # Something begins here exactly if a mark ends here; otherwise go to the next mark
+            # A piece begins here only if a mark ends here; otherwise after the next mark
             offset = max(0, offset - len(mark))
             file.seek(offset)
             while (at := carry.find(mark)) < 0:
@@ -173,23 +167,18 @@ def _pieces(piece: Slice, mark: bytes) -> Iterator[tuple[int, bytes]]:
             carry += more
 
 
-def _decoded(data: bytes, path: str, offset: int) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: is not UTF-8: byte {offset + error.start} is {data[error.start]:#04x}"
-        ) from None
-
-
 def _text(piece: Slice, separator: str | None) -> Iterator[str]:
     if separator:
-        mark = separator.encode("utf-8")
-        for offset, data in _pieces(piece, mark):
-            yield _decoded(data, piece.path, offset)
+        for offset, data in _pieces(piece, separator.encode("utf-8")):
+            yield decoded(data, piece.path, offset)
     elif piece.start == 0:
-        with _opened(Path(piece.path)) as file:
-            yield _decoded(file.read(), piece.path, 0)
+        yield b"".join(file_blocks(piece)).decode("utf-8")
+
+
+def file_blocks(piece: Slice) -> Iterator[bytes]:
+    """The text of a slice that is a whole text file, in checked blocks of some megabytes."""
+    with open_file(Path(piece.path)) as file:
+        yield from text_blocks(file, piece.path)
 
 
 def _jsonl(piece: Slice, field: str) -> Iterator[str]:
@@ -197,7 +186,7 @@ def _jsonl(piece: Slice, field: str) -> Iterator[str]:
 
 
 def json_rows(piece: Slice) -> Iterator[tuple[Any, str]]:
-    """Each line of a slice of JSON lines, decoded, with the place to name in an error."""
+    """Each line of a slice of JSON lines, parsed, with its place for error messages."""
     if piece.kind != "jsonl":
         raise DataError(f"{piece.path}: expected lines of JSON (.jsonl, also .gz or .zst)")
     for offset, line in _pieces(piece, b"\n"):
@@ -209,12 +198,12 @@ def json_rows(piece: Slice) -> Iterator[tuple[Any, str]]:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: not a line of JSON: {error}") from None
         if _HALF.search(line):
-            row = _whole(row)
+            row = _without_half_pairs(row)
         yield row, where
 
 
-def _whole(row: Any) -> Any:
-    """The row with U+FFFD for half surrogate pairs, which JSON can spell and UTF-8 cannot."""
+def _without_half_pairs(row: Any) -> Any:
+    """`row` with U+FFFD for halves of surrogate pairs, which JSON can spell and UTF-8 cannot."""
     text = json.dumps(row, ensure_ascii=False).encode("utf-16", "surrogatepass")
     return json.loads(text.decode("utf-16", "replace"))
 
@@ -247,11 +236,11 @@ def _parquet(path: Path, field: str) -> Iterator[str]:
 
 
 def _cell(value: Any, where: str) -> str:
-    """The text of an Arrow scalar, a string or bytes in UTF-8 of any of Arrow's layouts."""
+    """The text of an Arrow scalar: a string, or bytes in UTF-8, in any of Arrow's layouts."""
     try:
         text = value.as_py()
         text = text.decode("utf-8") if isinstance(text, bytes) else text
-    except UnicodeDecodeError as error:  # Arrow's own strings are not checked when they are read
+    except UnicodeDecodeError as error:  # Arrow does not check its strings when it reads them
         raise DataError(
             f"{where} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
         ) from None

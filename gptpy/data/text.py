@@ -1,17 +1,21 @@
-"""Texts: checked reading, and the one that `gptpy quickstart` takes when none is given."""
+"""One text: read in checked blocks, cut in two, or taken from the cache when none is given."""
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from gptpy.data.ids import DataError
+from gptpy.data.errors import DataError
 from gptpy.storage import atomic
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+READ_BYTES = 1 << 22
 SHAKESPEARE = "tinyshakespeare.txt"
 SHAKESPEARE_URL = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -21,22 +25,77 @@ SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2d
 
 @dataclass(frozen=True)
 class Text:
-    """A text and where it came from; `note` says so when it is not what was hoped for."""
+    """A text in memory and its name; `note` says why it is a substitute, where it is one."""
 
     data: bytes
     name: str
     note: str | None = None
 
 
+def decoded(data: bytes, path: str | Path, offset: int = 0) -> str:
+    """`data`, which stands at byte `offset` of `path`, as text; `DataError` if it is not UTF-8."""
+    return _decode(data, path, offset, final=True)[0]
+
+
+def _decode(data: bytes, path: str | Path, offset: int, *, final: bool) -> tuple[str, int]:
+    """The text of `data` and how many bytes it took; unless `final`, a last character may wait."""
+    try:
+        return codecs.utf_8_decode(data, "strict", final)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: is not UTF-8: byte {offset + error.start} is {data[error.start]:#04x}; "
+            "convert it, for example with iconv"
+        ) from None
+
+
+def text_blocks(file: BinaryIO, path: str | Path, offset: int = 0) -> Iterator[bytes]:
+    """The rest of an opened text, from byte `offset` on, in blocks that end between characters.
+
+    A block has some megabytes. Raises `DataError` naming `path` and the byte that is not UTF-8.
+    """
+    carry = b""
+    while block := file.read(READ_BYTES):
+        block = carry + block
+        _, size = _decode(block, path, offset, final=False)
+        if size:
+            yield block[:size]
+        offset, carry = offset + size, block[size:]
+    _decode(carry, path, offset, final=True)
+
+
+def check_text(path: str | Path) -> int:
+    """The size in bytes of a UTF-8 text file, byte order mark left out; errors as `read_text`."""
+    return sum(map(len, _checked_blocks(Path(path))))
+
+
 def read_text(path: str | Path) -> bytes:
-    """The bytes of a UTF-8 text file.
+    """The bytes of a UTF-8 text file, byte order mark left out.
 
     Raises `DataError` with one line when the file is missing, a directory, unreadable, empty,
-    binary or not UTF-8. A byte order mark at the beginning is left out.
+    binary or not UTF-8.
     """
-    path = Path(path)
+    return b"".join(_checked_blocks(Path(path)))
+
+
+def copy_text(text: Text | Path, target: Path) -> None:
+    """Write a text to a file, byte order mark left out; errors as `read_text`."""
+    with atomic.file(target) as out:
+        for block in [text.data] if isinstance(text, Text) else _checked_blocks(text):
+            out.write(block)
+
+
+def _checked_blocks(path: Path) -> Iterator[bytes]:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            head = file.read(READ_BYTES)
+            _refuse_binary(head, path, 0)  # before its bytes are said not to be UTF-8
+            offset = len(BYTE_ORDER_MARK) if head.startswith(BYTE_ORDER_MARK) else 0
+            file.seek(offset)
+            empty = True
+            for block in text_blocks(file, path, offset):
+                _refuse_binary(block, path, offset)
+                offset, empty = offset + len(block), False
+                yield block
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except IsADirectoryError:
@@ -45,33 +104,48 @@ def read_text(path: str | Path) -> bytes:
         ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    if not data.removeprefix(BYTE_ORDER_MARK):
+    if empty:
         raise DataError(f"{path}: is empty")
-    if b"\0" in data:
-        raise DataError(f"{path}: is binary (byte {data.index(0)} is zero); a UTF-8 text is needed")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: is not UTF-8: byte {error.start} is {data[error.start]:#04x}; convert it, "
-            "for example with iconv"
-        ) from None
-    return data.removeprefix(BYTE_ORDER_MARK)
+
+
+def _refuse_binary(block: bytes, path: Path, offset: int) -> None:
+    if b"\0" in block:
+        at = offset + block.index(0)
+        raise DataError(f"{path}: is binary (byte {at} is zero); a UTF-8 text is needed")
 
 
 def split_text(data: bytes, fraction: float = 0.9) -> tuple[bytes, bytes]:
     """Training and validation bytes, cut at `int(fraction * n)` or the next character's start."""
     cut = int(fraction * len(data))
-    while cut < len(data) and data[cut] & 0xC0 == 0x80:
-        cut += 1
+    cut += _bytes_to_next_character(data[cut : cut + 4])
     return data[:cut], data[cut:]
 
 
-def default_text(*, download: bool = True) -> Text:
-    """Tiny Shakespeare, or the prose that ships with CPython where it cannot be had.
+def split_file(path: Path, tail: Path, fraction: float) -> None:
+    """Cut a text file as `split_text` does: its end moves to `tail`, `path` keeps its beginning."""
+    cut = int(fraction * path.stat().st_size)
+    with path.open("r+b") as file, tail.open("wb") as rest:
+        file.seek(cut)
+        cut += _bytes_to_next_character(file.read(4))
+        file.seek(cut)
+        while block := file.read(READ_BYTES):
+            rest.write(block)
+        file.truncate(cut)
 
-    Looks in `$GPTPY_DATA_DIR`, then in gptpy's cache folder, then downloads into the cache. What is
-    found must have the published sha256.
+
+def _bytes_to_next_character(data: bytes) -> int:
+    """How many bytes of `data`, 4 or up to the text's end, still belong to a character before."""
+    inside = 0
+    while inside < len(data) and data[inside] & 0xC0 == 0x80:
+        inside += 1
+    return inside
+
+
+def default_text(*, download: bool = True) -> Text:
+    """Tiny Shakespeare, or the prose that comes with CPython where it cannot be had.
+
+    Looks in `$GPTPY_DATA_DIR`, then in gptpy's cache folder, then downloads into the cache. A file
+    counts only with the published sha256.
     """
     problems = []
     folder = os.environ.get("GPTPY_DATA_DIR")
@@ -101,7 +175,7 @@ def default_text(*, download: bool = True) -> Text:
 
 
 def cache_folder() -> Path:
-    """Where downloads stay: `$XDG_CACHE_HOME/gptpy` or `~/.cache/gptpy`."""
+    """Where downloads are kept: `$XDG_CACHE_HOME/gptpy` or `~/.cache/gptpy`."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "gptpy"
 
@@ -127,4 +201,4 @@ def _keep(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_bytes(path, data)
     except OSError:
-        pass  # a cache that cannot be written only costs the next run a download
+        pass  # without a writable cache the next run downloads again, nothing more

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
@@ -80,3 +82,10 @@ def choose_compile(
         length = "an unknown number of steps" if steps is None else f"{steps} steps"
         return False, f"{length} on a CPU would not win back the time of compiling"
     return True, "a compiler is there"
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+    """Matrix products run in `dtype` inside the block; None and float32 change nothing."""
+    if dtype is None or dtype == torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=dtype)

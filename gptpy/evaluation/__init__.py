@@ -1,1 +1,1 @@
-"""How well a model predicts: windows of a text, and rows."""
+"""How well a model predicts: texts in windows, and rows."""

@@ -1,9 +1,9 @@
-"""How well a model predicts a text: every token scored once, with as much context as asked.
+"""How well a model predicts a text: every token is scored once.
 
-Windows of `context` tokens advance by `stride`: each scores the targets that no window before it
-has scored, so that with a stride of a quarter every target but the first ones has at least three
-quarters of the context before it. The very first token has nothing before it and is charged the
-uniform code, log(vocab_size); the sum is then the exact length of the text under the model.
+Windows of `context` tokens advance by `stride`. Each scores the targets that no window before it
+has scored: with a stride of a quarter of the context, every target but the first ones has at least
+three quarters of the context before it. The first token has no context and costs log(vocab_size),
+the uniform code; the sum is then the exact code length of the text under the model.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,13 +18,14 @@ import numpy as np
 import torch
 
 from gptpy.data.dataset import Batch, number_documents
-from gptpy.data.ids import DataError
+from gptpy.data.errors import DataError
+from gptpy.devices.selection import autocast
 from gptpy.model import IGNORE
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of one text. `loss` is in nats a token, `bits_per_byte` counts the text's bytes."""
+    """Scores of one text or of rows; `loss` is in nats per token."""
 
     loss: float
     perplexity: float
@@ -36,21 +36,21 @@ class Evaluation:
     stride: int
     seconds: float
     accuracy: float | None = None
-    """Share of the scored tokens that were the likeliest; known for rows."""
+    """Share of the scored tokens that were the most likely ones; for rows only."""
     exact: float | None = None
-    """Share of the rows that greedy generation gets right to the last token; known for pairs."""
+    """Share of the rows that greedy generation reproduces to the last token; for pairs only."""
 
     def metrics(self) -> dict[str, Any]:
-        """As a row of `metrics.jsonl`; what is not known is left out."""
+        """As a row of `metrics.jsonl`, without the fields that are None."""
         row = {"val_loss": self.loss, **asdict(self)}
         del row["loss"]
         return {key: value for key, value in row.items() if value is not None}
 
 
 def windows(n: int, context: int, stride: int) -> Iterator[tuple[int, int, int]]:
-    """`(start, first, end)`: the ids `start..end` go in, the targets `first..end` are scored.
+    """`(start, first, end)`: a window of the ids `start..end` that scores the ids `first..end`.
 
-    Together the targets are 1..n-1, each once.
+    Together the windows score the ids 1..n-1, each once.
     """
     first = 1
     while first < n:
@@ -92,9 +92,6 @@ def evaluate(
         raise DataError(f"there is nothing to evaluate: ids of shape {row.shape}")
     _check_ids(row, model.config.vocab_size)
     device = next(model.parameters()).device
-    casting: AbstractContextManager[Any] = nullcontext()
-    if dtype is not None and dtype != torch.float32:
-        casting = torch.autocast(device.type, dtype=dtype)
     total = math.log(model.config.vocab_size)  # the first token
     was_training = model.training
     model.eval()
@@ -102,7 +99,7 @@ def evaluate(
         for inputs, targets in _batches(row, context, stride, max(1, batch_tokens // context)):
             documents = None if end_of_text is None else number_documents(inputs, end_of_text)
             batch = Batch(inputs, targets, documents).to(device)
-            with casting:
+            with autocast(device, dtype):
                 _, loss = model(batch.inputs, batch.targets, reduction="sum", **batch.masks())
             total += float(loss)
     finally:
@@ -117,7 +114,7 @@ def evaluate(
 def _batches(
     row: np.ndarray, context: int, stride: int, rows: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Windows of equal length stacked, `rows` at a time; the odd one at the end by itself."""
+    """Inputs and targets, (`rows` or fewer, T) each, of windows of equal length."""
     group: list[tuple[int, int, int]] = []
     for window in windows(len(row), context, stride):
         if group and (window[2] - window[0] != group[0][2] - group[0][0] or len(group) == rows):

@@ -1,24 +1,24 @@
-"""How well a model does on rows: loss, tokens right, and rows generated right."""
+"""How well a model predicts rows: loss, share of right tokens, share of rows generated right."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 
 from gptpy.data.dataset import IGNORE, Batch
-from gptpy.data.ids import DataError
+from gptpy.data.errors import DataError
 from gptpy.data.masking import Masked
 from gptpy.data.rows import Rows
+from gptpy.devices.selection import autocast
 from gptpy.evaluation.loss import Evaluation
 from gptpy.model import cross_entropy
 
-LOGITS_AT_ONCE = 1 << 24  # 64 MB in fp32
+LOGITS_AT_ONCE = 1 << 24  # 64 MB in float32
 
 
 def row_batches(data: Rows | Masked, vocab_size: int) -> Iterator[Batch]:
@@ -36,19 +36,19 @@ def row_batches(data: Rows | Masked, vocab_size: int) -> Iterator[Batch]:
 def evaluate_rows(
     model: Any, batches: Iterable[Batch], *, dtype: torch.dtype | None = None
 ) -> Evaluation:
-    """Mean loss over all scored targets, padding left out, and the share guessed right."""
+    """Mean loss over all scored targets, and the share of those that were the most likely ones.
+
+    Raises `DataError` where no target is scored.
+    """
     begin = time.perf_counter()
     device = next(model.parameters()).device
-    casting: AbstractContextManager[Any] = nullcontext()
-    if dtype is not None and dtype != torch.float32:
-        casting = torch.autocast(device.type, dtype=dtype)
     total, right, scored = 0.0, 0, 0
     was_training = model.training
     model.eval()
     try:
         for batch in batches:
             batch = batch.to(device)
-            with casting:
+            with autocast(device, dtype):
                 logits, _ = model(batch.inputs, **batch.masks())
             total += float(cross_entropy(logits, batch.targets, "sum"))
             counted = batch.targets != IGNORE
@@ -75,7 +75,7 @@ def evaluate_rows(
 
 
 def exact_share(model: Any, data: Rows, end: int, *, rows: int = 1000, at_once: int = 128) -> float:
-    """The share of (at most `rows`) pairs whose target greedy generation gives, to its end."""
+    """The share of the first `rows` pairs whose whole target greedy generation reproduces."""
     device = next(model.parameters()).device
     chosen = data.rows[:rows]
     right = 0
@@ -84,7 +84,7 @@ def exact_share(model: Any, data: Rows, end: int, *, rows: int = 1000, at_once: 
         batch = data.stack(part).to(device)
         longest = max(len(row.targets) for row in part)
         begin = torch.full((len(part), 1), end, dtype=torch.int64, device=device)
-        said = model.generate(begin, longest, temperature=0, eos_id=end, **batch.masks())
-        for row, ids in zip(part, said[:, 1:].tolist(), strict=True):
+        generated = model.generate(begin, longest, temperature=0, eos_id=end, **batch.masks())
+        for row, ids in zip(part, generated[:, 1:].tolist(), strict=True):
             right += ids[: len(row.targets)] == row.targets.tolist()
     return right / len(chosen)

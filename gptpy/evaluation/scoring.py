@@ -18,13 +18,16 @@ from gptpy.tokenizer import is_lossless
 Score = Callable[[Any, torch.dtype | None], Evaluation]
 
 
-def score_of(material: Material) -> Score | None:
-    """A function of a model and autocast's number type, or None where nothing is held out."""
+def score_of(material: Material, stride: int | None = None) -> Score | None:
+    """A function of a model and autocast's number type, or None where nothing is held out.
+
+    `stride`: how far windows over a text advance, instead of the configuration's `eval_stride`.
+    """
     held_out = material.held_out
     if held_out is None:
         return None
     if isinstance(held_out, Split):
-        return _score_of_text(material, held_out)
+        return _score_of_text(material, held_out, stride or material.config.train.eval_stride)
 
     def score(model: Any, dtype: torch.dtype | None) -> Evaluation:
         batches = row_batches(held_out, material.config.model.vocab_size)
@@ -37,19 +40,13 @@ def score_of(material: Material) -> Score | None:
     return score
 
 
-def _score_of_text(material: Material, split: Split) -> Score:
-    config = material.config
+def _score_of_text(material: Material, split: Split, stride: int | None) -> Score:
     n_bytes = split.bytes if is_lossless(material.tokenizer) else None
-    end = material.end if config.data.document_mask else None
+    end = material.end if material.config.data.document_mask else None
 
     def score(model: Any, dtype: torch.dtype | None) -> Evaluation:
         return evaluate(
-            model,
-            split.joined(),
-            n_bytes=n_bytes,
-            stride=config.train.eval_stride,
-            end_of_text=end,
-            dtype=dtype,
+            model, split.joined(), n_bytes=n_bytes, stride=stride, end_of_text=end, dtype=dtype
         )
 
     return score

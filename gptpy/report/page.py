@@ -1,4 +1,4 @@
-"""Everything there is to see of a run: the pictures, and one HTML page that holds them all."""
+"""All plots of a run, and one HTML page that contains them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from gptpy.config.errors import ConfigError
-from gptpy.data.ids import DataError
+from gptpy.data.errors import DataError
 from gptpy.data.masking import Masked
 from gptpy.data.material import open_material
+from gptpy.data.prepared import open_splits
 from gptpy.data.rows import Row
-from gptpy.data.splits import open_splits
 from gptpy.report.plots import (
     plot_attention,
     plot_loss,
@@ -34,9 +34,10 @@ SHOWN_TOKENS = 32
 
 
 def draw_run(run_dir: Path, loaded: Loaded, *, text: str | None = None) -> list[Path]:
-    """Write every picture that this run has something for into `plots/`, and `report.html`.
+    """Write the plots that this run has data for into `plots/`, and `report.html`.
 
-    Attention is shown on `text`, or on the beginning of the validation text.
+    Attention is shown on `text`, or on the beginning of the validation data. Raises `ConfigError`
+    for a `text` without a token. Returns the paths.
     """
     rows = list(read_metrics(run_dir / "metrics.jsonl"))
     plots = run_dir / "plots"
@@ -79,7 +80,7 @@ def _shown_ids(loaded: Loaded, text: str | None) -> list[int]:
         try:
             ids = _own_ids(loaded)[:limit]
         except (ConfigError, DataError):
-            ids = []  # the run's data is elsewhere by now
+            ids = []  # the run's data is no longer there
         if ids:
             return ids
     if not prompt.strip():
@@ -88,7 +89,7 @@ def _shown_ids(loaded: Loaded, text: str | None) -> list[int]:
 
 
 def _own_ids(loaded: Loaded) -> list[int]:
-    """The beginning of what the run was scored on, or its first row."""
+    """The beginning of the validation data, or the first row."""
     if loaded.config.data.form == "stream":
         return open_splits(loaded.config, loaded.folder).validation.joined()[:SHOWN_TOKENS].tolist()
     row = _own_rows(loaded)[0]
@@ -101,10 +102,10 @@ def _own_rows(loaded: Loaded) -> list[Row]:
 
 
 def trained_tokens(loaded: Loaded, at_most: int = 1 << 24) -> list[int] | None:
-    """The ids that occur in what the run was trained on, in order; None where that is not known.
+    """The ids that occur in the training data, in order; None where that is not known.
 
-    Of more than `at_most` ids only that many are looked at, from every shard its part. Not known
-    are runs that began with another's weights, and those whose data is elsewhere by now.
+    Of more than `at_most` ids only that many are read, from every shard its share. They are not
+    known for a run that began with another run's weights, or whose data is no longer there.
     """
     if loaded.config.train.init:
         return None
@@ -125,7 +126,7 @@ def trained_tokens(loaded: Loaded, at_most: int = 1 << 24) -> list[int] | None:
     found = np.zeros(loaded.config.model.vocab_size, bool)
     for part in parts:
         ids = np.unique(part)
-        found[ids[ids >= 0]] = True  # a target that is not scored is negative
+        found[ids[ids >= 0]] = True  # targets that are not scored are negative
     return np.flatnonzero(found).tolist()
 
 
@@ -135,25 +136,25 @@ def _labels(loaded: Loaded, ids: list[int]) -> list[str]:
 
 
 def _draw_translation(loaded: Loaded, ids: list[int], plots: Path) -> list[Path]:
-    """What each side of an encoder-decoder looks at while it says what it makes of `ids`."""
+    """The attention of an encoder-decoder on the source `ids` and its greedy translation."""
     end = loaded.end_of_text
     assert end is not None, "a run on pairs has an end"
     read = torch.tensor([[*ids, end]])
     begin = torch.tensor([[end]])
-    said = loaded.model.generate(begin, SHOWN_TOKENS, temperature=0, eos_id=end, source=read)
-    spoken = said[0, :-1].tolist()
+    written = loaded.model.generate(begin, SHOWN_TOKENS, temperature=0, eos_id=end, source=read)
+    target = written[0, :-1].tolist()
     source = ([*ids, end], _labels(loaded, [*ids, end]))
     names = {"cross": "attention.png", "self": "attention-decoder.png"}
     return [
         plot_attention(
-            loaded.model, spoken, _labels(loaded, spoken), plots / name, kind=kind, source=source
+            loaded.model, target, _labels(loaded, target), plots / name, kind=kind, source=source
         )
         for kind, name in {**names, "encoder": "attention-encoder.png"}.items()
     ]
 
 
 def write_report(run_dir: Path, pictures: list[Path]) -> Path:
-    """`report.html`: summary, pictures (inside the file), samples and configuration."""
+    """Write `report.html`: summary, pictures (inside the file), samples, configuration."""
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         f"<title>{html.escape(run_dir.name)}</title>",

@@ -1,4 +1,4 @@
-"""Pictures of a run: what training did, where attention looks, what positions look like."""
+"""Plots of a run: loss, learning rate, attention weights, position encoding, nearest tokens."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import torch
 
 from gptpy.config.errors import ConfigError
 from gptpy.model.maps import attention_maps
+from gptpy.storage import atomic
 
 
 def load_drawing() -> None:
-    """Load what pictures need, before they are needed; nothing without matplotlib.
+    """Load matplotlib ahead of its first use; does nothing without it.
 
-    The first time on a machine its font list is built, which may take many seconds.
+    Its first use on a machine builds a list of fonts, which may take many seconds.
     """
     try:
         import matplotlib.backends.backend_agg
@@ -35,11 +36,19 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 
+def save_figure(figure: Any, path: Path) -> Path:
+    """Write a figure as `path`, in the format of its name; PNG for a name without one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic.file(path) as out:
+        figure.savefig(out, format=path.suffix[1:] or "png")
+    return path
+
+
 def plot_loss(rows: Sequence[dict[str, Any]], path: Path, *, title: str = "") -> Path:
     """Training and validation loss over steps, from the rows of `metrics.jsonl`."""
     steps = [row for row in rows if row.get("kind") == "step"]
     evals = [row for row in rows if row.get("kind") == "eval"]
-    # A score at the end with more context for every token is no point of the curve
+    # A final score with another stride gives tokens more context: it is not a point of the curve
     closer = [row for row in evals if row.get("stride") != evals[0].get("stride")]
     evals = [row for row in evals if row not in closer]
     if not steps and not evals:
@@ -72,7 +81,7 @@ def plot_loss(rows: Sequence[dict[str, Any]], path: Path, *, title: str = "") ->
     axes.set_ylim(low - 0.15, max([*y[:1], low + 1]) * 1.02)
     axes.grid(alpha=0.3)
     axes.legend()
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_schedule(rows: Sequence[dict[str, Any]], path: Path) -> Path:
@@ -90,16 +99,19 @@ def plot_schedule(rows: Sequence[dict[str, Any]], path: Path) -> Path:
     lower.set_ylim(bottom=0)
     for axes in (upper, lower):
         axes.grid(alpha=0.3)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def smoothing_weight(points: int) -> float:
-    """A mean over about a fortieth of the curve: more of few points would lag behind them."""
+    """The weight for `smoothed` that averages about a fortieth of the curve.
+
+    A longer average would lag behind a curve of few points.
+    """
     return 1 - 1 / max(1.0, points / 40)
 
 
 def smoothed(values: Sequence[float], weight: float = 0.9) -> list[float]:
-    """Exponential moving average without the start's bias (divided by the weights so far)."""
+    """Exponential moving average, divided by the sum of its weights: unbiased at the start."""
     result, mean, mass = [], 0.0, 0.0
     for value in values:
         if math.isfinite(value):
@@ -119,10 +131,11 @@ def plot_attention(
     kind: str = "self",
     source: tuple[Sequence[int], Sequence[str]] | None = None,
 ) -> Path:
-    """One heat map a head (columns) and layer (rows) for a short text of `ids`.
+    """Attention weights as heat maps, one for each head (columns) and layer (rows), on `ids`.
 
-    Of an encoder-decoder with the ids and labels of its `source`, `kind` is "self" (the decoder),
-    "cross" (the decoder looks at the source) or "encoder".
+    For an encoder-decoder, `source` is the ids and labels of its source, and `kind` is "self" (in
+    the decoder), "cross" (from the decoder to the source) or "encoder". Raises `ConfigError` for a
+    model without such layers.
     """
     device = next(model.parameters()).device
     tensor = torch.tensor([list(ids)], device=device)
@@ -140,18 +153,18 @@ def plot_attention(
     for row, layer in enumerate(chosen):
         for head in range(heads):
             axes = grid[row][head]
-            # The root: a weight of 1/32, spread evenly over a line, is still seen
+            # The square root keeps small weights visible, such as 1/32 spread evenly over a row
             axes.imshow(maps[layer][head].sqrt().numpy(), cmap="viridis", vmin=0, vmax=1)
             axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=9)
             axes.set_xticks(range(len(there)), there, rotation=90, fontsize=5)
             axes.set_yticks(range(len(here)), here if head == 0 else [], fontsize=5)
     figure.supxlabel("looked at (colour: square root of the weight)", fontsize=9)
     figure.supylabel("looking", fontsize=9)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_positions(model: Any, path: Path) -> Path | None:
-    """The position encoding as a heat map: positions down, dimensions across. None without any."""
+    """The position encoding as a heat map (positions, dimensions); None for a model without one."""
     kind = model.config.position
     if kind == "learned" and getattr(model, "position_embedding", None) is not None:
         values = model.position_embedding.weight.detach().float().cpu()
@@ -167,15 +180,15 @@ def plot_positions(model: Any, path: Path) -> Path | None:
     image = axes.imshow(values.numpy(), aspect="auto", cmap="RdBu", interpolation="nearest")
     axes.set(xlabel="dimension", ylabel="position", title=label)
     figure.colorbar(image)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def nearest_tokens(
     model: Any, ids: Sequence[int], count: int = 5, among: Sequence[int] | None = None
 ) -> list[list[tuple[int, float]]]:
-    """For each of `ids` the `count` tokens whose embeddings point most nearly its way.
+    """For each of `ids` the `count` tokens with the most similar embeddings, by cosine.
 
-    Each as (id, cosine), the token itself left out; only tokens of `among` where it is given.
+    Each as (id, cosine), without the token itself. `among`: the ids to choose from; default all.
     """
     table = model.token_embedding.weight.detach().float()
     table = table / table.norm(dim=1, keepdim=True).clamp_min(1e-12)
@@ -192,7 +205,7 @@ def nearest_tokens(
 
 
 def token_label(tokenizer: Any, token: int) -> str:
-    """A token's text; ids without one (a run's own end and mask, gaps, padding) by number."""
+    """A token's text, or its number where it has none (reserved ids, gaps, padding)."""
     try:
         return tokenizer.decode([token])
     except KeyError:
@@ -207,18 +220,18 @@ def plot_neighbours(
     *,
     trained: Sequence[int] | None = None,
 ) -> Path | None:
-    """A table of tokens and their nearest ones in the embedding. None without an embedding.
+    """A table of tokens and their nearest ones in the embedding.
 
-    `trained`: the ids that training has met, where that is known; others still have the vectors
-    they were born with, and are not shown. None where that leaves nothing.
+    `trained`: the ids that occur in the training data, where known. Others still have their random
+    initial vectors and are not shown. Returns None without an embedding or a token to show.
     """
     if getattr(model, "token_embedding", None) is None:
         return None
-    met = None if trained is None else set(trained)
-    chosen = [i for i in dict.fromkeys(ids) if met is None or i in met][:16]
-    if not chosen or (met is not None and len(met) < 2):
+    shown = None if trained is None else set(trained)
+    chosen = [i for i in dict.fromkeys(ids) if shown is None or i in shown][:16]
+    if not chosen or (shown is not None and len(shown) < 2):
         return None
-    near = nearest_tokens(model, chosen, among=None if met is None else sorted(met))
+    near = nearest_tokens(model, chosen, among=None if shown is None else sorted(shown))
     width = max(map(len, near))
     cells = [
         [f"{token_label(tokenizer, i)!r} {cosine:.2f}" for i, cosine in row]
@@ -234,12 +247,4 @@ def plot_neighbours(
     grid = axes.table(cellText=cells, rowLabels=labels, bbox=(0.0, 0.0, 1.0, 1.0), cellLoc="left")
     grid.auto_set_font_size(False)
     grid.set_fontsize(8)
-    return _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format=path.suffix[1:])
-    temporary.replace(path)
-    return path
+    return save_figure(figure, path)

@@ -1,1 +1,1 @@
-"""What a run directory holds: checkpoints, metrics, and how one is opened."""
+"""A run directory: its checkpoints and metrics, opening it; how a job reports its progress."""

@@ -1,9 +1,9 @@
 """Checkpoints: `RUN/checkpoints/step-N/{model,optimizer[,ema]}.safetensors` and `state.json`.
 
 A checkpoint appears whole under its name or not at all. Nothing is pickled: tensors are
-safetensors, the rest is JSON. Where a run's weights are spread over processes, `model/` and
-`optimizer/` are folders of which each process wrote its part (`sharded.py`); either kind is read by
-any number of processes.
+safetensors, the rest is JSON. Of a model sharded over processes, `model/`, `optimizer/` and `ema/`
+are folders in which each process has written its part (`sharded.py`). Any number of processes reads
+either kind.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def save(
 ) -> Path:
     """Write one checkpoint, a safetensors file for each name in `tensors`; returns its folder.
 
-    Raises `CheckpointError` (a full disk, a read-only folder); checkpoints that were there stay.
+    Raises `CheckpointError` (a full disk, a read-only folder); earlier checkpoints stay.
     """
     target = Path(run_dir) / "checkpoints" / f"step-{step}"
     try:
@@ -65,21 +65,24 @@ def save_shards(
     state: Mapping[str, Any],
     world: World,
 ) -> Path:
-    """`save` where tensors are spread over processes: all call it, each writes its own part.
+    """`save` for tensors sharded over processes: all call it, each writes its own part.
 
     Raises `CheckpointError` on every process when any of them fails.
     """
     target = Path(run_dir) / "checkpoints" / f"step-{step}"
-    # One name for all processes, which a process id would not be
+    # The same name on all processes, so without a process id
     temporary = target.with_name(f".{target.name}.shards.tmp")
-    # Where the weights are, the processes can talk: nccl knows no CPU
+    # Collectives need the weights' device: nccl has none for the CPU
     device = next(tensor.device for members in tensors.values() for tensor in members.values())
 
-    def together(act: Callable[[], None]) -> None:
-        """None goes on to the next step, to wait there for ever, unless all did this one."""
+    def together(action: Callable[[], None]) -> None:
+        """Run `action`, and raise on all processes if it failed on one.
+
+        Otherwise the others would wait forever in the next collective for the one that failed.
+        """
         reason = ""
         try:
-            act()
+            action()
         except (OSError, sharded.ShardsError) as error:
             reason = str(error) or type(error).__name__
         if world.any(bool(reason), device):
@@ -133,9 +136,9 @@ def steps(run_dir: str | Path) -> list[int]:
 
 
 def find(path: str | Path, step: int | None = None) -> Path:
-    """The checkpoint folder that `path` means: itself, or a run's checkpoint at `step` (the last).
+    """The checkpoint folder of `path`: itself, or a run's checkpoint at `step` (default: the last).
 
-    Raises `CheckpointError` saying what was looked for and what there is.
+    Raises `CheckpointError` naming what was looked for and what there is.
     """
     path = Path(path)
     if (path / "state.json").is_file():
@@ -204,11 +207,11 @@ def _shapes(checkpoint: str | Path, name: str) -> dict[str, tuple[torch.Size, to
 
 
 def _shape(tensor: torch.Tensor) -> tuple[torch.Size, torch.dtype]:
-    return tensor.shape, tensor.dtype  # mapped from the file: its bytes are not read
+    return tensor.shape, tensor.dtype  # the tensor is a map of the file: its bytes are not read
 
 
 def _fill(checkpoint: str | Path, name: str, targets: Mapping[str, torch.Tensor]) -> None:
-    """Copy the tensors of `name` that `targets` names into them, wherever and however they lie."""
+    """Copy tensors of `name` into `targets`, on their devices and sharded as they are."""
     folder, path = Path(checkpoint) / name, Path(checkpoint) / f"{name}.safetensors"
     try:
         if folder.is_dir():
@@ -231,7 +234,8 @@ def read_config(path: str | Path) -> RunConfig:
 def clear_leftovers(run_dir: str | Path) -> None:
     """Remove what a killed process left half-written; no process may be saving into `run_dir`.
 
-    A checkpoint that was just being replaced by another one of its step gets its name back.
+    A checkpoint that was moved aside, to be replaced by another one of its step, gets its name
+    back.
     """
     folder = Path(run_dir) / "checkpoints"
     for path in folder.glob(".step-*.old"):
@@ -257,10 +261,10 @@ def restore(
     *,
     averaged: bool = False,
 ) -> None:
-    """Load a checkpoint folder into a model and its optimisers, in place, wherever they lie.
+    """Load a checkpoint folder into a model and its optimisers, in place, on any device.
 
     `averaged` takes the moving average of the weights where the run kept one. With several
-    processes all must call it.
+    processes all must call it. Raises `CheckpointError` for another model's checkpoint.
     """
     own = model.state_dict()
     load_tensors(checkpoint, "model", own)
@@ -272,7 +276,7 @@ def restore(
 
 
 def load_tensors(checkpoint: str | Path, name: str, targets: Mapping[str, torch.Tensor]) -> None:
-    """Copy all tensors of `name` into `targets`, which must be the same ones by name and shape."""
+    """Copy all tensors of `name` into `targets`; `CheckpointError` if names or shapes differ."""
     there = _shapes(checkpoint, name)
     missing, extra = sorted(targets.keys() - there.keys()), sorted(there.keys() - targets.keys())
     if missing or extra:
@@ -290,13 +294,13 @@ def load_tensors(checkpoint: str | Path, name: str, targets: Mapping[str, torch.
 
 
 def _like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """`value`, which every process has read, on the device of `parameter` and spread as it is."""
-    spread: Any = parameter
-    if not hasattr(spread, "device_mesh"):
+    """`value`, which every process has read, on the device of `parameter` and sharded like it."""
+    sharded: Any = parameter
+    if not hasattr(sharded, "device_mesh"):
         return value.to(parameter.device)
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(value, spread.device_mesh, spread.placements, src_data_rank=None)
+    return distribute_tensor(value, sharded.device_mesh, sharded.placements, src_data_rank=None)
 
 
 def optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
@@ -311,7 +315,7 @@ def optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, 
 
 
 def load_optimizers(checkpoint: str | Path, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """The inverse of `optimizer_tensors`, onto the parameters' devices and spread as they are.
+    """The inverse of `optimizer_tensors`, onto the parameters' devices and sharded like them.
 
     Raises `CheckpointError` when the tensors belong to another optimiser or model.
     """

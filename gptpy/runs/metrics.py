@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one JSON object a line, appended as the run goes; other trackers beside it."""
+"""`metrics.jsonl`: one JSON object a line, appended during the run; TensorBoard and wandb."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from gptpy.storage.atomic import write_text
 
 
 class MetricsLog:
-    """Appends to `metrics.jsonl`, and to TensorBoard and wandb where asked.
+    """Appends to `metrics.jsonl`, and to TensorBoard and wandb if configured.
 
-    Without a folder it writes nowhere. On resume, lines of steps after `resumed_at` are dropped:
-    the run is about to write them again.
+    Without a folder it writes nothing. On resume, lines of steps after `resumed_at` are dropped,
+    because the run will write them again.
     """
 
     def __init__(
@@ -49,8 +49,7 @@ class MetricsLog:
         """Append `row`, marked `kind` ("step", "eval" or "message")."""
         if self._file is None:
             return
-        plain = {"kind": kind, **{key: _jsonable(value) for key, value in row.items()}}
-        self._file.write(json.dumps(plain) + "\n")
+        self._file.write(_line(kind, row))
         self._file.flush()
         numbers = {
             key: value
@@ -76,13 +75,17 @@ class MetricsLog:
 
 def append_metrics(run_dir: Path, kind: str, row: Mapping[str, Any]) -> None:
     """Add one row to `metrics.jsonl` of a run that has ended."""
-    plain = {"kind": kind, **{key: _jsonable(value) for key, value in row.items()}}
     with (run_dir / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(plain) + "\n")
+        file.write(_line(kind, row))
+
+
+def _line(kind: str, row: Mapping[str, Any]) -> str:
+    plain = {"kind": kind, **{key: _jsonable(value) for key, value in row.items()}}
+    return json.dumps(plain) + "\n"
 
 
 def read_metrics(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The rows of a metrics file; a last line cut by a crash is left out."""
+    """The rows of a metrics file; a line that a crash has truncated is left out."""
     with Path(path).open(encoding="utf-8") as file:
         for line in file:
             try:
@@ -94,14 +97,14 @@ def read_metrics(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def _jsonable(value: Any) -> Any:
-    """JSON has no nan and no infinity: they become strings that Python's `float` reads."""
+    """A value for JSON, which has no nan and infinity: they become strings that `float` reads."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return round(value, 6) if isinstance(value, float) else value
 
 
 def check_trackers(tensorboard: bool, wandb: str | None) -> None:
-    """Raises `ConfigError` where a tracker that is asked for is not installed."""
+    """Raises `ConfigError` where a configured tracker is not installed."""
     for name, wanted in (("tensorboard", tensorboard), ("wandb", wandb)):
         if wanted and find_spec(name) is None:
             raise ConfigError(

@@ -31,7 +31,7 @@ class Loaded:
 
     @property
     def end_of_text(self) -> int | None:
-        """The id that ends texts, the tokenizer's or one that the run has added."""
+        """The id that ends a text: the tokenizer's, or one that the run has added behind it."""
         data = self.config.data
         if data.form == "stream":
             return end_of_text(self.tokenizer)
@@ -43,7 +43,8 @@ def load(
 ) -> Loaded:
     """Load a run directory, or one of its checkpoints, for evaluation and generation.
 
-    Averaged weights are taken where the run kept them. Raises `CheckpointError` or `ConfigError`.
+    The weights are the averaged ones where the run kept them. `step` chooses a checkpoint (default:
+    the last). Raises `CheckpointError` or `ConfigError`.
     """
     folder = checkpoint.find(path, step)
     config = checkpoint.read_config(folder)

@@ -1,9 +1,8 @@
-"""Tensors that many processes write together, each its own part; any number of them reads it.
+"""Sharded tensors on disk: many processes write them, each its own part; any number reads them.
 
-`torch.distributed.checkpoint` in its safetensors format: a folder with one file a process, which
-says where its parts belong. Nothing is pickled on disk, nothing is gathered on one machine.
-
-That module and torch's spread tensors take seconds to load: only who meets shards loads them.
+The format is that of `torch.distributed.checkpoint` with safetensors: a folder with one file per
+process, which says where its parts belong. Nothing is pickled, nothing is gathered on one machine.
+That module takes seconds to load, so it is imported only where shards are read or written.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ SHAPES = "shapes.json"
 
 
 class ShardsError(GptpyError, ValueError):
-    """Shards that cannot be written or read: the message says which and why."""
+    """Shards that cannot be written or read; the message names them and the reason."""
 
 
 def write(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -47,7 +46,7 @@ def write(folder: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     try:
         save(own, storage_writer=writer)
         if dist.get_rank() == 0:
-            # The files know their parts; that the last of them is missing, only this one tells
+            # Each file names its own parts only: without this list a missing file goes unnoticed
             whole = {name: [*tensor.shape] for name, tensor in tensors.items()}
             atomic.write_text(folder / SHAPES, json.dumps(whole))
     except CheckpointException as error:
@@ -65,14 +64,14 @@ def _first_reason(error: CheckpointException) -> str:
 
 
 def shapes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    """Shape and type of every whole tensor in `folder`. Raises `ShardsError` when parts lack."""
+    """Shape and type of every whole tensor in `folder`; `ShardsError` where a part is missing."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
     try:
         whole = json.loads((folder / SHAPES).read_text(encoding="utf-8"))
         metadata = HuggingFaceStorageReader(str(folder)).read_metadata()
-    except Exception as error:  # safetensors, JSON and the file system each raise their own
+    except Exception as error:  # safetensors, JSON and the file system raise different classes
         raise ShardsError(f"{folder}: cannot be read: {error}") from None
     found: dict[str, tuple[torch.Size, torch.dtype]] = {}
     for name, shape in whole.items():
@@ -89,9 +88,9 @@ def shapes(folder: Path) -> dict[str, tuple[torch.Size, torch.dtype]]:
 
 
 def fill(folder: Path, targets: Mapping[str, torch.Tensor]) -> None:
-    """Copy what `folder` holds into `targets`, whole tensors or parts, wherever they lie.
+    """Copy what `folder` holds into `targets`, whole or sharded tensors, on any device.
 
-    Names and shapes are the caller's to check; with several processes all must call it.
+    The caller checks names and shapes. With several processes all must call it.
     """
     from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
@@ -101,7 +100,7 @@ def fill(folder: Path, targets: Mapping[str, torch.Tensor]) -> None:
     wanted = {name: tensor.detach() for name, tensor in targets.items() if _local(tensor).numel()}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # that one process is alone: it knows
+            warnings.simplefilter("ignore", UserWarning)  # it warns of a single process
             load(wanted, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=alone)
     except CheckpointException as error:
         raise ShardsError(f"{folder}: {_first_reason(error)}") from None

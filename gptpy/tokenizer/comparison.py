@@ -1,15 +1,14 @@
-"""Two tokenizers on the same text: how short they make it, and how much they share."""
+"""Two tokenizers on the same text: how many tokens each needs, and how many they share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 
 class Comparable(Protocol):
-    """What is asked of a tokenizer; `bpe_rs.Encoding` has it."""
+    """A byte-level tokenizer, such as `bpe_rs.Encoding`."""
 
     @property
     def name(self) -> str: ...
@@ -37,7 +36,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both, and what they have in common."""
+    """Both tokenizers, and what they have in common."""
 
     bytes: int
     left: Side
@@ -47,7 +46,7 @@ class Comparison:
 
     @property
     def overlap(self) -> float:
-        """Shared tokens as a part of the smaller vocabulary, 0 to 1."""
+        """Shared tokens as a share of the smaller vocabulary, 0 to 1."""
         return self.shared / max(min(self.left.n_vocab, self.right.n_vocab), 1)
 
 
@@ -70,25 +69,3 @@ def _side(tokenizer: Comparable, text: str, size: int) -> Side:
     return Side(
         tokenizer.name, tokenizer.n_vocab, len(ids), size / len(ids), len(length_of), lengths
     )
-
-
-def plot_comparison(comparison: Comparison, path: Path) -> None:
-    """Draw bytes per token and the lengths of tokens as a PNG at `path` (needs matplotlib)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.5))
-    FigureCanvasAgg(figure)
-    bars, lengths = figure.subplots(1, 2)
-    sides = [comparison.left, comparison.right]
-    places = range(len(sides))
-    bars.bar(places, [side.bytes_per_token for side in sides], color=["tab:blue", "tab:orange"])
-    bars.set_xticks(places, [f"{side.name}\n{side.n_vocab:,} tokens" for side in sides])
-    bars.set_ylabel("bytes per token")
-    for side in sides:
-        share = [count / side.tokens for count in side.lengths[:20]]
-        lengths.plot(range(1, len(share) + 1), share, "o-", markersize=3, label=side.name)
-    lengths.set(xlabel="bytes in a token", ylabel="share of the text's tokens")
-    lengths.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)

@@ -13,19 +13,23 @@ from gptpy.devices.sharding import reshard
 
 
 class Average:
-    """Follows a model's parameters: `average = decay * average + (1 - decay) * weights`.
+    """The moving average of a model's parameters: `average = d * average + (1 - d) * weights`.
 
-    While young it follows faster, by `(1 + step) / (10 + step)`, so that the random start is
-    soon forgotten.
+    `d` is `decay`, but at most `(1 + step) / (10 + step)`: early in a run the average follows
+    faster, so that it forgets the random initial weights.
     """
 
     def __init__(self, model: Any, decay: float) -> None:
         self.decay = decay
         self._model = model
         self._weights = dict(model.named_parameters())
-        self.tensors: dict[str, Tensor] = {
-            name: weight.detach().clone() for name, weight in self._weights.items()
-        }
+        self.tensors: dict[str, Tensor] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin with the weights as they are now."""
+        for name, weight in self._weights.items():
+            self.tensors[name] = weight.detach().clone()
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -36,7 +40,7 @@ class Average:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """The model carries the averaged weights inside the block."""
+        """Inside the block the model's weights are the averaged ones."""
         self._swap()
         try:
             yield
@@ -45,7 +49,7 @@ class Average:
 
     @torch.no_grad()
     def _swap(self) -> None:
-        # A forward may leave gathered weights behind, which the next would take for current
+        # A forward may leave gathered weights behind, which the next forward would use unchanged
         reshard(self._model)
         for name, weight in self._weights.items():
             kept = weight.detach().clone()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop at the next whole step, not in the middle of one."""
+"""Ctrl-C and SIGTERM as a request to stop after the current step."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 
 class Interrupt:
-    """Inside the block, the first SIGINT or SIGTERM sets `asked`; a second SIGINT raises.
+    """Inside the block, the first SIGINT or SIGTERM sets `requested`; a second SIGINT raises.
 
-    Outside the main thread, where Python cannot catch signals, `asked` stays False.
+    Outside the main thread, where Python cannot install handlers, `requested` stays False.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.requested = False
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
@@ -34,6 +34,6 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT:
+        if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True

@@ -1,9 +1,10 @@
-"""Optimisers: fused AdamW; Muon for the matrices, its products batched over equal shapes."""
+"""Optimisers: fused AdamW, and Muon for matrices, with its products batched over equal shapes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -13,16 +14,16 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from gptpy.config.errors import ConfigError
 from gptpy.config.training import OptimConfig
 
-# Quintic that lifts all singular values of a matrix in (0, 1] to about 1 (Jordan et al. 2024,
-# https://kellerjordan.github.io/posts/muon): x -> a x + b x^3 + c x^5.
+# x -> a x + b x^3 + c x^5 moves every singular value in (0, 1] close to 1 (Jordan et al. 2024,
+# https://kellerjordan.github.io/posts/muon)
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(stack: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly, of `stack`: (n, rows, columns) -> same.
+    """Roughly the nearest semi-orthogonal matrices of `stack`: (n, rows, columns) -> same.
 
-    Newton-Schulz iteration in bfloat16 where the device multiplies it natively; singular values
-    end in about 0.7..1.2, which is all that Muon needs.
+    Newton-Schulz iteration, in bfloat16 where the device multiplies it natively. Singular values
+    end in about 0.7..1.2, which is close enough for Muon.
     """
     a, b, c = NEWTON_SCHULZ
     x = stack.to(_product_dtype(stack.device))
@@ -43,13 +44,25 @@ def _product_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16
 
 
+@dataclass(frozen=True)
+class _Matrix:
+    """A matrix of a parameter in a Muon step, transposed if it is taller than wide.
+
+    `target` is a view of the parameter, so that adding to it moves the parameter.
+    """
+
+    target: Tensor
+    update: Tensor
+    scale: float
+
+
 class Muon(torch.optim.Optimizer):
     """Momentum made orthogonal, matrix by matrix (Jordan et al. 2024).
 
-    The update of `torch.optim.Muon` (the tests compare the two) with all matrices of one shape in
-    one batched product, which a CPU and a GPU both want for small models. A group may carry
-    `row_splits`: for each parameter the rows of the matrices that it stacks (query, key and
-    value), which are orthogonalised each by itself, or None.
+    The update of `torch.optim.Muon` (the tests compare the two), but with all matrices of one shape
+    in one batched product: small models have many small matrices, and one large product is faster
+    than many small ones. A group may carry `row_splits`: for each parameter the numbers of rows of
+    the matrices that it stacks (query, key and value), each orthogonalised by itself, or None.
     """
 
     def __init__(
@@ -79,71 +92,91 @@ class Muon(torch.optim.Optimizer):
         return loss
 
     def _step_group(self, group: dict[str, Any]) -> None:
+        matrices: list[_Matrix] = []
+        sharded: list[tuple[DTensor, Tensor]] = []
         splits = group.get("row_splits") or [None] * len(group["params"])
-        moved = [(p, s) for p, s in zip(group["params"], splits, strict=True) if p.grad is not None]
-        if not moved:
-            return
-        momentum = group["momentum"]
-        decay = 1 - group["lr"] * group["weight_decay"]
-        same_shape: dict[tuple[int, ...], list[tuple[Tensor, Tensor, float]]] = {}
-        spread: list[tuple[DTensor, Tensor]] = []
-        for parameter, split in moved:
-            state = self.state[parameter]
-            if "momentum_buffer" not in state:
-                state["momentum_buffer"] = torch.zeros_like(parameter)
-            buffer = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
-            update = parameter.grad.lerp(buffer, momentum)  # Nesterov's look ahead
-            if decay != 1:
-                parameter.mul_(decay)
-            change: Tensor = parameter
+        for parameter, rows in zip(group["params"], splits, strict=True):
+            if parameter.grad is None:
+                continue
+            update = self._momentum(parameter, group["momentum"])
+            if group["weight_decay"]:
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            target: Tensor = parameter
             if isinstance(parameter, DTensor):
-                # Only a whole matrix can be made orthogonal; each process keeps its own rows
-                update = update.full_tensor()
-                change = torch.zeros_like(update)
-                spread.append((parameter, change))
-            rows = list(split) if split else [parameter.shape[0]]
-            for target, part in zip(change.split(rows), update.split(rows), strict=True):
-                # A tall matrix joins the batch of its transpose's shape. Its update is made
-                # larger, so that what leaves it changes as much as for a square one.
-                tall = part.shape[0] > part.shape[1]
-                scale = max(1.0, part.shape[0] / part.shape[1]) ** 0.5
-                member = (target.mT, part.mT, scale) if tall else (target, part, scale)
-                same_shape.setdefault(tuple(member[1].shape), []).append(member)
-        for members in same_shape.values():
-            stack = torch.stack([part for _, part, _ in members])
-            share = spread[0][0].device_mesh.get_group() if spread else None
-            directions = _orthogonalise_together(stack, group["steps"], share)
-            for (target, _, scale), direction in zip(members, directions, strict=True):
-                target.add_(direction, alpha=-group["lr"] * scale)
-        for parameter, change in spread:
+                # Only a whole matrix can be made orthogonal. Its change is collected whole, and
+                # each process then adds its own rows.
+                update = cast(DTensor, update).full_tensor()
+                target = torch.zeros_like(update)
+                sharded.append((parameter, target))
+            matrices += _matrices(target, update, rows)
+        processes = sharded[0][0].device_mesh.get_group() if sharded else None
+        for alike in _by_shape(matrices):
+            stack = torch.stack([matrix.update for matrix in alike])
+            directions = _orthogonalise_together(stack, group["steps"], processes)
+            for matrix, direction in zip(alike, directions, strict=True):
+                matrix.target.add_(direction, alpha=-group["lr"] * matrix.scale)
+        for parameter, change in sharded:
             mesh, placements = parameter.device_mesh, parameter.placements
             parameter.add_(distribute_tensor(change, mesh, placements, src_data_rank=None))
 
+    def _momentum(self, parameter: Tensor, momentum: float) -> Tensor:
+        """Take the gradient into its moving average; returns Nesterov's look-ahead of that."""
+        state, gradient = self.state[parameter], parameter.grad
+        assert gradient is not None
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        buffer = state["momentum_buffer"].lerp_(gradient, 1 - momentum)
+        return gradient.lerp(buffer, momentum)
 
-def _orthogonalise_together(stack: Tensor, steps: int, share: dist.ProcessGroup | None) -> Tensor:
-    """`orthogonalise`, each process of `share` its part of the matrices, where there are several.
 
-    `stack` is the same on all of them. The products are the dear part (30 n^3 operations for a
-    square matrix), the results are as large as the gradient that was gathered before.
+def _matrices(target: Tensor, update: Tensor, row_splits: Sequence[int] | None) -> list[_Matrix]:
+    """The matrices that a parameter stacks, as views.
+
+    A matrix taller than wide is moved by sqrt(rows / columns) times more, so that its outputs
+    change as much as those of a square one.
     """
-    if share is None or dist.get_world_size(share) == 1:
+    found = []
+    rows = list(row_splits or [update.shape[0]])
+    for part, change in zip(target.split(rows), update.split(rows), strict=True):
+        tall = change.shape[0] > change.shape[1]
+        scale = max(1.0, change.shape[0] / change.shape[1]) ** 0.5
+        found.append(_Matrix(part.mT, change.mT, scale) if tall else _Matrix(part, change, scale))
+    return found
+
+
+def _by_shape(matrices: Iterable[_Matrix]) -> Iterable[list[_Matrix]]:
+    groups: dict[torch.Size, list[_Matrix]] = {}
+    for matrix in matrices:
+        groups.setdefault(matrix.update.shape, []).append(matrix)
+    return groups.values()
+
+
+def _orthogonalise_together(
+    stack: Tensor, steps: int, processes: dist.ProcessGroup | None
+) -> Tensor:
+    """`orthogonalise`, with the matrices divided among `processes`, where there are several.
+
+    `stack` is the same on all of them. A square matrix costs 30 n^3 operations; exchanging the
+    result costs as much as gathering its gradient did.
+    """
+    if processes is None or dist.get_world_size(processes) == 1:
         return orthogonalise(stack, steps)
-    size, rank = dist.get_world_size(share), dist.get_rank(share)
+    size, rank = dist.get_world_size(processes), dist.get_rank(processes)
     each = -(-len(stack) // size)
     own = stack[rank * each : (rank + 1) * each]
     done = torch.zeros((each, *stack.shape[1:]), dtype=stack.dtype, device=stack.device)
     if len(own):
         done[: len(own)] = orthogonalise(own, steps)
     whole = torch.empty((size * each, *stack.shape[1:]), dtype=stack.dtype, device=stack.device)
-    dist.all_gather_into_tensor(whole, done, group=share)
+    dist.all_gather_into_tensor(whole, done, group=processes)
     return whole[: len(stack)]
 
 
 def build_optimizers(model: Any, config: OptimConfig) -> list[torch.optim.Optimizer]:
     """The optimisers that together move every parameter of `model` once.
 
-    Every group carries `name`, `peak_lr` (what the schedule scales) and `param_names`, so that a
-    checkpoint can name each tensor. Weight decay goes to matrices only.
+    Every group carries `name`, `peak_lr`, which the schedule scales, and `param_names`, by which a
+    checkpoint names each tensor. Only matrices have weight decay. Raises `ConfigError`.
     """
     rates = {
         "matrices": config.lr,

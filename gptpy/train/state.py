@@ -1,4 +1,4 @@
-"""What a run knows about itself, beside its tensors."""
+"""The state of a run beside its tensors, and its result."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 @dataclass
 class TrainState:
-    """All that a resumed run must know beside tensors; saved in `state.json`.
+    """All that a resumed run needs beside tensors; saved in `state.json`.
 
-    No random state: sample order and dropout are computed from (seed, step).
+    It holds no random state, because sample order and dropout are computed from (seed, step).
     """
 
     step: int = 0
@@ -21,12 +21,14 @@ class TrainState:
     best_step: int | None = None
     evals_without_gain: int = 0
     bad_steps: int = 0
+    """Steps in a row whose update was skipped."""
     data: dict[str, Any] = field(default_factory=dict)
+    """What identifies the training data: a resume with other data is refused."""
     scaler: dict[str, Any] | None = None
 
     @classmethod
     def from_saved(cls, saved: dict[str, Any]) -> TrainState:
-        """From the mapping of a checkpoint's `state.json`, whose other keys are left aside."""
+        """From the mapping in a checkpoint's `state.json`; other keys of it are ignored."""
         names = {f.name for f in fields(cls)}
         return cls(**{key: value for key, value in saved.items() if key in names})
 

@@ -1,10 +1,9 @@
-"""One update of the weights from one global batch."""
+"""One update of the weights from one global batch: forward, backward, clip, optimiser step."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from gptpy.config.training import TrainConfig
 from gptpy.data.dataset import Batch
 from gptpy.data.permutation import draw
 from gptpy.devices.processes import World
-from gptpy.devices.selection import choose_compile, choose_dtype
+from gptpy.devices.selection import autocast, choose_compile, choose_dtype
 from gptpy.devices.sharding import (
     distribute,
     full_value,
@@ -23,6 +22,7 @@ from gptpy.devices.sharding import (
     is_sharded,
     undo_compilation,
 )
+from gptpy.runs.progress import Reporter
 from gptpy.train.optimisers import build_optimizers, set_momentum, set_rates
 from gptpy.train.schedules import multiplier
 
@@ -35,7 +35,10 @@ class TrainingError(GptpyError, RuntimeError):
 
 @dataclass(frozen=True)
 class Update:
-    """What a step did: mean loss over scored tokens, gradient norm, share of the peak rate."""
+    """What a step did: mean loss over scored tokens, gradient norm, factor on the peak rate.
+
+    `applied` is False where the loss or the gradient was not finite and the weights stayed.
+    """
 
     loss: float
     grad_norm: float
@@ -44,10 +47,10 @@ class Update:
 
 
 class Updater:
-    """Forward, backward, clip and step, in the number type and through the compiler chosen.
+    """Updates `model` in the number type, and through the compiler, that `config` asks for.
 
-    `steps`: how many the run will take at most, where that is known; `varying`: whether batches
-    are of many lengths.
+    `steps`: how many the run takes at most, where known; `varying`: whether batches differ in
+    length. Both decide whether, and how, the model is compiled.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class Updater:
         model: Any,
         config: TrainConfig,
         world: World,
-        say: Callable[[str], None],
+        reporter: Reporter,
         *,
         steps: int | None = None,
         varying: bool = False,
@@ -63,97 +66,96 @@ class Updater:
         self.model = model
         self.config = config
         self.world = world
-        self.say = say
+        self.reporter = reporter
         self.device = next(model.parameters()).device
         self.dtype, reason = choose_dtype(self.device, config.dtype)
-        say(f"{self.device.type}, {str(self.dtype)[6:]}: {reason}")
+        reporter.on_message(f"{self.device.type}, {str(self.dtype)[6:]}: {reason}")
         compiled, reason = choose_compile(self.device, config.compile, steps)
-        say(f"torch.compile {'on' if compiled else 'off'}: {reason}")
-        # Code for any length from the first step on: compiled for one length first, a resumed run
-        # would meet another one first, and could differ in the last bit
+        reporter.on_message(f"torch.compile {'on' if compiled else 'off'}: {reason}")
+        # With batches of many lengths, compile for any length from the first step on. Compiled for
+        # one length first, a resumed run, whose first batch has another, could differ in rounding.
         dynamic = varying or None
         self._plain = distribute(model, world, config.parallel, compiled=compiled, dynamic=dynamic)
         self.forward: Callable[..., Any] = self._plain
         if compiled and not is_sharded(model):
             self.forward = torch.compile(self._plain, dynamic=dynamic)
         self._compiled = compiled
-        # Until a first backward has run, a broken compiler is survived by going on without it
+        # A compiler may turn out to be broken at the first forward or backward, not later
         self._may_fall_back = compiled
         self.optimizers = build_optimizers(model, config.optim)
         scaled = self.dtype == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type) if scaled else None
 
     def __call__(self, batches: Sequence[Batch], step: int, progress: float) -> Update:
-        """Update from this process's micro-batches of step `step` (from 0)."""
+        """Update from this process's micro-batches of step `step` (from 0).
+
+        Raises `TrainingError` when no token of the global batch is scored.
+        """
         scored = self.world.sum(sum(batch.tokens for batch in batches), self.device)
         if scored == 0:
             raise TrainingError(f"step {step + 1}: no token of the batch is scored")
         factor = multiplier(self.config.schedule, step, progress)
         set_rates(self.optimizers, factor)
         set_momentum(self.optimizers, self.config.optim, step)
-        loss = self._gradients(batches, scored, step)
+        loss = self._gradients_or_fall_back(batches, scored, step)
         norm = self._clip()
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
-            self._apply()
-        elif self.scaler:
-            self.scaler.update()
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        # With a gradient scaler an infinite norm alone is no harm: the scale was too large
+            self._step_optimizers()
+        if self.scaler:
+            self.scaler.update()  # halves the scale after gradients that were not finite
+        self._drop_gradients()
+        # With a gradient scaler an infinite norm means that the scale was too large, no harm
         harmless = self.scaler is not None and math.isfinite(loss)
         return Update(loss, norm, factor, finite or harmless)
 
     def _gradients(self, batches: Sequence[Batch], scored: float, step: int) -> float:
-        """Accumulate the gradient of the mean over all scored tokens; returns that mean.
+        """Accumulate the gradient of the mean loss over all scored tokens; returns that mean.
 
-        Each micro-batch counts by its tokens, not as one of n: rows with ignored targets would
-        otherwise weigh too much.
+        Dividing by the tokens of the whole global batch weighs each micro-batch by its tokens.
         """
-        # Dropout is a function of (seed, step, rank): nothing to save, the same after a resume
+        # Dropout is a function of (seed, step, rank), so that nothing need be saved for a resume
         torch.manual_seed(draw(self.config.seed, step, self.world.rank) >> 1)
         total = 0.0
-        try:
-            for number, batch in enumerate(batches):
-                last = number == len(batches) - 1
-                with gradient_sync(self._plain, self.model, last):
-                    total += self._forward_backward(batch.to(self.device), scored)
-        except Exception as error:
-            if not (self._may_fall_back and _from_compiler(error)):
-                raise
-            self._may_fall_back = False
-            undo_compilation(self.model)
-            self.forward, self._compiled = self._plain, False
-            reason = str(error).strip().splitlines()[0]
-            self.say(f"torch.compile does not work here, going on without it: {reason}")
-            for optimizer in self.optimizers:
-                optimizer.zero_grad(set_to_none=True)
-            return self._gradients(batches, scored, step)
-        self._may_fall_back = False
+        for number, batch in enumerate(batches, 1):
+            with gradient_sync(self._plain, self.model, last=number == len(batches)):
+                total += self._forward_backward(batch.to(self.device), scored)
         return self.world.sum(total, self.device)
 
     def _forward_backward(self, batch: Batch, scored: float) -> float:
+        """This micro-batch's part of the mean loss, its gradient added to the others'."""
         masks = batch.masks()
-        if (
-            self._compiled and "cu_seqlens" in masks
-        ):  # another number of documents is no reason to compile again
+        if self._compiled and "cu_seqlens" in masks:
+            # Another number of documents is no reason to compile again
             torch._dynamo.maybe_mark_dynamic(masks["cu_seqlens"], 0)
-        with self.casting():
+        with autocast(self.device, self.dtype):
             _, loss = self.forward(batch.inputs, batch.targets, reduction="sum", **masks)
         loss = loss / scored
-        # Processes exchange the mean of their gradients; what is wanted is the sum
-        whole = loss * self.world.size
-        (self.scaler.scale(whole) if self.scaler else whole).backward()
+        # Processes exchange the mean of their gradients; the sum is needed
+        scaled = loss * self.world.size
+        (self.scaler.scale(scaled) if self.scaler else scaled).backward()
         return float(loss.detach())
 
-    def casting(self) -> AbstractContextManager[Any]:
-        """Autocast to the chosen type; nothing for float32."""
-        if self.dtype == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
+    def _gradients_or_fall_back(self, batches: Sequence[Batch], scored: float, step: int) -> float:
+        """`_gradients`; where the compiler fails at the first step, again without it."""
+        try:
+            loss = self._gradients(batches, scored, step)
+        except Exception as error:
+            if not (self._may_fall_back and _from_compiler(error)):
+                raise
+            undo_compilation(self.model)
+            self.forward, self._compiled = self._plain, False
+            reason = str(error).strip().splitlines()[0]
+            self.reporter.on_message(
+                f"torch.compile does not work here, going on without it: {reason}"
+            )
+            self._drop_gradients()
+            loss = self._gradients(batches, scored, step)
+        self._may_fall_back = False
+        return loss
 
     def _clip(self) -> float:
-        """Clip the gradient's norm to the configured limit; returns what it was."""
+        """Clip the gradient's norm to the configured limit; returns the norm before."""
         if self.scaler:
             for optimizer in self.optimizers:
                 self.scaler.unscale_(optimizer)
@@ -161,14 +163,16 @@ class Updater:
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         return full_value(torch.nn.utils.clip_grad_norm_(parameters, limit))
 
-    def _apply(self) -> None:
+    def _step_optimizers(self) -> None:
         for optimizer in self.optimizers:
             if self.scaler:
                 self.scaler.step(optimizer)
             else:
                 optimizer.step()
-        if self.scaler:
-            self.scaler.update()
+
+    def _drop_gradients(self) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
 
 
 def _from_compiler(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""Windows: each once an epoch, the same for any world, across shards."""
+"""Windows: each once an epoch, the same for any number of processes, across shards."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_permutations_differ_and_need_no_history():
     assert (first != permute(np.arange(n), n, seed=1, epoch=0)).mean() > 0.99
     at = np.array([17, 9999, 5000])
     assert permute(at, n, seed=0, epoch=0).tolist() == first[at].tolist()
-    # neighbours do not stay together, and nothing is drawn to one side
+    # Neighbours do not stay together, and no half is preferred
     assert (np.abs(np.diff(first)) == 1).mean() < 0.01
     assert abs(first[: n // 2].mean() - n / 2) < n / 50
 
@@ -91,7 +91,7 @@ def test_documents_begin_at_end_of_text():
     assert make().batch(np.arange(2)).masks() == {}
 
 
-def test_what_cannot_work_is_told():
+def test_impossible_settings_are_refused():
     with pytest.raises(DataError, match="20 ids are too few for a context of 16: at least 32"):
         Dataset([np.arange(20)], 16)
     with pytest.raises(DataError, match="end-of-text"):

@@ -1,4 +1,4 @@
-"""Id files: what is written comes back, what is damaged is told."""
+"""Id files: what is written comes back, damage is an error that names it."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,26 @@ def change(path, at: int, data: bytes) -> None:
     path.write_bytes(bytes(raw))
 
 
-def test_damage_is_told(path):
+def test_ids_of_another_file_are_appended(path, tmp_path):
+    other = tmp_path / "other.ids"
+    with IdWriter(other, DTYPES[2], FINGERPRINT) as out:
+        out.write(np.array([7]))
+        out.write_file(path)
+        out.write(np.array([8]))
+    assert open_ids(other).ids.tolist() == [7, 1, 2, 3, 65535, 8]
+    for dtype, fingerprint, message in (
+        (DTYPES[4], FINGERPRINT, "expected uint32"),
+        (DTYPES[2], "cd" * 32, "written with tokenizer"),
+    ):
+        with (
+            pytest.raises(DataError, match=message),
+            IdWriter(tmp_path / "no.ids", dtype, fingerprint) as out,
+        ):
+            out.write_file(path)
+    assert not (tmp_path / "no.ids").exists()
+
+
+def test_damage_is_named(path):
     with pytest.raises(DataError, match="written with tokenizer abababababab"):
         open_ids(path, fingerprint="cd" * 32)
     whole = path.read_bytes()

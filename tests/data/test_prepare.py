@@ -1,4 +1,4 @@
-"""Prepared data: complete, the same however the work is shared, never another job's."""
+"""Prepared data: complete, the same however the work is divided, never mixed with another job's."""
 
 import json
 import subprocess
@@ -10,6 +10,7 @@ import pytest
 from gptpy.data import DataError, IdWriter
 from gptpy.data.prepare import PrepareOptions, prepare
 from gptpy.data.prepared import open_prepared
+from gptpy.runs.progress import Silent
 from gptpy.tokenizer import end_of_text, open_tokenizer
 
 MARK = "<|endoftext|>"
@@ -29,6 +30,14 @@ def texts(tmp_path):
     lines = "\n".join(json.dumps({"text": text}) for text in documents[60:])
     (folder / "b.jsonl").write_text(lines)
     return folder, documents
+
+
+class Messages(Silent):
+    def __init__(self):
+        self.texts: list[str] = []
+
+    def on_message(self, text):
+        self.texts.append(text)
 
 
 OPTIONS = PrepareOptions(separator=MARK, slice_bytes=1000, validation=0.2)
@@ -62,7 +71,7 @@ def ids_of(folder) -> tuple[list[int], list[int]]:
     return data.train.joined().tolist(), data.validation.joined().tolist()
 
 
-def test_ranks_share_the_work_and_one_that_died_is_started_again(texts, tokenizer, tmp_path):
+def test_ranks_share_the_work_and_a_killed_one_is_started_again(texts, tokenizer, tmp_path):
     folder, _ = texts
     prepare([str(folder)], tokenizer, tmp_path / "one", OPTIONS)
     out = tmp_path / "two"
@@ -71,10 +80,14 @@ def test_ranks_share_the_work_and_one_that_died_is_started_again(texts, tokenize
         "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from gptpy.data.prepare import PrepareOptions, prepare\n"
+        "from gptpy.runs.progress import Silent\n"
         "from gptpy.tokenizer import open_tokenizer\n"
+        "class Killer(Silent):\n"
+        "    def on_message(self, text):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
         f"options = PrepareOptions(separator={MARK!r}, slice_bytes=1000, validation=0.2)\n"
         f"prepare([{str(folder)!r}], open_tokenizer('gpt2'), Path({str(out)!r}), options,\n"
-        "        rank=1, world_size=2, say=lambda text: os.kill(os.getpid(), signal.SIGKILL))\n"
+        "        rank=1, world_size=2, reporter=Killer())\n"
     )
     killed = subprocess.run([sys.executable, "-c", code], check=False)
     assert killed.returncode == -9
@@ -83,9 +96,9 @@ def test_ranks_share_the_work_and_one_that_died_is_started_again(texts, tokenize
     assert not prepare([str(folder)], tokenizer, out, OPTIONS, rank=0, world_size=2)
     with pytest.raises(DataError, match=r"not a prepared data set \(no manifest"):
         open_prepared(out)
-    told: list[str] = []
-    assert prepare([str(folder)], tokenizer, out, OPTIONS, rank=1, world_size=2, say=told.append)
-    assert "is done already" in told[0]
+    heard = Messages()
+    assert prepare([str(folder)], tokenizer, out, OPTIONS, rank=1, world_size=2, reporter=heard)
+    assert "is done already" in heard.texts[0]
     assert all((out / name).stat().st_mtime_ns == when for name, when in done.items())
     assert ids_of(out) == ids_of(tmp_path / "one")
 
@@ -122,7 +135,7 @@ def test_a_folder_belongs_to_one_job(texts, tokenizer, tmp_path):
         prepare([str(folder)], tokenizer, out, OPTIONS)
 
 
-def test_damage_is_told(texts, tokenizer, tmp_path):
+def test_damage_is_named(texts, tokenizer, tmp_path):
     folder, _ = texts
     out = tmp_path / "out"
     prepare([str(folder)], tokenizer, out, OPTIONS)

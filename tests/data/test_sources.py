@@ -1,4 +1,4 @@
-"""Documents from files: every one once, however the files are sliced."""
+"""Documents from files: each exactly once, however the files are sliced."""
 
 import gzip
 import json
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gptpy.data import DataError
+from gptpy.data.packed import Unzstd
 from gptpy.data.sources import documents, list_slices
-from gptpy.data.zstd import Unzstd
 
 TEXTS = [f"document {i} " + "é" * (i * 7 % 50) for i in range(200)]
 
@@ -70,11 +70,11 @@ def test_packed_files_and_parquet(tmp_path, jsonl):
     pyarrow.parquet.write_table(arrow.table({"text": TEXTS}), tmp_path / "d.parquet")
     for name in ("b.jsonl.gz", "c.jsonl.zst", "d.parquet"):
         assert collect([tmp_path / name], 100) == TEXTS, name
-    (tmp_path / "notes.pdf").write_bytes(b"left aside in a folder")
+    (tmp_path / "notes.pdf").write_bytes(b"ignored in a folder")
     assert collect([tmp_path]) == TEXTS * 4
 
 
-def test_mistakes_are_named(tmp_path, jsonl):
+def test_errors_name_file_and_place(tmp_path, jsonl):
     with pytest.raises(DataError, match="no such file or folder"):
         list_slices([str(tmp_path / "missing")])
     (tmp_path / "a.pdf").write_bytes(b"x")
@@ -120,10 +120,8 @@ def test_zst_files_of_several_frames(tmp_path):
     assert collect([path]) == [text]
 
 
-def test_zst_of_one_byte_over_and_over_is_unpacked_without_copying_what_is_left(
-    tmp_path, monkeypatch
-):
-    """4 MB from some 100 packed bytes, read little by little: what is sliced stays linear."""
+def test_zst_is_unpacked_without_copying_the_rest_at_every_read(tmp_path, monkeypatch):
+    """4 MB from some 100 packed bytes, read in small parts: the bytes copied stay linear."""
     zstandard = pytest.importorskip("zstandard")
     copied = 0
 
@@ -160,8 +158,8 @@ def test_zst_of_one_byte_over_and_over_is_unpacked_without_copying_what_is_left(
 @pytest.mark.parametrize("step", [1, 7, 1 << 12])
 def test_zst_frames_end_anywhere(tmp_path, monkeypatch, step):
     zstandard = pytest.importorskip("zstandard")
-    monkeypatch.setattr("gptpy.data.zstd.STEP_BYTES", step)
-    monkeypatch.setattr("gptpy.data.zstd.READ_BYTES", 100)
+    monkeypatch.setattr("gptpy.data.packed.STEP_BYTES", step)
+    monkeypatch.setattr("gptpy.data.packed.READ_BYTES", 100)
     parts = [text.encode() for text in TEXTS] + [b"", bytes(300_000)]
     path = tmp_path / "many.zst"
     path.write_bytes(b"".join(zstandard.compress(part) for part in parts))
@@ -194,7 +192,7 @@ def test_parquet_of_every_kind_of_text(tmp_path, kind):
     assert collect([path]) == TEXTS
 
 
-def test_parquet_without_text_is_told_with_its_row(tmp_path):
+def test_parquet_without_text_is_an_error_with_its_row(tmp_path):
     arrow = pytest.importorskip("pyarrow")
     import pyarrow.parquet
 

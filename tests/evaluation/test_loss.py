@@ -1,4 +1,4 @@
-"""Evaluation: every token once, the sum against the obvious loop."""
+"""Evaluation: every token is scored once; the sum against a plain loop."""
 
 import math
 from itertools import pairwise
@@ -34,7 +34,7 @@ def test_windows_score_every_target_once(n, context, stride):
 
 
 @pytest.mark.parametrize(("context", "stride"), [(16, 16), (16, 4), (8, 3)])
-def test_the_loss_is_the_obvious_loops(model, context, stride):
+def test_the_loss_is_that_of_a_plain_loop(model, context, stride):
     ids = np.random.default_rng(0).integers(0, 32, 101)
     total = math.log(32)
     for start, first, end in windows(len(ids), context, stride):
@@ -66,7 +66,7 @@ def test_documents_do_not_see_each_other(model):
 
 
 def test_a_uniform_model_needs_log_vocabulary(model):
-    flat = GPT(model.config)  # its head is zero at birth
+    flat = GPT(model.config)  # its head is initialised with zeros
     result = evaluate(flat, [1, 2, 3], n_bytes=3)
     assert result.loss == pytest.approx(math.log(32))
     assert result.bits_per_byte == pytest.approx(5.0)

@@ -1,13 +1,15 @@
-"""Pictures show what the model computes; the report holds all of them."""
+"""Plots show what the model computes."""
 
 from typing import Any
 
+import bpe_rs
 import pytest
 import torch
 
 from gptpy.config import GPTConfig
 from gptpy.model import build_model
 from gptpy.model.maps import attention_maps
+from gptpy.report.comparison import plot_comparison
 from gptpy.report.plots import (
     nearest_tokens,
     plot_attention,
@@ -16,6 +18,7 @@ from gptpy.report.plots import (
     smoothed,
     smoothing_weight,
 )
+from gptpy.tokenizer.comparison import compare_tokenizers
 
 SHAPE: dict[str, Any] = {
     "n_layer": 2,
@@ -103,7 +106,9 @@ def test_every_kind_is_drawn(tmp_path):
 
 def test_a_score_with_more_context_is_no_point_of_the_curve(tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr("gptpy.report.plots._save", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(
+        "gptpy.report.plots.save_figure", lambda figure, path: figures.append(figure)
+    )
     rows: list[dict[str, Any]] = [{"kind": "step", "step": i, "loss": 3.0 / i} for i in (1, 2, 3)]
     for step, stride, loss in ((1, 16, 2.5), (3, 16, 1.5), (3, 4, 1.25)):
         rows.append({"kind": "eval", "step": step, "val_loss": loss, "stride": stride})
@@ -125,13 +130,13 @@ def test_neighbours_are_the_nearest_by_angle():
     assert [v for _, v in found] == sorted((v for _, v in found), reverse=True)
 
 
-def test_neighbours_are_tokens_that_training_has_met(tmp_path):
-    """Others keep the vector they were born with: whom they stand next to is chance."""
+def test_neighbours_are_tokens_of_the_training_data(tmp_path):
+    """Others still have their random initial vectors: what is near them is chance."""
     model = make("gpt2")
-    met = [3, 9, 14, 20]
-    (found,) = nearest_tokens(model, [9], count=28, among=met)
+    trained = [3, 9, 14, 20]
+    (found,) = nearest_tokens(model, [9], count=28, among=trained)
     every = nearest_tokens(model, [9], count=28)[0]
-    assert found == [(i, pytest.approx(v)) for i, v in every if i in met]
+    assert found == [(i, pytest.approx(v)) for i, v in every if i in trained]
 
     shown = set()
 
@@ -141,12 +146,21 @@ def test_neighbours_are_tokens_that_training_has_met(tmp_path):
             return f"<{ids[0]}>"
 
     path = tmp_path / "n.png"
-    assert plot_neighbours(model, Letters(), [1, 9, 9, 14, 28], path, trained=met) == path
-    assert shown == set(met) and path.read_bytes().startswith(b"\x89PNG")
-    assert plot_neighbours(model, Letters(), [1, 28], path, trained=met) is None
+    assert plot_neighbours(model, Letters(), [1, 9, 9, 14, 28], path, trained=trained) == path
+    assert shown == set(trained) and path.read_bytes().startswith(b"\x89PNG")
+    assert plot_neighbours(model, Letters(), [1, 28], path, trained=trained) is None
 
 
-def test_smoothing_has_no_start():
+def test_two_tokenizers_side_by_side(tmp_path):
+    text = "the quick brown fox jumps over the lazy dog. " * 4
+    small, large = (bpe_rs.train([text], vocab_size=size) for size in (260, 280))
+    path = tmp_path / "compare.png"
+    assert plot_comparison(compare_tokenizers(small, large, text), path) == path
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_smoothing_is_unbiased_at_the_start():
     assert smoothed([2.0, 2.0, 2.0]) == pytest.approx([2.0] * 3)
     assert smoothed([1.0, float("nan"), 1.0]) == pytest.approx([1.0] * 3)
 

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, found by what a user gives, never unpickled."""
+"""Checkpoints: whole or absent; found by run, folder or step; errors reach every process."""
 
 import subprocess
 import sys
@@ -73,31 +73,8 @@ def test_errors_name_what_is_missing(tmp_path):
         checkpoint.read_state(folder)
 
 
-def test_folders_replace_or_vanish(tmp_path):
-    target = tmp_path / "a"
-    with atomic.folder(target) as inside:
-        (inside / "one").write_text("1")
-    with pytest.raises(RuntimeError), atomic.folder(target) as inside:
-        (inside / "two").write_text("2")
-        raise RuntimeError
-    assert [p.name for p in target.iterdir()] == ["one"]
-    with atomic.folder(target) as inside:
-        (inside / "three").write_text("3")
-    assert [p.name for p in target.iterdir()] == ["three"]
-    assert [p.name for p in tmp_path.iterdir()] == ["a"]
-
-
-def test_files_replace_or_stay(tmp_path, monkeypatch):
-    path = tmp_path / "f"
-    atomic.write_text(path, "old")
-    monkeypatch.setattr(atomic.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
-    with pytest.raises(OSError, match="full"):
-        atomic.write_text(path, "new")
-    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
-
-
 class Meeting:
-    """What two processes, here threads, wait for together; none waits for long."""
+    """A vote that two processes, here threads, wait for together, for seconds at most."""
 
     def __init__(self) -> None:
         self.arrived = threading.Barrier(2, timeout=2)
@@ -106,7 +83,7 @@ class Meeting:
 
 @dataclass(frozen=True)
 class Half(World):
-    """One of two processes whose group works on the device of the weights alone."""
+    """One of two processes whose collectives work on the weights' device only."""
 
     voting: Meeting = field(default_factory=Meeting)
     resting: Meeting = field(default_factory=Meeting)
@@ -124,12 +101,12 @@ class Half(World):
 
 
 @pytest.mark.parametrize("fails", ["folders", "shapes", "name"])
-def test_what_fails_on_the_main_process_alone_is_raised_on_all(tmp_path, monkeypatch, fails):
+def test_a_failure_on_the_main_process_alone_is_raised_on_all(tmp_path, monkeypatch, fails):
     voting, resting, writing = Meeting(), Meeting(), Meeting()
     main = threading.local()
 
     def write(folder: Path, members: object) -> None:
-        writing.arrived.wait()  # as in torch's: all take part
+        writing.arrived.wait()  # a collective, as in torch's
         if fails == "shapes" and main.here and folder.name == "model":
             raise OSError(28, "No space left on device")
 
@@ -156,8 +133,8 @@ def test_what_fails_on_the_main_process_alone_is_raised_on_all(tmp_path, monkeyp
     assert not list(tmp_path.glob("checkpoints/*"))
 
 
-def test_reading_a_checkpoint_alone_loads_nothing_for_many_processes():
-    """Torch's spread tensors and their checkpoints are half of the start of `gptpy generate`."""
+def test_reading_a_checkpoint_in_one_process_loads_nothing_for_many():
+    """Loading torch's sharded tensors and checkpoints would double the start-up of a command."""
     code = (
         "import sys, gptpy.runs.opening, gptpy.inference.text, gptpy.evaluation.loss; "
         "print([m for m in ('torch.distributed.tensor', 'torch.distributed.checkpoint', "

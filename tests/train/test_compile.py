@@ -21,6 +21,7 @@ from gptpy.model import GPT
 from gptpy.model.fast.embedding import ReproducibleEmbedding
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
+from gptpy.runs.progress import Silent
 from gptpy.train import Trainer
 
 pytestmark = pytest.mark.skipif(
@@ -32,20 +33,17 @@ MODEL = GPTConfig.preset("gpt2", n_layer=1, n_embd=32, n_head=2, vocab_size=16, 
 CUT = 2
 
 
-class Strict:
+class Strict(Silent):
     """Fails where the compiler does, instead of letting the run go on without it."""
 
     def on_message(self, text: str) -> None:
         assert "does not work" not in text
 
-    def on_eval(self, metrics: Any) -> None: ...
-    def on_step(self, metrics: Any) -> None: ...
-
 
 def train(run: Path, resume: bool = False, **changes: Any) -> Any:
-    """A short run with all that may come between steps; as a process of its own would begin it."""
+    """A short run that evaluates, samples and saves, begun as in a process of its own."""
     torch._dynamo.reset()
-    torch.manual_seed(99 if resume else 0)  # what a model is born with must not matter
+    torch.manual_seed(99 if resume else 0)  # a checkpoint replaces the initial weights
     model = GPT(MODEL.replace(activation_checkpointing=True))
     ids = (np.arange(600) ** 2 % 16).astype(np.uint16)
     data = Dataset([ids], 16)
@@ -95,7 +93,7 @@ def test_a_compiled_run(tmp_path: Path) -> None:
 
 
 def test_equal_ids_add_up_in_the_same_order_every_time() -> None:
-    """The gradient of an embedding, compiled, as wide as all threads; torch's own differs."""
+    """The gradient of a compiled embedding, on all threads; torch's own is not repeatable."""
     torch.manual_seed(0)
     table, ids = ReproducibleEmbedding(4, 64), torch.randint(4, (64, 64))
     weights = torch.randn(64, 64, 64)

@@ -1,4 +1,4 @@
-"""What a run can be asked for beside learning: number types, averages, memory, looking."""
+"""Options of a run: number types, averaged weights, activation checkpointing, packed documents."""
 
 import functools
 import io
@@ -19,6 +19,7 @@ from gptpy.data import Dataset
 from gptpy.model import GPT, flops_per_token
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
+from gptpy.runs.progress import Silent
 from gptpy.train import Trainer
 from gptpy.train.average import Average
 
@@ -62,11 +63,9 @@ def test_half_precision_scales_its_gradients(tmp_path: Path):
     assert half[-1]["loss"] == pytest.approx(exact[-1]["loss"], rel=0.1)
 
 
-class Cut:
-    """Ends a run in the middle of its fifth step's report."""
+class Cut(Silent):
+    """Ends a run during the report of its fifth step."""
 
-    def on_message(self, text): ...
-    def on_eval(self, metrics): ...
     def on_step(self, metrics):
         if metrics["step"] == 5:
             raise InterruptedError
@@ -115,7 +114,7 @@ def test_activation_checkpointing_trains_to_the_same_weights(tmp_path: Path):
 
 
 def test_utilisation_is_flops_over_the_measured_peak(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("gptpy.train.trainer.peak_flops", lambda device, dtype: 1e9)
+    monkeypatch.setattr("gptpy.train.meter.peak_flops", lambda device, dtype: 1e9)
     model, _ = train(tmp_path)
     for row in rows(tmp_path):
         expected = row["tokens_per_second"] * flops_per_token(model, 16) / 1e9
@@ -139,7 +138,7 @@ def test_a_terminal_shows_a_bar_and_a_file_plain_lines(tmp_path: Path):
         assert "step 8: validation loss 1.2500, perplexity 3.49, 2.5000 bits/byte" in text
 
 
-def test_packed_documents_are_scored_as_if_each_stood_alone():
+def test_packed_documents_are_scored_as_each_alone_would_be():
     ids = np.array([0, *range(5, 12), 0, *range(20, 23), 0, *range(30, 50)] * 20, np.uint16)
     data = Dataset([ids], 16, end_of_text=0, document_mask=True)
     batch = data.batch(np.arange(6))
@@ -161,7 +160,7 @@ def test_packed_documents_are_scored_as_if_each_stood_alone():
 
 def test_a_run_over_packed_documents_learns(monkeypatch):
     def refuse(*arguments):
-        raise AssertionError("the compiler is asked for nothing in a run without it")
+        raise AssertionError("a run without the compiler must not call it")
 
     monkeypatch.setattr("torch._dynamo.maybe_mark_dynamic", refuse)
     ids = np.array([0, *range(5, 12)] * 200, np.uint16)

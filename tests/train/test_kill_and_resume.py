@@ -1,4 +1,4 @@
-"""SIGKILL at random moments, resume, and in the end the very same bits.
+"""A run that is killed at random moments and resumed ends with the same bits.
 
 GPTPY_KILL_TRIALS sets how often the run is killed (default 3; the published log is of 20).
 """

@@ -1,6 +1,5 @@
 """The training loop: exact resume, accumulation, guards, budgets."""
 
-import json
 import math
 from pathlib import Path
 
@@ -12,11 +11,14 @@ from gptpy.config import ConfigError, GPTConfig
 from gptpy.config.training import OptimConfig, ScheduleConfig, TrainConfig
 from gptpy.data import Dataset
 from gptpy.data.dataset import IGNORE, Batch
-from gptpy.data.ids import DataError
+from gptpy.data.errors import DataError
+from gptpy.data.rows import Row, Rows
 from gptpy.evaluation.loss import Evaluation
+from gptpy.evaluation.rows import evaluate_rows, row_batches
 from gptpy.model import GPT
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
+from gptpy.runs.progress import Silent
 from gptpy.train import Trainer, TrainingError
 
 MODEL = GPTConfig.preset(
@@ -30,7 +32,7 @@ def make_model(seed: int = 0, **overrides) -> GPT:
 
 
 def make_data(seed: int = 0) -> Dataset:
-    # a text with something to learn: counting up, with noise
+    # Something to learn: counting up, with noise
     noise = np.random.default_rng(0).integers(0, 64, 2000)
     ids = np.where(noise < 8, noise, np.arange(2000) % 64).astype(np.uint16)
     return Dataset([ids], 16, seed=seed)
@@ -55,13 +57,11 @@ def test_training_learns():
     model = make_model()
     losses: list[float] = []
 
-    class Watch:
-        def on_message(self, text): ...
-        def on_eval(self, metrics): ...
+    class Recorder(Silent):
         def on_step(self, metrics):
             losses.append(metrics["loss"])
 
-    result = Trainer(model, make_data(), settings(steps=60), reporter=Watch()).fit()
+    result = Trainer(model, make_data(), settings(steps=60), reporter=Recorder()).fit()
     assert result.step == 60 and result.tokens == 60 * 8 * 16 and result.stopped == "done"
     assert losses[0] == pytest.approx(math.log(64), abs=1e-4)  # a zero head is uniform
     assert losses[-1] < 0.6 * losses[0]
@@ -76,9 +76,7 @@ def test_a_resumed_run_is_bit_identical(tmp_path: Path, cut: int):
     class Stop(Exception):
         pass
 
-    class Cut:
-        def on_message(self, text): ...
-        def on_eval(self, metrics): ...
+    class Cut(Silent):
         def on_step(self, metrics):
             if metrics["step"] == cut + 1:
                 raise Stop
@@ -93,7 +91,7 @@ def test_a_resumed_run_is_bit_identical(tmp_path: Path, cut: int):
     )
     with pytest.raises(Stop):
         first.fit()
-    again = make_model(seed=99, dropout=0.1)  # what it was born with must not matter
+    again = make_model(seed=99, dropout=0.1)  # the checkpoint replaces its initial weights
     trainer = Trainer(again, make_data(), settings(**changes), run_dir=run, resume=True)
     assert trainer.state.step == cut
     trainer.fit()
@@ -207,12 +205,9 @@ def test_other_data_cannot_resume(tmp_path: Path):
 def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch):
     messages: list[str] = []
 
-    class Watch:
+    class Recorder(Silent):
         def on_message(self, text):
             messages.append(text)
-
-        def on_eval(self, metrics): ...
-        def on_step(self, metrics): ...
 
     real, calls = checkpoint.save_file, []
 
@@ -225,7 +220,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     config = settings(steps=4, save_every=1, keep_last=9)
-    Trainer(make_model(), make_data(), config, run_dir=tmp_path, reporter=Watch()).fit()
+    Trainer(make_model(), make_data(), config, run_dir=tmp_path, reporter=Recorder()).fit()
     assert checkpoint.steps(tmp_path) == [1, 4]
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["step-1", "step-4"]
     assert sum("No space left" in m and "untouched" in m for m in messages) == 2
@@ -247,13 +242,13 @@ def test_a_disk_full_to_the_end_is_an_error(tmp_path: Path, monkeypatch):
 
 
 class CompilerError(RuntimeError):
-    """Stands for what the compiler raises; told by its module."""
+    """An error of the compiler, which the trainer recognises by its module."""
 
 
 CompilerError.__module__ = "torch._inductor.exc"
 
 
-def test_a_broken_compiler_is_survived(monkeypatch):
+def test_training_goes_on_without_a_broken_compiler(monkeypatch):
     def broken(model, **options):
         def call(*args, **kwargs):
             raise CompilerError("no Python.h")
@@ -267,24 +262,11 @@ def test_a_broken_compiler_is_survived(monkeypatch):
     assert same(weights(plain), weights(compiled))
 
 
-def test_metrics_are_json_even_when_not_finite(tmp_path: Path):
-    from gptpy.runs.metrics import MetricsLog
-
-    log = MetricsLog(tmp_path)
-    log.write("step", {"step": 1, "loss": math.nan})
-    log.close()
-    row = json.loads((tmp_path / "metrics.jsonl").read_text())
-    assert row == {"kind": "step", "step": 1, "loss": "nan"}
-    with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"kind": "st')  # a crash in the middle of a line
-    assert len(list(read_metrics(tmp_path / "metrics.jsonl"))) == 1
-
-
-def test_evaluating_is_no_slow_step(monkeypatch):
-    """Tokens a second are those of the steps: by a clock that moves in batches and evaluations."""
+def test_evaluating_does_not_count_as_a_slow_step(monkeypatch):
+    """Tokens per second are those of the steps, by a clock that batches and evaluations move."""
     clock, rates = [0.0], []
     monkeypatch.setattr("gptpy.train.trainer.time.perf_counter", lambda: clock[0])
-    monkeypatch.setattr("gptpy.train.trainer.peak_flops", lambda *_: None)  # measures with it
+    monkeypatch.setattr("gptpy.train.meter.peak_flops", lambda *_: None)  # measures with it
     data = make_data()
     batch = data.batch
 
@@ -298,12 +280,32 @@ def test_evaluating_is_no_slow_step(monkeypatch):
         clock[0] += 1000
         return Evaluation(1.0, 1.0, None, 1, None, 16, 16, 0.0)
 
-    class Watch:
-        def on_message(self, text): ...
-        def on_eval(self, metrics): ...
+    class Recorder(Silent):
         def on_step(self, metrics):
             rates.append(metrics["tokens_per_second"])
 
     config = settings(steps=6, eval_every=2, keep_best=False)
-    Trainer(make_model(), data, config, evaluate=score, reporter=Watch()).fit()
+    Trainer(make_model(), data, config, evaluate=score, reporter=Recorder()).fit()
     assert rates == [8 * 16 / 2] * 6 and clock[0] == 6 * 2 + 3 * 1000
+
+
+def test_evaluating_by_epochs_and_counting_tokens_without_padding():
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(0, 64, rng.integers(2, 17)) for _ in range(20)]
+    data = Rows([Row(row[:-1], row[1:]) for row in ids], 16)
+    evaluated = []
+
+    class Recorder(Silent):
+        def on_eval(self, metrics):
+            evaluated.append((metrics["step"], metrics["epoch"]))
+
+    trainer = Trainer(
+        make_model(),
+        data,
+        settings(steps=None, epochs=3, eval_epochs=1),
+        evaluate=lambda model: evaluate_rows(model, row_batches(data, 64)),
+        reporter=Recorder(),
+    )
+    result = trainer.fit()
+    assert evaluated == [(3, 1.2), (5, 2.0), (8, 3.2)] and result.step == 8
+    assert result.tokens == sum(len(data.rows[i].inputs) for i in data.places(np.arange(64)))

@@ -1,4 +1,4 @@
-"""Token embeddings that someone else has trained, put into a new model."""
+"""Weights that a run begins with: another run's, or token embeddings from elsewhere."""
 
 from __future__ import annotations
 
@@ -16,13 +16,39 @@ from gptpy.tokenizer import Tokenizer
 
 
 @torch.no_grad()
+def load_weights(model: Any, run: str | Path) -> None:
+    """Copy the weights of a run into `model`, in place.
+
+    The vocabulary may have grown: new rows of embedding and head are the mean of the old ones.
+    Raises `ConfigError` where anything else differs.
+    """
+    base = load(run, device="cpu", dtype="float32").model.state_dict()
+    own = model.state_dict()
+    if base.keys() != own.keys():
+        differ = sorted(base.keys() ^ own.keys())[:3]
+        raise ConfigError(f"{run}: is another kind of model: only one of the two has {differ}")
+    for name, tensor in own.items():
+        weight = base[name]
+        rows = len(tensor) - len(weight) if tensor.ndim == 2 else 0
+        if rows > 0 and name in ("token_embedding.weight", "head.weight"):
+            weight = torch.cat((weight, weight.mean(0, keepdim=True).expand(rows, -1)))
+        if weight.shape != tensor.shape:
+            raise ConfigError(
+                f"{run}: {name} has shape {tuple(weight.shape)}, this configuration wants "
+                f"{tuple(tensor.shape)}: take the run's [model]"
+            )
+        tensor.copy_(weight)
+
+
+@torch.no_grad()
 def load_embeddings(model: Any, tokenizer: Tokenizer, path: str | Path) -> int:
     """Fill the token embedding from `path`, in place; returns how many tokens were found.
 
-    `path` is a run directory or a folder of `transformers` with the same vocabulary and width, or
-    a text file of word vectors (GloVe, word2vec: a word and its numbers a line). Of the latter a
-    token takes the vector of its text without spaces, else in lower case, else it keeps its random
-    one; vectors are scaled to the size of those they replace. Raises `ConfigError`.
+    `path` is a run directory or a `transformers` folder with the same vocabulary and width, or a
+    text file of word vectors (GloVe, word2vec: on each line a word and its numbers). From a text
+    file, a token takes the vector of its text without spaces, or of that in lower case; without
+    either it keeps its random vector. Vectors are scaled to the root mean square of those they
+    replace. Raises `ConfigError`.
     """
     path = Path(path)
     table = model.token_embedding.weight
@@ -70,13 +96,13 @@ def _table_of(folder: Path) -> Tensor:
 
 
 def read_vectors(path: Path, width: int) -> Iterator[tuple[str, Tensor]]:
-    """The words and vectors `(width,)` of a text file; `ConfigError` naming a line that is none."""
+    """The words and vectors `(width,)` of a text file; `ConfigError` naming a malformed line."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for number, line in enumerate(file, 1):
                 parts = line.rstrip().split(" ")
                 if number == 1 and len(parts) == 2:
-                    continue  # word2vec's head: how many words, how wide
+                    continue  # word2vec's header: number of words, width
                 word, numbers = " ".join(parts[:-width]), parts[-width:]
                 if len(parts) <= width:
                     raise ConfigError(

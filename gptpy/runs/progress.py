@@ -1,4 +1,4 @@
-"""What long jobs tell whoever watches them: library code never prints."""
+"""What a long job reports while it runs: library code never prints."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 
 class Reporter(Protocol):
-    """Receives news of a run; the command line shows them, a notebook may collect them."""
+    """Receives the news of a job; the command line shows them, a notebook may collect them."""
 
     def on_message(self, text: str) -> None:
-        """One line for the user: a choice that was made, a fall-back, a warning."""
+        """One line for the user: a choice that was made, a fallback, a warning."""
 
     def on_step(self, metrics: Mapping[str, Any]) -> None:
         """A training step: `step`, `progress` in 0..1, `loss`, `tokens_per_second`, `eta`, ..."""
@@ -21,7 +21,7 @@ class Reporter(Protocol):
 
 
 class Silent:
-    """A reporter for those who do not listen."""
+    """A reporter that ignores everything; the base of those that need one kind of news only."""
 
     def on_message(self, text: str) -> None:
         """Ignored."""

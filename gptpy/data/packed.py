@@ -1,22 +1,50 @@
-"""Reading .zst files, noticing where they were cut."""
+"""Files that may be compressed: `.gz` and `.zst` are opened like plain ones."""
 
 from __future__ import annotations
 
+import gzip
 import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
-from gptpy.data.ids import DataError
+from gptpy.data.errors import DataError
 
+PACKED = (".gz", ".zst")
 READ_BYTES = 1 << 17
-# Unpacked at a time: zstd makes up to 32 KB of a byte, and all of a step's output is held
+# Compressed bytes per call of zstd: one of them may expand to 32 KB, and the output of a whole call
+# is held in memory
 STEP_BYTES = 1 << 12
 
 
-class Unzstd(io.RawIOBase):
-    """The unpacked bytes of a .zst file of any number of frames.
+@contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, unpacked where its name ends in `.gz` or `.zst`.
 
-    zstandard's own reader takes a cut for the end; this one raises `EOFError`, which it also does
-    for bytes that are not zstd. `DataError` without the package.
+    Raises `DataError` for compressed bytes that are truncated or damaged.
+    """
+    try:
+        with _opened(path) as file:
+            yield file
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path}: is damaged, or not what its name says: {error}") from None
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.open(path, "rb"))
+    if path.suffix == ".zst":
+        return cast(BinaryIO, io.BufferedReader(Unzstd(path)))
+    return path.open("rb")
+
+
+class Unzstd(io.RawIOBase):
+    """The unpacked bytes of a `.zst` file of any number of frames.
+
+    Raises `EOFError` for a truncated file, which zstandard's own reader takes for the end, and for
+    bytes that are not zstd. `DataError` without the zstandard package.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,8 +57,8 @@ class Unzstd(io.RawIOBase):
         self._zstandard = zstandard
         self._file = path.open("rb")
         self._frame = None
-        # Views, of which taking the front copies nothing: else a file would be copied once for
-        # every small read of it
+        # Views, because slicing one copies nothing. With bytes, every small read would copy all
+        # that is left.
         self._packed = self._ready = memoryview(b"")
 
     def readable(self) -> bool:
@@ -38,7 +66,7 @@ class Unzstd(io.RawIOBase):
         return True
 
     def readinto(self, buffer) -> int:  # type: ignore[override]
-        """Fill `buffer` with what comes next; 0 at the end."""
+        """Fill `buffer` with the next bytes; returns how many, 0 at the end."""
         while not self._ready:
             self._packed = self._packed or memoryview(self._file.read(READ_BYTES))
             if not self._packed:
@@ -51,7 +79,7 @@ class Unzstd(io.RawIOBase):
         return count
 
     def _unpack(self) -> bytes:
-        """What the next packed bytes hold; maybe nothing yet."""
+        """The output of the next compressed bytes; may be empty."""
         if self._frame is None:
             self._frame = self._zstandard.ZstdDecompressor().decompressobj()
         step = self._packed[:STEP_BYTES]

@@ -1,4 +1,4 @@
-"""Pretrained token embeddings: what is filled, what stays, what is frozen."""
+"""Initial weights: token embeddings that are filled in, kept, frozen."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from gptpy.interop import export_huggingface
 from gptpy.model import build_model
 from gptpy.runs import checkpoint
 from gptpy.tokenizer import make_tokenizer
-from gptpy.train.embeddings import load_embeddings
+from gptpy.train.initial import load_embeddings
 
 SHAPE: dict[str, Any] = {"n_layer": 1, "n_head": 2, "n_embd": 4, "block_size": 16}
 
@@ -51,7 +51,7 @@ def test_a_folder_gives_all_of_its_table(tokenizer, tmp_path):
         load_embeddings(wider, tokenizer, folder)
 
 
-def test_what_does_not_fit_is_told(tokenizer, tmp_path):
+def test_vectors_that_do_not_fit_are_refused(tokenizer, tmp_path):
     model = build_model(GPTConfig(vocab_size=tokenizer.n_vocab, **SHAPE))
     for text, message in [
         ("king 1 2 3\n", r"line 1: 3 numbers, model.n_embd is 4"),

@@ -1,0 +1,51 @@
+"""Scores of rows."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gptpy.config import GPTConfig
+from gptpy.data import DataError
+from gptpy.data.dataset import IGNORE
+from gptpy.data.rows import Row, Rows
+from gptpy.evaluation.rows import evaluate_rows, exact_share, row_batches
+from gptpy.model import build_model
+
+SHAPE: dict[str, Any] = {
+    "n_layer": 2,
+    "n_head": 2,
+    "n_embd": 16,
+    "vocab_size": 30,
+    "block_size": 16,
+}
+
+
+def test_exact_share_counts_whole_rows():
+    class Parrot(torch.nn.Module):
+        """Generates 1 2 3 and then the end, 0, for any source; two rows of four expect that."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def generate(self, ids, count, *, temperature, eos_id, source, source_padding_mask):
+            assert temperature == 0 and eos_id == 0 and (ids == 0).all()
+            assert source.shape == source_padding_mask.shape
+            said = torch.tensor([1, 2, 3] + [0] * 9)[:count]
+            return torch.cat((ids, said.expand(len(ids), -1)), 1)
+
+    def row(*targets):
+        said = np.array(targets)
+        return Row(np.array([0, *targets[:-1]]), said, np.array([5, 0]))
+
+    rows = [row(1, 2, 3, 0), row(1, 2, 0), row(1, 2, 3, 4, 0), row(1, 2, 3, 0)]
+    assert exact_share(Parrot(), Rows(rows, 16), 0) == 0.5
+
+
+def test_rows_without_a_scored_target_are_refused():
+    model = build_model(GPTConfig(**SHAPE))
+    row = Row(np.arange(3), np.full(3, IGNORE))
+    with pytest.raises(DataError, match="no target of the rows is scored"):
+        evaluate_rows(model, row_batches(Rows([row], 16), 30))
