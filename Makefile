@@ -47,9 +47,9 @@ test: setup ## run all tests: Rust, Python, doctests, the README's examples
 # What the unsafe code does on the portable path, watched access by access; needs a nightly
 # toolchain with the component miri. Vector instructions are compared with that path instead.
 # The second line takes many minutes.
-MIRI_TESTS := simd:: decode:: special:: encode::value encode::memory encode::pool encode::checks::ids \
-  encode::checks::own train::memory train::queue
-MIRI_TESTS += vocab::checks train::tests::random_corpora train::tests::wide_records
+MIRI_TESTS := simd:: decode:: special:: memory:: threads:: encode::value encode::scratch_pool \
+  encode::tests::ids encode::tests::own train::queue
+MIRI_TESTS += vocab::tests train::tests::random_corpora train::tests::wide_records
 .PHONY: test-miri
 test-miri: toolchain ## run the unsafe code under Miri (nightly Rust)
 	MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri \

@@ -5,11 +5,11 @@
 
 use std::path::PathBuf;
 
-use crate::cuts::TextCuts;
 use crate::encode::Scratch;
 use crate::encoding::Encoding;
 use crate::error::Result;
 use crate::io::{Part, Progress, Reader, PART};
+use crate::text_cuts::TextCuts;
 use crate::threads::{self, ReusableBuffers};
 
 mod encoder;

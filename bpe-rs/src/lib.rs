@@ -79,7 +79,6 @@
     allow(dead_code, unused_imports)
 )]
 
-mod cuts;
 mod decode;
 mod encode;
 mod encoding;
@@ -99,6 +98,7 @@ mod python;
 mod registry;
 mod simd;
 mod special;
+mod text_cuts;
 mod threads;
 #[cfg(feature = "train")]
 pub mod train;

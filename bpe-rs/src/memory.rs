@@ -95,7 +95,10 @@ impl<T: Zeroable> LargeVec<T> {
         if len.saturating_mul(size_of::<T>()) >= LARGE_TABLE {
             return Self::zeroed(len);
         }
-        let Some(layout) = Layout::array::<T>(len).ok().filter(|layout| layout.size() > 0) else {
+        let Some(layout) = Layout::array::<T>(len)
+            .ok()
+            .filter(|layout| layout.size() > 0)
+        else {
             return Self::zeroed(len);
         };
         // SAFETY: the layout is of at least one byte. Zeros are a value of `T: Zeroable`.

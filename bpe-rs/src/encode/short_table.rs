@@ -5,8 +5,8 @@
 //! the bucket is full those of the neighbouring one.
 
 use super::hash::Seeds;
-use crate::memory::{LargeVec, Zeroable};
 use super::value::Value;
+use crate::memory::{LargeVec, Zeroable};
 
 /// A piece of up to eight bytes and its ids. The key 0, which no piece has, marks a free slot.
 #[derive(Clone, Copy, Default)]

@@ -4,8 +4,8 @@
 //! neighbouring one (index ^ 1); if both are full, in one of the two after them (index ^ 2, ^ 3).
 
 use super::hash::Seeds;
-use crate::memory::{LargeVec, Zeroable};
 use super::value::Value;
+use crate::memory::{LargeVec, Zeroable};
 
 /// Two entries. A key is either a piece's bytes and length (up to 15 bytes), or, if `LONG`, its hash
 /// and the place of its bytes. The second half of a key is never 0: a zero marks a free entry.

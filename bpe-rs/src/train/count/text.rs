@@ -1,9 +1,9 @@
 //! Cutting texts into words.
 
-use crate::cuts::TextCuts;
 use crate::error::Result;
 use crate::pretokenize::Pretokenizer;
 use crate::special::Finder;
+use crate::text_cuts::TextCuts;
 
 use super::table::WordTable;
 
