@@ -2,7 +2,7 @@
 //!
 //! A window is classified byte by byte (`masks.rs`), the classes give the starts of its pieces
 //! (`gpt2_starts.rs`, `word_starts.rs`), and the window ends at the last start that the text
-//! behind it cannot change. Where the vector form has no rule, the scalar form cuts the next
+//! after it cannot change. Where the vector form has no rule, the scalar form cuts the next
 //! kilobyte.
 
 use super::classes::{class_at, SPACE, UPPER};
@@ -15,7 +15,7 @@ use crate::simd::{dispatch, Bytes64};
 /// Bytes that the scalar form cuts where the vector form has no rule. Such places come in groups
 /// (emoji, digits of other scripts), and a new window for each would cost more.
 const SCALAR_BYTES: usize = 1024;
-/// Starts at least this far before a window's end depend on the text behind the end only through a
+/// Starts at least this far before a window's end depend on the text after the end only through a
 /// run of white space or of capitals that reaches the end: see [`Scanner::last_settled_start`].
 const MARGIN: usize = 8;
 

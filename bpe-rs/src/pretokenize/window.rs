@@ -1,8 +1,8 @@
 //! What the second pass of the vector scanner works on: the class masks of a window, and bit
 //! operations that reach across the borders of 64-byte blocks.
 //!
-//! A pattern's alternatives become statements about neighbouring bits. Where a bit's neighbour is
-//! in the block before, its word of the previous block is still at hand.
+//! A pattern's alternatives become statements about neighbouring bits. A bit's neighbour can be in
+//! the block before, so functions take the words of two blocks.
 
 use super::masks::{Mask, Masks};
 

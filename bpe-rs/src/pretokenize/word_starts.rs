@@ -187,7 +187,7 @@ impl Window<'_> {
         lines: u64,
         carry: &mut Carry,
     ) {
-        // The carry of the addition marks the byte behind each run.
+        // The carry of the addition marks the byte after each run.
         let (sum, over) = block.inline_space.overflowing_add(lines);
         let (sum, more) = sum.overflowing_add(u64::from(carry.line_goes_on));
         carry.line_goes_on = over | more;
@@ -220,12 +220,12 @@ impl Window<'_> {
     fn mark_case_changes(&self, starts: &mut Mask, k: usize, carry: &mut Carry) {
         let m = self.masks;
         let (upper, lower, both) = (m.upper[k], m.lower[k], m.both[k]);
-        // After a lower-case letter, and the letters without case behind it, upper case begins a
+        // After a lower-case letter, and the letters without case after it, upper case begins a
         // new word.
         let past_lower = lower | flood(both, up(lower, carry.past_lower) & both);
         starts[k] |= upper & up(past_lower, carry.past_lower);
-        // Upper case after a letter without case belongs to its word, unless it is the last of the
-        // run: then the word ends before it.
+        // A run of upper case after a letter without case belongs to that letter's word if lower
+        // case or a letter without case follows the run; otherwise the word ends before the run.
         let mut tails = upper & up(both, carry.both);
         while tails != 0 {
             let at = tails.trailing_zeros();
