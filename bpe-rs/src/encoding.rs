@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use sha2::{Digest, Sha256};
 
 use crate::decode::{decode_into, ShortTokens};
-use crate::encode::{self, count, encode_into, Lease, Pool, Rows, Scratch};
+use crate::encode::{count, encode_into, encode_texts, Lease, Rows, Scratch, ScratchPool};
 use crate::error::{Error, Result};
 use crate::pretokenize::Pretokenizer;
 use crate::special::{Finder, SpecialTokens};
@@ -24,7 +24,7 @@ pub struct Encoding {
     fingerprint: OnceLock<[u8; 32]>,
     by_bytes: OnceLock<Vec<u32>>,
     short_tokens: OnceLock<ShortTokens>,
-    pool: Pool,
+    pool: ScratchPool,
 }
 
 impl Encoding {
@@ -43,7 +43,7 @@ impl Encoding {
             fingerprint: OnceLock::new(),
             by_bytes: OnceLock::new(),
             short_tokens: OnceLock::new(),
-            pool: Pool::default(),
+            pool: ScratchPool::default(),
         }
     }
 
@@ -206,7 +206,7 @@ impl Encoding {
             let cut = self.pattern.safe_cut(text.as_bytes(), from, near);
             cut.filter(|_| allowed.is_none())
         };
-        encode::encode_batch(&self.pool, texts, threads, cut, |scratch, text, ids| {
+        encode_texts(&self.pool, texts, threads, cut, |scratch, text, ids| {
             self.encode_as(scratch, text, allowed, ids)
         })
     }

@@ -1,51 +1,54 @@
-//! Pieces seen before and their ids: three tables by length, small at first, bounded at last.
+//! Pieces seen before and their ids: three tables by length, bounded together.
 //!
-//! A table's line is as long as a line of the processor's cache. Short texts must not pay for big
-//! tables, and fresh memory costs more than a merge; so a table starts with a few kilobytes and
-//! grows by four when it is a quarter (short pieces) or half full. At its limit a new piece takes an
-//! old one's place.
+//! Tables begin with a few kilobytes, because a short text must not pay for fresh memory, which costs
+//! more than merging; they grow by four when they are a quarter (short pieces) or half full. At its
+//! limit a table replaces old entries.
 
-use super::short_table::{Seeds, ShortEntry, ShortTable, WideTable};
+use super::hash::Seeds;
+use super::short_table::{ShortEntry, ShortTable};
 use super::value::Value;
+use super::wide_table::WideTable;
 
-/// Bytes of a piece that fit the second table's key, next to their length.
+/// Longest piece in the second table: its key holds so many bytes next to their number.
 pub(super) const MEDIUM: usize = 15;
-/// Longer pieces are not kept.
+/// Longest piece in the third table; longer ones are not kept.
 pub(super) const LONGEST: usize = 256;
 
-/// The three tables and what they point to.
+/// The three tables and what their entries point to.
 pub(super) struct Cache {
     pub(super) seeds: Seeds,
     pub(super) short: ShortTable,
     pub(super) medium: WideTable<false>,
     pub(super) long: WideTable<true>,
-    /// Ids of values that do not fit a word.
+    /// Ids of values that are not packed.
     pub(super) arena: Vec<u32>,
-    /// So many of them are of pieces that are kept.
-    pub(super) lasting: usize,
-    /// Bytes of long pieces.
+    /// The part of the arena that belongs to entries; what is behind it is dropped after a batch.
+    pub(super) arena_kept: usize,
+    /// The bytes of the third table's pieces.
     bytes: Vec<u8>,
     limit: usize,
 }
 
-/// Default bound on a thread's tables.
+/// Default bound on the tables of one thread.
 pub const DEFAULT_CACHE_BYTES: usize = 64 << 20;
 
-/// Bound on that bound: places in the arenas, which take half of it, are numbers of 32 bits.
+/// The bound on that bound: places in the arena and among the bytes, which take half of it, are
+/// numbers of 32 bits.
 const MOST_BYTES: u64 = 8 << 30;
 
 impl Cache {
     /// Empty tables that may grow to about `limit` bytes together.
     pub(super) fn new(limit: usize) -> Self {
         let limit = (limit as u64).min(MOST_BYTES) as usize;
-        let lines = |share: usize| 1 << (limit / 8 * share / 64).max(4).ilog2();
+        // For `share` eighths of the limit.
+        let buckets = |share: usize| 1 << (limit / 8 * share / 64).max(4).ilog2();
         Self {
             seeds: Seeds::new(),
-            short: ShortTable::new(128, lines(1)),
-            medium: WideTable::new(64, lines(2)),
-            long: WideTable::new(32, lines(1)),
+            short: ShortTable::new(128, buckets(1)),
+            medium: WideTable::new(64, buckets(2)),
+            long: WideTable::new(32, buckets(1)),
             arena: Vec::new(),
-            lasting: 0,
+            arena_kept: 0,
             bytes: Vec::new(),
             limit,
         }
@@ -57,16 +60,16 @@ impl Cache {
         tables + self.bytes.capacity() + 4 * self.arena.capacity()
     }
 
-    /// Pieces that the tables hold.
+    /// The number of pieces in the tables.
     pub(super) fn pieces(&self) -> usize {
         self.short.used + self.medium.used + self.long.used
     }
 
-    /// Forget everything once the arenas, which only grow, hold their share. Not while values
-    /// into the arena are in use.
+    /// Drop ids that no entry holds, and forget everything once the arena or the bytes, which only
+    /// grow, exceed their share. Call it only when no values are in use.
     pub(super) fn keep_bounded(&mut self) {
-        if self.arena.len() > self.lasting {
-            self.arena.truncate(self.lasting);
+        if self.arena.len() > self.arena_kept {
+            self.arena.truncate(self.arena_kept);
             if self.arena.capacity() > self.limit / 8 {
                 self.arena.shrink_to(self.limit / 16);
             }
@@ -79,12 +82,12 @@ impl Cache {
         self.medium.clear();
         self.long.clear();
         self.arena.clear();
-        self.lasting = 0;
+        self.arena_kept = 0;
         self.arena.shrink_to(self.limit / 16);
         self.bytes.clear();
     }
 
-    /// The value of a short piece, wherever it lies.
+    /// The value of a piece of up to eight bytes.
     #[inline(always)]
     pub(super) fn find_short(&mut self, key: u64) -> Option<Value> {
         let slot = self.short.slot(self.seeds.short(key));
@@ -92,34 +95,35 @@ impl Cache {
         if found {
             return Some(value);
         }
-        self.short.find_beside(slot, key)
+        self.short.find_in_neighbour(slot, key)
     }
 
-    /// Keep a short piece that the table does not have.
-    pub(super) fn keep_short(&mut self, key: u64, value: Value) {
+    /// Insert a piece of up to eight bytes that the table does not have.
+    pub(super) fn insert_short(&mut self, key: u64, value: Value) {
         self.short.insert(ShortEntry { key, value }, self.seeds);
     }
 
-    /// The value of a medium piece, wherever it lies.
+    /// The value of a piece of up to [`MEDIUM`] bytes.
     #[inline(always)]
     pub(super) fn find_medium(&self, key: [u64; 2]) -> Option<Value> {
-        let place = self.medium.place(self.seeds.medium(key));
-        self.medium.look(place, |line| {
-            let (value, found) = line.find(key);
+        let home = self.medium.index(self.seeds.medium(key));
+        self.medium.find(home, |bucket| {
+            let (value, found) = bucket.find(key);
             found.then_some(value)
         })
     }
 
-    /// Keep a medium piece that the table does not have.
-    pub(super) fn keep_medium(&mut self, key: [u64; 2], value: Value) {
+    /// Insert a piece of up to [`MEDIUM`] bytes that the table does not have.
+    pub(super) fn insert_medium(&mut self, key: [u64; 2], value: Value) {
         self.medium.insert(key, value, self.seeds);
     }
 
-    /// What the table has under the hash of a long piece: its value and the place of its bytes.
+    /// The value under the hash of a longer piece, and the place of the bytes of the piece that it
+    /// belongs to, which may be another with the same hash.
     #[inline(always)]
     pub(super) fn find_long(&self, hash: u64) -> Option<(Value, u64)> {
-        self.long
-            .look(self.long.place(hash), |line| line.find(hash))
+        let home = self.long.index(hash);
+        self.long.find(home, |bucket| bucket.find(hash))
     }
 
     /// The bytes at a place that [`Self::find_long`] gave.
@@ -129,8 +133,8 @@ impl Cache {
         &self.bytes[start..start + (place as u32 as usize)]
     }
 
-    /// Keep a long piece under a hash that the table does not have.
-    pub(super) fn keep_long(&mut self, hash: u64, piece: &[u8], value: Value) {
+    /// Insert a longer piece under a hash that the table does not have.
+    pub(super) fn insert_long(&mut self, hash: u64, piece: &[u8], value: Value) {
         let place = (self.bytes.len() as u64) << 32 | piece.len() as u64;
         self.bytes.extend_from_slice(piece);
         self.long.insert([hash, place], value, self.seeds);

@@ -1,29 +1,8 @@
-//! A piece's bytes as numbers: keys of the tables, beginnings of merges.
+//! The bytes of a piece as numbers: keys of the tables, and the input of merges.
 
-/// The pieces of a batch in their text.
-#[derive(Clone, Copy)]
-pub(super) struct Pieces<'a> {
-    pub(super) text: &'a [u8],
-    pub(super) bounds: &'a [u32],
-}
-
-impl<'a> Pieces<'a> {
-    #[inline(always)]
-    pub(super) fn place(self, j: usize) -> (usize, usize) {
-        let start = self.bounds[j];
-        (start as usize, (self.bounds[j + 1] - start) as usize)
-    }
-
-    #[inline(always)]
-    pub(super) fn get(self, j: usize) -> &'a [u8] {
-        let (start, len) = self.place(j);
-        &self.text[start..start + len]
-    }
-}
-
-/// The eight bytes at `text[at..]`, which may end before.
+/// The eight bytes from `text[at]` on as a little-endian number, with zeros behind the text's end.
 #[inline(always)]
-pub(super) fn word(text: &[u8], at: usize) -> u64 {
+pub(super) fn eight_bytes(text: &[u8], at: usize) -> u64 {
     let rest = text.get(at..).unwrap_or_default();
     match (rest.first_chunk::<8>(), text.last_chunk::<8>()) {
         (Some(bytes), _) => u64::from_le_bytes(*bytes),
@@ -38,7 +17,7 @@ pub(super) fn word(text: &[u8], at: usize) -> u64 {
     }
 }
 
-/// The `len` bytes at `text[start..]` and whatever follows them.
+/// `N` bytes from `text[start]` on, of which the first `len` are the piece and the others anything.
 #[inline(always)]
 pub(super) fn padded<const N: usize>(text: &[u8], start: usize, len: usize) -> [u8; N] {
     match text[start..].first_chunk::<N>() {
@@ -51,20 +30,20 @@ pub(super) fn padded<const N: usize>(text: &[u8], start: usize, len: usize) -> [
     }
 }
 
-/// The first `len` of up to eight bytes.
+/// The first `len` bytes, at most eight, of `word`.
 #[inline(always)]
 fn first_bytes(word: u64, len: usize) -> u64 {
-    // In two steps: a shift by 64 is none.
+    // Two shifts, because shifting by 64 at once is not allowed.
     word & !(u64::MAX << (4 * len) << (4 * len))
 }
 
 /// The key of a piece of `len` bytes that begins with `word`; 0 for more than eight bytes.
 ///
-/// A bit behind the piece tells "a" from "a\0". That of eight bytes has no room for it; its key is
-/// unique all the same, but where the eighth byte is 0 or 1: see [`is_odd`].
+/// A one bit behind the piece tells "a" from "a\0". A piece of eight bytes has no room for that
+/// bit, so its key is unique unless [`is_ambiguous`].
 #[inline(always)]
 pub(super) fn short_key(word: u64, len: u32) -> u64 {
-    // In two steps: a shift by 64 is none.
+    // Two shifts, as above.
     let half = 4 * len.min(8);
     let end = 1 << half << half;
     let key = word & !(u64::MAX << half << half) | end;
@@ -75,15 +54,16 @@ pub(super) fn short_key(word: u64, len: u32) -> u64 {
     }
 }
 
-/// Whether a piece of eight bytes must not be taken for a short one.
+/// Whether the key of a piece of eight bytes may be that of a shorter piece: its eighth byte is 0
+/// or 1. Such a piece is not kept in the table of short pieces.
 #[inline(always)]
-pub(super) fn is_odd(key: u64, len: u32) -> bool {
+pub(super) fn is_ambiguous(key: u64, len: u32) -> bool {
     len == 8 && key >> 57 == 0
 }
 
-/// The key of a piece of 8 to 15 bytes.
+/// The key of a piece of 8 to 15 bytes: the bytes, and the length in the last byte.
 #[inline(always)]
 pub(super) fn medium_key(text: &[u8], start: usize, len: usize) -> [u64; 2] {
-    let high = first_bytes(word(text, start + 8), len - 8) | (len as u64) << 56;
-    [word(text, start), high]
+    let high = first_bytes(eight_bytes(text, start + 8), len - 8) | (len as u64) << 56;
+    [eight_bytes(text, start), high]
 }

@@ -1,30 +1,39 @@
-//! Many texts at once, on several threads.
+//! Many texts to ids, on several threads.
+//!
+//! Each round of parts is worked on from both ends: the caller takes parts from the front and writes
+//! their ids straight into the result; workers take parts from the back and write into memory of
+//! their own, which is appended when the round is done. So the caller never waits for ids that come
+//! before its own.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::scratch_pool::Lease;
-use super::{Pool, Scratch};
+use super::scratch::Scratch;
+use super::scratch_pool::{Lease, ScratchPool};
+use super::sections::{rounds, sections, Section};
 use crate::error::{Error, Result};
 use crate::pretokenize::check_length;
 use crate::threads;
 
-/// Bytes of text that are worth another thread's attention, if it is awake.
-const SHARE: usize = 16 << 10;
-/// The same, if it must be woken or started.
-const WAKE: usize = 32 << 10;
-/// Bytes of a part at least: the last one that somebody begins is what the others wait for.
-const PART: usize = 4 << 10;
-/// Bytes for each thread in a round, after which what the helpers have found is put in its place.
+/// Bytes of text for each thread from which on another thread gains time, if a worker is spinning.
+const BYTES_A_THREAD: usize = 16 << 10;
+/// The same if a worker must be woken or started.
+const BYTES_A_WOKEN_THREAD: usize = 32 << 10;
+/// Least bytes of a part: all threads wait for the part that is begun last, so it is small, but not so
+/// small that taking it matters.
+const LEAST_PART: usize = 4 << 10;
+/// Bytes of a round for each thread: bounds the memory of the workers.
 const ROUND: usize = 1 << 20;
+/// Parts of a round for each thread.
+const PARTS: usize = 16;
 
 /// The ids of many texts, one after the other.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rows {
     /// All ids.
     pub ids: Vec<u32>,
-    /// Where each text's ids end.
+    /// Where the ids of each text end.
     pub ends: Vec<usize>,
 }
 
@@ -39,36 +48,32 @@ impl Rows {
     }
 }
 
-/// A stretch of text that is encoded in one go: of text number `row`, or its end.
-struct Piece<'a> {
-    row: usize,
-    text: &'a str,
-    /// How many ids it has, once it is encoded.
-    count: AtomicUsize,
-}
-
-/// Encode `texts` on up to `threads` threads. `cut(text, from, near)` gives a place after `from`
-/// and not far from `near` where a text may be cut without changing its ids, if there is one;
-/// `encode` appends the ids of a text.
+/// Encode `texts` on up to `threads` threads. `cut(text, from, near)` gives a place after `from` and
+/// not far from `near` where a text may be cut without changing its ids, if there is one; `encode`
+/// appends the ids of a text.
 ///
-/// Errors: `Invalid` for a text of 4 GiB or more; those of `encode`, of several texts' the first
-/// one's.
-pub fn encode_batch(
-    pool: &Pool,
+/// # Errors
+///
+/// `Invalid` for a text of 4 GiB or more, whether it is cut or not; that of `encode` for the first
+/// text for which it fails.
+///
+/// # Panics
+///
+/// When `encode` panics, after all threads are done.
+pub fn encode_texts(
+    pool: &ScratchPool,
     texts: &[&str],
     threads: usize,
     cut: impl Fn(&str, usize, usize) -> Option<usize>,
     encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()> + Sync,
 ) -> Result<Rows> {
-    // Whether cut for several threads or not.
     texts.iter().try_for_each(|text| check_length(text))?;
     let total: usize = texts.iter().map(|text| text.len()).sum();
     let mut rows = Rows {
         ids: Vec::with_capacity(total / 3 + 64),
         ends: Vec::with_capacity(texts.len()),
     };
-    // A thread that has little to do costs more than it brings.
-    let threads = threads.min(total / SHARE).max(1);
+    let threads = threads.min(total / BYTES_A_THREAD).max(1);
     if threads == 1 {
         return pool.with(|scratch| {
             for text in texts {
@@ -78,21 +83,21 @@ pub fn encode_batch(
             Ok(rows)
         });
     }
-    let most = (total / (16 * threads)).clamp(PART, ROUND / 16);
-    let pieces = pieces(texts, most, cut);
+    let part_size = (total / (PARTS * threads)).clamp(LEAST_PART, ROUND / PARTS);
+    let sections = sections(texts, part_size, cut);
     let mut own = pool.lease();
-    // What helpers know and find.
-    let mut shares = Vec::new();
-    for parts in rounds(&pieces, most, threads) {
-        let round = Round::new(pool, &pieces, &parts, shares);
-        let help = || round.help(&encode);
-        let lead = || round.lead(&mut own, &mut rows.ids, &encode);
-        threads::run(threads - 1, total >= WAKE * threads, &help, lead)?;
-        shares = round.collect(&mut rows.ids)?;
+    let mut outputs = Vec::new();
+    for parts in rounds(&sections, part_size, ROUND * threads) {
+        let round = Round::new(pool, &sections, &parts, outputs);
+        let work = || round.run_worker(&encode);
+        let lead = || round.run_caller(&mut own, &mut rows.ids, &encode);
+        let wake = total >= BYTES_A_WOKEN_THREAD * threads;
+        threads::run(threads - 1, wake, &work, lead)?;
+        outputs = round.collect(&mut rows.ids)?;
     }
     let mut counts = vec![0; texts.len()];
-    for piece in pieces {
-        counts[piece.row] += piece.count.into_inner();
+    for section in sections {
+        counts[section.row] += section.count.into_inner();
     }
     rows.ends.extend(counts.iter().scan(0, |end, &count| {
         *end += count;
@@ -101,210 +106,158 @@ pub fn encode_batch(
     Ok(rows)
 }
 
-/// The texts, long ones in pieces of about `most` bytes.
-fn pieces<'a>(
-    texts: &[&'a str],
-    most: usize,
-    cut: impl Fn(&str, usize, usize) -> Option<usize>,
-) -> Vec<Piece<'a>> {
-    let mut pieces = Vec::with_capacity(texts.len());
-    let mut add = |row, text| {
-        let count = AtomicUsize::new(0);
-        pieces.push(Piece { row, text, count });
-    };
-    for (row, text) in texts.iter().enumerate() {
-        let mut from = 0;
-        while text.len() - from > 2 * most {
-            let (mut searched, mut near) = (from, from + most);
-            let end = loop {
-                match cut(text, searched, near) {
-                    None if near + most < text.len() => {
-                        searched = near - 1;
-                        near += most;
-                    }
-                    end => break end,
-                }
-            };
-            let Some(end) = end else {
-                break;
-            };
-            add(row, &text[from..end]);
-            from = end;
-        }
-        add(row, &text[from..]);
-    }
-    pieces
-}
-
-/// Runs of pieces of at least `most` bytes, as many as make a round for `threads`.
-fn rounds<'a>(
-    pieces: &'a [Piece<'_>],
-    most: usize,
-    threads: usize,
-) -> impl Iterator<Item = Vec<Range<usize>>> + 'a {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let (mut parts, mut size) = (Vec::new(), 0);
-        while at < pieces.len() && size < ROUND * threads {
-            let (from, had) = (at, size);
-            while at < pieces.len() && size - had < most {
-                size += pieces[at].text.len();
-                at += 1;
-            }
-            parts.push(from..at);
-        }
-        (!parts.is_empty()).then_some(parts)
-    })
-}
-
-/// Parts that are encoded from both ends: by the caller from the front, its ids at once where they
-/// belong, by helpers from the back, into memory of their own.
+/// The parts that are encoded before the ids are put together.
 struct Round<'r, 'p> {
-    pool: &'p Pool,
-    pieces: &'r [Piece<'r>],
+    pool: &'p ScratchPool,
+    sections: &'r [Section<'r>],
+    /// Ranges of sections.
     parts: &'r [Range<usize>],
-    /// The first part that is left, and above that the end of those that are.
+    /// The range of parts that nobody has taken: its start in the lower half, its end in the upper.
     left: AtomicU64,
-    /// Of helpers that are not at work.
-    shares: Mutex<Vec<Share<'p>>>,
+    /// Of workers that are done, in this round or an earlier one.
+    outputs: Mutex<Vec<WorkerOutput<'p>>>,
 }
 
-/// A helper's buffers and caches, with the ids of what it has taken.
-struct Share<'p> {
+/// What one worker encodes with, and the ids of the parts that it has taken.
+struct WorkerOutput<'p> {
     scratch: Lease<'p>,
-    /// Parts, and where their ids end in `scratch.ids`.
-    found: Vec<(usize, usize)>,
+    /// The numbers of the parts, and where the ids of each end in `scratch.ids`.
+    parts: Vec<(usize, usize)>,
+    /// The part that failed.
     error: Option<(usize, Error)>,
 }
 
 impl<'r, 'p> Round<'r, 'p> {
     fn new(
-        pool: &'p Pool,
-        pieces: &'r [Piece<'r>],
+        pool: &'p ScratchPool,
+        sections: &'r [Section<'r>],
         parts: &'r [Range<usize>],
-        shares: Vec<Share<'p>>,
+        outputs: Vec<WorkerOutput<'p>>,
     ) -> Self {
         Self {
             pool,
-            pieces,
+            sections,
             parts,
             left: AtomicU64::new((parts.len() as u64) << 32),
-            shares: Mutex::new(shares),
+            outputs: Mutex::new(outputs),
         }
     }
 
-    /// The next part from the front or from the back.
-    fn next(&self, back: bool) -> Option<usize> {
+    /// Take the first or the last part that is left.
+    fn next(&self, last: bool) -> Option<usize> {
         let change = |left: u64| {
             let is_left = u64::from(left as u32) < left >> 32;
-            is_left.then(|| if back { left - (1 << 32) } else { left + 1 })
+            is_left.then(|| if last { left - (1 << 32) } else { left + 1 })
         };
-        let done = Ordering::Relaxed;
-        let left = self.left.fetch_update(done, done, change).ok()?;
-        Some(if back {
+        let relaxed = Ordering::Relaxed;
+        let left = self.left.fetch_update(relaxed, relaxed, change).ok()?;
+        Some(if last {
             (left >> 32) as usize - 1
         } else {
             left as u32 as usize
         })
     }
 
-    fn part(
+    fn encode_part(
         &self,
         part: usize,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
         encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()>,
     ) -> Result<()> {
-        self.pieces[self.parts[part].clone()]
+        self.sections[self.parts[part].clone()]
             .iter()
-            .try_for_each(|piece| {
+            .try_for_each(|section| {
                 let had = ids.len();
-                encode(scratch, piece.text, ids)?;
-                piece.count.store(ids.len() - had, Ordering::Relaxed);
+                encode(scratch, section.text, ids)?;
+                section.count.store(ids.len() - had, Ordering::Relaxed);
                 Ok(())
             })
     }
 
-    /// The caller's share.
-    fn lead(
+    /// Take parts from the front until none is left.
+    fn run_caller(
         &self,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
         encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()>,
     ) -> Result<()> {
         while let Some(part) = self.next(false) {
-            let done = self.part(part, scratch, ids, &encode);
-            if done.is_err() {
-                // Whatever others find comes later.
+            let encoded = self.encode_part(part, scratch, ids, &encode);
+            if encoded.is_err() {
+                // Nothing that is left, or that a worker has, comes before this part.
                 self.left.store(0, Ordering::Relaxed);
-                return done;
+                return encoded;
             }
         }
         Ok(())
     }
 
-    /// A helper's share.
-    fn help(&self, encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()>) {
+    /// Take parts from the back until none is left.
+    fn run_worker(&self, encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()>) {
         let Some(mut part) = self.next(true) else {
             return;
         };
-        let share = self.shares().pop();
-        let mut share = share.unwrap_or_else(|| Share {
+        let output = self.outputs().pop();
+        let mut output = output.unwrap_or_else(|| WorkerOutput {
             scratch: self.pool.lease(),
-            found: Vec::new(),
+            parts: Vec::new(),
             error: None,
         });
-        let mut ids = std::mem::take(&mut share.scratch.ids);
-        if share.found.is_empty() {
+        let mut ids = std::mem::take(&mut output.scratch.ids);
+        if output.parts.is_empty() {
             // An error may have left some.
             ids.clear();
         }
         loop {
-            if let Err(error) = self.part(part, &mut share.scratch, &mut ids, &encode) {
-                // What comes before may have an error of its own, which others will meet.
-                share.error = Some((part, error));
+            if let Err(error) = self.encode_part(part, &mut output.scratch, &mut ids, &encode) {
+                // The others go on: a part before this one may fail too, and its error counts.
+                output.error = Some((part, error));
                 break;
             }
-            share.found.push((part, ids.len()));
+            output.parts.push((part, ids.len()));
             let Some(next) = self.next(true) else {
                 break;
             };
             part = next;
         }
-        share.scratch.ids = ids;
-        self.shares().push(share);
+        output.scratch.ids = ids;
+        self.outputs().push(output);
     }
 
-    fn shares(&self) -> MutexGuard<'_, Vec<Share<'p>>> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outputs(&self) -> MutexGuard<'_, Vec<WorkerOutput<'p>>> {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Append what the helpers have found to `ids`, in order.
-    fn collect(self, ids: &mut Vec<u32>) -> Result<Vec<Share<'p>>> {
-        let shares = self.shares.into_inner();
-        let mut shares = shares.unwrap_or_else(PoisonError::into_inner);
-        let errors = shares.iter_mut().filter_map(|share| share.error.take());
+    /// Append the ids of the workers' parts to `ids`, in order, and empty their outputs.
+    ///
+    /// # Errors
+    ///
+    /// That of the first part that failed.
+    fn collect(self, ids: &mut Vec<u32>) -> Result<Vec<WorkerOutput<'p>>> {
+        let outputs = self.outputs.into_inner();
+        let mut outputs = outputs.unwrap_or_else(PoisonError::into_inner);
+        let errors = outputs.iter_mut().filter_map(|output| output.error.take());
         if let Some((_, error)) = errors.min_by_key(|&(part, _)| part) {
             return Err(error);
         }
-        let mut found = Vec::with_capacity(self.parts.len());
-        for share in &shares {
+        let mut encoded = Vec::with_capacity(self.parts.len());
+        for output in &outputs {
             let mut start = 0;
-            for &(part, end) in &share.found {
-                found.push((part, &share.scratch.ids[start..end]));
+            for &(part, end) in &output.parts {
+                encoded.push((part, &output.scratch.ids[start..end]));
                 start = end;
             }
         }
-        found.sort_unstable_by_key(|&(part, _)| part);
-        // On one thread: on all it took no less time.
-        found
-            .iter()
-            .for_each(|(_, words)| ids.extend_from_slice(words));
-        for share in &mut shares {
-            share.found.clear();
-            share.scratch.forget_ids();
+        encoded.sort_unstable_by_key(|&(part, _)| part);
+        for (_, part) in encoded {
+            ids.extend_from_slice(part);
         }
-        Ok(shares)
+        for output in &mut outputs {
+            output.parts.clear();
+            output.scratch.clear_ids();
+        }
+        Ok(outputs)
     }
 }
 
@@ -312,9 +265,9 @@ impl<'r, 'p> Round<'r, 'p> {
 mod tests {
     use super::*;
 
-    /// Each byte's number; an error that tells its text at a `!`, a panic at a `?`.
+    /// An id for each byte; an error with the text from a `!` on, a panic at a `?`.
     fn encode(_: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-        assert!(!text.contains('?'), "asked");
+        assert!(!text.contains('?'), "a question mark");
         ids.extend(text.bytes().map(u32::from));
         match text.find('!') {
             Some(at) => Err(Error::invalid(
@@ -324,11 +277,11 @@ mod tests {
         }
     }
 
-    fn batch(texts: &[String], threads: usize) -> Result<Rows> {
+    fn encode_all(texts: &[String], threads: usize) -> Result<Rows> {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        // Odd texts are in one piece.
+        // Texts of odd length cannot be cut.
         let cut = |text: &str, _, near| text.len().is_multiple_of(2).then_some(near);
-        encode_batch(&Pool::default(), &texts, threads, cut, encode)
+        encode_texts(&ScratchPool::default(), &texts, threads, cut, encode)
     }
 
     /// Texts of these lengths.
@@ -342,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_whatever_the_threads() {
+    fn rows_do_not_depend_on_the_threads() {
         let small = || (0..3000_usize).map(|i| i * i % 37);
         for lengths in [
             vec![],
@@ -351,7 +304,7 @@ mod tests {
             vec![100_001, 0],
             small().collect(),
             (0..400).map(|i| i * i % 4001).collect(),
-            // Several rounds, of few long texts and of many.
+            // Several rounds, of few long texts and of many short ones.
             vec![0, 9_000_000, 7, 1_234_567, 0],
             small()
                 .chain([3_000_000, 3_000_001])
@@ -359,12 +312,12 @@ mod tests {
                 .collect(),
         ] {
             let texts = texts(lengths);
-            let want = batch(&texts, 1).unwrap();
+            let want = encode_all(&texts, 1).unwrap();
             assert!(want.iter().eq(texts
                 .iter()
                 .map(|text| text.bytes().map(u32::from).collect::<Vec<_>>())));
             for threads in [2, 3, 8] {
-                assert!(batch(&texts, threads).unwrap() == want, "{threads}");
+                assert!(encode_all(&texts, threads).unwrap() == want, "{threads}");
             }
         }
     }
@@ -377,20 +330,20 @@ mod tests {
                 for at in places {
                     texts[at] += &format!("!{at:03}");
                 }
-                let error = batch(&texts, threads).unwrap_err();
+                let error = encode_all(&texts, threads).unwrap_err();
                 assert_eq!(error.to_string(), format!("!{:03}", places[0]));
             }
         }
     }
 
     #[test]
-    fn what_an_error_left_is_forgotten() {
-        let (pool, clean) = (Pool::default(), texts(vec![5000; 60]));
+    fn ids_before_an_error_are_dropped() {
+        let (pool, clean) = (ScratchPool::default(), texts(vec![5000; 60]));
         let mut broken = clean.clone();
         broken[59] += "!";
         for texts in [&broken, &clean, &broken, &clean] {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let rows = encode_batch(&pool, &texts, 2, |_, _, _| None, encode);
+            let rows = encode_texts(&pool, &texts, 2, |_, _, _| None, encode);
             if let Ok(rows) = rows {
                 assert_eq!(rows.ids.len(), 60 * 5000);
             } else {
@@ -400,10 +353,10 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "asked")]
-    fn a_panic_leaves_nobody_waiting() {
+    #[should_panic(expected = "a question mark")]
+    fn a_panic_leaves_no_thread_waiting() {
         let mut texts = texts(vec![20_000; 100]);
         texts[97] += "?";
-        let _ = batch(&texts, 8);
+        let _ = encode_all(&texts, 8);
     }
 }

@@ -1,38 +1,39 @@
-//! Buffers and caches, kept between calls.
+//! A pool of [`Scratch`] objects: what calls of several threads use in turn.
 
 use std::ops::{Deref, DerefMut};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use super::{Scratch, DEFAULT_CACHE_BYTES};
+use super::cache::DEFAULT_CACHE_BYTES;
+use super::scratch::Scratch;
 
-/// Buffers and caches of one vocabulary that no call uses at the moment. Calls of several threads
-/// each get their own.
+/// The idle buffers and caches of one vocabulary. Calls that run at the same time each get their own.
 #[derive(Debug)]
-pub struct Pool {
-    /// Those that the last call gave back, if no other call has them: to lock twice took a
-    /// twentieth of a short call. Null, or out of a box that is the pool's own.
+pub struct ScratchPool {
+    /// What the last call gave back, unless another call has it: one atomic exchange takes it, which
+    /// short calls notice. Null, or from a box that belongs to the pool.
     last: AtomicPtr<Scratch>,
+    /// The other idle ones.
     idle: Mutex<Idle>,
     cache_limit: AtomicUsize,
-    /// The process that made it.
+    /// The process that made the pool.
     process: u32,
 }
 
-/// Boxed: moving them about took a fifth of a short call.
+/// Boxed, because a `Scratch` is large and moved often.
 #[allow(clippy::vec_box)]
 type Idle = Vec<Box<Scratch>>;
 
-/// More idle caches than this are dropped: a burst of threads must not keep memory for ever.
-const IDLE: usize = 64;
-/// Looks at the lock, which others hold for some nanoseconds, or for longer when they lose their
-/// core meanwhile.
-const TRIES: usize = 1000;
-/// Looks before the core is left to others.
-const PATIENT: usize = 900;
+/// More idle ones than this are dropped: a burst of threads must not keep memory for ever.
+const MOST_IDLE: usize = 64;
+/// Attempts at the lock, which others hold for nanoseconds, or for longer when they lose their core
+/// meanwhile.
+const ATTEMPTS: usize = 1000;
+/// Attempts before the core is left to others.
+const SPINS: usize = 900;
 
-impl Default for Pool {
+impl Default for ScratchPool {
     fn default() -> Self {
         Self {
             last: AtomicPtr::new(null_mut()),
@@ -43,36 +44,36 @@ impl Default for Pool {
     }
 }
 
-impl Pool {
-    /// Run `work` with buffers of its own.
+impl ScratchPool {
+    /// Run `work` with buffers and caches that no other call has.
     pub fn with<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
         let limit = self.cache_limit.load(Ordering::Relaxed);
         let last = self.take_last().filter(|last| last.cache_limit() == limit);
         let mut lease = last.map_or_else(|| self.lease(), |last| self.lend(last, limit));
-        lease.alone = true;
+        lease.becomes_last = true;
         work(&mut lease)
     }
 
-    /// Buffers that come back when dropped.
+    /// Buffers and caches that come back when dropped: of the idle ones those with most pieces.
     pub fn lease(&self) -> Lease<'_> {
-        // The ones that know most; seldom is there a choice.
         self.lease_best(Scratch::pieces)
     }
 
-    /// The same for one of several threads, by preference those that it had before.
+    /// [`Self::lease`] for one of several threads: preferably what it had before, whose caches hold
+    /// what it encoded.
     pub fn lease_of(&self, thread: usize) -> Lease<'_> {
         let mut lease = self.lease_best(|scratch| (scratch.thread == thread, scratch.pieces()));
         lease.thread = thread;
         lease
     }
 
-    fn lease_best<T: Ord>(&self, worth: impl Fn(&Scratch) -> T) -> Lease<'_> {
+    fn lease_best<T: Ord>(&self, rating: impl Fn(&Scratch) -> T) -> Lease<'_> {
         let limit = self.cache_limit.load(Ordering::Relaxed);
-        let idle = self.all().and_then(|mut idle| {
-            let best = (0..idle.len()).max_by_key(|&at| worth(&idle[at]))?;
+        let idle = self.lock_all().and_then(|mut idle| {
+            let best = (0..idle.len()).max_by_key(|&at| rating(&idle[at]))?;
             Some(idle.swap_remove(best))
         });
-        // Where a new limit could not reach the idle ones, those of an older one end here.
+        // `set_limit` may have failed to empty the list; what has an older limit is dropped here.
         let idle = idle.filter(|scratch| scratch.cache_limit() == limit);
         self.lend(idle.unwrap_or_else(|| Box::new(Scratch::new(limit))), limit)
     }
@@ -82,86 +83,87 @@ impl Pool {
             scratch: Some(scratch),
             limit,
             pool: self,
-            alone: false,
+            becomes_last: false,
         }
     }
 
     fn take_last(&self) -> Option<Box<Scratch>> {
         let last = self.last.swap(null_mut(), Ordering::SeqCst);
-        // SAFETY: out of a box, and nobody else has it any more.
+        // SAFETY: from a box, and the exchange gave it to this call alone.
         (!last.is_null()).then(|| unsafe { Box::from_raw(last) })
     }
 
-    /// Make `scratch` the last ones, unless there are some.
+    /// Put `scratch` in the place of the last one; gives it back if the place is taken.
     fn put_last(&self, scratch: Box<Scratch>) -> Result<(), Box<Scratch>> {
         let scratch = Box::into_raw(scratch);
-        let (done, failed) = (Ordering::SeqCst, Ordering::Relaxed);
+        let (success, failure) = (Ordering::SeqCst, Ordering::Relaxed);
         self.last
-            .compare_exchange(null_mut(), scratch, done, failed)
-            // SAFETY: out of the box above, and nobody else has seen it.
+            .compare_exchange(null_mut(), scratch, success, failure)
+            // SAFETY: from the box above, and no other thread has seen it.
             .map_err(|_| unsafe { Box::from_raw(scratch) })
             .map(|_| ())
     }
 
-    /// The idle ones, unless they stay locked: after a fork the thread that held the lock may not
-    /// exist.
+    /// The list of idle ones. `None` in a forked child if it stays locked: the thread that holds the
+    /// lock may not exist there.
     fn lock(&self) -> Option<MutexGuard<'_, Idle>> {
-        for at in 0..TRIES {
+        for attempt in 0..ATTEMPTS {
             match self.idle.try_lock() {
                 Ok(idle) => return Some(idle),
                 Err(TryLockError::Poisoned(idle)) => return Some(idle.into_inner()),
-                Err(TryLockError::WouldBlock) if at < PATIENT => std::hint::spin_loop(),
+                Err(TryLockError::WouldBlock) if attempt < SPINS => std::hint::spin_loop(),
                 Err(TryLockError::WouldBlock) => std::thread::yield_now(),
             }
         }
-        // Who does not wait makes caches of its own, and these stay: on a busy machine memory would
-        // rise step by step. To ask for the process takes longer than to look.
+        // Wait, rather than make new caches that would then stay: on a busy machine the pool would
+        // grow step by step. Asking for the process number takes longer than trying the lock.
         let wait = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         (std::process::id() == self.process).then(wait)
     }
 
-    /// [`Self::lock`], with the last ones among them.
-    fn all(&self) -> Option<MutexGuard<'_, Idle>> {
+    /// [`Self::lock`], with the last one moved into the list.
+    fn lock_all(&self) -> Option<MutexGuard<'_, Idle>> {
         let mut idle = self.lock()?;
         let last = self.take_last();
-        // Not earlier: a limit that is set after this look finds them here.
+        // Read after taking: a `set_limit` that comes later finds the last one in the list.
         let limit = self.cache_limit.load(Ordering::SeqCst);
         idle.extend(last.filter(|last| last.cache_limit() == limit));
         Some(idle)
     }
 
-    /// Bound the caches of each thread to about `bytes`, and forget what idle ones hold.
+    /// Bound the caches of each thread to about `bytes`, and drop the idle ones.
     pub fn set_limit(&self, bytes: usize) {
-        // Before the last ones are taken: whoever puts others there afterwards sees it.
+        // Stored before the last one is taken: a call that puts one there later sees the new limit.
         self.cache_limit.store(bytes, Ordering::SeqCst);
         let last = self.take_last();
         let idle = self.lock().map(|mut idle| std::mem::take(&mut *idle));
-        // Not under the lock: much memory goes back to the system.
+        // Without the lock, because freeing much memory takes long.
         drop((last, idle));
     }
 
     /// Bytes that idle caches hold.
     pub fn bytes(&self) -> usize {
-        self.all().map_or(0, |idle| {
+        self.lock_all().map_or(0, |idle| {
             idle.iter().map(|scratch| scratch.cache_bytes()).sum()
         })
     }
 }
 
-impl Drop for Pool {
+impl Drop for ScratchPool {
     fn drop(&mut self) {
         self.take_last();
     }
 }
 
-/// Buffers of a [`Pool`] for one thread.
+/// A [`Scratch`] that goes back to its [`ScratchPool`] when dropped.
 pub struct Lease<'a> {
-    /// There until dropped.
+    /// `Some` until dropped.
     scratch: Option<Box<Scratch>>,
+    /// The pool's limit when it was taken.
     limit: usize,
-    pool: &'a Pool,
-    /// Whether the call that has it has no other.
-    alone: bool,
+    pool: &'a ScratchPool,
+    /// Whether it goes to the place of the last one: the only one of its call.
+    becomes_last: bool,
 }
 
 impl Deref for Lease<'_> {
@@ -179,17 +181,16 @@ impl DerefMut for Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        // What a panic left half done is not used again.
+        // A panic may have left it half changed.
         let Some(mut scratch) = self.scratch.take().filter(|_| !std::thread::panicking()) else {
             return;
         };
-        scratch.forget_ids();
-        if self.alone {
+        scratch.clear_ids();
+        if self.becomes_last {
             match self.pool.put_last(scratch) {
                 Err(back) => scratch = back,
                 Ok(()) => {
-                    // Caches of an older limit end here: a new one that came too late to find them
-                    // in their place is known by now.
+                    // A `set_limit` that came too early to find it there has stored its limit by now.
                     if self.limit != self.pool.cache_limit.load(Ordering::SeqCst) {
                         drop(self.pool.take_last());
                     }
@@ -198,7 +199,8 @@ impl Drop for Lease<'_> {
             }
         }
         if let Some(mut idle) = self.pool.lock() {
-            if idle.len() < IDLE && self.limit == self.pool.cache_limit.load(Ordering::Relaxed) {
+            let limit = self.pool.cache_limit.load(Ordering::Relaxed);
+            if idle.len() < MOST_IDLE && self.limit == limit {
                 idle.push(scratch);
             }
         }
@@ -210,20 +212,20 @@ mod tests {
     use super::*;
 
     /// The limits of all idle caches.
-    fn limits(pool: &Pool) -> Vec<usize> {
-        let idle = pool.all().unwrap();
+    fn limits(pool: &ScratchPool) -> Vec<usize> {
+        let idle = pool.lock_all().unwrap();
         idle.iter().map(|scratch| scratch.cache_limit()).collect()
     }
 
     #[test]
     fn a_new_limit_reaches_caches_in_use() {
-        let pool = Pool::default();
+        let pool = ScratchPool::default();
         pool.with(|_| ());
         assert_eq!(limits(&pool), [DEFAULT_CACHE_BYTES]);
         pool.with(|_| pool.set_limit(1 << 20));
         assert!(pool.take_last().is_none());
         assert!(limits(&pool).is_empty());
-        // As if a call had just put it there.
+        // As if a call with the old limit had just given it back.
         pool.put_last(Box::new(Scratch::new(1 << 19))).unwrap();
         assert!(limits(&pool).is_empty());
         pool.put_last(Box::new(Scratch::new(1 << 19))).unwrap();
@@ -234,8 +236,8 @@ mod tests {
     }
 
     #[test]
-    fn no_caches_of_an_old_limit_stay_whoever_has_them() {
-        let pool = &Pool::default();
+    fn no_caches_of_an_old_limit_stay() {
+        let pool = &ScratchPool::default();
         let calls = if cfg!(miri) { 20 } else { 2000 };
         std::thread::scope(|scope| {
             for _ in 0..3 {
@@ -254,8 +256,8 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_one_thread_have_the_same_caches() {
-        let pool = Pool::default();
+    fn consecutive_calls_have_the_same_caches() {
+        let pool = ScratchPool::default();
         let place = |scratch: &mut Scratch| std::ptr::from_mut(scratch) as usize;
         let first = pool.with(place);
         assert_eq!(pool.with(place), first);
@@ -265,9 +267,9 @@ mod tests {
     }
 
     #[test]
-    fn who_finds_it_locked_makes_no_caches_of_its_own() {
+    fn a_call_that_finds_the_pool_locked_waits() {
         const MOMENT: std::time::Duration = std::time::Duration::from_millis(50);
-        let pool = Pool::default();
+        let pool = ScratchPool::default();
         drop(pool.lease());
         let held = pool.lock();
         std::thread::scope(|scope| {

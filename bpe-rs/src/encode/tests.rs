@@ -1,10 +1,15 @@
-//! The caches against merging every piece anew.
+//! The caches against their reference: merging every piece anew.
 
-use super::*;
+use super::piece_encoder::PieceEncoder;
+use super::scratch::Scratch;
+use super::text::{count, encode_into};
+use crate::pretokenize::Pretokenizer;
 use crate::registry::published;
 use crate::simd::Level;
+use crate::vocab::Vocab;
 
-fn slowly(name: &str, text: &str) -> Vec<u32> {
+/// The ids of `text`: pieces by the regex engine, each merged by itself.
+fn reference(name: &str, text: &str) -> Vec<u32> {
     let encoding = published(name).unwrap();
     let (mut pieces, mut ids) = (PieceEncoder::default(), Vec::new());
     encoding
@@ -19,7 +24,7 @@ fn slowly(name: &str, text: &str) -> Vec<u32> {
     ids
 }
 
-/// Words of every length and script, new ones and old ones.
+/// Pieces of every length, of several scripts, new and repeated ones.
 fn sample(words: usize) -> String {
     let parts = [
         "the", " in", "ter", "ña", "tion", "你好", "мир", "\n", " ", "1234", "!", "\0", "x", "🙂",
@@ -44,10 +49,10 @@ fn caches_change_nothing() {
     let text = sample(40_000);
     for name in ["r50k_base", "cl100k_base", "o200k_base"] {
         let encoding = published(name).unwrap();
-        let want = slowly(name, &text);
+        let want = reference(name, &text);
         for level in Level::available() {
             level.force();
-            // Large, small and hardly any.
+            // Large, small and next to no caches.
             for limit in [32 << 20, 1 << 16, 0] {
                 let mut scratch = Scratch::new(limit);
                 for _ in 0..2 {
@@ -112,17 +117,17 @@ fn pieces_too_long_to_keep_leave_the_others() {
     };
     let (_, before) = encode(&sample(500));
     for round in 0..2000 {
-        // Longer than what is kept, next to others, as often as would fill an arena.
+        // A piece too long for the tables, next to another; so often that the arena would be full.
         let text = format!("{}q{round} {}", "xq".repeat(200), "zx".repeat(50));
         let (ids, pieces) = encode(&text);
-        assert_eq!(ids, slowly("r50k_base", &text));
+        assert_eq!(ids, reference("r50k_base", &text));
         assert!(pieces >= before, "round {round}: {pieces} of {before}");
     }
 }
 
 #[test]
 fn long_pieces_take_time_in_proportion() {
-    // Not timed: a quadratic way would take hours on these.
+    // Not timed: anything quadratic would take hours here.
     let encoding = published("cl100k_base").unwrap();
     for part in ["a", " ", "0", "ab", "\u{4f60}", "\u{301}", "'s"] {
         let text = part.repeat(1_000_000 / part.len());
@@ -136,7 +141,7 @@ fn long_pieces_take_time_in_proportion() {
 
 #[test]
 fn own_vocabulary_through_all_tables() {
-    // Small enough for Miri, which watches what the unsafe code of tables and output does.
+    // Small enough for Miri, which checks the unsafe code of tables and output.
     let tokens = [
         "ab",
         "abab",
@@ -195,14 +200,14 @@ const LIMITS: &[usize] = if cfg!(miri) {
     &[0, 1, 1 << 10, 1 << 16, 64 << 20, 1 << 63, usize::MAX]
 };
 
-/// The 256 bytes and runs of "a", the id of token `i` being `id(i)`, which must rise.
+/// A vocabulary of the 256 bytes and runs of "a"; token `i` has the id `id(i)`, which increases.
 fn runs(id: impl Fn(u32) -> u32) -> Vocab {
     let bytes = (0..=255u8).map(|byte| vec![byte]);
     let longer = [2, 3, 4, 8, 16].map(|times| b"a".repeat(times));
     Vocab::from_ranks(bytes.chain(longer).zip((0..).map(id))).unwrap()
 }
 
-/// Every level and every bound on the caches, empty and filled ones, give `want`.
+/// Check that every level and every limit of the caches, empty or filled, gives `want`.
 fn same_everywhere(vocab: &Vocab, pattern: &Pretokenizer, text: &str, want: &[u32], what: &str) {
     for level in Level::available() {
         level.force();
@@ -230,20 +235,20 @@ fn piece_by_piece(vocab: &Vocab, pattern: &Pretokenizer, text: &str) -> Vec<u32>
 
 #[test]
 #[cfg_attr(miri, ignore = "compiling the expression takes many minutes")]
-fn words_that_are_nearly_alike_are_kept_apart() {
-    // A key holds a word's bytes and a bit behind them: words that differ in zeros and ones at
-    // their end, of all lengths at which tables and buffers change.
-    let mut words = Vec::new();
+fn pieces_that_are_nearly_alike_are_kept_apart() {
+    // A key holds a piece's bytes and a bit behind them: pieces that differ in zeros and ones at
+    // their end, of all lengths at which another table or buffer is used.
+    let mut pieces = Vec::new();
     for len in [1, 2, 6, 7, 8, 9, 14, 15, 16, 17, 31, 32, 33, 255, 256, 257] {
         for tail in ["", "\0", "\u{1}", "\u{2}", "\0\0", "\u{1}\0", "\0\u{1}"] {
-            words.push("a".repeat(len) + tail);
+            pieces.push("a".repeat(len) + tail);
         }
     }
     let (vocab, pattern) = (runs(|i| i), Pretokenizer::new(r"[^|]+|\|").unwrap());
-    // Ends of batches and of blocks of flags.
+    // Around the ends of batches and of blocks of flags.
     for count in [1, 31, 32, 33, 127, 128, 129, 256, 257, 1000] {
-        let all: Vec<_> = words.iter().cycle().take(count).cloned().collect();
-        // Behind the last word there is nothing, a little, and enough to read eight bytes.
+        let all: Vec<_> = pieces.iter().cycle().take(count).cloned().collect();
+        // Nothing behind the last piece, a little, and enough to read eight bytes.
         for end in ["", "|", "|a|a|a|a|a"] {
             let text = all.join("|") + end;
             let want = piece_by_piece(&vocab, &pattern, &text);
@@ -254,7 +259,7 @@ fn words_that_are_nearly_alike_are_kept_apart() {
 
 #[test]
 fn ids_of_any_size() {
-    // Packed values have room for ids below 2^20.
+    // Only ids below 2^20 can be packed.
     let large = |i: u32| match i {
         0..90 => i,
         90..130 => (1 << 20) - 110 + i,

@@ -1,26 +1,30 @@
-//! The ids of a piece in one word: what the caches hold.
+//! The ids of one piece in a 64-bit word: what the caches hold.
 
 use crate::simd::{ID_BITS, THERE};
 
-/// An id's bits.
+/// The bits of one packed id.
 pub(super) const ID_MASK: u64 = (1 << ID_BITS) - 1;
-/// Says that the ids are in the arena.
-const FAR: u64 = 1 << 63;
+/// Set if the ids are in the arena.
+const IN_ARENA: u64 = 1 << 63;
+/// Most ids of one value: the bits for a count in the arena.
+pub(super) const MAX_IDS: usize = (1 << 28) - 1;
 
-/// Up to three ids, or a place in an arena of ids.
+/// Either up to three packed ids, the first in the lowest bits, with a bit for each id from
+/// [`THERE`] on; or a range of an arena of ids: its start (32 bits), its length (28 bits) and
+/// [`IN_ARENA`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct Value(u64);
 
 impl Value {
-    /// Pack the first `count` of `ids`, the others being 0, if they fit.
+    /// Pack the first `count` of `ids`, the others being 0. `None` if an id has too many bits.
     #[inline(always)]
-    pub(super) fn near(ids: [u32; 3], count: usize) -> Option<Self> {
+    pub(super) fn packed(ids: [u32; 3], count: usize) -> Option<Self> {
         let [a, b, c] = ids.map(u64::from);
         let packed = a | b << ID_BITS | c << (2 * ID_BITS);
         ((a | b | c) <= ID_MASK).then(|| Self(packed | ((1 << count) - 1) << THERE))
     }
 
-    /// Pack `ids`, moving them to the end of `arena` when they do not fit.
+    /// Pack `ids`, or append them to `arena` if they do not fit. At most [`MAX_IDS`].
     #[inline]
     pub(super) fn new(ids: &[u32], arena: &mut Vec<u32>) -> Self {
         let fits = |&id: &u32| u64::from(id) <= ID_MASK;
@@ -31,16 +35,16 @@ impl Value {
                 .fold(0, |packed, &id| packed << ID_BITS | u64::from(id));
             return Self(packed | ((1 << ids.len()) - 1) << THERE);
         }
-        let at = arena.len() as u64;
+        let start = arena.len() as u64;
         arena.extend_from_slice(ids);
-        Self(at | (ids.len() as u64) << 32 | FAR)
+        Self(start | (ids.len() as u64) << 32 | IN_ARENA)
     }
 
-    /// How many ids.
+    /// The number of ids.
     #[inline(always)]
     pub(super) fn count(self) -> usize {
-        if self.0 & FAR != 0 {
-            (self.0 >> 32 & 0xFFF_FFFF) as usize
+        if self.0 & IN_ARENA != 0 {
+            (self.0 >> 32) as usize & MAX_IDS
         } else {
             (self.0 >> THERE).count_ones() as usize
         }
@@ -48,32 +52,23 @@ impl Value {
 
     /// Whether the ids are in the arena.
     #[inline(always)]
-    pub(super) fn is_far(self) -> bool {
-        self.0 & FAR != 0
+    pub(super) fn is_in_arena(self) -> bool {
+        self.0 & IN_ARENA != 0
     }
 
-    /// The place in the arena, unless the ids are here.
+    /// The range of the ids in the arena; `None` if they are packed.
     #[inline(always)]
-    pub(super) fn far(self) -> Option<std::ops::Range<usize>> {
-        let at = self.0 as u32 as usize;
-        (self.0 & FAR != 0).then(|| at..at + self.count())
+    pub(super) fn arena_range(self) -> Option<std::ops::Range<usize>> {
+        let start = self.0 as u32 as usize;
+        (self.0 & IN_ARENA != 0).then(|| start..start + self.count())
     }
 
-    /// The ids, if [`Self::far`] is `None`; those from [`Self::count`] on mean nothing.
-    #[cfg(test)]
-    fn ids(self) -> [u32; 3] {
-        [0, 1, 2].map(|i| (self.0 >> (i * ID_BITS) & ID_MASK) as u32)
-    }
-
-    /// The packed form: ids from the lowest bit up, [`THERE`], the highest bit if not packed.
+    /// The word itself.
     #[inline(always)]
     pub(super) fn bits(self) -> u64 {
         self.0
     }
 }
-
-/// Ids of one arena entry: more than any cached piece can have.
-pub(super) const FAR_LIMIT: usize = (1 << 28) - 1;
 
 #[cfg(test)]
 mod tests {
@@ -91,9 +86,10 @@ mod tests {
             &[1_048_576],
         ] {
             let value = Value::new(ids, &mut arena);
-            let got = match value.far() {
-                Some(place) => arena[place].to_vec(),
-                None => value.ids()[..value.count()].to_vec(),
+            let packed = [0, 1, 2].map(|i| (value.bits() >> (i * ID_BITS) & ID_MASK) as u32);
+            let got = match value.arena_range() {
+                Some(range) => arena[range].to_vec(),
+                None => packed[..value.count()].to_vec(),
             };
             assert_eq!((got.as_slice(), value.count()), (ids, ids.len()));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::encode::{encode_into, Pool, Scratch};
+use crate::encode::{encode_into, Scratch, ScratchPool};
 use crate::error::{Error, Result};
 use crate::format::{byte_level, BpeModel};
 use crate::pretokenize::Pretokenizer;
@@ -20,7 +20,7 @@ pub(super) struct Model {
     /// Which bytes are tokens; `None` if all are.
     known_bytes: Option<Box<[bool; 256]>>,
     /// Buffers and caches for `vocab`.
-    pool: Pool,
+    pool: ScratchPool,
 }
 
 impl Model {
@@ -81,7 +81,7 @@ impl Model {
             by_token,
             by_id,
             known_bytes,
-            pool: Pool::default(),
+            pool: ScratchPool::default(),
         })
     }
 

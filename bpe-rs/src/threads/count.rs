@@ -11,8 +11,8 @@ const VALID: Duration = Duration::from_millis(100);
 /// How many threads this process can run at once, at least 1: the cores of its affinity mask, or
 /// fewer where the CPU quota of its container (cgroup v1 or v2) is lower.
 ///
-/// The answer is reused for 100 ms: asking the system takes longer than encoding 30 KB, and it
-/// seldom changes.
+/// The answer is reused for 100 ms: asking the system takes longer than encoding a short text, and
+/// the answer seldom changes.
 pub fn available() -> usize {
     static KNOWN: Mutex<Option<(usize, Instant)>> = Mutex::new(None);
     let ask = || std::thread::available_parallelism().map_or(1, usize::from);

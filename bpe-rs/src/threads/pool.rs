@@ -1,6 +1,6 @@
 //! The worker pool: threads that stay for a while between calls and run a caller's job beside it.
 //!
-//! A call never waits for a worker that has not begun: it asks only workers that no other call has,
+//! A call never waits for a worker that has not begun: it uses only workers that no other call has,
 //! and withdraws the job from those that come too late. A forked child has its parent's memory but
 //! not its threads, so it makes a pool of its own and leaves the other alone.
 
@@ -14,16 +14,18 @@ use std::time::{Duration, Instant};
 use super::count::available;
 use super::slot::{Job, Slot, State};
 
-/// Attempts at the lock of the slots, which others hold for nanoseconds. They can fail for ever in a
-/// forked child that was given the number of an earlier process, with the lock held.
+/// Attempts at the lock of the slots, which others hold for nanoseconds. It may be held for ever in a
+/// forked child that happens to have the process number of the pool's owner.
 const ATTEMPTS: usize = 1000;
 /// How long [`stop_idle`] waits for workers to end.
 const STOP_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Run `own` on this thread and `work` on up to `workers` other threads at the same time; fewer or
-/// none may begin. Returns when `own` and every `work` that has begun are done. `work` must
-/// therefore take its shares from something that `own` empties too. With `wake` false only workers
-/// are asked that are spinning; with `wake` true others are woken or started.
+/// Run `own` on this thread and `work` on up to `workers` other threads at the same time. Returns when
+/// `own` and every `work` that has begun are done. Fewer workers or none may begin, so `own` must be
+/// able to do everything alone: both take their shares from the same source until it is empty.
+///
+/// With `wake` false only workers that are spinning are used, which costs next to nothing; with `wake`
+/// true others are woken or started.
 ///
 /// # Panics
 ///

@@ -20,8 +20,8 @@ pub(super) const SPIN: Duration = Duration::from_micros(100);
 pub(super) const SLEEP: Duration = Duration::from_secs(1);
 /// How long a caller spins for a worker that has not finished before it sleeps.
 const CALLER_SPIN: Duration = Duration::from_micros(100);
-/// Reading the clock takes longer than a look at the state: one time in so many.
-const LOOKS_A_CLOCK: u32 = 16;
+/// Looks at the state for each look at the clock, which takes longer.
+const LOOKS_PER_CLOCK: u32 = 16;
 
 /// What a slot is doing. Callers and the worker each make some of the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,8 +99,8 @@ impl<'a> Job<'a> {
     }
 }
 
-/// A worker slot. Two cache lines, because processors fetch lines in pairs: slots must not slow
-/// each other down.
+/// A worker slot. Aligned to two cache lines, which processors prefetch in pairs, so that slots do
+/// not share lines (false sharing).
 #[repr(align(128))]
 pub(super) struct Slot {
     state: AtomicState,
@@ -181,9 +181,10 @@ impl Slot {
             return true;
         }
         let thread = Builder::new().name("bpe-rs".into());
-        let blocked = BlockedSignals::asynchronous();
-        let started = thread.spawn(|| self.work());
-        drop(blocked);
+        let started = {
+            let _blocked = BlockedSignals::asynchronous();
+            thread.spawn(|| self.work())
+        };
         let Ok(thread) = started else {
             self.state.set(State::Vacant);
             return false;
@@ -208,7 +209,7 @@ impl Slot {
         let mut looks = 0_u32;
         while !self.state.is(State::Finished) {
             looks += 1;
-            if !looks.is_multiple_of(LOOKS_A_CLOCK) || start.elapsed() < CALLER_SPIN {
+            if !looks.is_multiple_of(LOOKS_PER_CLOCK) || start.elapsed() < CALLER_SPIN {
                 std::hint::spin_loop();
             } else {
                 park();
@@ -242,7 +243,7 @@ impl Slot {
             std::hint::spin_loop();
             looks = looks.wrapping_add(1);
             let spins = self.spins.load(Ordering::Relaxed);
-            if !looks.is_multiple_of(LOOKS_A_CLOCK) || spins && idle_since.elapsed() < SPIN {
+            if !looks.is_multiple_of(LOOKS_PER_CLOCK) || spins && idle_since.elapsed() < SPIN {
                 continue;
             }
             if !self.state.change(State::Spinning, State::Asleep) {
