@@ -159,8 +159,8 @@ def test_standard_form_encodes_random_words_as_hugging_face() -> None:
 
 
 def test_hugging_face_learns_by_the_same_rule(shakespeare: str) -> None:
-    """Their ids of `x</w>`, and so their ties, depend on the order of a hash map, which changes in
-    every run. So each of their merges need only be one of the most frequent pairs at its turn."""
+    """Their ids of `x</w>`, and so their ties, depend on the order of a hash map, which no two runs
+    share. So each of their merges need only be one of the most frequent pairs at its turn."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     text = shakespeare[:100_000]

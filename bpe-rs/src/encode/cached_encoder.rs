@@ -32,7 +32,7 @@ impl CachedEncoder {
         self.cache.pieces()
     }
 
-    /// The encoder of single pieces, which uses no caches.
+    /// The encoder of pieces that are in no cache.
     pub(super) fn piece_encoder(&mut self) -> &mut PieceEncoder {
         &mut self.encoder
     }

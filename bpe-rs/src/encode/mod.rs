@@ -24,7 +24,6 @@ mod text;
 mod value;
 mod wide_table;
 
-pub use cache::DEFAULT_CACHE_BYTES;
 pub use parallel::{encode_texts, Rows};
 pub use piece_encoder::PieceEncoder;
 pub use scratch::Scratch;

@@ -119,7 +119,8 @@ fn write_one<S: Lanes>(value: Value, arena: &[u32], out: &mut Vec<u32>) {
 fn write_packed<S: Lanes>(packed: [u64; 4], out: &mut Vec<u32>) {
     out.reserve(WIDTH);
     let len = out.len();
-    // SAFETY: `WIDTH` ids are reserved; `unpack` writes as many as it returns.
+    // SAFETY: `WIDTH` ids are reserved; `unpack` writes as many as it returns; `S` comes from
+    // `dispatch!`.
     unsafe {
         let room = out
             .as_mut_ptr()

@@ -63,7 +63,7 @@ impl Scratch {
     }
 
     /// The encoder of single pieces, which uses no caches.
-    pub(crate) fn piece_encoder(&mut self) -> &mut PieceEncoder {
+    pub fn piece_encoder(&mut self) -> &mut PieceEncoder {
         self.encoder.piece_encoder()
     }
 

@@ -60,6 +60,18 @@ impl FinderChoice<'_> {
 
 /// What to do about special tokens in a text: encode the allowed ones as special tokens, refuse a
 /// text with a disallowed one, take all others as plain text.
+///
+/// ```
+/// use bpe_rs::{FinderCache, SpecialPolicy, SpecialSelection, SpecialTokens};
+///
+/// let tokens = SpecialTokens::new([("<end>".to_string(), 256), ("<pad>".to_string(), 257)])?;
+/// let allowed = SpecialSelection::Only(["<end>".to_string()].into());
+/// let cache = FinderCache::default();
+/// let policy = SpecialPolicy::new(&tokens, &cache, allowed, SpecialSelection::All);
+/// assert_eq!(policy.disallowed_in("text<end>"), None);
+/// assert_eq!(policy.disallowed_in("text<pad>"), Some("<pad>"));
+/// # Ok::<(), bpe_rs::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct SpecialPolicy<'a> {
     allowed: FinderChoice<'a>,
