@@ -40,7 +40,7 @@ def _open(spec: str) -> Any:
     try:
         import datasets  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise DataError(f"{spec}: needs the datasets package: pip install 'gptpy[hf]'") from None
+        raise DataError(f"{spec}: needs the datasets package: pip install 'gptpy-lm[hf]'") from None
     place, split = _parse(spec)
     try:
         if (Path(place) / "state.json").is_file() or (Path(place) / "dataset_dict.json").is_file():

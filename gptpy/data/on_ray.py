@@ -43,7 +43,7 @@ def prepare_on_ray(
         import ray  # pyright: ignore[reportMissingImports]
         import ray.data  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise DataError("preparing on Ray needs ray: pip install 'gptpy[ray]'") from None
+        raise DataError("preparing on Ray needs ray: pip install 'gptpy-lm[ray]'") from None
     options, reporter = options or PrepareOptions(), reporter or Silent()
     count = len(list_slices(sources, options.slice_bytes, separator=options.separator))
     sources = [_absolute(source) for source in sources]

@@ -219,7 +219,7 @@ def _parquet(path: Path, field: str) -> Iterator[str]:
     try:
         import pyarrow.parquet  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise DataError(f"{path}: parquet needs pyarrow: pip install 'gptpy[parquet]'") from None
+        raise DataError(f"{path}: parquet needs pyarrow: pip install 'gptpy-lm[parquet]'") from None
     try:
         file = pyarrow.parquet.ParquetFile(path)
     except Exception as error:

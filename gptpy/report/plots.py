@@ -32,7 +32,7 @@ def new_figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ConfigError("plots need matplotlib: pip install 'gptpy[plot]'") from None
+        raise ConfigError("plots need matplotlib: pip install 'gptpy-lm[plot]'") from None
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 

@@ -108,7 +108,7 @@ def check_trackers(tensorboard: bool, wandb: str | None) -> None:
     for name, wanted in (("tensorboard", tensorboard), ("wandb", wandb)):
         if wanted and find_spec(name) is None:
             raise ConfigError(
-                f"train.{name} needs the {name} package: pip install 'gptpy[tracking]'"
+                f"train.{name} needs the {name} package: pip install 'gptpy-lm[tracking]'"
             )
 
 
