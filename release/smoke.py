@@ -8,14 +8,18 @@ from __future__ import annotations
 import pickle
 import sys
 import tempfile
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions
 from pathlib import Path
 
 
 def check_ours(package: str, distribution: str) -> None:
-    """Whether the package that is imported belongs to our distribution, not to another's."""
-    found = packages_distributions().get(package, [])
-    assert set(found) == {distribution}, f"{package} belongs to {found}, expected {distribution}"
+    """Assert that the files of a package were installed by our distribution and by no other."""
+    owners = {
+        found.metadata["Name"]
+        for found in distributions()
+        if any(file.parts[0] == package for file in found.files or ())
+    }
+    assert owners == {distribution}, f"{package} belongs to {owners}, expected {distribution}"
 
 
 def bpe_rs() -> str:
