@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from gptpy.data.dataset import IGNORE, Batch, number_documents
 from gptpy.data.errors import DataError
+from gptpy.data.ids import digest_of
 from gptpy.data.json_rows import kind_of
 from gptpy.data.permutation import permute
 from gptpy.tokenizer import Tokenizer
@@ -68,6 +70,15 @@ class Rows:
     def __len__(self) -> int:
         """Number of input ids in all rows."""
         return sum(len(row.inputs) for row in self.rows)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """What a run knows its data by: a digest of all rows, in their order."""
+        parts = ((row.inputs, row.targets, row.source) for row in self.rows)
+        return digest_of([part for row in parts for part in row if part is not None])
+
+    def go_on_as(self, fingerprint: str | None) -> None:
+        """Rows have always been drawn as they are."""
 
     def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
         """The rows of these sample numbers. `length_key` is for windows and is ignored."""
