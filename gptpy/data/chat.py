@@ -11,10 +11,22 @@ import numpy as np
 from gptpy.config.data import TemplateConfig
 from gptpy.data.dataset import IGNORE
 from gptpy.data.errors import DataError
+from gptpy.data.json_rows import kind_of
 from gptpy.data.rows import Row
 from gptpy.tokenizer import Tokenizer
 
 ROLES = ("system", "user", "assistant")
+# What other programs call them
+OTHER_ROLES = {
+    "developer": "system",
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+}
+ROLE_NAMES = {**{role: role for role in ROLES}, **OTHER_ROLES}
+EXPECTED = "expected messages, prompt and response, or instruction and output (all texts)"
 
 
 @dataclass(frozen=True)
@@ -34,50 +46,96 @@ class Segment:
     ends: bool = False
 
 
-def conversation_of(row: Any, where: str) -> list[Message]:
-    """The messages of a parsed line of JSON.
+def conversation_of(row: Any, where: object) -> list[Message]:
+    """The messages of a parsed row of JSON.
 
-    It may hold `messages` (a list of `role` and `content`), `prompt` with `response` or
-    `completion`, or `instruction` with `output` and, optionally, `input`. Raises `DataError` naming
-    `where` for anything else.
+    It may hold `messages` or `conversations` (a list of `role` and `content`, or of `from` and
+    `value` as ShareGPT has it), `prompt` with `response` or `completion`, or `instruction` with
+    `output` and, optionally, `input`. A content is a text, or a list of parts that are texts.
+    Raises `DataError` naming `where` for anything else.
     """
-    found = _conversation(row)
-    if found is None:
-        keys = f"keys {sorted(row)}" if isinstance(row, dict) else type(row).__name__
-        raise DataError(
-            f"{where}: expected messages, prompt and response, or instruction and output (all "
-            f"texts), found {keys}"
-        )
-    for message in found:
-        if message.role not in ROLES:
-            raise DataError(f"{where}: role must be {', '.join(ROLES)}, got {message.role!r}")
+    try:
+        found = _conversation(row)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
     if all(message.role != "assistant" for message in found):
         raise DataError(f"{where}: there is no reply of the assistant to learn from")
     return found
 
 
-def _conversation(row: Any) -> list[Message] | None:
+def _conversation(row: Any) -> list[Message]:
+    """The messages of a row; `ValueError` where it is no conversation."""
     if not isinstance(row, dict):
-        return None
-    pairs: list[tuple[Any, Any]]
-    if isinstance(row.get("messages"), list):
-        pairs = [
-            (m.get("role"), m.get("content")) if isinstance(m, dict) else (None, None)
-            for m in row["messages"]
-        ]
-    elif "prompt" in row:
-        reply = row.get("response", row.get("completion"))
-        pairs = [("user", row["prompt"]), ("assistant", reply)]
-    elif "instruction" in row:
-        request = row["instruction"]
-        if row.get("input"):
-            request = f"{request}\n\n{row['input']}"
-        pairs = [("user", request), ("assistant", row.get("output"))]
+        raise ValueError(f"{EXPECTED}, found {kind_of(row)}")
+    for key in ("messages", "conversations", "conversation"):
+        if key in row:
+            system = [{"role": "system", "content": row["system"]}] if row.get("system") else []
+            return _messages(system, []) + _messages(row[key], [key])
+    if "prompt" in row:
+        asked, key = "prompt", "response" if "response" in row else "completion"
     else:
-        return None
-    if not pairs or not all(isinstance(part, str) for pair in pairs for part in pair):
-        return None
-    return [Message(role, content) for role, content in pairs]
+        asked, key = "instruction", "output"
+    if asked in row and key in row:
+        request = _turn("user", row[asked], asked)
+        if asked == "instruction" and row.get("input"):
+            more = _text(row["input"], "input")
+            request = [Message("user", f"{request[0].content}\n\n{more}")]
+        return request + _turn("assistant", row[key], key)
+    raise ValueError(f"{EXPECTED}, found keys {sorted(row)}")
+
+
+def _turn(role: str, value: Any, key: str) -> list[Message]:
+    """One message, or several where `value` is a list of messages."""
+    if isinstance(value, list) and value and all(_is_message(part) for part in value):
+        return _messages(value, [key])
+    return [Message(role, _text(value, key))]
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and ("role" in value or "from" in value)
+
+
+def _messages(found: Any, place: list[str]) -> list[Message]:
+    if not isinstance(found, list) or (place and not found):
+        kind = "an empty list" if found == [] else kind_of(found)
+        raise ValueError(f"expected messages (a list) under {place[0]!r}, found {kind}")
+    made = []
+    for number, message in enumerate(found, 1):
+        name = f"message {number}"
+        if not _is_message(message):
+            raise ValueError(
+                f"{name}: expected messages of role and content, or from and value, found "
+                f"{kind_of(message)}"
+            )
+        role = message["role"] if "role" in message else message["from"]
+        known = ROLE_NAMES.get(role.lower() if isinstance(role, str) else "")
+        if known is None:
+            raise ValueError(
+                f"{name}: role must be {', '.join(ROLES)} (also {', '.join(OTHER_ROLES)}), got "
+                f"{role!r}"
+            )
+        key = "content" if "content" in message else "value"
+        made.append(Message(known, _text(message.get(key), f"{name}, {key}")))
+    return made
+
+
+def _text(value: Any, name: str) -> str:
+    """A text, or the texts of a list of parts joined."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list):
+        raise ValueError(f"{EXPECTED}: {name} must be a text, found {kind_of(value)}")
+    return "".join(_part(part, name) for part in value)
+
+
+def _part(part: Any, name: str) -> str:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, dict) and isinstance(part.get("text"), str):
+        return part["text"]
+    kind = part.get("type") if isinstance(part, dict) else None
+    found = f"a part of type {kind!r}" if kind else kind_of(part)
+    raise ValueError(f"{name}: expected parts of type 'text', found {found}")
 
 
 def segments(messages: Sequence[Message], template: TemplateConfig) -> list[Segment]:

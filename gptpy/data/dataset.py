@@ -5,16 +5,21 @@ Sample number i of a run is a fixed window: no process keeps state, and none nee
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from gptpy.data.errors import DataError
+from gptpy.data.ids import digest_of, spans
 from gptpy.data.permutation import draw, permute
 from gptpy.model import IGNORE
+
+WINDOWS = 2  # the rule of `windows_and_spare` for new runs
+MANY_WINDOWS = 64
 
 
 @dataclass
@@ -57,7 +62,10 @@ class Batch:
 
 
 class Samples(Protocol):
-    """The data of a `Trainer`: batches of numbered samples, `n_windows` of them an epoch."""
+    """The data of a `Trainer`: batches of numbered samples, `n_windows` of them an epoch.
+
+    Data that are also `Continued` are recognised when a run is resumed.
+    """
 
     block_size: int
     seed: int
@@ -74,13 +82,43 @@ class Samples(Protocol):
         ...
 
 
+@runtime_checkable
+class Continued(Protocol):
+    """Data that a resumed run knows again."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What the data are known by; a resume with others is refused."""
+        ...
+
+    def go_on_as(self, fingerprint: str | None) -> None:
+        """Do as in the run that saved this fingerprint; None: one of an older version."""
+        ...
+
+
+def windows_and_spare(n_ids: int, block_size: int, rule: int) -> tuple[int, int]:
+    """How many windows an epoch has, and by how many ids at most they are shifted, together.
+
+    The n windows of an epoch lie side by side, shifted by 0 to as many ids as are left over: in
+    every other epoch by none or all of them, in turn, between these by a number that is drawn. So
+    any four epochs have each id as a target, and what an epoch leaves out moves. Of many windows
+    one is left out: then window borders fall everywhere, too.
+
+    Rule 1, of runs begun by older versions, never reached the last ids: up to half of a short text.
+    """
+    if rule == 1:
+        return max(0, (n_ids - block_size) // block_size), block_size - 1
+    count, spare = divmod(max(0, n_ids - 1), block_size)
+    return (count - 1, spare + block_size) if count > MANY_WINDOWS else (count, spare)
+
+
 class Dataset:
     """Token ids as one long sequence, cut into windows of `block_size` ids plus one.
 
     Sample number `i` of a run is window `permute(i mod n)` of epoch `i div n`: without replacement
-    inside an epoch, with other window borders in every epoch. `shards` are one-dimensional integer
-    arrays; memory maps stay maps. With `end_of_text` and `document_mask`, batches number the
-    documents in each window. With `min_length` each batch has a length drawn from
+    inside an epoch, shifted anew in every epoch (`windows_and_spare`). `shards` are one-dimensional
+    integer arrays; memory maps stay maps. With `end_of_text` and `document_mask`, batches number
+    the documents in each window. With `min_length` each batch has a length drawn from
     `min_length..block_size`. Raises `DataError`.
     """
 
@@ -102,14 +140,7 @@ class Dataset:
         self.document_mask = document_mask
         self.min_length = min_length
         self.varying = min_length is not None
-        # Windows of an epoch are shifted by up to block_size - 1 ids. That many are left out of the
-        # count, so that every shift has the same number of windows.
-        self.n_windows = max(0, (len(self) - block_size) // block_size)
-        if self.n_windows == 0:
-            raise DataError(
-                f"{len(self)} ids are too few for a context of {block_size}: at least "
-                f"{2 * block_size} are needed; use more text or a smaller model.block_size"
-            )
+        self.use_windows(WINDOWS)
         if document_mask and end_of_text is None:
             raise DataError("document_mask needs a tokenizer with an end-of-text token")
         if min_length is not None and not 1 <= min_length <= block_size:
@@ -119,6 +150,29 @@ class Dataset:
 
     def __len__(self) -> int:
         return int(self.starts[-1])
+
+    def use_windows(self, rule: int) -> None:
+        """Cut windows by this rule; `DataError` where the ids are too few for one."""
+        self.windows = rule
+        self.n_windows, self.spare = windows_and_spare(int(self.starts[-1]), self.block_size, rule)
+        if self.n_windows == 0:
+            raise DataError(
+                f"{self.starts[-1]} ids are too few for a context of {self.block_size}: at least "
+                f"{self.block_size + 1} are needed; use more text or a smaller model.block_size"
+            )
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        return digest_of(self.shards)
+
+    @property
+    def fingerprint(self) -> str:
+        """What a run knows its data by: the rule of its windows, and a digest of the ids."""
+        return f"{self.windows}-{self._digest}"
+
+    def go_on_as(self, fingerprint: str | None) -> None:
+        """Take the rule of the windows of a run that is resumed; None: one of an older version."""
+        self.use_windows(int(fingerprint.partition("-")[0]) if fingerprint else 1)
 
     def window_start(self, sample: int) -> int:
         """Where sample number `sample` begins in the sequence of ids."""
@@ -131,21 +185,20 @@ class Dataset:
         for epoch in np.unique(epochs):
             here = epochs == epoch
             windows = permute(places[here], self.n_windows, self.seed, int(epoch))
-            offset = draw(self.seed, int(epoch), 1 << 32) % self.block_size
-            starts[here] = windows * self.block_size + offset
+            starts[here] = windows * self.block_size + self._shift(int(epoch))
         return starts
+
+    def _shift(self, epoch: int) -> int:
+        if self.windows > 1 and epoch % 2 == 0:
+            # Drawn, the first and the last ids would hardly ever be reached
+            return self.spare * (epoch % 4 == 2)
+        return draw(self.seed, epoch, 1 << 32) % (self.spare + 1)
 
     def read(self, start: int, count: int) -> np.ndarray:
         """`count` ids from `start` on: (count,) int64, across shard borders."""
         if not 0 <= start <= start + count <= len(self):
             raise IndexError(f"ids {start}..{start + count} of {len(self)}")
-        parts = []
-        shard = int(np.searchsorted(self.starts, start, side="right")) - 1
-        while count:
-            local = start - int(self.starts[shard])
-            part = self.shards[shard][local : local + count]
-            parts.append(np.asarray(part, dtype=np.int64))
-            start, count, shard = start + len(part), count - len(part), shard + 1
+        parts = [part.astype(np.int64) for part in spans(self.shards, self.starts, start, count)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.int64)])
 
     def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:

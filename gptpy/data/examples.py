@@ -6,13 +6,21 @@ What an example is follows from `data.form`. Each falls into one split, by its o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from gptpy.config.run import RunConfig
 from gptpy.data.chat import chat_row, conversation_of, segments
-from gptpy.data.documents import SPLITS, PrepareOptions, split_of, split_texts
+from gptpy.data.documents import (
+    SPLITS,
+    PrepareOptions,
+    both_sides,
+    share_of,
+    split_texts,
+    texts_with_shares,
+)
 from gptpy.data.errors import DataError
 from gptpy.data.rows import Row, line_rows, pair_of, pair_rows
 from gptpy.data.sources import json_rows, list_slices
@@ -34,18 +42,18 @@ def prepare_options(config: RunConfig) -> PrepareOptions:
 
 
 def examples(
-    config: RunConfig, sources: Sequence[str], splits: Sequence[str] = SPLITS
-) -> Iterator[Any]:
-    """The examples of `sources` that fall into `splits`.
+    config: RunConfig, sources: Sequence[str], reporter: Reporter | None = None
+) -> Iterator[tuple[float, Any]]:
+    """The examples of `sources`, each with the share, in 0..1, that decides its split.
 
-    A text for the forms "stream" and "lines", `(source, target)` for "pairs", a list of `Message`
-    for "chat". Raises `DataError` for a line that holds no example.
+    A text for the form "lines", `(source, target)` for "pairs", a list of `Message` for "chat". A
+    single text is cut in two. Raises `DataError` for a line that holds no example.
     """
     options = prepare_options(config)
     if config.data.form in ("stream", "lines"):
-        yield from split_texts(sources, options, splits)
+        yield from texts_with_shares(sources, options, reporter)
         return
-    for piece in list_slices(sources):
+    for piece in list_slices(sources, reporter=reporter):
         for line, where in json_rows(piece):
             if config.data.form == "pairs":
                 example: Any = pair_of(line, where)
@@ -53,19 +61,21 @@ def examples(
             else:
                 example = conversation_of(line, where)
                 identity = json.dumps(line, sort_keys=True)
-            if split_of([identity.encode("utf-8")], options) in splits:
-                yield example
+            yield share_of([identity.encode("utf-8")], options), example
 
 
 def plain_texts(config: RunConfig, sources: Sequence[str], splits: Sequence[str]) -> Iterator[str]:
     """The text of the examples in `splits`, for training a tokenizer."""
-    for example in examples(config, sources, splits):
+    options = prepare_options(config)
+    if config.data.form in ("stream", "lines"):
+        yield from split_texts(sources, options, splits)
+        return
+    sides = dict(zip(SPLITS, both_sides(examples(config, sources), options), strict=True))
+    for example in chain.from_iterable(sides[split] for split in splits):
         if config.data.form == "pairs":
             yield from example
-        elif config.data.form == "chat":
-            yield "".join(part.text for part in segments(example, config.data.template))
         else:
-            yield example
+            yield "".join(part.text for part in segments(example, config.data.template))
 
 
 @dataclass(frozen=True)
@@ -77,45 +87,63 @@ class RowReader:
     reserved: Reserved
     reporter: Reporter
 
-    def training(self, sources: Sequence[str]) -> list[Row]:
-        """The rows to train on. Raises `DataError` where no conversation fits into the context."""
-        return list(self._rows(examples(self.config, sources, ["train"]), required=True))
+    def rows(
+        self, sources: Sequence[str], validation_sources: Sequence[str]
+    ) -> tuple[list[Row], list[Row]]:
+        """The rows to train on and those to validate on.
 
-    def validation(self, sources: Sequence[str], validation_sources: Sequence[str]) -> list[Row]:
-        """All rows of `validation_sources` if there are any, else a share of those of `sources`."""
+        These are all of `validation_sources` if there are any, else a share of those of `sources`:
+        at least one of two examples. Raises `DataError` where nothing can be learned from.
+        """
+        options = prepare_options(self.config)
+        found = self._rows(sources)
+        if not found:
+            raise DataError(f"there is nothing to train on in {', '.join(sources)}")
+        train, validation = both_sides(found, options)
+        if not train:  # of one example
+            train, validation = validation, []
         if validation_sources:
-            return list(self._rows(examples(self.config, validation_sources)))
-        return list(self._rows(examples(self.config, sources, ["validation"])))
+            validation = [rows for _, rows in self._rows(validation_sources)]
+        elif options.validation and not validation:
+            self.reporter.on_message("nothing validates: there is one example only, to train on")
+        return list(chain.from_iterable(train)), list(chain.from_iterable(validation))
 
-    def _rows(self, found: Iterable[Any], *, required: bool = False) -> Iterator[Row]:
+    def _rows(self, sources: Sequence[str]) -> list[tuple[float, list[Row]]]:
+        """The rows of each example that has some, with its share; a message says what is left out.
+
+        A conversation that is longer than the model's context has none.
+        """
+        block_size, found, too_long, count = self.config.model.block_size, [], 0, 0
+        for share, example in examples(self.config, sources, self.reporter):
+            rows = self._rows_of(example)
+            count += 1
+            if self.config.data.form == "chat" and len(rows[0].inputs) > block_size:
+                too_long += 1
+            elif rows:
+                found.append((share, rows))
+        if too_long:
+            left_out = (
+                f"{too_long:,} of {count:,} conversations are longer than {block_size} tokens "
+                "(model.block_size)"
+            )
+            if not found:
+                raise DataError(f"{left_out}: there is nothing to learn from")
+            self.reporter.on_message(f"{left_out} and were left out")
+        return found
+
+    def _rows_of(self, example: Any) -> list[Row]:
         config, end = self.config, self.reserved.end
         if config.data.form == "pairs":
-            return pair_rows(found, self.tokenizer, end=end)
+            return list(pair_rows([example], self.tokenizer, end=end))
         if config.data.form == "chat":
-            return self._chat_rows(found, required=required)
-        return line_rows(
-            (text for text in found if text.strip()),
-            self.tokenizer,
-            config.model.block_size,
-            end=end,
-            stride=config.data.stride,
-            causal=config.model.architecture != "encoder",
+            return [chat_row(example, self.tokenizer, config.data.template, end)]
+        return list(
+            line_rows(
+                [example] if example.strip() else [],
+                self.tokenizer,
+                config.model.block_size,
+                end=end,
+                stride=config.data.stride,
+                causal=config.model.architecture != "encoder",
+            )
         )
-
-    def _chat_rows(self, conversations: Iterable[Any], *, required: bool) -> Iterator[Row]:
-        """Conversations that fit into the model's context; a message says how many do not."""
-        block_size, count, too_long = self.config.model.block_size, 0, 0
-        for messages in conversations:
-            count += 1
-            template = self.config.data.template
-            row = chat_row(messages, self.tokenizer, template, self.reserved.end)
-            if len(row.inputs) <= block_size:
-                yield row
-            else:
-                too_long += 1
-        if not too_long:
-            return
-        left_out = f"{too_long:,} of {count:,} conversations are longer than {block_size} tokens"
-        if too_long == count and required:
-            raise DataError(f"{left_out} (model.block_size): there is nothing to learn from")
-        self.reporter.on_message(f"{left_out} (model.block_size) and were left out")

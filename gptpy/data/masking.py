@@ -25,11 +25,24 @@ class Masked:
         self.mask_id = mask_id
         self.random_ids = random_ids
         self.share = share
-        self.block_size, self.seed, self.n_windows = data.block_size, data.seed, data.n_windows
-        self.varying = data.varying
+        self.block_size, self.seed, self.varying = data.block_size, data.seed, data.varying
 
     def __len__(self) -> int:
         return len(self.data)
+
+    @property
+    def n_windows(self) -> int:
+        """Samples of an epoch."""
+        return self.data.n_windows
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the data beneath."""
+        return self.data.fingerprint
+
+    def go_on_as(self, fingerprint: str | None) -> None:
+        """As the data beneath."""
+        self.data.go_on_as(fingerprint)
 
     def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
         """The batch of `data`, masked."""

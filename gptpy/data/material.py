@@ -188,8 +188,7 @@ def _rows(
     """Rows of the sources, which are read anew every time."""
     sources = _found(config.data.sources, run_dir)
     reader = RowReader(config, tokenizer, reserved, reporter)
-    train = reader.training(sources)
-    validation = reader.validation(sources, _found(config.data.validation_sources, run_dir))
+    train, validation = reader.rows(sources, _found(config.data.validation_sources, run_dir))
     block_size, encoder = config.model.block_size, config.model.architecture == "encoder"
     dataset: Any = Rows(train, block_size, seed=config.train.seed, key_padding=encoder)
     held_out: Any = Rows(validation, block_size, key_padding=encoder) if validation else None

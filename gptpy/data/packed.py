@@ -1,12 +1,14 @@
-"""Files that may be compressed: `.gz` and `.zst` are opened like plain ones."""
+"""Opening files of a user: `.gz` and `.zst` are unpacked, and every failure names the file."""
 
 from __future__ import annotations
 
 import gzip
 import io
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -19,25 +21,64 @@ READ_BYTES = 1 << 17
 STEP_BYTES = 1 << 12
 
 
+def is_packed(path: str | Path) -> bool:
+    """Whether a file's name says that it is compressed."""
+    return str(path).lower().endswith(PACKED)
+
+
 @contextmanager
 def open_file(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, unpacked where its name ends in `.gz` or `.zst`.
+    """The bytes of a regular file, unpacked where its name ends in `.gz` or `.zst`.
 
-    Raises `DataError` for compressed bytes that are truncated or damaged.
+    Raises `DataError` where there is no such file, where it cannot be read, and for compressed
+    bytes that are truncated or damaged. A pipe is refused: it would have to be read twice.
     """
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise DataError(f"{path}: is a directory, expected a file")
+        if not stat.S_ISREG(mode):
+            raise DataError(
+                f"{path}: is a pipe or a device, expected a file: save its content as one first"
+            )
         with _opened(path) as file:
             yield file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path}: is damaged, or not what its name says: {error}") from None
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def _opened(path: Path) -> BinaryIO:
-    if path.suffix == ".gz":
+    name = path.name.lower()
+    if name.endswith(".gz"):
         return cast(BinaryIO, gzip.open(path, "rb"))
-    if path.suffix == ".zst":
+    if name.endswith(".zst"):
         return cast(BinaryIO, io.BufferedReader(Unzstd(path)))
     return path.open("rb")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A byte of a file (unpacked), shown as `PATH, line N`: lines are counted when it is shown."""
+
+    path: str
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {line_of(self.path, self.offset)}"
+
+
+def line_of(path: str | Path, offset: int) -> int:
+    """The number, from 1, of the line that holds byte `offset` of a file."""
+    line = 1
+    with open_file(Path(path)) as file:
+        while offset > 0 and (block := file.read(min(READ_BYTES, offset))):
+            line += block.count(b"\n")
+            offset -= len(block)
+    return line
 
 
 class Unzstd(io.RawIOBase):

@@ -19,20 +19,21 @@ import numpy as np
 
 from gptpy.data.documents import (
     SPLITS,
+    Moved,
     PrepareOptions,
-    is_one_document,
+    of_slice,
     split_batches,
     split_text_file,
+    tell_unused,
 )
 from gptpy.data.errors import DataError
 from gptpy.data.ids import IdWriter, dtype_for
-from gptpy.data.prepared import Shard, write_manifest
-from gptpy.data.sources import Slice, list_slices
+from gptpy.data.job import check_source, claim, content_of, done_file, read_record
+from gptpy.data.prepared import Shard, open_prepared, write_manifest
+from gptpy.data.sources import Slice, is_one_document, list_slices
 from gptpy.runs.progress import Reporter, Silent
 from gptpy.storage import atomic
 from gptpy.tokenizer import Tokenizer, encode_batch, end_of_text, save_tokenizer
-
-JOB = "job.json"
 
 
 def prepare(
@@ -52,65 +53,29 @@ def prepare(
     belongs to another job.
     """
     options, reporter = options or PrepareOptions(), reporter or Silent()
-    slices = list_slices(sources, options.slice_bytes, separator=options.separator)
+    speaker = reporter if rank == 0 else None
+    slices = list_slices(
+        sources, options.slice_bytes, separator=options.separator, reporter=speaker
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    _claim(folder, slices, tokenizer, options)
+    moved = claim(folder, slices, tokenizer.fingerprint, options)
     save_tokenizer(tokenizer, folder)
+    tell_unused(slices, options.separator, speaker)
     for number in range(rank, len(slices), world_size):
         name = f"slice {number + 1} of {len(slices)}"
-        if _done_file(folder, number).is_file():
+        if done_file(folder, number).is_file():
+            check_source(folder, number, slices[number])
             reporter.on_message(f"{name} is done already: {slices[number].path}")
             continue
-        ids = _prepare_slice(
-            folder, number, slices[number], tokenizer, options, alone=len(slices) == 1
-        )
+        here = of_slice(moved, number)
+        ids = _prepare_slice(folder, number, slices[number], tokenizer, options, here)
         reporter.on_message(f"{name}: {ids:,} ids from {slices[number].path}")
-    return _finish(folder, len(slices), tokenizer)
-
-
-def _claim(
-    folder: Path, slices: Sequence[Slice], tokenizer: Tokenizer, options: PrepareOptions
-) -> None:
-    """Write what this job is, or check that the folder's job is this one."""
-    job = {
-        "fingerprint": tokenizer.fingerprint,
-        "options": asdict(options),
-        "slices": [asdict(piece) for piece in slices],
-    }
-    path = folder / JOB
-    if not path.is_file():
-        atomic.write_text(path, json.dumps(job, indent=1) + "\n")
-        return
-    found = json.loads(path.read_text(encoding="utf-8"))
-    # An older version wrote no options that came later; it did what is their default
-    found["options"] = {**asdict(PrepareOptions()), **found.get("options", {})}
-    for key, value in job.items():
-        if found.get(key) != value:
-            raise DataError(
-                f"{folder} holds a data set prepared with {_difference(key, found, job)}: "
-                "take another folder, or remove this one"
-            )
-
-
-def _difference(key: str, there: dict[str, Any], here: dict[str, Any]) -> str:
-    """How two jobs differ under `key`, with the values of both."""
-    if key == "fingerprint":
-        return f"another tokenizer, {there.get(key, '?')[:12]}, not this one, {here[key][:12]}"
-    if key == "options":
-        old, new = there.get(key, {}), here[key]
-        names = [name for name in new if old.get(name) != new[name]]
-        parts = [f"{name} = {old.get(name)!r}, not {new[name]!r}" for name in names]
-        return f"other options: {'; '.join(parts)}"
-    old, new = there.get(key, []), here[key]
-    for was, now in zip(old, new, strict=False):
-        if was != now:
-            changes = [f"{k} {was.get(k)!r}, not {now[k]!r}" for k in now if was.get(k) != now[k]]
-            return f"other sources: {now['path']}: {', '.join(changes)}"
-    return f"other sources: {len(old)} slices, not {len(new)}"
-
-
-def _done_file(folder: Path, number: int) -> Path:
-    return folder / f"slice-{number:05}.json"
+    complete = _finish(folder, len(slices), tokenizer)
+    if complete and options.validation and not open_prepared(folder).validation.n_ids:
+        reporter.on_message(
+            "nothing validates: the sources hold one document, too short to be cut in two"
+        )
+    return complete
 
 
 @dataclass
@@ -152,8 +117,7 @@ def _prepare_slice(
     piece: Slice,
     tokenizer: Tokenizer,
     options: PrepareOptions,
-    *,
-    alone: bool,
+    moved: Moved | None,
 ) -> int:
     """Write the shards of one slice, and the file that says so; returns how many ids they hold."""
     dtype = dtype_for(tokenizer.n_vocab)
@@ -164,19 +128,20 @@ def _prepare_slice(
             writer = IdWriter(folder / f"{split}-{number:05}.ids", dtype, tokenizer.fingerprint)
             shards[split] = _Shard(tokenizer, end, stack.enter_context(writer))
         if is_one_document(piece, options.separator) and hasattr(tokenizer, "encode_files"):
-            parts = split_text_file(piece, options, alone=alone, folder=folder)
+            parts = split_text_file(piece, options, moved=moved, folder=folder)
             for split, path in stack.enter_context(parts).items():
                 shards[split].add_file(path)
         else:
-            for batch in split_batches(piece, options, alone=alone):
+            for batch in split_batches(piece, options, moved):
                 for split, texts in batch.items():
                     shards[split].add_texts(texts)
     done = {
         split: Shard(shard.out.path.name, shard.out.count, shard.bytes, shard.documents)
         for split, shard in shards.items()
     }
-    text = json.dumps({split: asdict(shard) for split, shard in done.items()})
-    atomic.write_text(_done_file(folder, number), text + "\n")
+    row = {split: asdict(shard) for split, shard in done.items()}
+    text = json.dumps({**row, "source": content_of(piece)})
+    atomic.write_text(done_file(folder, number), text + "\n")
     return sum(shard.ids for shard in done.values())
 
 
@@ -184,10 +149,9 @@ def _finish(folder: Path, count: int, tokenizer: Tokenizer) -> bool:
     """Write the manifest if all slices are done; returns whether they are."""
     rows: list[dict[str, Any]] = []
     for number in range(count):
-        path = _done_file(folder, number)
-        if not path.is_file():
+        if not done_file(folder, number).is_file():
             return False
-        rows.append(json.loads(path.read_text(encoding="utf-8")))
+        rows.append(read_record(done_file(folder, number)))
     splits = {split: [Shard(**row[split]) for row in rows if row[split]["ids"]] for split in SPLITS}
     if not splits["train"]:
         raise DataError(f"{folder}: the sources hold no document to train on")

@@ -16,7 +16,7 @@ from gptpy.config.errors import ConfigError
 from gptpy.config.run import RunConfig
 from gptpy.data.documents import SPLITS
 from gptpy.data.errors import DataError
-from gptpy.data.ids import dtype_for, open_ids
+from gptpy.data.ids import digest_of, dtype_for, open_ids
 from gptpy.storage import atomic
 
 MANIFEST = "manifest.json"
@@ -75,12 +75,16 @@ def write_manifest(
     vocab_size: int,
     end_of_text: int | None,
 ) -> None:
-    """Write `manifest.json`."""
+    """Write `manifest.json`, with what the ids of each part are known by."""
     manifest = {
         "format": FORMAT,
         "fingerprint": fingerprint,
         "vocab_size": vocab_size,
         "end_of_text": end_of_text,
+        "digests": {
+            name: digest_of([open_ids(folder / shard.file).ids for shard in shards])
+            for name, shards in splits.items()
+        },
         **{name: [asdict(shard) for shard in shards] for name, shards in splits.items()},
     }
     atomic.write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
@@ -102,15 +106,23 @@ def open_prepared(folder: str | Path) -> Prepared:
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise DataError(f"{path}: format {manifest['format']}, this gptpy reads {FORMAT}")
+        version = manifest["format"]
         listed = {name: [Shard(**row) for row in manifest[name]] for name in SPLITS}
         fingerprint, vocab_size = manifest["fingerprint"], manifest["vocab_size"]
         end_of_text = manifest["end_of_text"]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
+        digests = manifest.get("digests", {})  # none of an older version
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: is damaged ({error}); prepare the data again") from None
+    if version != FORMAT:
+        raise DataError(f"{path}: format {version}, this gptpy reads {FORMAT}")
     dtype = dtype_for(vocab_size)
     opened = {name: _open_split(folder, rows, fingerprint, dtype) for name, rows in listed.items()}
+    for name, digest in digests.items():
+        if digest_of(opened[name].shards) != digest:
+            raise DataError(
+                f"{folder}: the ids of {name} are not those that were prepared: a file of them was "
+                "replaced or changed; prepare the data again"
+            )
     return Prepared(
         folder, fingerprint, vocab_size, end_of_text, opened["train"], opened["validation"]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 
 from gptpy.data.dataset import IGNORE, Batch, number_documents
 from gptpy.data.errors import DataError
+from gptpy.data.ids import digest_of
+from gptpy.data.json_rows import kind_of
 from gptpy.data.permutation import permute
 from gptpy.tokenizer import Tokenizer
 
@@ -67,6 +70,15 @@ class Rows:
     def __len__(self) -> int:
         """Number of input ids in all rows."""
         return sum(len(row.inputs) for row in self.rows)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """What a run knows its data by: a digest of all rows, in their order."""
+        parts = ((row.inputs, row.targets, row.source) for row in self.rows)
+        return digest_of([part for row in parts for part in row if part is not None])
+
+    def go_on_as(self, fingerprint: str | None) -> None:
+        """Rows have always been drawn as they are."""
 
     def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
         """The rows of these sample numbers. `length_key` is for windows and is ignored."""
@@ -155,11 +167,13 @@ def pair_rows(pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, *, end: in
         yield Row(written[:-1], written[1:], read)
 
 
-def pair_of(row: Any, where: str) -> tuple[str, str]:
-    """`source` and `target` of a decoded line of JSON; `DataError` where it is no pair."""
+def pair_of(row: Any, where: object) -> tuple[str, str]:
+    """`source` and `target` of a parsed row of JSON; `DataError` where it is no pair."""
+    found = kind_of(row)
     if isinstance(row, dict):
-        source, target = row.get("source"), row.get("target")
-        if isinstance(source, str) and isinstance(target, str):
-            return source, target
-    keys = f"keys {sorted(row)}" if isinstance(row, dict) else type(row).__name__
-    raise DataError(f"{where}: expected texts under 'source' and 'target', found {keys}")
+        pair = (row.get("source"), row.get("target"))
+        if all(isinstance(text, str) for text in pair):
+            return pair
+        wrong = [key for key in ("source", "target") if not isinstance(row.get(key, ""), str)]
+        found = f"{kind_of(row[wrong[0]])} under {wrong[0]!r}" if wrong else f"keys {sorted(row)}"
+    raise DataError(f"{where}: expected texts under 'source' and 'target', found {found}")

@@ -5,17 +5,21 @@ A source is cut into slices that can be read, and prepared, independently of eac
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from gptpy.data import hugging_face
 from gptpy.data.errors import DataError
-from gptpy.data.packed import PACKED, open_file
-from gptpy.data.text import decoded, text_blocks
+from gptpy.data.folders import files_of, listed
+from gptpy.data.json_rows import array_rows, is_array, kind_of, line_rows
+from gptpy.data.packed import is_packed, open_file
+from gptpy.data.parquet import parquet_texts
+from gptpy.data.text import BYTE_ORDER_MARK, HEAD_BYTES, decoded, file_blocks, refuse_no_text
+from gptpy.runs.progress import Reporter
 
 SUFFIXES = {
     ".txt": "text",
@@ -26,8 +30,6 @@ SUFFIXES = {
     ".parquet": "parquet",
 }
 READ_BYTES = 1 << 22
-# A JSON escape that may be half of a surrogate pair
-_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,17 @@ class Slice:
 
 
 def list_slices(
-    sources: Sequence[str], slice_bytes: int = 1 << 28, *, separator: str | None = None
+    sources: Sequence[str],
+    slice_bytes: int = 1 << 28,
+    *,
+    separator: str | None = None,
+    reporter: Reporter | None = None,
 ) -> list[Slice]:
     """All slices of files, folders (searched recursively) and `hf:` data sets, in a fixed order.
 
     A text file is cut only at a `separator` that cannot overlap itself. With "\\n\\n", say, where a
-    run of newlines is cut depends on where reading begins, so slices would disagree.
+    run of newlines is cut depends on where reading begins, so slices would disagree. `reporter` is
+    told which files of a folder are left out.
 
     Raises `DataError` for a source that does not exist or that nothing here can read.
     """
@@ -64,10 +71,14 @@ def list_slices(
             continue
         path = Path(source)
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.is_file() and _kind(p))
+            found, left_out = files_of(path, lambda file: _kind(file) is not None)
+            for reason, names in left_out.items() if reporter else ():
+                reporter.on_message(f"{path}: left out {listed(names)}: {reason}")
             if not found:
-                raise DataError(f"{path}: no {', '.join(SUFFIXES)} file (or .gz, .zst) inside")
-        elif path.is_file():
+                raise DataError(
+                    f"{path}: no {', '.join(SUFFIXES)} file (or .gz, .zst) inside that can be read"
+                )
+        elif path.exists():
             found = [path]
         else:
             raise DataError(f"{path}: no such file or folder")
@@ -77,17 +88,20 @@ def list_slices(
 
 
 def _kind(path: Path) -> str | None:
-    name = path.with_suffix("") if path.suffix in PACKED else path
+    name = path.with_suffix("") if is_packed(path) else path
     return SUFFIXES.get(name.suffix.lower())
 
 
 def _cut(path: Path, slice_bytes: int, separator: str | None) -> list[Slice]:
-    kind, size = _kind(path), path.stat().st_size
+    # A folder's .json files may be anything; one that is named is meant
+    kind = _kind(path) or ("jsonl" if path.suffix.lower() == ".json" else None)
+    size = path.stat().st_size
     if kind is None:
         raise DataError(
-            f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}, each also as .gz, .zst"
+            f"{path}: unknown kind of file; known are {', '.join(SUFFIXES)}, each also as .gz, "
+            ".zst, and .json"
         )
-    whole = kind == "parquet" or path.suffix in PACKED or size <= slice_bytes
+    whole = kind == "parquet" or is_packed(path) or size <= slice_bytes
     if kind == "text":
         whole = whole or separator is None or _overlaps_itself(separator)
     step = max(size, 1) if whole else slice_bytes
@@ -111,139 +125,104 @@ def _overlaps_itself(mark: str) -> bool:
     return any(mark.startswith(mark[i:]) for i in range(1, len(mark)))
 
 
+def divides(slices: Sequence[Slice], separator: str) -> bool:
+    """Whether `separator` occurs in any text file; reads on until it is found."""
+    starts = [piece for piece in slices if piece.kind == "text" and not piece.start]
+    whole = (replace(piece, end=piece.size) for piece in starts)
+    return any(next(islice(_pieces(p, *_mark(separator)), 1, None), None) for p in whole)
+
+
 def documents(piece: Slice, *, field: str = "text", separator: str | None = None) -> Iterator[str]:
     """The texts of a slice, empty ones left out.
 
     jsonl and parquet give `field` of each row. A text file is one document, or several with
-    `separator` between them. Raises `DataError`, naming the file and the place in it, for bytes
-    that are not UTF-8, lines that are not JSON and rows without the field.
+    `separator` between them; a line break in `separator` is any of "\\n" and "\\r\\n". A byte order
+    mark at the beginning of a file is no part of the text. Raises `DataError`, naming the file and
+    the line or row in it, for bytes that are not UTF-8, lines that are not JSON and rows without
+    the field.
     """
     if piece.kind == "hf":
-        rows = hugging_face.rows(piece.path, piece.start, piece.size)
-        found = (_field(row, field, piece.path) for row in rows)
+        rows = enumerate(hugging_face.rows(piece.path, piece.start, piece.size))
+        part = f", part {piece.start + 1} of {piece.size}" if piece.size > 1 else ""
+        found = (_field(row, field, f"{piece.path}{part}, row {at}") for at, row in rows)
     elif piece.kind == "parquet":
-        found = _parquet(Path(piece.path), field)
+        found = parquet_texts(Path(piece.path), field)
     elif piece.kind == "jsonl":
-        found = _jsonl(piece, field)
+        found = (_field(row, field, where) for row, where in json_rows(piece))
+    elif separator:
+        parts = _pieces(piece, *_mark(separator))
+        found = (decoded(data, piece.path, offset) for offset, data in parts)
     else:
-        found = _text(piece, separator)
+        whole = b"".join(file_blocks(Path(piece.path), nul=True)) if not piece.start else b""
+        found = iter([whole.decode("utf-8")])
     return (text for text in found if text)
 
 
-def _pieces(piece: Slice, mark: bytes) -> Iterator[tuple[int, bytes]]:
+def _mark(separator: str) -> tuple[re.Pattern[bytes], int]:
+    """A pattern for `separator` whatever a line ends with, and the most bytes that it matches."""
+    lines = separator.replace("\r\n", "\n").encode("utf-8").split(b"\n")
+    return re.compile(b"\r?\n".join(map(re.escape, lines))), len(b"\r\n".join(lines))
+
+
+def _pieces(piece: Slice, mark: re.Pattern[bytes], longest: int) -> Iterator[tuple[int, bytes]]:
     """`(offset, bytes)` of each piece between marks that begins inside the slice.
 
     A piece that begins inside is read to its end, behind the slice's; one that began before it
-    belongs to the slice before. So every piece belongs to exactly one slice.
+    belongs to the slice before. So every piece belongs to exactly one slice. A mark has at most
+    `longest` bytes.
     """
+    packed = is_packed(piece.path)
     with open_file(Path(piece.path)) as file:
-        packed = piece.path.endswith(PACKED)
-        offset = piece.start
-        carry = b""
-        if offset:
-            # A piece begins here only if a mark ends here; otherwise after the next mark
-            offset = max(0, offset - len(mark))
-            file.seek(offset)
-            while (at := carry.find(mark)) < 0:
-                more = file.read(READ_BYTES)
-                if not more:
+        # A piece begins at the slice's start only if a mark ends there, else after the next mark
+        base = max(0, piece.start - longest)  # where the buffer begins in the file
+        if base:
+            file.seek(base)
+        buffer = bytearray(file.read(HEAD_BYTES))
+        begin = None if piece.start else 0  # of the piece, in the buffer
+        if not piece.start:
+            refuse_no_text(bytes(buffer), piece.path)
+            if buffer.startswith(BYTE_ORDER_MARK):
+                begin = len(BYTE_ORDER_MARK)
+        searched = begin or 0
+        while True:
+            found = mark.search(buffer, searched)
+            if found:
+                if begin is not None:
+                    yield base + begin, bytes(buffer[begin : found.start()])
+                searched = found.end()
+                begin = searched if base + searched >= piece.start else None
+                if begin is not None and not packed and base + begin >= piece.end:
                     return
-                drop = max(0, len(carry) - len(mark) + 1)
-                offset, carry = offset + drop, carry[drop:] + more
-            offset, carry = offset + at + len(mark), carry[at + len(mark) :]
-        searched = 0
-        while packed or offset < piece.end:
-            at = carry.find(mark, searched)
-            if at >= 0:
-                yield offset, carry[:at]
-                offset, carry, searched = offset + at + len(mark), carry[at + len(mark) :], 0
                 continue
-            searched = max(0, len(carry) - len(mark) + 1)
+            searched = max(searched, len(buffer) - longest + 1)
             more = file.read(READ_BYTES)
             if not more:
-                if carry:
-                    yield offset, carry
+                if begin is not None and begin < len(buffer):
+                    yield base + begin, bytes(buffer[begin:])
                 return
-            carry += more
+            keep = searched if begin is None else begin
+            del buffer[:keep]
+            base, searched = base + keep, searched - keep
+            begin = None if begin is None else 0
+            buffer += more
 
 
-def _text(piece: Slice, separator: str | None) -> Iterator[str]:
-    if separator:
-        for offset, data in _pieces(piece, separator.encode("utf-8")):
-            yield decoded(data, piece.path, offset)
-    elif piece.start == 0:
-        yield b"".join(file_blocks(piece)).decode("utf-8")
-
-
-def file_blocks(piece: Slice) -> Iterator[bytes]:
-    """The text of a slice that is a whole text file, in checked blocks of some megabytes."""
-    with open_file(Path(piece.path)) as file:
-        yield from text_blocks(file, piece.path)
-
-
-def _jsonl(piece: Slice, field: str) -> Iterator[str]:
-    return (_field(row, field, where) for row, where in json_rows(piece))
-
-
-def json_rows(piece: Slice) -> Iterator[tuple[Any, str]]:
-    """Each line of a slice of JSON lines, parsed, with its place for error messages."""
+def json_rows(piece: Slice) -> Iterator[tuple[Any, object]]:
+    """Each row of a slice of JSON, parsed, with its place, which is shown by `str`."""
     if piece.kind != "jsonl":
-        raise DataError(f"{piece.path}: expected lines of JSON (.jsonl, also .gz or .zst)")
-    for offset, line in _pieces(piece, b"\n"):
-        if not line.strip():
-            continue
-        where = f"{piece.path}, byte {offset}"
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{where}: not a line of JSON: {error}") from None
-        if _HALF.search(line):
-            row = _without_half_pairs(row)
-        yield row, where
-
-
-def _without_half_pairs(row: Any) -> Any:
-    """`row` with U+FFFD for halves of surrogate pairs, which JSON can spell and UTF-8 cannot."""
-    text = json.dumps(row, ensure_ascii=False).encode("utf-16", "surrogatepass")
-    return json.loads(text.decode("utf-16", "replace"))
-
-
-def _field(row: Any, field: str, where: str) -> str:
-    if not isinstance(row, dict) or not isinstance(row.get(field), str):
-        keys = f"keys {sorted(row)}" if isinstance(row, dict) else type(row).__name__
-        raise DataError(f"{where}: expected a text under {field!r}, found {keys}; see --field")
-    return row[field]
-
-
-def _parquet(path: Path, field: str) -> Iterator[str]:
-    try:
-        import pyarrow.parquet  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise DataError(f"{path}: parquet needs pyarrow: pip install 'gptpy-lm[parquet]'") from None
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-    except Exception as error:
-        raise DataError(f"{path}: cannot be read as parquet: {error}") from None
-    if field not in file.schema_arrow.names:
         raise DataError(
-            f"{path}: no column {field!r}, found {file.schema_arrow.names}; see --field"
+            f"{piece.path}: expected lines of JSON (.jsonl, also .gz or .zst) or an array (.json)"
         )
-    row = 0
-    for batch in file.iter_batches(columns=[field]):
-        for value in batch.column(0):
-            yield _cell(value, f"{path}: column {field!r}, row {row}")
-            row += 1
+    if not is_array(piece.path):
+        return line_rows(_pieces(piece, *_mark("\n")), piece.path)
+    return iter(()) if piece.start else array_rows(piece.path)
 
 
-def _cell(value: Any, where: str) -> str:
-    """The text of an Arrow scalar: a string, or bytes in UTF-8, in any of Arrow's layouts."""
-    try:
-        text = value.as_py()
-        text = text.decode("utf-8") if isinstance(text, bytes) else text
-    except UnicodeDecodeError as error:  # Arrow does not check its strings when it reads them
-        raise DataError(
-            f"{where} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
-        ) from None
-    if not isinstance(text, str):
-        raise DataError(f"{where} is no text: {text!r}")
-    return text
+def _field(row: Any, field: str, where: object) -> str:
+    if isinstance(row, dict) and isinstance(row.get(field), str):
+        return row[field]
+    if isinstance(row, dict) and field not in row:
+        found = f"keys {sorted(row)}"
+    else:
+        found = kind_of(row[field] if isinstance(row, dict) else row)
+    raise DataError(f"{where}: expected a text under {field!r}, found {found}; see --field")

@@ -12,10 +12,30 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gptpy.data.errors import DataError
+from gptpy.data.packed import line_of, open_file
 from gptpy.storage import atomic
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 READ_BYTES = 1 << 22
+HEAD_BYTES = 1 << 12  # enough to know what a file is
+# Byte order marks of other encodings; UTF-32's little-endian one begins with UTF-16's
+MARKS = {
+    b"\xff\xfe\0\0": "UTF-32",
+    b"\0\0\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+# Which of four bytes are zero in a text without a mark
+ZEROS = {"x0x0": "UTF-16LE", "0x0x": "UTF-16BE", "x000": "UTF-32LE", "000x": "UTF-32BE"}
+KINDS = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "compressed by gzip (a name in .gz would say so)",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd (a name in .zst would say so)",
+    b"PAR1": "a Parquet file",
+    b"%PDF-": "a PDF file",
+    b"\x89PNG": "an image",
+    b"GPTPYIDS": "an id file",
+}
 SHAKESPEARE = "tinyshakespeare.txt"
 SHAKESPEARE_URL = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
@@ -42,18 +62,29 @@ def _decode(data: bytes, path: str | Path, offset: int, *, final: bool) -> tuple
     try:
         return codecs.utf_8_decode(data, "strict", final)
     except UnicodeDecodeError as error:
+        at = offset + error.start
         raise DataError(
-            f"{path}: is not UTF-8: byte {offset + error.start} is {data[error.start]:#04x}; "
-            "convert it, for example with iconv"
+            f"{path}: is not UTF-8: byte {at} is {data[error.start]:#04x}{_in_line(path, at)}; "
+            "convert it, for example: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
         ) from None
 
 
-def text_blocks(file: BinaryIO, path: str | Path, offset: int = 0) -> Iterator[bytes]:
+def _in_line(path: str | Path, offset: int) -> str:
+    try:
+        return f" (line {line_of(path, offset)})"
+    except DataError:  # what was read is not a file of that name
+        return ""
+
+
+def text_blocks(
+    file: BinaryIO, path: str | Path, offset: int = 0, begin: bytes = b""
+) -> Iterator[bytes]:
     """The rest of an opened text, from byte `offset` on, in blocks that end between characters.
 
-    A block has some megabytes. Raises `DataError` naming `path` and the byte that is not UTF-8.
+    `begin`: bytes at `offset` that have been read already. A block has some megabytes. Raises
+    `DataError` naming `path` and the byte that is not UTF-8.
     """
-    carry = b""
+    carry = begin
     while block := file.read(READ_BYTES):
         block = carry + block
         _, size = _decode(block, path, offset, final=False)
@@ -61,6 +92,71 @@ def text_blocks(file: BinaryIO, path: str | Path, offset: int = 0) -> Iterator[b
             yield block[:size]
         offset, carry = offset + size, block[size:]
     _decode(carry, path, offset, final=True)
+    if carry:
+        yield carry
+
+
+def file_blocks(path: Path, *, nul: bool = False) -> Iterator[bytes]:
+    """The text of a file, unpacked, in checked blocks; a byte order mark is left out.
+
+    Raises `DataError` for what is not UTF-8 text. A zero byte is none, but with `nul` only the
+    first kilobytes are looked at.
+    """
+    with open_file(path) as file:
+        head = file.read(HEAD_BYTES)
+        refuse_no_text(head, path)
+        offset = len(BYTE_ORDER_MARK) if head.startswith(BYTE_ORDER_MARK) else 0
+        for block in text_blocks(file, path, offset, head[offset:]):
+            if not nul and b"\0" in block:
+                raise DataError(f"{path}: {_binary(offset + block.index(0))}")
+            offset += len(block)
+            yield block
+
+
+def begins_with_mark(path: Path) -> bool:
+    """Whether a file begins with UTF-8's byte order mark."""
+    with open_file(path) as file:
+        return file.read(len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK
+
+
+def refuse_no_text(head: bytes, path: str | Path) -> None:
+    """Raise `DataError` where the first bytes of a file show that it is not UTF-8 text."""
+    reason = other_encoding(head) or other_kind(head)
+    if reason:
+        raise DataError(f"{path}: {reason}")
+
+
+def other_encoding(head: bytes) -> str | None:
+    """What to say of a text in UTF-16 or UTF-32, known by its mark or by its zero bytes."""
+    for mark, name in MARKS.items():
+        if head.startswith(mark):
+            return _to_convert(name)
+    if len(head) < 4:
+        return None
+    # Western text has zeros in every second byte, or in three of four, and nowhere else
+    zeros = [head[place::4].count(0) / len(head[place::4]) for place in range(4)]
+    for pattern, name in ZEROS.items():
+        pairs = zip(pattern, zeros, strict=True)
+        if all((share > 0.7) if zero == "0" else (share < 0.1) for zero, share in pairs):
+            return _to_convert(name)
+    return None
+
+
+def _to_convert(name: str) -> str:
+    kind = name[:6]
+    return f"is {kind}, expected UTF-8; convert it: iconv -f {name} -t UTF-8 FILE > NEW"
+
+
+def other_kind(head: bytes) -> str | None:
+    """What to say of a file that is no text at all."""
+    for magic, name in KINDS.items():
+        if head.startswith(magic):
+            return f"is {name}, expected a UTF-8 text"
+    return _binary(head.index(0)) if b"\0" in head else None
+
+
+def _binary(offset: int) -> str:
+    return f"is binary (byte {offset} is zero); a UTF-8 text is needed"
 
 
 def check_text(path: str | Path) -> int:
@@ -69,7 +165,7 @@ def check_text(path: str | Path) -> int:
 
 
 def read_text(path: str | Path) -> bytes:
-    """The bytes of a UTF-8 text file, byte order mark left out.
+    """The bytes of a UTF-8 text file, unpacked, byte order mark left out.
 
     Raises `DataError` with one line when the file is missing, a directory, unreadable, empty,
     binary or not UTF-8.
@@ -85,33 +181,16 @@ def copy_text(text: Text | Path, target: Path) -> None:
 
 
 def _checked_blocks(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            head = file.read(READ_BYTES)
-            _refuse_binary(head, path, 0)  # before its bytes are said not to be UTF-8
-            offset = len(BYTE_ORDER_MARK) if head.startswith(BYTE_ORDER_MARK) else 0
-            file.seek(offset)
-            empty = True
-            for block in text_blocks(file, path, offset):
-                _refuse_binary(block, path, offset)
-                offset, empty = offset + len(block), False
-                yield block
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except IsADirectoryError:
+    if path.is_dir():
         raise DataError(
             f"{path}: is a directory; give one text file (`gptpy prepare` reads directories)"
-        ) from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+        )
+    empty = True
+    for block in file_blocks(path):
+        empty = False
+        yield block
     if empty:
         raise DataError(f"{path}: is empty")
-
-
-def _refuse_binary(block: bytes, path: Path, offset: int) -> None:
-    if b"\0" in block:
-        at = offset + block.index(0)
-        raise DataError(f"{path}: is binary (byte {at} is zero); a UTF-8 text is needed")
 
 
 def split_text(data: bytes, fraction: float = 0.9) -> tuple[bytes, bytes]:

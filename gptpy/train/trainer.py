@@ -13,7 +13,7 @@ import numpy as np
 
 from gptpy.config.errors import ConfigError
 from gptpy.config.training import TrainConfig
-from gptpy.data.dataset import Batch, Samples
+from gptpy.data.dataset import Batch, Continued, Samples
 from gptpy.devices.processes import World
 from gptpy.evaluation.loss import Evaluation
 from gptpy.runs import checkpoint
@@ -51,6 +51,9 @@ class Trainer:
     ) -> None:
         self.model = model
         self.data = data
+        if resume and run_dir is not None and isinstance(data, Continued):
+            saved = checkpoint.read_state(checkpoint.find(run_dir)).get("data", {})
+            data.go_on_as(saved.get("fingerprint"))
         self.config = config
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.evaluate = evaluate

@@ -66,7 +66,7 @@ def test_known_forms(row, roles):
     ("row", "message"),
     [
         ({"prompt": "a"}, r"here: expected messages.*found keys \['prompt'\]"),
-        ([1], "found list"),
+        ([1], "found a list"),
         ({"messages": [{"role": "robot", "content": "a"}]}, "role must be"),
         ({"messages": [{"role": "user", "content": "a"}]}, "no reply"),
         ({"messages": [{"role": "user", "content": 1}]}, "expected messages"),

@@ -92,9 +92,66 @@ def test_documents_begin_at_end_of_text():
 
 
 def test_impossible_settings_are_refused():
-    with pytest.raises(DataError, match="20 ids are too few for a context of 16: at least 32"):
-        Dataset([np.arange(20)], 16)
+    with pytest.raises(DataError, match="16 ids are too few for a context of 16: at least 17"):
+        Dataset([np.arange(16)], 16)
     with pytest.raises(DataError, match="end-of-text"):
         make(document_mask=True)
     with pytest.raises(DataError, match=r"min_length must lie in 1\.\.16"):
         make(min_length=17)
+
+
+@pytest.mark.parametrize(
+    ("n", "block"),
+    [(190, 64), (3000, 1024), (129, 64), (128, 64), (17, 16), (1000, 16), (2097, 16)],
+)
+def test_over_the_epochs_every_id_is_a_target(n, block):
+    data = Dataset([np.arange(n)], block, seed=1)
+    spare, many = (n - 1) % block, (n - 1) // block > 64
+    covered, left_out = [], set()
+    for epoch in range(12):
+        batch = data.batch(np.arange(data.n_windows) + epoch * data.n_windows)
+        targets = batch.targets.flatten().tolist()
+        assert len(set(targets)) == len(targets) == data.n_windows * block
+        missing = sorted(set(range(1, n)) - set(targets))
+        # Of many windows one is left out, so that window borders fall everywhere
+        assert len(missing) == spare + block * many
+        covered.append(set(targets))
+        left_out.add(tuple(missing))
+    for epoch in range(8):
+        assert set().union(*covered[epoch : epoch + 4]) == set(range(1, n))
+    assert len(left_out) > min(spare + block * many, 3), "what is left out moves"
+
+
+def test_a_run_of_an_older_version_goes_on_with_its_windows():
+    """Its checkpoints hold no fingerprint; these are the windows that it had."""
+    data = make()
+    new = data.window_starts(np.arange(200))
+    data.go_on_as(None)
+    assert data.n_windows == 61
+    assert data.window_starts(np.arange(5)).tolist() == [462, 110, 478, 254, 318]
+    assert data.fingerprint.startswith("1-")
+    other = make()
+    other.go_on_as(data.fingerprint)
+    assert (other.window_starts(np.arange(200)) == data.window_starts(np.arange(200))).all()
+    other.go_on_as(make().fingerprint)
+    assert (other.window_starts(np.arange(200)) == new).all()
+    with pytest.raises(DataError, match="too few"):
+        Dataset([np.arange(20)], 16).go_on_as(None)
+
+
+def test_data_are_known_by_their_ids(monkeypatch):
+    ids = np.arange(1000) % 97
+    whole = Dataset([ids], 16).fingerprint
+    assert (
+        whole == Dataset([ids[:10].astype(np.uint16), ids[10:].astype(np.uint32)], 16).fingerprint
+    )
+    changed = ids.copy()
+    changed[500] += 1
+    assert Dataset([changed], 16).fingerprint != whole
+    assert Dataset([ids[:-1]], 16).fingerprint != whole
+    # Of very many ids only blocks are read
+    monkeypatch.setattr("gptpy.data.ids.DIGEST_BLOCK", 8)
+    monkeypatch.setattr("gptpy.data.ids.DIGEST_BLOCKS", 4)
+    sampled = Dataset([ids], 16).fingerprint
+    assert sampled == Dataset([ids[:333], ids[333:]], 16).fingerprint != whole
+    assert Dataset([ids[::-1]], 16).fingerprint != sampled

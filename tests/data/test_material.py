@@ -119,5 +119,5 @@ def test_pairs_are_read_and_split(tmp_path):
     material = opened(config, tmp_path / "run")
     assert 0 < material.dataset.n_windows < 200
     path.write_text('{"source": "ab"}\n')
-    with pytest.raises(ConfigError, match=r"byte 0: expected texts under 'source' and 'target'"):
+    with pytest.raises(ConfigError, match=r"line 1: expected texts under 'source' and 'target'"):
         opened(config, tmp_path / "other")

@@ -83,10 +83,10 @@ def test_errors_name_file_and_place(tmp_path, jsonl):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"no \.txt"):
         list_slices([str(tmp_path / "empty")])
-    with pytest.raises(DataError, match=r"byte 0: expected a text under 'body', found keys"):
+    with pytest.raises(DataError, match=r"line 1: expected a text under 'body', found keys"):
         collect([jsonl], field="body")
     (tmp_path / "bad.jsonl").write_text('{"text": "ok"}\n{"text": ')
-    with pytest.raises(DataError, match=r"bad\.jsonl, byte 15: not a line of JSON"):
+    with pytest.raises(DataError, match=r"bad\.jsonl, line 2: not a line of JSON"):
         collect([tmp_path / "bad.jsonl"])
     (tmp_path / "bad.txt").write_bytes(b"ok\n\n\xff")
     with pytest.raises(DataError, match=r"byte 4 is 0xff"):
