@@ -1,4 +1,4 @@
-"""Attention weights of a whole network, computed by the formula: fast back ends do not keep them."""
+"""Attention weights of a network, computed by the formula: fast back ends do not keep them."""
 
 from __future__ import annotations
 

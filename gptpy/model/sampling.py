@@ -162,7 +162,8 @@ def generate(
     """`ids: (B, T)` with up to `max_new_tokens` more, `(B, T + new)`.
 
     A row that has produced `eos_id`, one or several ids, is filled with it. Generation stops when
-    all rows have, so that `new` can be less. The model is in evaluation mode meanwhile. Other settings as `stream`.
+    all rows have, so that `new` can be less. The model is in evaluation mode meanwhile. Other
+    settings as `stream`.
     """
     was_training = model.training
     model.eval()

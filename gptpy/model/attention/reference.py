@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gptpy.config.model import GPTConfig
 from gptpy.model.cache import KVCache
 from gptpy.model.tables import position_tables
 
