@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from gptpy.config.training import TrainConfig as TrainConfig
     from gptpy.data import Dataset as Dataset
     from gptpy.model import GPT as GPT
+    from gptpy.model import Block as Block
+    from gptpy.model import SelfAttention as SelfAttention
     from gptpy.model import build_model as build_model
+    from gptpy.model.maps import attention_maps as attention_maps
     from gptpy.model.sampling import generate as generate
     from gptpy.runs.opening import load as load
     from gptpy.train import Trainer as Trainer
@@ -25,7 +28,10 @@ _MODULES = {
     "Dataset": "gptpy.data",
     "Trainer": "gptpy.train",
     "GPT": "gptpy.model",
+    "Block": "gptpy.model",
+    "SelfAttention": "gptpy.model",
     "build_model": "gptpy.model",
+    "attention_maps": "gptpy.model.maps",
     "generate": "gptpy.model.sampling",
     "load": "gptpy.runs.opening",
 }

@@ -44,6 +44,8 @@ class GPTConfig:
     """Query heads."""
     n_embd: PositiveInteger = 768
     """Width of the residual stream."""
+    n_token_embd: PositiveInteger | None = None
+    """Width of the token embedding, which a matrix projects to `n_embd` (default: `n_embd`)."""
     n_kv_head: PositiveInteger | None = None
     """Key and value heads, for grouped-query attention (default: as many as `n_head`)."""
     head_dim: PositiveInteger | None = None
@@ -179,6 +181,8 @@ class GPTConfig:
 
 def _check(c: GPTConfig) -> None:
     """Raise `ValueError` where settings that are fine alone do not fit together."""
+    if c.n_token_embd is not None and c.architecture == "bigram":
+        raise ValueError("n_token_embd: a bigram's table has vocab_size columns, leave it out")
     if c.n_layer == 0 and c.architecture != "bigram":
         raise ValueError("n_layer = 0 belongs to architecture = 'bigram': take n_layer >= 1")
     if c.head_dim is None and c.n_embd % c.n_head:

@@ -127,6 +127,8 @@ class TrainConfig:
     """Passes over the data between evaluations (default: only at the end)."""
     eval_stride: PositiveInteger | None = None
     """Tokens by which evaluation windows move (default: `block_size`)."""
+    eval_tokens: PositiveInteger | None = None
+    """Score only about this many tokens, the first ones (default: all that are held out)."""
     sample_every: PositiveInteger | None = None
     """Steps between generated samples (default: none)."""
     sample_prompt: Text = "\n"

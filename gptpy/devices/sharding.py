@@ -34,8 +34,9 @@ def distribute(
             _compile_for_training(block, dynamic)
         fully_shard(block)
     fully_shard(model)
-    if hasattr(model, "encode"):  # generation calls it directly
-        register_fsdp_forward_method(model, "encode")
+    for name in ("encode", "token_scores"):  # generation and evaluation call them directly
+        if hasattr(model, name):
+            register_fsdp_forward_method(model, name)
     return model
 
 

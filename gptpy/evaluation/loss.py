@@ -10,17 +10,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from gptpy.data.dataset import Batch, number_documents
 from gptpy.data.errors import DataError
+from gptpy.devices.processes import World
 from gptpy.devices.selection import autocast
 from gptpy.model import IGNORE
+
+BATCH_TOKENS = 8192
+"""Tokens in the model at once. Its logits need no bound: they are computed in chunks."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,20 @@ def windows(n: int, context: int, stride: int) -> Iterator[tuple[int, int, int]]
         first = end
 
 
+def shared(items: Iterable[T], world: World) -> Iterator[tuple[T, bool]]:
+    """This process's part of `items`, each with whether it counts.
+
+    Every process gets equally many, because a sharded model computes on all at once: those that
+    lack one in the last round get the last item, which does not count for them.
+    """
+    count = 0
+    for count, item in enumerate(items, 1):
+        if (count - 1) % world.size == world.rank:
+            yield item, True
+    if 0 < count % world.size <= world.rank:
+        yield item, False  # type: ignore[possibly-undefined]
+
+
 @torch.inference_mode()
 def evaluate(
     model: Any,
@@ -68,17 +88,19 @@ def evaluate(
     context: int | None = None,
     stride: int | None = None,
     end_of_text: int | None = None,
-    batch_tokens: int = 8192,
+    batch_tokens: int = BATCH_TOKENS,
     dtype: torch.dtype | None = None,
+    world: World | None = None,
 ) -> Evaluation:
     """Score all of `ids` (one-dimensional integers) under `model`.
 
     `context` defaults to the model's `block_size`, `stride` to `context` (disjoint windows);
     `n_bytes`: length of the text that the ids encode. With `end_of_text`, no document sees another,
-    as in training with `data.document_mask`. `dtype`: autocast to it. Raises `DataError` for an
-    empty text or an impossible window.
+    as in training with `data.document_mask`. `dtype`: autocast to it. The processes of `world`
+    share the work, all call it and get the same. Raises `DataError` for an empty text or an
+    impossible window.
     """
-    begin = time.perf_counter()
+    begin, world = time.perf_counter(), world or World()
     block_size = model.config.block_size
     context = int(block_size if context is None else context)
     stride = int(context if stride is None else stride)
@@ -92,18 +114,22 @@ def evaluate(
         raise DataError(f"there is nothing to evaluate: ids of shape {row.shape}")
     _check_ids(row, model.config.vocab_size)
     device = next(model.parameters()).device
-    total = math.log(model.config.vocab_size)  # the first token
+    total = 0.0
+    batches = _groups(len(row), context, stride, max(1, batch_tokens // context))
     was_training = model.training
     model.eval()
     try:
-        for inputs, targets in _batches(row, context, stride, max(1, batch_tokens // context)):
+        for group, counts in shared(batches, world):
+            inputs, targets = _stack(row, group)
             documents = None if end_of_text is None else number_documents(inputs, end_of_text)
             batch = Batch(inputs, targets, documents).to(device)
             with autocast(device, dtype):
                 _, loss = model(batch.inputs, batch.targets, reduction="sum", **batch.masks())
-            total += float(loss)
+            total += float(loss) if counts else 0.0
     finally:
         model.train(was_training)
+    # The first token costs the uniform code
+    total = world.sum(total, device) + math.log(model.config.vocab_size)
     mean = total / len(row)
     bits = total / math.log(2) / n_bytes if n_bytes else None
     perplexity = math.exp(mean) if mean < 700 else math.inf
@@ -111,18 +137,17 @@ def evaluate(
     return Evaluation(mean, perplexity, bits, len(row), n_bytes, context, stride, seconds)
 
 
-def _batches(
-    row: np.ndarray, context: int, stride: int, rows: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Inputs and targets, (`rows` or fewer, T) each, of windows of equal length."""
-    group: list[tuple[int, int, int]] = []
-    for window in windows(len(row), context, stride):
-        if group and (window[2] - window[0] != group[0][2] - group[0][0] or len(group) == rows):
-            yield _stack(row, group)
-            group = []
-        group.append(window)
-    if group:
-        yield _stack(row, group)
+def _groups(n: int, context: int, stride: int, rows: int) -> list[list[tuple[int, int, int]]]:
+    """The windows of `n` ids in batches of at most `rows`, those of one batch equally long."""
+    groups: list[list[tuple[int, int, int]]] = []
+    for window in windows(n, context, stride):
+        last = groups[-1] if groups else []
+        fits = last and len(last) < rows and window[2] - window[0] == last[0][2] - last[0][0]
+        if fits:
+            last.append(window)
+        else:
+            groups.append([window])
+    return groups
 
 
 def _stack(row: np.ndarray, group: list[tuple[int, int, int]]) -> tuple[torch.Tensor, torch.Tensor]:

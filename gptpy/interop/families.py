@@ -28,6 +28,7 @@ def family(config: GPTConfig) -> str:
     _need(c.architecture == "decoder", f"architecture = {c.architecture!r}", "a decoder")
     _need(c.attention_softcap is None, "attention_softcap", "no soft cap")
     _need(c.logit_softcap is None, "logit_softcap", "no soft cap")
+    _need(c.n_token_embd is None, "n_token_embd", "an embedding of n_embd columns")
     _need(not c.scale_embedding, "scale_embedding", "plain embeddings")
     if c.position == "learned":
         _need(c.norm == "layernorm", f"norm = {c.norm!r} with learned positions", "layernorm")

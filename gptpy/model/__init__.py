@@ -12,16 +12,18 @@ from gptpy.model.language_model import (
     build_model,
 )
 from gptpy.model.masking import mask_tokens
-from gptpy.model.transformer import IGNORE, cross_entropy
+from gptpy.model.transformer import IGNORE, Block, SelfAttention, cross_entropy
 
 __all__ = [
     "GPT",
     "IGNORE",
     "Bigram",
+    "Block",
     "Encoder",
     "EncoderDecoder",
     "KVCache",
     "LanguageModel",
+    "SelfAttention",
     "build_model",
     "cross_entropy",
     "flops_per_token",

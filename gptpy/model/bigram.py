@@ -26,10 +26,11 @@ class BigramTable(nn.Module):
         *,
         reduction: str = "mean",
         last_only: bool = False,
+        return_logits: bool = False,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Logits `(B, T, V)`, or the loss where `targets: (B, T)` are given."""
+        """Logits `(B, T, V)`, or the loss where `targets: (B, T)` are given, or both."""
         check_ids(ids, self.config.block_size)
         logits = self.token_embedding(ids[:, -1:] if last_only and targets is None else ids)
         if targets is None:
             return logits, None
-        return None, cross_entropy(logits, targets, reduction)
+        return logits if return_logits else None, cross_entropy(logits, targets, reduction)

@@ -28,7 +28,8 @@ def flops_per_token(
     if c.architecture == "bigram":
         return 0
     if c.tied_head:
-        weights += c.vocab_size * c.n_embd
+        weights += c.vocab_size * (c.n_token_embd or c.n_embd)
+        weights += (c.n_token_embd or 0) * c.n_embd  # the projection, a second time
     forward = 2 * weights + _attention_flops(c, c.block_size if context is None else context)
     return forward * (3 if training else 1)
 

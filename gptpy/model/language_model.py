@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -14,9 +14,10 @@ from gptpy.model.attention import BACKENDS, choose_backend
 from gptpy.model.bigram import BigramTable
 from gptpy.model.cache import KVCache
 from gptpy.model.fast.fused import choose_fusions
+from gptpy.model.fast.head_loss import scored_chunks
 from gptpy.model.groups import parameter_groups
 from gptpy.model.sampling import generate
-from gptpy.model.transformer import Seq2SeqTransformer, Transformer
+from gptpy.model.transformer import IGNORE, Seq2SeqTransformer, Transformer, cross_entropy
 
 
 class LanguageModel(nn.Module):
@@ -121,6 +122,24 @@ class LanguageModel(nn.Module):
             return None
         return KVCache.for_config(self.config, batch, capacity, like=next(self.parameters()))
 
+    @torch.no_grad()
+    def token_scores(self, ids: Tensor, targets: Tensor, **inputs: Any) -> tuple[Tensor, Tensor]:
+        """Of every target that is not `IGNORE`, in order: its loss in nats, and whether it was the
+        most likely token; `(n,)` each. Logits exist for a chunk of tokens at a time."""
+        losses, right = [], []
+        for logits, wanted in self._scored(ids, targets, **inputs):
+            losses.append(cross_entropy(logits, wanted, "none"))
+            right.append(logits.argmax(-1) == wanted)
+        empty = torch.empty(0, device=ids.device)
+        return torch.cat([*losses, empty]), torch.cat([*right, empty.bool()])
+
+    def _scored(
+        self: Any, ids: Tensor, targets: Tensor, **inputs: Any
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits and targets of the scored tokens in chunks; see `scored_chunks`."""
+        hidden, weight = self.head_inputs(ids, **inputs)
+        yield from scored_chunks(self.head_loss, hidden, weight, targets)
+
     def generate(self, ids: Tensor, max_new_tokens: int, **settings: Any) -> Tensor:
         """`(B, T)` ids to `(B, T + new)`, with the settings of `sampling.generate`."""
         return generate(self, ids, max_new_tokens, **settings)
@@ -176,6 +195,12 @@ class Bigram(LanguageModel, BigramTable):
     """Predicts every token from the one before it: the baseline that the others have to beat."""
 
     architecture = "bigram"
+
+    def _scored(
+        self, ids: Tensor, targets: Tensor, **inputs: Any
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        scored = targets != IGNORE
+        yield self.token_embedding(ids[scored]), targets[scored]
 
 
 def build_model(config: GPTConfig) -> LanguageModel:

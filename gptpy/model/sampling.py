@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from gptpy.model.language_model import LanguageModel
+
+GREEDY_BELOW = 1e-6
+"""Temperatures below the rounding of a logit of fp32: dividing by them only makes infinities."""
 
 
 def sample(
@@ -26,15 +30,17 @@ def sample(
     `temperature` 0 takes the largest logit. `top_k` keeps the k most likely tokens, `top_p` the
     fewest that together have that probability, `min_p` those with at least that fraction of the
     probability of the most likely. They apply in this order after the temperature, and always leave
-    at least one token. Raises `ValueError` for settings out of range.
+    at least one token. Raises `ValueError` for settings out of range and logits without a largest.
     """
     _check_sampling(temperature, top_k, top_p, min_p)
     logits = logits.float()
-    if temperature == 0:
+    if not bool(logits.amax(-1).isfinite().all()):
+        raise ValueError("the logits are NaN or infinite: the model's weights are not finite")
+    if temperature < GREEDY_BELOW:
         return logits.argmax(-1)
     logits = logits / temperature
     if top_k is not None and top_k < logits.shape[-1]:
-        smallest = logits.topk(top_k, dim=-1).values[:, -1:]
+        smallest = logits.topk(int(top_k), dim=-1).values[:, -1:]
         logits = logits.masked_fill(logits < smallest, -torch.inf)
     probabilities = logits.softmax(-1)
     if top_p is not None and top_p < 1:
@@ -51,9 +57,9 @@ def sample(
 def _check_sampling(
     temperature: float, top_k: int | None, top_p: float | None, min_p: float | None
 ) -> None:
-    if not temperature >= 0:
+    if not 0 <= temperature < math.inf:
         raise ValueError(f"temperature: expected a number >= 0 (0 is greedy), got {temperature}")
-    if top_k is not None and top_k < 1:
+    if top_k is not None and not (top_k == int(top_k) and top_k >= 1):
         raise ValueError(f"top_k: expected an integer >= 1, or None for all, got {top_k}")
     if top_p is not None and not 0 < top_p <= 1:
         raise ValueError(f"top_p: expected a number in (0, 1], or None for all, got {top_p}")
@@ -87,6 +93,8 @@ def stream(
     _check_sampling(temperature, top_k, top_p, min_p)
     _check_prompt(model, ids, max_new_tokens)
     if generator is None and seed is not None:
+        if not -(1 << 63) <= seed < 1 << 64:
+            raise ValueError(f"seed: expected an integer of at most 64 bits, got {seed}")
         generator = torch.Generator(device=ids.device).manual_seed(seed)
     block_size = model.config.block_size
     inputs = inputs or {}
@@ -129,6 +137,13 @@ def _check_prompt(model: LanguageModel, ids: Tensor, max_new_tokens: int) -> Non
         )
 
 
+def end_ids(eos_id: int | Collection[int] | None) -> list[int]:
+    """The ids that end a text, given as none, one or several."""
+    if eos_id is None:
+        return []
+    return [eos_id] if isinstance(eos_id, int) else list(eos_id)
+
+
 def generate(
     model: LanguageModel,
     ids: Tensor,
@@ -138,7 +153,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     min_p: float | None = None,
-    eos_id: int | None = None,
+    eos_id: int | Collection[int] | None = None,
     seed: int | None = None,
     generator: torch.Generator | None = None,
     use_cache: bool = True,
@@ -146,12 +161,14 @@ def generate(
 ) -> Tensor:
     """`ids: (B, T)` with up to `max_new_tokens` more, `(B, T + new)`.
 
-    A row that has produced `eos_id` is filled with it. Generation stops when all rows have, so
-    that `new` can be less. The model is in evaluation mode meanwhile. Other settings as `stream`.
+    A row that has produced `eos_id`, one or several ids, is filled with it. Generation stops when
+    all rows have, so that `new` can be less. The model is in evaluation mode meanwhile. Other
+    settings as `stream`.
     """
     was_training = model.training
     model.eval()
     try:
+        ends = torch.tensor(end_ids(eos_id), dtype=ids.dtype, device=ids.device)
         done = torch.zeros(ids.shape[0], dtype=torch.bool, device=ids.device)
         columns = [ids]
         for token in stream(
@@ -167,11 +184,11 @@ def generate(
             use_cache=use_cache,
             inputs=inputs,
         ):
-            if eos_id is not None:
-                token = torch.where(done, eos_id, token)
-                done |= token == eos_id
+            if len(ends):
+                token = torch.where(done, columns[-1][:, -1], token)
+                done |= torch.isin(token, ends)
             columns.append(token[:, None])
-            if eos_id is not None and bool(done.all()):
+            if len(ends) and bool(done.all()):
                 break
         return torch.cat(columns, dim=1)
     finally:

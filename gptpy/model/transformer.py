@@ -8,9 +8,7 @@ compare both with this file. Attributes that hold layers name the weights in a c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,32 +18,14 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gptpy.config.model import GPTConfig
-from gptpy.model.attention.reference import Masks, reference
+from gptpy.model.attention.reference import ForwardState, Masks, called_alone, reference
 from gptpy.model.cache import KVCache
 from gptpy.model.checks import check_ids, check_reduction, check_targets
 from gptpy.model.initialise import initialise
-from gptpy.model.tables import FixedTables
+from gptpy.model.tables import FixedTables, position_tables
 
 IGNORE = -100
 """Targets with this value take no part in the loss."""
-
-
-def position_tables(c: GPTConfig) -> dict[str, Tensor]:
-    """What positions need beside learned weights, fp32; nothing for "learned" and "none"."""
-    C, D, H = c.n_embd, c.head_size, c.n_head
-    positions = torch.arange(c.block_size, dtype=torch.float64)[:, None]
-    if c.position == "sinusoidal":  # Vaswani et al. 2017, section 3.5: sine, cosine, sine, ...
-        columns = torch.arange(0, C, 2, dtype=torch.float64)
-        angles = positions * torch.exp(columns * (-math.log(10000.0) / C))
-        return {"sinusoids": torch.stack((angles.sin(), angles.cos()), -1).flatten(1).float()}
-    if c.position == "rope":  # Su et al. 2021: (block_size, D / 2)
-        angles = positions * c.rope_theta ** (-torch.arange(0, D, 2, dtype=torch.float64) / D)
-        return {"cos": angles.cos().float(), "sin": angles.sin().float()}
-    if c.position == "alibi":  # Press et al. 2022: what a head subtracts for a token of distance
-        n = 2 ** int(math.log2(H))  # other counts take every second slope of the next power of two
-        exponents = [8 * i / n for i in range(1, n + 1)] + [4 * i / n for i in range(1, 2 * n, 2)]
-        return {"slopes": torch.tensor([2**-e for e in exponents[:H]], dtype=torch.float32)}
-    return {}
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -84,28 +64,15 @@ def make_head_norm(c: GPTConfig) -> RMSNorm | None:
     return RMSNorm(c.head_size, c.norm_eps, c.norm_affine) if c.qk_norm else None
 
 
-@dataclass
-class ForwardState:
-    """What the layers of one forward pass share; made by the network."""
-
-    attend: Callable[..., Tensor]
-    """A back end of `attention/`, with the signature of its `reference`."""
-    masks: Masks
-    cache: KVCache | None = None
-    """Keys and values of earlier tokens, while generating."""
-    rotation: tuple[Tensor, Tensor] | None = None
-    """RoPE's cosines and sines of the tokens at hand, `(T, D / 2)` each."""
-    memory: Tensor | None = None
-    """An encoder's output `(B, S, C)`, which cross-attention looks at."""
-    memory_masks: Masks | None = None
-
-
 class SelfAttention(nn.Module):
-    """`x: (B, T, C)` to `(B, T, C)`, with H_kv <= H heads of keys and values (GQA)."""
+    """`x: (B, T, C)` to `(B, T, C)`, with H_kv <= H heads of keys and values (GQA).
 
-    def __init__(self, c: GPTConfig, layer: int) -> None:
+    By itself: `SelfAttention(config)(x)`; with `return_attention` also the weights `(B, H, T, S)`.
+    """
+
+    def __init__(self, c: GPTConfig, layer: int = 0) -> None:
         super().__init__()
-        self.layer, self.window = layer, c.window_of_layer(layer)
+        self.config, self.layer, self.window = c, layer, c.window_of_layer(layer)
         self.heads, self.kv_heads, self.head_dim = c.n_head, c.kv_heads, c.head_size
         self.softcap, self.dropout = c.attention_softcap, c.attention_dropout_rate
         rows = (self.heads + 2 * self.kv_heads) * self.head_dim  # queries, then keys, then values
@@ -113,7 +80,11 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(self.heads * self.head_dim, c.n_embd, bias=c.bias)
         self.q_norm, self.k_norm = make_head_norm(c), make_head_norm(c)
 
-    def forward(self, x: Tensor, state: ForwardState) -> Tensor:
+    def forward(
+        self, x: Tensor, state: ForwardState | None = None, *, return_attention: bool = False
+    ) -> Any:
+        if state is None or return_attention:
+            return called_alone(self, x, state, return_attention)
         q, k, v = self.queries_keys_values(x, state.rotation)
         if state.cache is not None:  # all tokens so far: (B, S, H_kv, D)
             k, v = state.cache.append(self.layer, k, v)
@@ -136,7 +107,10 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """`x: (B, T, C)` looks at `state.memory: (B, S, C)`, without rotations; `(B, T, C)` out."""
+    """`x: (B, T, C)` looks at `state.memory: (B, S, C)`, without rotations; `(B, T, C)` out.
+
+    With `return_attention` also the weights `(B, H, T, S)`.
+    """
 
     def __init__(self, c: GPTConfig, layer: int) -> None:
         super().__init__()
@@ -148,7 +122,9 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(self.heads * self.head_dim, c.n_embd, bias=c.bias)
         self.q_norm, self.k_norm = make_head_norm(c), make_head_norm(c)
 
-    def forward(self, x: Tensor, state: ForwardState) -> Tensor:
+    def forward(self, x: Tensor, state: ForwardState, *, return_attention: bool = False) -> Any:
+        if return_attention:
+            return called_alone(self, x, state, return_attention)
         q = self.q(x).view(*x.shape[:2], self.heads, self.head_dim)
         q = q if self.q_norm is None else self.q_norm(q)
         k, v = self.keys_values(state)
@@ -213,11 +189,13 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """Attention and MLP, each behind a norm and added to the residual stream, `(B, T, C)`.
 
-    With `cross`, attention to the encoder's output stands between the two.
+    By itself: `Block(config)(x)`; with `return_attention` also the weights `(B, H, T, S)`. With
+    `cross`, attention to the encoder's output stands between the two.
     """
 
-    def __init__(self, c: GPTConfig, layer: int, *, cross: bool = False) -> None:
+    def __init__(self, c: GPTConfig, layer: int = 0, *, cross: bool = False) -> None:
         super().__init__()
+        self.config = c
         self.attention_norm = make_norm(c)
         self.attention = SelfAttention(c, layer)
         self.cross_norm = make_norm(c) if cross else None
@@ -226,7 +204,11 @@ class Block(nn.Module):
         self.mlp = MLP(c)
         self.dropout = nn.Dropout(c.dropout) if c.dropout else nn.Identity()
 
-    def forward(self, x: Tensor, state: ForwardState) -> Tensor:
+    def forward(
+        self, x: Tensor, state: ForwardState | None = None, *, return_attention: bool = False
+    ) -> Any:
+        if state is None or return_attention:
+            return called_alone(self, x, state, return_attention)
         x = x + self.dropout(self.attention(self.attention_norm(x), state))
         if self.cross_norm is not None and self.cross_attention is not None:
             x = x + self.dropout(self.cross_attention(self.cross_norm(x), state))
@@ -272,7 +254,10 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = c
         self.attend: Callable[..., Tensor] = reference
-        self.token_embedding = nn.Embedding(c.vocab_size, c.n_embd)
+        E = c.n_embd if c.n_token_embd is None else c.n_token_embd
+        self.token_embedding = nn.Embedding(c.vocab_size, E)
+        narrow = c.n_token_embd is not None  # E columns, projected to C (Lan et al. 2019)
+        self.token_projection = nn.Linear(E, c.n_embd, bias=False) if narrow else None
         learned = c.position == "learned"
         self.position_embedding = nn.Embedding(c.block_size, c.n_embd) if learned else None
         self.tables = FixedTables(partial(position_tables, c))
@@ -291,16 +276,33 @@ class Transformer(nn.Module):
         *,
         reduction: str = "mean",
         last_only: bool = False,
+        return_logits: bool = False,
         **inputs: Any,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """The logits (`last_only`: of the last token, `(B, 1, V)`), or with `targets` the loss."""
-        hidden = self.hidden_states(ids, **inputs)  # (B, T, C)
-        # A tied head is the embedding's own weight, so that a state dict names it once.
-        weight = self.token_embedding.weight if self.head is None else self.head.weight
+        """The logits (`last_only`: of the last token, `(B, 1, V)`), or with `targets` the loss.
+
+        `return_logits`: both.
+        """
+        hidden, weight = self.head_inputs(ids, **inputs)
         if targets is None:
             return self.head_loss.logits(hidden[:, -1:] if last_only else hidden, weight), None
         check_targets(targets, hidden)
-        return None, self.head_loss(hidden, weight, targets, reduction)
+        if not return_logits:
+            return None, self.head_loss(hidden, weight, targets, reduction)
+        logits = self.head_loss.logits(hidden, weight)
+        return logits, cross_entropy(logits, targets, reduction)
+
+    def head_inputs(self, ids: Tensor, **inputs: Any) -> tuple[Tensor, Tensor]:
+        """What the output layer multiplies: hidden states `(B, T, E)` and its weight `(V, E)`.
+
+        A tied head is the embedding's own weight, so that a state dict names it once.
+        """
+        hidden = self.hidden_states(ids, **inputs)  # (B, T, C)
+        if self.head is not None:
+            return hidden, self.head.weight
+        if self.token_projection is not None:  # back to E columns by the same matrix
+            hidden = F.linear(hidden, self.token_projection.weight.T)
+        return hidden, self.token_embedding.weight
 
     def hidden_states(
         self,
@@ -310,7 +312,7 @@ class Transformer(nn.Module):
         cu_seqlens: Tensor | None = None,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """What the head reads, `(B, T, C)`, for `ids: (B, T)`.
+        """The last norm's output, `(B, T, C)`, for `ids: (B, T)`.
 
         `key_padding_mask: (B, T)`, True for real tokens. `cu_seqlens: (n + 1,)`: offsets, in the
         flattened ids, of documents that do not see each other. `cache`: `ids` continue what it
@@ -328,17 +330,15 @@ class Transformer(nn.Module):
         start = 0 if cache is None else cache.length
         check_ids(ids, c.block_size, start)
         end = start + ids.shape[1]
-        x = self.token_embedding(ids)  # (B, T, C)
+        x = self.token_embedding(ids)  # (B, T, E)
+        x = x if self.token_projection is None else self.token_projection(x)  # (B, T, C)
         if c.scale_embedding:
             x = x * c.n_embd**0.5
         if self.position_embedding is not None:
             x = x + self.position_embedding.weight[start:end]
         elif c.position == "sinusoidal":
             x = x + self.tables["sinusoids"][start:end].to(x.dtype)
-        elif c.position == "rope":
-            state.rotation = (self.tables["cos"][start:end], self.tables["sin"][start:end])
-        elif c.position == "alibi":
-            state.masks.alibi_slopes = self.tables["slopes"]
+        state.locate(c.position, self.tables, start, end)
         x = self.embedding_dropout(x)
         for block in blocks:
             if c.activation_checkpointing and torch.is_grad_enabled():

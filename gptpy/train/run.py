@@ -46,7 +46,7 @@ class Trained:
 
         `stride`: as for `score_of`. None where nothing is held out.
         """
-        score = score_of(self.material, stride)
+        score = score_of(self.material, stride, world=self.trainer.world)
         if score is None:
             return None
         with self.trainer.averaged():
@@ -134,7 +134,7 @@ def train_on(
     fused, reason = model.select_fusions(wanted, dtype=dtype)
     if fused:
         reporter.on_message(f"fused kernels {', '.join(sorted(fused))}: {reason}")
-    score = score_of(material)
+    score = score_of(material, world=world)
     trainer = Trainer(
         model,
         material.dataset,

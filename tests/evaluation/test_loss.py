@@ -9,8 +9,11 @@ import torch
 
 from gptpy.config import GPTConfig
 from gptpy.data import DataError
+from gptpy.devices.processes import World
 from gptpy.evaluation.loss import evaluate, windows
 from gptpy.model import GPT
+from gptpy.model.fast import head_loss
+from gptpy.model.transformer import HeadLoss
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +83,53 @@ def test_what_cannot_be_evaluated(model):
         evaluate(model, [1, 2], stride=17)
     with pytest.raises(DataError, match=r"ids lie in 1\.\.32"):
         evaluate(model, [1, 32])
+
+
+def test_processes_share_the_windows_and_add_up_to_the_whole(model):
+    ids = np.random.default_rng(0).integers(0, 32, 203)
+    whole = evaluate(model, ids, stride=4, batch_tokens=32).loss * len(ids)
+
+    class Rank(World):
+        def sum(self, value, device):
+            heard.append(value)
+            return value
+
+    for size in (2, 3, 5):
+        heard: list[float] = []
+        for rank in range(size):
+            evaluate(model, ids, stride=4, batch_tokens=32, world=Rank(rank, size))
+        assert sum(heard) + math.log(32) == pytest.approx(whole, rel=1e-6)
+
+
+def test_logits_exist_for_a_chunk_of_scored_tokens_at_a_time(model, monkeypatch):
+    """Memory follows the chunk, not the batch; without gradients the numbers are the plain ones."""
+    ids = np.random.default_rng(0).integers(0, 32, 101)
+    expected = evaluate(model, ids, stride=4).loss
+    seen = []
+    monkeypatch.setattr(head_loss, "LOGITS_AT_ONCE", 32 * 7)
+    plain = HeadLoss.logits
+    monkeypatch.setattr(
+        HeadLoss, "logits", lambda *a: seen.append(len(a[1].flatten(0, -2))) or plain(*a)
+    )
+    assert evaluate(model, ids, stride=4).loss == pytest.approx(expected, rel=1e-6)
+    assert max(seen) == 7 and sum(seen) == 100  # every target once, none of the others
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("preset", ["gpt2", "modern-1m"])
+def test_the_loss_without_gradients_is_the_plain_one(preset, reduction):
+    shape = {"n_layer": 1, "n_embd": 16, "n_head": 2, "n_kv_head": 2, "vocab_size": 32}
+    model = GPT(GPTConfig.preset(preset, **shape, block_size=16, logit_softcap=3.0))
+    ids = torch.randint(32, (3, 16))
+    targets = ids.roll(1, 1).masked_fill(torch.rand(3, 16) < 0.5, -100)
+    plain = model(ids, targets, reduction=reduction)[1]
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids, targets, reduction=reduction)[1], plain.detach())
+        losses, right = model.token_scores(ids, targets)
+    scored = targets != -100
+    torch.testing.assert_close(losses, model(ids, targets, reduction="none")[1][scored].detach())
+    logits, _ = model(ids)
+    assert right.tolist() == (logits.argmax(-1) == targets)[scored].tolist()
+    with torch.no_grad():  # nothing to score
+        none = model(ids, torch.full_like(ids, -100), reduction="sum")[1]
+    assert none == 0

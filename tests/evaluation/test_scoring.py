@@ -93,3 +93,20 @@ def test_a_word_model_has_no_bits_per_byte(tmp_path):
     score = score_of(material)
     assert score is not None
     assert score(build_model(material.config.model), None).bits_per_byte is None
+
+
+def test_a_text_is_scored_up_to_a_number_of_tokens(tmp_path):
+    (tmp_path / "a.txt").write_text("|".join(f"words ä {i}" for i in range(200)), encoding="utf-8")
+    config = config_for(
+        sources=[str(tmp_path / "a.txt")], tokenizer="bytes:270", separator="|", validation=0.5
+    )
+    material = opened(replace(config, train=replace(config.train, eval_tokens=40)), tmp_path / "r")
+    model = build_model(material.config.model)
+    some, every = score_of(material), score_of(material, tokens=10**9)
+    assert some is not None and every is not None
+    bounded, full = some(model, None), every(model, None)
+    assert bounded.tokens == 40 < full.tokens and full.bytes == material.held_out.bytes  # type: ignore[union-attr]
+    ids = material.held_out.joined()[:40].tolist()  # type: ignore[union-attr]
+    text = material.tokenizer.decode(ids).replace("<|endoftext|>", "")
+    assert bounded.bytes == len(text.encode())
+    assert bounded.bits_per_byte is not None

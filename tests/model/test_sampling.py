@@ -1,5 +1,7 @@
 """Sampling and generation, with a model whose next token is known."""
 
+import math
+
 import pytest
 import torch
 
@@ -120,3 +122,53 @@ def test_prompts_that_cannot_be():
         generate(model, torch.tensor([[8]]), 1)
     with pytest.raises(ValueError, match="empty prompt"):
         generate(model, torch.zeros(1, 0, dtype=torch.int64), 1)
+
+
+@pytest.mark.parametrize("temperature", [1e-40, 1e-320, 1e-12, 1e-7])
+def test_tiny_temperatures_are_greedy(temperature):
+    logits = torch.tensor([[1.0, 3.0, 2.0], [-5.0, -4.0, -90.0]])
+    assert sample(logits, temperature=temperature).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": math.nan}, {"temperature": math.inf}, {"temperature": -1e-9},
+        {"top_k": 0}, {"top_k": -1}, {"top_k": 2.5},
+        {"top_p": 0.0}, {"top_p": math.nan}, {"top_p": 1.1}, {"top_p": -0.1},
+        {"min_p": math.nan}, {"min_p": 1.5}, {"min_p": -0.1},
+    ],
+)  # fmt: skip
+def test_settings_out_of_range_are_named(settings):
+    with pytest.raises(ValueError, match=f"^{next(iter(settings))}: expected"):
+        sample(torch.zeros(1, 3), **settings)
+
+
+def test_settings_at_their_edges_leave_a_token():
+    logits = torch.tensor([[1.0, 3.0, 2.0]])
+    for settings in ({"top_k": 1}, {"top_p": 1e-45}, {"min_p": 1.0}):
+        assert sample(logits, **settings).tolist() == [1]
+    assert sample(logits, temperature=1e300, top_k=10**9, top_p=1.0, min_p=0.0).tolist()[
+        0
+    ] in range(3)
+
+
+def test_logits_without_a_largest_and_seeds_out_of_range_are_refused():
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="weights are not finite"):
+            sample(torch.tensor([[0.0, bad]]), temperature=0)
+    model = GPT(GPTConfig(vocab_size=7, block_size=8, n_layer=1, n_head=1, n_embd=8))
+    with pytest.raises(ValueError, match="seed: expected"):
+        model.generate(torch.zeros(1, 1, dtype=torch.int64), 1, seed=1 << 64)
+
+
+def test_several_ids_end_a_text():
+    model = GPT(GPTConfig(vocab_size=7, block_size=32, n_layer=1, n_head=1, n_embd=8))
+    begin = torch.zeros(3, 1, dtype=torch.int64)
+    free = model.generate(begin, 20, seed=1)
+    ends = {int(free[0, 3]), int(free[1, 5])}
+    ended = model.generate(begin, 20, seed=1, eos_id=ends)
+    for row, full in zip(ended.tolist(), free.tolist(), strict=True):
+        first = next((i for i in range(1, 21) if full[i] in ends), len(row) - 1)
+        assert row[: first + 1] == full[: first + 1]
+        assert set(row[first:]) == {row[first]}

@@ -301,3 +301,52 @@ def test_shapes_that_do_not_fit_are_errors_that_say_so():
         model(ids[0])
     with pytest.raises(ValueError, match="targets: expected the shape of ids"):
         model(ids, ids[:, 1:])
+
+
+@pytest.mark.parametrize("preset", ["gpt2", "modern-1m", "bigram"])
+def test_logits_and_loss_from_one_call(preset):
+    settings = SHAPE if preset != "bigram" else {"vocab_size": 29, "block_size": 16}
+    model = build_model(GPTConfig.preset(preset, **settings))
+    ids, targets = some_ids(), some_ids(seed=1)
+    logits, loss = model(ids, targets, return_logits=True)
+    torch.testing.assert_close(logits, logits_of(model, ids))
+    torch.testing.assert_close(loss, model(ids, targets)[1])
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_narrow_token_embedding_is_a_wide_one_of_low_rank(tied):
+    """The projected table, folded into one of C columns, gives the same network."""
+    narrow = make("gpt2", n_token_embd=8, tied_head=tied)
+    wide = make("gpt2", tied_head=tied)
+    state = narrow.state_dict()
+    projection = state.pop("token_projection.weight")  # (C, E)
+    assert state["token_embedding.weight"].shape == (29, 8) and projection.shape == (32, 8)
+    state["token_embedding.weight"] = state["token_embedding.weight"] @ projection.T
+    wide.load_state_dict(state)
+    ids = some_ids()
+    torch.testing.assert_close(logits_of(narrow, ids), logits_of(wide, ids), rtol=1e-4, atol=1e-5)
+    _, loss = narrow(ids, ids)
+    loss.backward()
+    assert all(p.grad is not None for p in narrow.parameters())
+    assert sum(len(g["params"]) for g in narrow.configure_parameter_groups()) == len(
+        list(narrow.parameters())
+    )
+
+
+def test_tables_need_no_float64_on_the_device(monkeypatch):
+    """A device without float64 (MPS): here meta stands for it."""
+    arange = torch.arange
+
+    def refuses_float64(*arguments, **options):
+        made = arange(*arguments, **options)
+        if made.dtype == torch.float64 and made.device.type == "meta":
+            raise TypeError("this device has no float64")
+        return made
+
+    monkeypatch.setattr(torch, "arange", refuses_float64)
+    config = GPTConfig.preset("modern-1m", **SHAPE)
+    with torch.device("meta"):
+        model = GPT(config)
+    assert GPT(config).to("meta").tables["cos"].device.type == "meta"
+    made = model.to_empty(device="cpu").tables["cos"]
+    torch.testing.assert_close(made, position_tables(config)["cos"])

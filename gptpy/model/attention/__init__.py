@@ -5,6 +5,22 @@ All take and return the layout `(B, T, H, D)`.
 
 from gptpy.model.attention.backends import BACKENDS, Backend
 from gptpy.model.attention.choice import FEATURES, choose_backend
-from gptpy.model.attention.reference import Masks, document_ids
+from gptpy.model.attention.reference import (
+    ForwardState,
+    Masks,
+    attention_weights,
+    document_ids,
+    reference,
+)
 
-__all__ = ["BACKENDS", "FEATURES", "Backend", "Masks", "choose_backend", "document_ids"]
+__all__ = [
+    "BACKENDS",
+    "FEATURES",
+    "Backend",
+    "ForwardState",
+    "Masks",
+    "attention_weights",
+    "choose_backend",
+    "document_ids",
+    "reference",
+]

@@ -1,16 +1,23 @@
 """The formula of attention: which keys a query sees, and the weighted sum of their values.
 
+Also what the layers of a forward pass share, `ForwardState`, and how a layer is called by itself.
+
 The reference implementation that every other back end is compared with.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from gptpy.model.cache import KVCache
+from gptpy.model.tables import position_tables
 
 
 @dataclass
@@ -84,6 +91,31 @@ def document_ids(cu_seqlens: Tensor, batch: int, length: int) -> Tensor:
     return found.view(batch, length)
 
 
+def attention_weights(
+    q: Tensor,
+    k: Tensor,
+    masks: Masks,
+    window: int | None = None,
+    softcap: float | None = None,
+) -> Tensor:
+    """`softmax(q k^T / sqrt(D) + mask)` for each head, `(B, H, T, S)`, in at least fp32.
+
+    Arguments as `reference`. Exactly zero where a query does not see a key; of a query that sees
+    none, everywhere.
+    """
+    wide = torch.promote_types(q.dtype, torch.float32)
+    k = k.repeat_interleave(q.shape[2] // k.shape[2], dim=2).to(wide)  # (B, S, H, D)
+    scores = torch.einsum("bthd,bshd->bhts", q.to(wide), k) * (1 / math.sqrt(q.shape[-1]))
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    mask = masks.combined(q, k, window)
+    if mask is not None:
+        boolean = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, -math.inf) if boolean else scores + mask.to(wide)
+    weights = torch.softmax(scores, dim=-1)
+    return torch.where(torch.isneginf(scores).all(-1, keepdim=True), 0.0, weights)
+
+
 def reference(
     q: Tensor,
     k: Tensor,
@@ -92,25 +124,72 @@ def reference(
     window: int | None = None,
     softcap: float | None = None,
     dropout_p: float = 0.0,
-) -> Tensor:
+    *,
+    return_attention: bool = False,
+) -> Any:
     """`softmax(q k^T / sqrt(D) + mask) v` for each head; `(B, T, H, D)`, dtype of `q`.
 
     `q: (B, T, H, D)`; `k, v: (B, S, H_kv, D)`, with H_kv a divisor of H. With S > T the queries are
     the last T positions. `softcap` c: scores become `c tanh(scores / c)`. Computed in at least
-    fp32. A query that sees no key gets zeros.
+    fp32. A query that sees no key gets zeros. `return_attention`: also the weights `(B, H, T, S)`,
+    before dropout.
     """
-    groups = q.shape[2] // k.shape[2]
-    wide = torch.promote_types(q.dtype, torch.float32)
-    k = k.repeat_interleave(groups, dim=2).to(wide)  # (B, S, H, D)
-    v = v.repeat_interleave(groups, dim=2).to(wide)
-    scores = torch.einsum("bthd,bshd->bhts", q.to(wide), k) * (1 / math.sqrt(q.shape[-1]))
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    mask = masks.combined(q, k, window)
-    if mask is not None:
-        boolean = mask.dtype == torch.bool
-        scores = scores.masked_fill(~mask, -math.inf) if boolean else scores + mask.to(wide)
-    weights = torch.softmax(scores, dim=-1)  # (B, H, T, S)
-    weights = torch.where(torch.isneginf(scores).all(-1, keepdim=True), 0.0, weights)
-    weights = F.dropout(weights, dropout_p, training=dropout_p > 0)
-    return torch.einsum("bhts,bshd->bthd", weights, v).to(q.dtype)
+    weights = attention_weights(q, k, masks, window, softcap)
+    kept = F.dropout(weights, dropout_p, training=dropout_p > 0)
+    values = v.repeat_interleave(q.shape[2] // v.shape[2], dim=2).to(weights.dtype)
+    out = torch.einsum("bhts,bshd->bthd", kept, values).to(q.dtype)
+    return (out, weights) if return_attention else out
+
+
+@dataclass
+class ForwardState:
+    """What the layers of one forward pass share; made by the network."""
+
+    attend: Callable[..., Tensor] = reference
+    """A back end of `attention/`, with the signature of `reference`."""
+    masks: Masks = field(default_factory=Masks)
+    cache: KVCache | None = None
+    """Keys and values of earlier tokens, while generating."""
+    rotation: tuple[Tensor, Tensor] | None = None
+    """RoPE's cosines and sines of the tokens at hand, `(T, D / 2)` each."""
+    memory: Tensor | None = None
+    """An encoder's output `(B, S, C)`, which cross-attention looks at."""
+    memory_masks: Masks | None = None
+
+    def locate(self, position: str, tables: Any, start: int, end: int) -> None:
+        """The tokens stand at `start..end`: what attention needs of the `tables` of positions."""
+        if position == "rope":
+            self.rotation = (tables["cos"][start:end], tables["sin"][start:end])
+        elif position == "alibi":
+            self.masks.alibi_slopes = tables["slopes"]
+
+
+def recording(keep: Callable[[Tensor], Any]) -> Callable[..., Tensor]:
+    """`reference` as a back end that hands the weights of each call to `keep`."""
+
+    def attend(*arguments: Any) -> Tensor:
+        out, weights = reference(*arguments, return_attention=True)
+        keep(weights)
+        return out
+
+    return attend
+
+
+def called_alone(
+    layer: nn.Module, x: Tensor, state: ForwardState | None, return_attention: bool
+) -> Any:
+    """`layer(x, state)`; without a state, `x: (B, T, C)` are the first T tokens of a text.
+
+    `return_attention`: with the weights of each attention in the layer, `(out, (B, H, T, S), ...)`.
+    """
+    if state is None:
+        c: Any = layer.config
+        state = ForwardState(masks=Masks(c.architecture != "encoder"))
+        tables = position_tables(c, x.shape[1])
+        moved = {name: table.to(x.device) for name, table in tables.items()}
+        state.locate(c.position, moved, 0, x.shape[1])
+    if not return_attention:
+        return layer(x, state)
+    weights: list[Tensor] = []
+    out = layer(x, replace(state, attend=recording(weights.append)))
+    return (out, *weights)

@@ -25,6 +25,7 @@ from gptpy.model.fast.fused_layers import (
     FusedRotation,
     FusedSwiGLU,
 )
+from gptpy.model.fast.head_loss import ChunkedHeadLoss
 from gptpy.model.fast.heads import CpuSelfAttention
 from gptpy.model.fast.norm import CpuRMSNorm
 from gptpy.model.fast.swiglu import CpuSwiGLU
@@ -48,12 +49,13 @@ def _is_wide(name: str, layer: Any) -> bool:
 
 
 # Always installed. Each computes the plain formula unless it runs on a CPU, eagerly (the embedding:
-# compiled); see `conditions.py`.
+# compiled; the loss: anywhere, without gradients); see `conditions.py`.
 CPU = (
     Replacement(RMSNorm, CpuRMSNorm),
     Replacement(SelfAttention, CpuSelfAttention),
     Replacement(MLP, CpuSwiGLU, _is_swiglu),
     Replacement(nn.Embedding, ReproducibleEmbedding),
+    Replacement(HeadLoss, ChunkedHeadLoss),
 )
 # Installed by name on request (`LanguageModel.select_fusions`), before those above.
 KERNELS = {

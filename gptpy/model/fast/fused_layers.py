@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gptpy.model.attention.reference import called_alone
 from gptpy.model.checks import check_reduction
 from gptpy.model.fast.conditions import compute_dtype
 from gptpy.model.transformer import (
@@ -41,7 +42,11 @@ class FusedRMSNorm(RMSNorm):
 class FusedNormBlock(Block):
     """A block whose norms are `FusedRMSNorm`: each adds to the residual stream what it norms."""
 
-    def forward(self, x: Tensor, state: ForwardState) -> Tensor:
+    def forward(
+        self, x: Tensor, state: ForwardState | None = None, *, return_attention: bool = False
+    ) -> Any:
+        if state is None or return_attention:
+            return called_alone(self, x, state, return_attention)
         cross_norm: Any = self.cross_norm
         mlp_norm: Any = self.mlp_norm
         added = self.dropout(self.attention(self.attention_norm(x), state))
