@@ -116,11 +116,9 @@ pub use io::Progress;
 pub use offsets::IdsWithOffsets;
 pub use pretokenize::{Pretokenizer, RegexEngine};
 #[cfg(feature = "vocabularies")]
-pub use registry::{names as encoding_names, published as get_encoding};
+pub use registry::{encoding_names, get_encoding};
 pub use special::{Finder, FinderCache, SpecialPolicy, SpecialSelection, SpecialTokens};
-pub use threads::{
-    available as available_threads, requested as requested_threads, stop_idle as stop_idle_threads,
-};
+pub use threads::{available_threads, requested_threads, stop_idle_threads};
 pub use vocab::{MergeRule, MissingByte, TokenBytes, Vocab};
 
 /// What the tests and the fuzzer of this repository look at; no part of the interface.

@@ -97,7 +97,7 @@ fn reserved_harmony() -> impl Iterator<Item = (String, u32)> {
 }
 
 /// The names of the published encodings.
-pub fn names() -> impl Iterator<Item = &'static str> {
+pub fn encoding_names() -> impl Iterator<Item = &'static str> {
     PUBLISHED.iter().map(|p| p.name)
 }
 
@@ -106,10 +106,10 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// # Errors
 ///
 /// `NotFound` for any other name, and `Invalid` where `BPE_RS_SIMD` names no level of this processor.
-pub fn published(name: &str) -> Result<Encoding> {
+pub fn get_encoding(name: &str) -> Result<Encoding> {
     Level::from_env()?;
     let found = PUBLISHED.iter().find(|p| p.name == name).ok_or_else(|| {
-        let known: Vec<_> = names().collect();
+        let known: Vec<_> = encoding_names().collect();
         Error::not_found(format!(
             "expected one of {}, got {name:?}",
             known.join(", ")

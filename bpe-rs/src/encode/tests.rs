@@ -4,13 +4,13 @@ use super::piece_encoder::PieceEncoder;
 use super::scratch::Scratch;
 use super::text::{count, encode_into};
 use crate::pretokenize::Pretokenizer;
-use crate::registry::published;
+use crate::registry::get_encoding;
 use crate::simd::Level;
 use crate::vocab::Vocab;
 
 /// The ids of `text`: pieces by the regex engine, each merged by itself.
 fn reference(name: &str, text: &str) -> Vec<u32> {
-    let encoding = published(name).unwrap();
+    let encoding = get_encoding(name).unwrap();
     let (mut pieces, mut ids) = (PieceEncoder::default(), Vec::new());
     encoding
         .pattern()
@@ -48,7 +48,7 @@ fn sample(words: usize) -> String {
 fn caches_change_nothing() {
     let text = sample(40_000);
     for name in ["r50k_base", "cl100k_base", "o200k_base"] {
-        let encoding = published(name).unwrap();
+        let encoding = get_encoding(name).unwrap();
         let want = reference(name, &text);
         for level in Level::available() {
             level.force();
@@ -74,7 +74,7 @@ fn caches_change_nothing() {
 
 #[test]
 fn caches_stay_within_their_limit() {
-    let encoding = published("r50k_base").unwrap();
+    let encoding = get_encoding("r50k_base").unwrap();
     let limit = 2 << 20;
     let mut scratch = Scratch::new(limit);
     let mut ids = Vec::new();
@@ -101,7 +101,7 @@ fn caches_stay_within_their_limit() {
 
 #[test]
 fn pieces_too_long_to_keep_leave_the_others() {
-    let encoding = published("r50k_base").unwrap();
+    let encoding = get_encoding("r50k_base").unwrap();
     let mut scratch = Scratch::new(1 << 20);
     let mut encode = |text: &str| {
         let mut ids = Vec::new();
@@ -128,7 +128,7 @@ fn pieces_too_long_to_keep_leave_the_others() {
 #[test]
 fn long_pieces_take_time_in_proportion() {
     // Not timed: anything quadratic would take hours here.
-    let encoding = published("cl100k_base").unwrap();
+    let encoding = get_encoding("cl100k_base").unwrap();
     for part in ["a", " ", "0", "ab", "\u{4f60}", "\u{301}", "'s"] {
         let text = part.repeat(1_000_000 / part.len());
         let mut ids = Vec::new();

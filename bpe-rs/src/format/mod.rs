@@ -6,10 +6,8 @@
 pub mod byte_level;
 pub mod components;
 pub mod convert;
-mod fields;
 pub mod id_file;
 mod model;
-pub mod params;
 pub(crate) mod regex;
 pub mod tiktoken;
 mod tokenizer_json;

@@ -6,7 +6,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
-use super::fields::refuse;
+use super::components::refuse;
 use crate::error::{Error, Result};
 
 /// A byte-pair model as files hold it: its tokens are strings in the byte-level alphabet.
@@ -33,14 +33,13 @@ pub struct BpeModel {
 struct ModelType {
     #[serde(rename = "type")]
     name: Option<String>,
-    merges: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
     #[serde(rename = "type")]
-    _kind: Option<String>,
+    kind: Option<String>,
     dropout: Option<f64>,
     unk_token: Option<String>,
     continuing_subword_prefix: Option<String>,
@@ -136,22 +135,19 @@ impl BpeModel {
     /// Names the model type or the setting that is not reproduced exactly.
     pub fn from_json(text: &str) -> Result<Self> {
         let bad = |error: serde_json::Error| Error::invalid(format!("model: {error}"));
-        let found: ModelType = serde_json::from_str(text).map_err(bad)?;
-        match found.name.as_deref() {
-            Some("BPE") => {}
-            // Old files (2020) have no type; only BPE models have merges.
-            None if found.merges.is_some() => {}
-            other => {
-                return Err(refuse(
+        let raw: Raw = serde_json::from_str(text).map_err(|error| {
+            // Of another type of model, the type says more than the first setting that is unknown.
+            match serde_json::from_str::<ModelType>(text) {
+                Ok(ModelType { name: Some(name) }) if name != "BPE" => refuse(
                     "model",
-                    "model type",
-                    other.unwrap_or("null"),
-                    "BPE",
-                ))
+                    &format!("expected a model of type BPE, got {name}"),
+                ),
+                _ => bad(error),
             }
-        }
-        let raw: Raw = serde_json::from_str(text).map_err(bad)?;
-        let checks: [(&str, bool, &str); 4] = [
+        })?;
+        let is_text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let expected = [
+            ("type", raw.kind.is_some_and(|kind| kind != "BPE"), "BPE"),
             (
                 "dropout",
                 raw.dropout.is_some_and(|rate| rate != 0.0),
@@ -160,28 +156,20 @@ impl BpeModel {
             ("byte_fallback", raw.byte_fallback, "false"),
             (
                 "continuing_subword_prefix",
-                raw.continuing_subword_prefix
-                    .as_deref()
-                    .is_some_and(|text| !text.is_empty()),
+                is_text(&raw.continuing_subword_prefix),
                 "null",
             ),
             (
                 "end_of_word_suffix",
-                raw.end_of_word_suffix
-                    .as_deref()
-                    .is_some_and(|text| !text.is_empty()),
+                is_text(&raw.end_of_word_suffix),
                 "null",
             ),
         ];
-        for (setting, is_set, expected) in checks {
-            if is_set {
-                return Err(refuse(
-                    "model",
-                    "setting",
-                    setting,
-                    &format!("it to be {expected}"),
-                ));
-            }
+        if let Some((setting, _, value)) = expected.iter().find(|(_, is_other, _)| *is_other) {
+            return Err(refuse(
+                "model",
+                &format!("expected the setting {setting} to be {value}"),
+            ));
         }
         Ok(Self {
             vocab: raw.vocab.0,

@@ -1,21 +1,25 @@
 //! `tokenizer.json`: a whole tokenizer in one file.
 
-use serde::ser::{SerializeMap, Serializer};
+use std::collections::{HashMap, HashSet};
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::Value;
 
-use super::components::{Decoder, Normalizer, PostProcessor, PreTokenizer};
-use super::fields::refuse;
+use super::components::{
+    self, refuse, Component, Decoder, Normalizer, Padding, PostProcessor, PreTokenizer, Truncation,
+};
 use super::model::BpeModel;
-use super::params::{Padding, Truncation};
 use crate::error::{Error, Result};
 
+/// The version that every such file has.
+const VERSION: &str = "1.0";
+
 /// A token that is found in the text before the model sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AddedToken {
-    /// Its id.
+    /// Its id. Where a token is added to a tokenizer, the tokenizer chooses it.
     pub id: u32,
     /// Its text.
     pub content: String,
@@ -37,7 +41,7 @@ pub struct AddedToken {
 }
 
 /// A `tokenizer.json` all of whose components this crate reproduces exactly.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TokenizerJson {
     /// Truncation that the file switches on.
     pub truncation: Option<Truncation>,
@@ -60,8 +64,8 @@ pub struct TokenizerJson {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw<'a> {
-    #[serde(rename = "version")]
-    _version: Option<String>,
+    #[serde(default)]
+    version: Option<String>,
     truncation: Option<Value>,
     padding: Option<Value>,
     #[serde(default)]
@@ -74,13 +78,9 @@ struct Raw<'a> {
     model: &'a RawValue,
 }
 
-/// Applies `read` to a value that may be null.
-fn optional<T>(
-    value: Option<&Value>,
-    path: &str,
-    read: impl Fn(&Value, &str) -> Result<T>,
-) -> Result<Option<T>> {
-    value.map(|value| read(value, path)).transpose()
+/// The component that the file may have at `path`.
+fn optional<T: Component>(value: Option<&Value>, path: &str) -> Result<Option<T>> {
+    value.map(|value| components::read(value, path)).transpose()
 }
 
 impl TokenizerJson {
@@ -93,24 +93,22 @@ impl TokenizerJson {
     pub fn parse(text: &str) -> Result<Self> {
         let raw: Raw = serde_json::from_str(text)
             .map_err(|error| Error::invalid(format!("tokenizer.json: {error}")))?;
+        if let Some(version) = raw.version.filter(|version| version != VERSION) {
+            return Err(refuse(
+                "version",
+                &format!("expected {VERSION}, got {version}"),
+            ));
+        }
         // The model first: the message about its type tells most about a file that is refused.
         let model = BpeModel::from_json(raw.model.get())?;
         let tokenizer = Self {
-            truncation: optional(raw.truncation.as_ref(), "truncation", Truncation::from_json)?,
-            padding: optional(raw.padding.as_ref(), "padding", Padding::from_json)?,
+            truncation: optional(raw.truncation.as_ref(), "truncation")?,
+            padding: optional(raw.padding.as_ref(), "padding")?,
             added_tokens: raw.added_tokens,
-            normalizer: optional(raw.normalizer.as_ref(), "normalizer", Normalizer::from_json)?,
-            pre_tokenizer: optional(
-                raw.pre_tokenizer.as_ref(),
-                "pre_tokenizer",
-                PreTokenizer::from_json,
-            )?,
-            post_processor: optional(
-                raw.post_processor.as_ref(),
-                "post_processor",
-                PostProcessor::from_json,
-            )?,
-            decoder: optional(raw.decoder.as_ref(), "decoder", Decoder::from_json)?,
+            normalizer: optional(raw.normalizer.as_ref(), "normalizer")?,
+            pre_tokenizer: optional(raw.pre_tokenizer.as_ref(), "pre_tokenizer")?,
+            post_processor: optional(raw.post_processor.as_ref(), "post_processor")?,
+            decoder: optional(raw.decoder.as_ref(), "decoder")?,
             model,
         };
         tokenizer.check_byte_level()?;
@@ -119,68 +117,72 @@ impl TokenizerJson {
 
     /// Checks that the last pre-tokenizer, and only it, is `ByteLevel`: merging needs bytes.
     pub(crate) fn check_byte_level(&self) -> Result<()> {
-        let steps = self
-            .pre_tokenizer
-            .as_ref()
-            .map(PreTokenizer::flattened)
-            .unwrap_or_default();
-        let expected = "exactly one ByteLevel, as the last step";
-        match steps.split_last() {
-            Some((PreTokenizer::ByteLevel(_), before)) => {
-                if before
-                    .iter()
-                    .any(|step| matches!(step, PreTokenizer::ByteLevel(_)))
-                {
-                    return Err(refuse(
-                        "pre_tokenizer",
-                        "order",
-                        "several ByteLevel",
-                        expected,
-                    ));
-                }
-                Ok(())
+        let steps = self.pre_tokenizer.as_ref().map(PreTokenizer::flattened);
+        let is_byte_level = |step: &&PreTokenizer| matches!(step, PreTokenizer::ByteLevel(_));
+        let (mut before, last) = match steps.as_deref().and_then(<[_]>::split_last) {
+            Some((last, before)) => (before.iter(), is_byte_level(last)),
+            None => ([].iter(), false),
+        };
+        let problem = match (last, before.any(is_byte_level)) {
+            (true, false) => return Ok(()),
+            (true, true) => "several ByteLevel",
+            (false, _) => "without ByteLevel",
+        };
+        let expected = "expected exactly one ByteLevel, as the last step";
+        Err(refuse("pre_tokenizer", &format!("{problem}, {expected}")))
+    }
+
+    /// Check that every added token has the id that Hugging Face's engine gives it, whatever the
+    /// file says: that of the vocabulary, or else the next free one in the order of the list.
+    ///
+    /// # Errors
+    /// `Invalid` with the first token of another id.
+    pub(crate) fn check_added_ids(&self) -> Result<()> {
+        let listed: HashSet<&str> = self
+            .added_tokens
+            .iter()
+            .map(|token| &token.content[..])
+            .collect();
+        let vocab = self.model.vocab.iter();
+        let mut known: HashMap<&str, u32> = vocab
+            .filter(|(token, _)| listed.contains(&token[..]))
+            .map(|(token, id)| (&token[..], *id))
+            .collect();
+        let mut next = self.model.vocab.len() as u32;
+        for AddedToken { content, id, .. } in &self.added_tokens {
+            let due = *known.entry(content).or_insert(next);
+            if due != *id {
+                return Err(refuse(
+                    "added_tokens",
+                    &format!(
+                        "expected ids of the vocabulary, or ids that continue the vocabulary in \
+                         the order of the list, got {id} for {content}, which gets {due}"
+                    ),
+                ));
             }
-            _ => Err(refuse(
-                "pre_tokenizer",
-                "pre-tokenizer",
-                "without ByteLevel",
-                expected,
-            )),
+            next = next.max(due.saturating_add(1));
         }
+        Ok(())
     }
 
     /// The text of the file: one line, or indented by two spaces.
     pub fn to_text(&self, pretty: bool) -> String {
+        #[derive(Serialize)]
+        struct Versioned<'a> {
+            version: &'a str,
+            #[serde(flatten)]
+            file: &'a TokenizerJson,
+        }
+        let file = Versioned {
+            version: VERSION,
+            file: self,
+        };
         let text = if pretty {
-            serde_json::to_string_pretty(self)
+            serde_json::to_string_pretty(&file)
         } else {
-            serde_json::to_string(self)
+            serde_json::to_string(&file)
         };
         // Serialising strings, numbers and lists of them cannot fail.
         text.unwrap_or_default()
-    }
-}
-
-impl Serialize for TokenizerJson {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(9))?;
-        map.serialize_entry("version", "1.0")?;
-        map.serialize_entry(
-            "truncation",
-            &self.truncation.as_ref().map(Truncation::to_json),
-        )?;
-        map.serialize_entry("padding", &self.padding.as_ref().map(Padding::to_json))?;
-        map.serialize_entry("added_tokens", &self.added_tokens)?;
-        map.serialize_entry(
-            "normalizer",
-            &self.normalizer.as_ref().map(Normalizer::to_json),
-        )?;
-        let pre_tokenizer = self.pre_tokenizer.as_ref().map(PreTokenizer::to_json);
-        map.serialize_entry("pre_tokenizer", &pre_tokenizer)?;
-        let post_processor = self.post_processor.as_ref().map(PostProcessor::to_json);
-        map.serialize_entry("post_processor", &post_processor)?;
-        map.serialize_entry("decoder", &self.decoder.as_ref().map(Decoder::to_json))?;
-        map.serialize_entry("model", &self.model)?;
-        map.end()
     }
 }

@@ -1,6 +1,6 @@
 //! Added tokens, which are found in the text before the model sees it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -14,6 +14,9 @@ use crate::format::AddedToken;
 pub struct AddedVocab {
     by_id: HashMap<u32, AddedToken>,
     by_content: HashMap<String, u32>,
+    /// The contents of tokens that are, or once were, control tokens: a token that was one is left
+    /// out of decoded text even when it is added again as an ordinary one.
+    special: HashSet<String>,
     /// The normalised content of tokens that normalisation changes: Hugging Face's engine calls
     /// them by it.
     normalized_content: HashMap<u32, String>,
@@ -21,6 +24,8 @@ pub struct AddedVocab {
     raw: AddedTokenMatcher,
     /// Tokens that are matched in the normalised text.
     normalized: AddedTokenMatcher,
+    /// Whether a token may match text that differs from its content.
+    has_flexible_tokens: bool,
 }
 
 /// A part of a text: an added token, or the text between two of them.
@@ -35,39 +40,79 @@ pub(super) struct TextSegment {
 #[derive(Clone, Debug, Default)]
 struct AddedTokenMatcher {
     automaton: Option<AhoCorasick>,
-    tokens: Vec<AddedToken>,
+    /// The id of each pattern of the automaton.
+    ids: Vec<u32>,
 }
 
 impl AddedVocab {
-    /// The vocabulary of `tokens`. Those with `normalized` are matched as `normalizers` make them.
-    /// Of two tokens with one id or one content the later counts.
-    ///
-    /// # Errors
-    /// `Invalid` where there are too many to build an automaton.
-    pub(super) fn new(
-        tokens: impl IntoIterator<Item = AddedToken>,
-        normalizers: &Normalizers,
-    ) -> Result<Self> {
-        let mut vocab = Self::default();
-        for token in tokens {
-            vocab.by_content.insert(token.content.clone(), token.id);
-            vocab.by_id.insert(token.id, token);
+    /// Put a token in, in place of one with its id. [`AddedVocab::index`] then makes it searchable.
+    pub(super) fn insert(&mut self, token: AddedToken, normalizers: &Normalizers) {
+        self.normalize_content(&token, normalizers);
+        if token.special {
+            self.special.insert(token.content.clone());
         }
-        for token in vocab.by_id.values().filter(|token| token.normalized) {
+        self.by_content.insert(token.content.clone(), token.id);
+        self.by_id.insert(token.id, token);
+    }
+
+    fn normalize_content(&mut self, token: &AddedToken, normalizers: &Normalizers) {
+        if token.normalized {
             let content = normalizers.apply(&token.content);
             if content != token.content {
-                vocab.normalized_content.insert(token.id, content);
+                self.normalized_content.insert(token.id, content);
             }
         }
-        let (normalized, raw): (Vec<_>, Vec<_>) = vocab
+    }
+
+    /// Follow a change of the normalisers.
+    ///
+    /// # Errors
+    /// As [`AddedVocab::index`].
+    pub(super) fn normalize(&mut self, normalizers: &Normalizers) -> Result<()> {
+        self.normalized_content.clear();
+        for token in self.by_id.clone().values() {
+            self.normalize_content(token, normalizers);
+        }
+        self.index(normalizers)
+    }
+
+    /// Build what finds the tokens in texts.
+    ///
+    /// # Errors
+    /// `Invalid` where there are too many for an automaton, or where two match the same normalised
+    /// text.
+    pub(super) fn index(&mut self, normalizers: &Normalizers) -> Result<()> {
+        let (normalized, raw): (Vec<_>, Vec<_>) = self
             .sorted()
             .into_iter()
-            .cloned()
             .partition(|token| token.normalized);
-        vocab.normalized =
-            AddedTokenMatcher::new(normalized, |content| normalizers.apply(content))?;
-        vocab.raw = AddedTokenMatcher::new(raw, |content| content.to_string())?;
-        Ok(vocab)
+        let content = |token: &'_ AddedToken| self.string(token.id).unwrap_or_default().to_string();
+        let normalized = normalized.iter().map(|token| (content(token), token.id));
+        let raw = raw.iter().map(|token| (token.content.clone(), token.id));
+        let (normalized, raw) = (
+            AddedTokenMatcher::new(normalized)?,
+            AddedTokenMatcher::new(raw)?,
+        );
+        (self.normalized, self.raw) = (normalized, raw);
+        self.has_flexible_tokens = self.by_id.values().any(|token| {
+            token.lstrip || token.rstrip || token.normalized && !normalizers.is_empty()
+        });
+        Ok(())
+    }
+
+    /// The id after the highest.
+    pub(super) fn next_id(&self) -> u32 {
+        let highest = self.by_id.keys().max();
+        highest.map_or(0, |id| id.saturating_add(1))
+    }
+
+    /// Whether decoding without control tokens leaves out the token of this string.
+    pub(super) fn is_special(&self, token: &str) -> bool {
+        self.special.contains(token)
+    }
+
+    pub(super) fn has_flexible_tokens(&self) -> bool {
+        self.has_flexible_tokens
     }
 
     /// All tokens, ordered by id.
@@ -108,7 +153,7 @@ impl AddedVocab {
 
     /// Split text before normalisation. `plain_special`: control tokens are plain text.
     pub(super) fn split_raw(&self, text: &str, plain_special: bool, out: &mut Vec<TextSegment>) {
-        self.raw.split(text, plain_special, out);
+        self.split(&self.raw, text, plain_special, out);
     }
 
     /// Split normalised text.
@@ -118,7 +163,7 @@ impl AddedVocab {
         plain_special: bool,
         out: &mut Vec<TextSegment>,
     ) {
-        self.normalized.split(text, plain_special, out);
+        self.split(&self.normalized, text, plain_special, out);
     }
 }
 
@@ -128,37 +173,48 @@ fn is_word(character: char) -> bool {
 }
 
 impl AddedTokenMatcher {
-    fn new(tokens: Vec<AddedToken>, content: impl Fn(&str) -> String) -> Result<Self> {
-        let tokens: Vec<AddedToken> = tokens
-            .into_iter()
-            .filter(|token| !token.content.is_empty())
-            .collect();
-        if tokens.is_empty() {
+    fn new(tokens: impl Iterator<Item = (String, u32)>) -> Result<Self> {
+        let (contents, ids): (Vec<String>, Vec<u32>) = tokens.unzip();
+        if contents.is_empty() {
             return Ok(Self::default());
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = contents.iter().find(|content| !seen.insert(&content[..])) {
+            return Err(Error::invalid(format!(
+                "expected added tokens that differ after normalisation, got two that are {twice}"
+            )));
         }
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
-            .build(tokens.iter().map(|token| content(&token.content)))
+            .build(&contents)
             .map_err(|error| {
                 Error::invalid(format!("expected fewer or shorter added tokens: {error}"))
             })?;
         Ok(Self {
             automaton: Some(automaton),
-            tokens,
+            ids,
         })
     }
+}
 
-    fn split(&self, text: &str, plain_special: bool, out: &mut Vec<TextSegment>) {
+impl AddedVocab {
+    fn split(
+        &self,
+        matcher: &AddedTokenMatcher,
+        text: &str,
+        plain_special: bool,
+        out: &mut Vec<TextSegment>,
+    ) {
         let plain = |range: Range<usize>| TextSegment { range, added: None };
         let mut done = 0;
-        let matches = self
+        let matches = matcher
             .automaton
             .iter()
             .flat_map(|automaton| automaton.find_iter(text));
         for found in matches {
-            let token = &self.tokens[found.pattern().as_usize()];
+            let token = &self.by_id[&matcher.ids[found.pattern()]];
             let (mut start, mut end) = (found.start(), found.end());
-            if (plain_special && token.special) || start < done || start == end {
+            if plain_special && self.special.contains(&token.content) {
                 continue;
             }
             if token.single_word {

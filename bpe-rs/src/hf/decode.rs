@@ -11,14 +11,8 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
         let added = &self.pipeline.added;
         let tokens = ids.iter().filter_map(|&id| {
-            let token = self.id_to_token(id)?;
-            let is_special = || {
-                added
-                    .id_of(token)
-                    .and_then(|id| added.get(id))
-                    .is_some_and(|t| t.special)
-            };
-            (!(skip_special && is_special())).then_some(token)
+            self.id_to_token(id)
+                .filter(|token| !(skip_special && added.is_special(token)))
         });
         self.decode_tokens(tokens)
     }

@@ -5,7 +5,7 @@ use super::encoded_sequence::EncodedSequence;
 use super::post_process;
 use super::tokenizer::Tokenizer;
 use crate::error::Result;
-use crate::format::params::{Padding, Truncation};
+use crate::format::components::{Padding, Truncation};
 use crate::threads::{self, ReusableBuffers};
 
 /// One input sequence.
@@ -116,7 +116,7 @@ impl Tokenizer {
             .sum();
         // For less text a thread costs more than it saves.
         const MIN_BYTES_PER_THREAD: usize = 64 << 10;
-        let threads = threads::available()
+        let threads = threads::available_threads()
             .min(bytes / MIN_BYTES_PER_THREAD)
             .min(inputs.len())
             .max(1);

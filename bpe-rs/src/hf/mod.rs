@@ -41,4 +41,4 @@ pub use encode::InputSequence;
 pub use encoded_input::EncodedInput;
 pub use fragment::TokenColumns;
 pub use post_process::pad_batch;
-pub use tokenizer::{NewToken, Tokenizer};
+pub use tokenizer::Tokenizer;

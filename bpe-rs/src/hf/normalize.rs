@@ -32,6 +32,11 @@ impl Normalizers {
         Self(forms)
     }
 
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A quick test that implies that normalisation does not change `text`: no form changes ASCII,
     /// and NFC changes nothing below `U+0300`.
     pub(super) fn surely_keeps(&self, text: &str) -> bool {
@@ -55,7 +60,9 @@ fn flatten(normalizer: &Normalizer, forms: &mut Vec<UnicodeForm>) {
         Normalizer::Nfd => forms.push(UnicodeForm::Nfd),
         Normalizer::Nfkc => forms.push(UnicodeForm::Nfkc),
         Normalizer::Nfkd => forms.push(UnicodeForm::Nfkd),
-        Normalizer::Sequence(items) => items.iter().for_each(|item| flatten(item, forms)),
+        Normalizer::Sequence { normalizers } => {
+            normalizers.iter().for_each(|item| flatten(item, forms));
+        }
     }
 }
 

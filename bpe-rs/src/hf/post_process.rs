@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::encoded_input::EncodedInput;
 use crate::error::{Error, Result};
-use crate::format::components::{PostProcessor, TemplateItem};
-use crate::format::params::{Direction, Padding, Strategy, Truncation};
+use crate::format::components::{
+    Direction, Padding, PaddingLength, PostProcessor, Strategy, TemplateItem, Truncation,
+};
 
 /// Truncate a sequence, or a pair together, to `room` tokens.
 ///
@@ -90,16 +91,18 @@ fn longest_first(n1: usize, n2: usize, room: usize) -> (usize, usize) {
 pub(super) fn count(processor: &PostProcessor, is_pair: bool) -> usize {
     match processor {
         PostProcessor::ByteLevel(_) => 0,
-        PostProcessor::Sequence(items) => items.iter().map(|item| count(item, is_pair)).sum(),
-        PostProcessor::Template {
+        PostProcessor::Sequence { processors } => {
+            processors.iter().map(|item| count(item, is_pair)).sum()
+        }
+        PostProcessor::TemplateProcessing {
             single,
             pair,
             special_tokens,
         } => {
             let items = if is_pair { pair } else { single };
             let added = items.iter().map(|item| match item {
-                TemplateItem::Special { name, .. } => {
-                    special_tokens.get(name).map_or(0, |token| token.ids.len())
+                TemplateItem::SpecialToken { id, .. } => {
+                    special_tokens.get(id).map_or(0, |token| token.ids.len())
                 }
                 TemplateItem::Sequence { .. } => 0,
             });
@@ -151,12 +154,12 @@ fn apply(processor: &PostProcessor, sequences: &mut Vec<EncodedInput>, add_speci
                 encoded.set_sequence_of_all(index);
             }
         }
-        PostProcessor::Sequence(items) => {
-            for item in items {
+        PostProcessor::Sequence { processors } => {
+            for item in processors {
                 apply(item, sequences, add_special_tokens);
             }
         }
-        PostProcessor::Template {
+        PostProcessor::TemplateProcessing {
             single,
             pair,
             special_tokens,
@@ -165,15 +168,16 @@ fn apply(processor: &PostProcessor, sequences: &mut Vec<EncodedInput>, add_speci
             let mut out = Vec::new();
             for item in items {
                 match item {
-                    TemplateItem::Sequence { index, type_id } => {
-                        if let Some(encoded) = sequences.get_mut(*index) {
+                    TemplateItem::Sequence { id, type_id } => {
+                        let index = *id as usize;
+                        if let Some(encoded) = sequences.get_mut(index) {
                             encoded.set_type_id(*type_id);
-                            encoded.set_sequence_of_all(*index);
+                            encoded.set_sequence_of_all(index);
                             out.push(encoded.clone());
                         }
                     }
-                    TemplateItem::Special { name, type_id } => {
-                        let token = special_tokens.get(name).filter(|_| add_special_tokens);
+                    TemplateItem::SpecialToken { id, type_id } => {
+                        let token = special_tokens.get(id).filter(|_| add_special_tokens);
                         for (id, token) in token
                             .iter()
                             .flat_map(|token| token.ids.iter().zip(&token.tokens))
@@ -191,7 +195,10 @@ fn apply(processor: &PostProcessor, sequences: &mut Vec<EncodedInput>, add_speci
 /// Pad a batch to a common length.
 pub fn pad_batch(batch: &mut [EncodedInput], padding: &Padding) {
     let longest = batch.iter().map(EncodedInput::len).max().unwrap_or(0);
-    let mut length = padding.length.unwrap_or(longest);
+    let mut length = match padding.strategy {
+        PaddingLength::BatchLongest => longest,
+        PaddingLength::Fixed(length) => length,
+    };
     if let Some(multiple) = padding.pad_to_multiple_of.filter(|&multiple| multiple > 0) {
         length = length.next_multiple_of(multiple);
     }

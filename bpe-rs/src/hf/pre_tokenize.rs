@@ -75,7 +75,7 @@ impl CompiledPreTokenizer {
                         SplitPattern::Regex(regex) => {
                             SplitMatcher::Pattern(Pretokenizer::new(&from_hugging_face(regex)?)?)
                         }
-                        SplitPattern::Text(text) => SplitMatcher::Text(text.clone()),
+                        SplitPattern::String(text) => SplitMatcher::Text(text.clone()),
                     };
                     (matcher, *behavior, *invert)
                 }
@@ -85,7 +85,7 @@ impl CompiledPreTokenizer {
                 PreTokenizer::Digits {
                     individual_digits: false,
                 } => (SplitMatcher::Digits, Behavior::Contiguous, false),
-                PreTokenizer::Sequence(_) => continue,
+                PreTokenizer::Sequence { .. } => continue,
             };
             compiled.splits.push(SplitStep {
                 matcher,
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     fn split(behavior: Behavior, invert: bool, text: &str) -> Vec<String> {
-        let pattern = SplitPattern::Text("-".into());
+        let pattern = SplitPattern::String("-".into());
         let step = PreTokenizer::Split {
             pattern,
             behavior,

@@ -9,7 +9,9 @@ use super::model::Model;
 use super::normalize::{AlignedText, Normalizers};
 use super::pre_tokenize::{CompiledPreTokenizer, PreToken};
 use crate::error::{Error, Result};
-use crate::format::components::{Decoder, Normalizer, PostProcessor, PreTokenizer};
+use crate::format::components::{
+    self, Component, Decoder, Normalizer, PostProcessor, PreTokenizer,
+};
 use crate::format::{AddedToken, TokenizerJson};
 
 /// Byte-level BPE the way a `tokenizer.json` describes it. Cheap to clone.
@@ -31,25 +33,6 @@ pub(super) struct Pipeline {
     pub(super) post_processor: Option<PostProcessor>,
     pub(super) decoder: Option<Decoder>,
     pub(super) added: AddedVocab,
-    /// Whether an added token may match text that differs from its content.
-    has_flexible_tokens: bool,
-}
-
-/// A token to add: everything about it but its id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewToken {
-    /// Its text.
-    pub content: String,
-    /// Match only between word boundaries.
-    pub single_word: bool,
-    /// Include white space on the left.
-    pub lstrip: bool,
-    /// Include white space on the right.
-    pub rstrip: bool,
-    /// Match in the normalised text.
-    pub normalized: bool,
-    /// A control token.
-    pub special: bool,
 }
 
 impl Tokenizer {
@@ -59,6 +42,7 @@ impl Tokenizer {
     /// `Invalid` where vocabulary, merges and added tokens contradict each other or a pattern is
     /// no regular expression.
     pub fn new(file: TokenizerJson) -> Result<Self> {
+        file.check_added_ids()?;
         let normalizers = Normalizers::new(file.normalizer.as_ref());
         let compiled = CompiledPreTokenizer::new(file.pre_tokenizer.as_ref())?;
         let pipeline = Pipeline {
@@ -69,7 +53,6 @@ impl Tokenizer {
             post_processor: file.post_processor,
             decoder: file.decoder,
             added: AddedVocab::default(),
-            has_flexible_tokens: false,
         };
         let model = Arc::new(Model::new(file.model)?);
         let tokenizer = Self {
@@ -77,23 +60,7 @@ impl Tokenizer {
             pipeline: Arc::new(pipeline),
             plain_special: false,
         };
-        let mut listed = file.added_tokens;
-        listed.sort_by_key(|token| token.id);
-        let new: Vec<NewToken> = listed.iter().cloned().map(NewToken::from).collect();
-        let (tokenizer, _) = tokenizer.with_added_tokens(&new)?;
-        // Hugging Face's engine numbers added tokens by their order, so other ids in the file are
-        // an error.
-        for token in &listed {
-            let given = tokenizer.pipeline.added.id_of(&token.content);
-            if given != Some(token.id) {
-                return Err(Error::invalid(format!(
-                    "added_tokens: expected ids that continue the vocabulary, got {} for {:?}, \
-                     which would be {given:?}",
-                    token.id, token.content
-                )));
-            }
-        }
-        Ok(tokenizer)
+        Ok(tokenizer.with_added_tokens(file.added_tokens)?.0)
     }
 
     /// The file that describes this tokenizer, without truncation and padding.
@@ -110,38 +77,36 @@ impl Tokenizer {
         }
     }
 
-    /// With more added tokens; also returns how many of them were new.
+    /// With more added tokens; also returns how many of them were new or changed.
     ///
-    /// A token of the vocabulary keeps its id, another gets the next free one.
+    /// A known token keeps its id, another gets the next free one; the `id` of `tokens` is not used.
     ///
     /// # Errors
-    /// `Invalid` where there are too many to search for.
-    pub fn with_added_tokens(&self, tokens: &[NewToken]) -> Result<(Self, usize)> {
-        let mut all: Vec<AddedToken> = self.pipeline.added.sorted().into_iter().cloned().collect();
+    /// `Invalid` where there are too many to search for, or two are one after normalisation.
+    pub fn with_added_tokens(
+        &self,
+        tokens: impl IntoIterator<Item = AddedToken>,
+    ) -> Result<(Self, usize)> {
+        let Pipeline {
+            added, normalizers, ..
+        } = &*self.pipeline;
+        let mut added = added.clone();
+        let mut next = added.next_id().max(self.model.len() as u32);
         let mut count = 0;
-        for token in tokens {
-            let is_known = all
-                .iter()
-                .any(|known| NewToken::from(known.clone()) == *token);
-            if token.content.is_empty() || is_known {
+        for mut token in tokens {
+            let known = added.id_of(&token.content);
+            let id = known.or_else(|| self.model.id_of(&token.content));
+            token.id = id.unwrap_or(next);
+            if token.content.is_empty() || added.get(token.id) == Some(&token) {
                 continue;
             }
-            let known = all.iter().find(|known| known.content == token.content);
-            let id = known
-                .map(|known| known.id)
-                .or_else(|| self.model.id_of(&token.content));
-            let id = id.unwrap_or_else(|| {
-                let size = self.model.len() as u32;
-                all.iter()
-                    .map(|known| known.id + 1)
-                    .max()
-                    .map_or(size, |next| next.max(size))
-            });
-            all.retain(|known| known.id != id);
-            all.push(token.clone().with_id(id));
+            next = next.max(token.id.saturating_add(1));
+            added.insert(token, normalizers);
             count += 1;
         }
-        Ok((self.with_pipeline(self.pipeline.with_added(all)?), count))
+        added.index(normalizers)?;
+        let pipeline = (*self.pipeline).clone();
+        Ok((self.with_pipeline(Pipeline { added, ..pipeline }), count))
     }
 
     /// With another normaliser.
@@ -153,8 +118,8 @@ impl Tokenizer {
         pipeline.normalizers = Normalizers::new(normalizer.as_ref());
         pipeline.normalizer = normalizer;
         // Added tokens match normalised text.
-        let added = pipeline.added.sorted().into_iter().cloned().collect();
-        Ok(self.with_pipeline(pipeline.with_added(added)?))
+        pipeline.added.normalize(&pipeline.normalizers)?;
+        Ok(self.with_pipeline(pipeline))
     }
 
     /// With another pre-tokenizer.
@@ -200,23 +165,14 @@ impl Tokenizer {
     /// `Invalid` for another name, a component that is not reproduced exactly, and as for the
     /// method of that component.
     pub fn with_component(&self, name: &str, json: Option<&Value>) -> Result<Self> {
+        fn read<T: Component>(json: Option<&Value>, name: &str) -> Result<Option<T>> {
+            json.map(|json| components::read(json, name)).transpose()
+        }
         match name {
-            "normalizer" => {
-                let read = |value| Normalizer::from_json(value, name);
-                self.with_normalizer(json.map(read).transpose()?)
-            }
-            "pre_tokenizer" => {
-                let read = |value| PreTokenizer::from_json(value, name);
-                self.with_pre_tokenizer(json.map(read).transpose()?)
-            }
-            "post_processor" => {
-                let read = |value| PostProcessor::from_json(value, name);
-                Ok(self.with_post_processor(json.map(read).transpose()?))
-            }
-            "decoder" => {
-                let read = |value| Decoder::from_json(value, name);
-                Ok(self.with_decoder(json.map(read).transpose()?))
-            }
+            "normalizer" => self.with_normalizer(read(json, name)?),
+            "pre_tokenizer" => self.with_pre_tokenizer(read(json, name)?),
+            "post_processor" => Ok(self.with_post_processor(read(json, name)?)),
+            "decoder" => Ok(self.with_decoder(read(json, name)?)),
             other => Err(unknown_component(other)),
         }
     }
@@ -227,13 +183,15 @@ impl Tokenizer {
     /// `Invalid` for a name that [`Tokenizer::with_component`] does not know.
     pub fn component(&self, name: &str) -> Result<Option<Value>> {
         let pipeline = &self.pipeline;
-        match name {
-            "normalizer" => Ok(pipeline.normalizer.as_ref().map(Normalizer::to_json)),
-            "pre_tokenizer" => Ok(pipeline.pre_tokenizer.as_ref().map(PreTokenizer::to_json)),
-            "post_processor" => Ok(pipeline.post_processor.as_ref().map(PostProcessor::to_json)),
-            "decoder" => Ok(pipeline.decoder.as_ref().map(Decoder::to_json)),
-            other => Err(unknown_component(other)),
-        }
+        let json = match name {
+            "normalizer" => serde_json::to_value(&pipeline.normalizer),
+            "pre_tokenizer" => serde_json::to_value(&pipeline.pre_tokenizer),
+            "post_processor" => serde_json::to_value(&pipeline.post_processor),
+            "decoder" => serde_json::to_value(&pipeline.decoder),
+            other => return Err(unknown_component(other)),
+        };
+        // Strings, numbers and lists of them always have a JSON form.
+        Ok(json.ok().filter(|json| !json.is_null()))
     }
 
     fn with_pipeline(&self, pipeline: Pipeline) -> Self {
@@ -347,51 +305,10 @@ impl Tokenizer {
     }
 
     pub(super) fn has_flexible_tokens(&self) -> bool {
-        self.pipeline.has_flexible_tokens
+        self.pipeline.added.has_flexible_tokens()
     }
 }
 
 fn unknown_component(name: &str) -> Error {
     Error::invalid(format!("expected a component, got {name:?}"))
-}
-
-impl Pipeline {
-    fn with_added(&self, tokens: Vec<AddedToken>) -> Result<Self> {
-        let has_flexible_tokens = tokens.iter().any(|token| {
-            token.lstrip || token.rstrip || token.normalized && self.normalizer.is_some()
-        });
-        let added = AddedVocab::new(tokens, &self.normalizers)?;
-        Ok(Self {
-            added,
-            has_flexible_tokens,
-            ..self.clone()
-        })
-    }
-}
-
-impl NewToken {
-    fn with_id(self, id: u32) -> AddedToken {
-        AddedToken {
-            id,
-            content: self.content,
-            single_word: self.single_word,
-            lstrip: self.lstrip,
-            rstrip: self.rstrip,
-            normalized: self.normalized,
-            special: self.special,
-        }
-    }
-}
-
-impl From<AddedToken> for NewToken {
-    fn from(token: AddedToken) -> Self {
-        Self {
-            content: token.content,
-            single_word: token.single_word,
-            lstrip: token.lstrip,
-            rstrip: token.rstrip,
-            normalized: token.normalized,
-            special: token.special,
-        }
-    }
 }

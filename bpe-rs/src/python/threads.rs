@@ -11,7 +11,7 @@ use crate::threads;
 /// # Errors
 /// `ValueError` for a number below 1.
 pub(super) fn requested(num_threads: Option<isize>) -> PyResult<usize> {
-    Ok(threads::requested(checked(num_threads)?)?)
+    Ok(threads::requested_threads(checked(num_threads)?)?)
 }
 
 /// As [`requested`], but not limited by what can run at once.
@@ -19,7 +19,7 @@ pub(super) fn requested(num_threads: Option<isize>) -> PyResult<usize> {
 /// # Errors
 /// As [`requested`].
 pub(super) fn exactly(num_threads: Option<isize>) -> PyResult<usize> {
-    Ok(checked(num_threads)?.unwrap_or_else(threads::available))
+    Ok(checked(num_threads)?.unwrap_or_else(threads::available_threads))
 }
 
 fn checked(num_threads: Option<isize>) -> PyResult<Option<usize>> {
@@ -34,13 +34,13 @@ fn checked(num_threads: Option<isize>) -> PyResult<Option<usize>> {
 /// How many threads this process can run at once.
 #[pyfunction]
 fn available_threads() -> usize {
-    threads::available()
+    threads::available_threads()
 }
 
 /// Stop the idle workers of the thread pool.
 #[pyfunction]
 fn stop_idle_threads(py: Python<'_>) {
-    py.detach(threads::stop_idle);
+    py.detach(threads::stop_idle_threads);
 }
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -79,7 +79,7 @@ impl Level {
     /// The level that the environment variable `BPE_RS_SIMD` names (portable, avx2, avx512, neon);
     /// `None` where it is empty or not set.
     ///
-    /// [`crate::registry::published`] and the import of the Python module call this to report
+    /// [`crate::registry::get_encoding`] and the import of the Python module call this to report
     /// its error.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ const VALID: Duration = Duration::from_millis(100);
 ///
 /// The answer is reused for 100 ms: asking the system takes longer than encoding a short text, and
 /// the answer seldom changes.
-pub fn available() -> usize {
+pub fn available_threads() -> usize {
     static KNOWN: Mutex<Option<(usize, Instant)>> = Mutex::new(None);
     let ask = || std::thread::available_parallelism().map_or(1, usize::from);
     // Never waits: in a forked child the lock may be held by a thread that does not exist there.
@@ -30,17 +30,17 @@ pub fn available() -> usize {
     }
 }
 
-/// How many threads to use for a caller who asks for `num_threads`: at most [`available`], which
+/// How many threads to use for a caller who asks for `num_threads`: at most [`available_threads`], which
 /// `None` stands for.
 ///
 /// # Errors
 ///
 /// `Invalid` for 0.
-pub fn requested(num_threads: Option<usize>) -> Result<usize> {
+pub fn requested_threads(num_threads: Option<usize>) -> Result<usize> {
     match num_threads {
         Some(0) => Err(Error::invalid("expected num_threads >= 1, got 0")),
-        Some(threads) => Ok(threads.min(available())),
-        None => Ok(available()),
+        Some(threads) => Ok(threads.min(available_threads())),
+        None => Ok(available_threads()),
     }
 }
 
@@ -50,9 +50,9 @@ mod tests {
 
     #[test]
     fn requests_are_bounded_by_what_is_available() {
-        assert!(requested(Some(0)).is_err());
-        assert_eq!(requested(Some(1)).unwrap(), 1);
-        assert!(requested(None).unwrap() >= 1);
-        assert!(requested(Some(usize::MAX)).unwrap() < usize::MAX);
+        assert!(requested_threads(Some(0)).is_err());
+        assert_eq!(requested_threads(Some(1)).unwrap(), 1);
+        assert!(requested_threads(None).unwrap() >= 1);
+        assert!(requested_threads(Some(usize::MAX)).unwrap() < usize::MAX);
     }
 }

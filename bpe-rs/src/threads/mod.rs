@@ -11,7 +11,7 @@ mod pool;
 mod signals;
 mod slot;
 
-pub use count::{available, requested};
+pub use count::{available_threads, requested_threads};
 pub use order::{in_order, ReusableBuffers};
 pub(crate) use pool::run;
-pub use pool::stop_idle;
+pub use pool::stop_idle_threads;

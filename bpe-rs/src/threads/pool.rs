@@ -11,13 +11,13 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
-use super::count::available;
+use super::count::available_threads;
 use super::slot::{Job, Slot, State};
 
 /// Attempts at the lock of the slots, which others hold for nanoseconds. It may be held for ever in a
 /// forked child that happens to have the process number of the pool's owner.
 const ATTEMPTS: usize = 1000;
-/// How long [`stop_idle`] waits for workers to end.
+/// How long [`stop_idle_threads`] waits for workers to end.
 const STOP_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Run `own` on this thread and `work` on up to `workers` other threads at the same time. Returns when
@@ -60,7 +60,7 @@ pub(crate) fn run<T>(
 
 /// Stop the workers that have no job. Called before `os.fork`, because CPython 3.12+ warns when
 /// other threads exist.
-pub fn stop_idle() {
+pub fn stop_idle_threads() {
     let Some(slots) = Pool::existing()
         .and_then(Pool::try_lock)
         .map(|slots| slots.clone())
@@ -85,7 +85,7 @@ impl PostedJob {
     ///
     /// `job` outlives the result, which is dropped.
     unsafe fn new(count: usize, wake: bool, job: &Job<'_>) -> Self {
-        let spins = count < available();
+        let spins = count < available_threads();
         let mut posted = Self(Vec::with_capacity(count));
         for (slot, before) in Pool::get().claim(count, wake) {
             // SAFETY: dropping `posted`, before `job` ends, withdraws the job or waits for it.
@@ -155,7 +155,7 @@ impl Pool {
             .filter_map(|&slot| Some((slot, slot.claim(wake)?)));
         let mut claimed: Vec<_> = free.take(count).collect();
         // When other calls have all the workers there may be cores for more.
-        let most = count.max(available().saturating_sub(1));
+        let most = count.max(available_threads().saturating_sub(1));
         while wake && claimed.len() < count && slots.len() < most {
             let slot: &'static Slot = Box::leak(Box::new(Slot::new()));
             claimed.extend(slot.claim(wake).map(|state| (slot, state)));

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import sys
 from importlib.util import find_spec
-from typing import Any
-
-TokenArgs = tuple[str, bool, bool, bool, bool, bool]
-"""`(content, single_word, lstrip, rstrip, normalized, special)`."""
 
 
 class AddedToken:
@@ -44,7 +40,7 @@ class AddedToken:
         """Whether it matches normalised text."""
         return not self.special if self._normalized is None else self._normalized
 
-    def _args(self) -> TokenArgs:
+    def _args(self) -> tuple[str, bool, bool, bool, bool, bool]:
         flags = (self.single_word, self.lstrip, self.rstrip, self.normalized, self.special)
         return (self.content, *flags)
 
@@ -65,33 +61,6 @@ class AddedToken:
         )
 
 
-def token_args(token: Any, *, special: bool) -> TokenArgs:
-    """The arguments for Rust of a token: a string, our `AddedToken` or that of `tokenizers`.
-
-    `special` makes it a control token. An `AddedToken` object is then changed, as `tokenizers`
-    does, because only the object knows whether its `normalized` follows from `special`.
-    Raises TypeError for anything else.
-    """
-    if isinstance(token, str):
-        return (token, False, False, False, not special, special)
-    try:
-        if special and not token.special:
-            token.special = True
-        return (
-            token.content,
-            token.single_word,
-            token.lstrip,
-            token.rstrip,
-            token.normalized,
-            token.special,
-        )
-    except AttributeError:
-        raise TypeError(
-            "Input must be a List[Union[str, AddedToken]]: "
-            f"expected a str or an AddedToken, got {type(token).__name__}"
-        ) from None
-
-
 def added_token_class() -> type:
     """`tokenizers.AddedToken` where that package is installed, because `transformers` tests for it
     with isinstance; else ours."""
@@ -100,16 +69,3 @@ def added_token_class() -> type:
 
         return tokenizers.AddedToken
     return AddedToken
-
-
-def as_added_token(args: TokenArgs, cls: type) -> Any:
-    """The `cls` object of the arguments that Rust returns."""
-    content, single_word, lstrip, rstrip, normalized, special = args
-    return cls(
-        content,
-        single_word=single_word,
-        lstrip=lstrip,
-        rstrip=rstrip,
-        normalized=normalized,
-        special=special,
-    )

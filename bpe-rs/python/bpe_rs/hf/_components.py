@@ -7,7 +7,7 @@ Setting an attribute of a view changes the tokenizer that it came from:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bpe_rs import _core
@@ -222,10 +222,3 @@ def _revive(kind: str, text: str) -> Component:
 
 def _revive_model(text: str) -> BPE:
     return BPE(_core.HfTokenizer.from_str(text)[0])
-
-
-def check_tokens(tokens: Iterable[Any]) -> list[Any]:
-    """A list of tokens to add; TypeError for a single string."""
-    if isinstance(tokens, str):
-        raise TypeError("expected a list of tokens, got one str: put it in a list")
-    return list(tokens)

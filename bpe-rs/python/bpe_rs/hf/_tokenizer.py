@@ -288,9 +288,7 @@ class Tokenizer:
     def get_added_tokens_decoder(self) -> dict[int, Any]:
         """The added tokens by id."""
         cls = _added_token.added_token_class()
-        return {
-            id: _added_token.as_added_token(args, cls) for id, args in self._core.added_tokens()
-        }
+        return {id: cls(**args) for id, args in self._core.added_tokens().items()}
 
     def add_tokens(self, tokens: Sequence[Any]) -> int:
         """Add tokens (`str` or `AddedToken`); returns how many were new."""
@@ -301,10 +299,8 @@ class Tokenizer:
         return self._add(tokens, special=True)
 
     def _add(self, tokens: Sequence[Any], *, special: bool) -> int:
-        tokens = _components.check_tokens(tokens)
-        args = [_added_token.token_args(token, special=special) for token in tokens]
         with self._changing:
-            self._core, count = self._core.with_added_tokens(args)
+            self._core, count = self._core.with_added_tokens(tokens, special)
         return count
 
     # Components

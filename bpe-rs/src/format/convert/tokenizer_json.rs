@@ -85,7 +85,9 @@ pub fn to_tokenizer_json(encoding: &Encoding) -> Result<TokenizerJson> {
                 },
                 invert: name.is_none(),
             };
-            PreTokenizer::Sequence(vec![split, PreTokenizer::ByteLevel(byte_level(false))])
+            PreTokenizer::Sequence {
+                pretokenizers: vec![split, PreTokenizer::ByteLevel(byte_level(false))],
+            }
         }
     };
     Ok(TokenizerJson {
@@ -120,6 +122,7 @@ pub fn from_tokenizer_json(
     if file.normalizer.is_some() {
         return Err(refuse("a normalizer"));
     }
+    file.check_added_ids()?;
     for token in &file.added_tokens {
         if token.lstrip || token.rstrip || token.single_word {
             return Err(refuse(&format!(

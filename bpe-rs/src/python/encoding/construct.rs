@@ -26,7 +26,7 @@ pub(super) fn from_arguments(
                 "expected pat_str and mergeable_ranks together, or neither for a published encoding",
             ));
         }
-        return Ok(crate::registry::published(name)?);
+        return Ok(crate::registry::get_encoding(name)?);
     };
     let mut tokens = Vec::with_capacity(ranks.len());
     for (token, rank) in ranks {

@@ -15,7 +15,7 @@ pub(super) use class::PyEncoding;
 /// Names of the published encodings.
 #[pyfunction]
 fn list_encoding_names() -> Vec<&'static str> {
-    crate::registry::names().collect()
+    crate::registry::encoding_names().collect()
 }
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -4,8 +4,10 @@ use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
-use crate::format::params::{Direction, Padding, Strategy, Truncation};
+use crate::format::components::{Direction, Padding, PaddingLength, Strategy, Truncation};
+use crate::format::AddedToken;
 use crate::hf::InputSequence;
+use crate::python::text::type_name;
 
 /// `(max_length, stride, strategy, direction)`.
 pub(super) type TruncationArgs = (usize, usize, String, String);
@@ -75,7 +77,7 @@ pub(super) fn padding(args: PaddingArgs) -> PyResult<Padding> {
     let (length, pad_to_multiple_of, pad_id, pad_type_id, pad_token, side) = args;
     let direction = direction(&side)?;
     Ok(Padding {
-        length,
+        strategy: length.map_or(PaddingLength::BatchLongest, PaddingLength::Fixed),
         direction,
         pad_to_multiple_of,
         pad_id,
@@ -85,8 +87,11 @@ pub(super) fn padding(args: PaddingArgs) -> PyResult<Padding> {
 }
 
 pub(super) fn padding_args(padding: &Padding) -> PaddingArgs {
+    let length = match padding.strategy {
+        PaddingLength::BatchLongest => None,
+        PaddingLength::Fixed(length) => Some(length),
+    };
     let Padding {
-        length,
         pad_to_multiple_of,
         pad_id,
         pad_type_id,
@@ -101,6 +106,74 @@ pub(super) fn padding_args(padding: &Padding) -> PaddingArgs {
         padding.pad_token.clone(),
         side,
     )
+}
+
+/// Tokens to add: strings, or `AddedToken` objects, ours or those of `tokenizers`. `special` makes
+/// them control tokens; it is also set on the objects, because only they know whether their
+/// `normalized` follows from it.
+///
+/// # Errors
+/// `TypeError` for one string in place of a list, or for other items.
+pub(super) fn added_tokens(tokens: &Bound<'_, PyAny>, special: bool) -> PyResult<Vec<AddedToken>> {
+    if tokens.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(
+            "expected a list of tokens, got one str: put it in a list",
+        ));
+    }
+    let read = |token: Bound<'_, PyAny>| {
+        if let Ok(content) = token.cast::<PyString>() {
+            return Ok(AddedToken {
+                content: utf8(content)?.into(),
+                special,
+                normalized: !special,
+                ..AddedToken::default()
+            });
+        }
+        let flag = |name| token.getattr(name)?.extract::<bool>();
+        if special && !flag("special")? {
+            token.setattr("special", true)?;
+        }
+        Ok(AddedToken {
+            id: 0,
+            content: token.getattr("content")?.extract()?,
+            single_word: flag("single_word")?,
+            lstrip: flag("lstrip")?,
+            rstrip: flag("rstrip")?,
+            normalized: flag("normalized")?,
+            special: flag("special")?,
+        })
+    };
+    let named = |token: PyResult<Bound<'_, PyAny>>| {
+        let token = token?;
+        let name = type_name(&token);
+        read(token).map_err(|error: PyErr| match name.as_str() {
+            "str" => error,
+            _ => PyTypeError::new_err(format!(
+                "Input must be a List[Union[str, AddedToken]]: expected a str or an AddedToken, \
+                 got {name}"
+            )),
+        })
+    };
+    tokens.try_iter()?.map(named).collect()
+}
+
+/// The keyword arguments that make an `AddedToken` of Python.
+pub(super) fn token_arguments<'py>(
+    py: Python<'py>,
+    token: &AddedToken,
+) -> PyResult<Bound<'py, PyDict>> {
+    let arguments = PyDict::new(py);
+    arguments.set_item("content", &token.content)?;
+    for (name, flag) in [
+        ("single_word", token.single_word),
+        ("lstrip", token.lstrip),
+        ("rstrip", token.rstrip),
+        ("normalized", token.normalized),
+        ("special", token.special),
+    ] {
+        arguments.set_item(name, flag)?;
+    }
+    Ok(arguments)
 }
 
 /// A sequence as Python passes it: a text, or the words of one. Owns the strings that

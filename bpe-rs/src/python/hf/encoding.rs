@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::arguments::direction;
-use crate::format::params::Direction;
+use crate::format::components::Direction;
 use crate::hf::EncodedInput;
 
 /// The ids of a text or a pair of texts, with their strings, offsets, words and masks.

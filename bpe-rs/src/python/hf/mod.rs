@@ -10,16 +10,15 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::format::TokenizerJson;
-use crate::hf::{InputSequence, NewToken, Tokenizer};
+use crate::hf::{InputSequence, Tokenizer};
 use arguments::{
-    padding, padding_args, truncation, truncation_args, OwnedSequence, PaddingArgs, TruncationArgs,
+    added_tokens, padding, padding_args, token_arguments, truncation, truncation_args,
+    OwnedSequence, PaddingArgs, TruncationArgs,
 };
 use encoding::PyHfEncoding;
 
 /// `(id, string, offsets)`.
 type TokenTuple = (u32, String, (usize, usize));
-/// `(content, single_word, lstrip, rstrip, normalized, special)`.
-type TokenArgs = (String, bool, bool, bool, bool, bool);
 
 /// A tokenizer. Immutable: methods that change something return another one.
 #[pyclass(name = "HfTokenizer", frozen, module = "bpe_rs._core")]
@@ -89,21 +88,15 @@ impl PyHfTokenizer {
         }))
     }
 
-    fn with_added_tokens(&self, tokens: Vec<TokenArgs>) -> PyResult<(Self, usize)> {
-        let tokens: Vec<NewToken> = tokens
-            .into_iter()
-            .map(
-                |(content, single_word, lstrip, rstrip, normalized, special)| NewToken {
-                    content,
-                    single_word,
-                    lstrip,
-                    rstrip,
-                    normalized,
-                    special,
-                },
-            )
-            .collect();
-        let (inner, count) = self.inner.with_added_tokens(&tokens)?;
+    /// With tokens added, as control tokens if `special`; also returns how many were new.
+    fn with_added_tokens(
+        &self,
+        py: Python<'_>,
+        tokens: &Bound<'_, PyAny>,
+        special: bool,
+    ) -> PyResult<(Self, usize)> {
+        let tokens = added_tokens(tokens, special)?;
+        let (inner, count) = py.detach(|| self.inner.with_added_tokens(tokens))?;
         Ok((Self { inner }, count))
     }
 
@@ -252,26 +245,13 @@ impl PyHfTokenizer {
         self.inner.vocab_size(with_added)
     }
 
-    /// The added tokens with their ids, ordered by id.
-    fn added_tokens(&self) -> Vec<(u32, TokenArgs)> {
-        let added = self.inner.added().sorted();
-        let args = added.into_iter().cloned().map(|token| {
-            let id = token.id;
-            let token = NewToken::from(token);
-            let NewToken {
-                content,
-                single_word,
-                lstrip,
-                rstrip,
-                normalized,
-                special,
-            } = token;
-            (
-                id,
-                (content, single_word, lstrip, rstrip, normalized, special),
-            )
-        });
-        args.collect()
+    /// The added tokens by id, each as the arguments of its class.
+    fn added_tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let tokens = PyDict::new(py);
+        for token in self.inner.added().sorted() {
+            tokens.set_item(token.id, token_arguments(py, token)?)?;
+        }
+        Ok(tokens)
     }
 
     fn num_special_tokens_to_add(&self, is_pair: bool) -> usize {
