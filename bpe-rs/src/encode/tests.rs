@@ -50,8 +50,7 @@ fn caches_change_nothing() {
     for name in ["r50k_base", "cl100k_base", "o200k_base"] {
         let encoding = get_encoding(name).unwrap();
         let want = reference(name, &text);
-        for level in Level::available() {
-            level.force();
+        Level::for_each(|level| {
             // Large, small and next to no caches.
             for limit in [32 << 20, 1 << 16, 0] {
                 let mut scratch = Scratch::new(limit);
@@ -68,7 +67,7 @@ fn caches_change_nothing() {
                     assert_eq!(most(0), None);
                 }
             }
-        }
+        });
     }
 }
 
@@ -209,8 +208,7 @@ fn runs(id: impl Fn(u32) -> u32) -> Vocab {
 
 /// Check that every level and every limit of the caches, empty or filled, gives `want`.
 fn same_everywhere(vocab: &Vocab, pattern: &Pretokenizer, text: &str, want: &[u32], what: &str) {
-    for level in Level::available() {
-        level.force();
+    Level::for_each(|level| {
         for &limit in LIMITS {
             let mut scratch = Scratch::new(limit);
             for _ in 0..2 {
@@ -219,7 +217,7 @@ fn same_everywhere(vocab: &Vocab, pattern: &Pretokenizer, text: &str, want: &[u3
                 assert!(ids == want, "{what} {level:?} {limit}");
             }
         }
-    }
+    });
 }
 
 fn piece_by_piece(vocab: &Vocab, pattern: &Pretokenizer, text: &str) -> Vec<u32> {

@@ -1,6 +1,6 @@
 //! The ids of one piece in a 64-bit word: what the caches hold.
 
-use crate::simd::{ID_BITS, THERE};
+use crate::simd::{ID_BITS, PRESENT};
 
 /// The bits of one packed id.
 pub(super) const ID_MASK: u64 = (1 << ID_BITS) - 1;
@@ -10,7 +10,7 @@ const IN_ARENA: u64 = 1 << 63;
 pub(super) const MAX_IDS: usize = (1 << 28) - 1;
 
 /// Either up to three packed ids, the first in the lowest bits, with a bit for each id from
-/// [`THERE`] on; or a range of an arena of ids: its start (32 bits), its length (28 bits) and
+/// [`PRESENT`] on; or a range of an arena of ids: its start (32 bits), its length (28 bits) and
 /// [`IN_ARENA`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct Value(u64);
@@ -21,7 +21,7 @@ impl Value {
     pub(super) fn packed(ids: [u32; 3], count: usize) -> Option<Self> {
         let [a, b, c] = ids.map(u64::from);
         let packed = a | b << ID_BITS | c << (2 * ID_BITS);
-        ((a | b | c) <= ID_MASK).then(|| Self(packed | ((1 << count) - 1) << THERE))
+        ((a | b | c) <= ID_MASK).then(|| Self(packed | ((1 << count) - 1) << PRESENT))
     }
 
     /// Pack `ids`, or append them to `arena` if they do not fit. At most [`MAX_IDS`].
@@ -33,7 +33,7 @@ impl Value {
                 .iter()
                 .rev()
                 .fold(0, |packed, &id| packed << ID_BITS | u64::from(id));
-            return Self(packed | ((1 << ids.len()) - 1) << THERE);
+            return Self(packed | ((1 << ids.len()) - 1) << PRESENT);
         }
         let start = arena.len() as u64;
         arena.extend_from_slice(ids);
@@ -46,7 +46,7 @@ impl Value {
         if self.0 & IN_ARENA != 0 {
             (self.0 >> 32) as usize & MAX_IDS
         } else {
-            (self.0 >> THERE).count_ones() as usize
+            (self.0 >> PRESENT).count_ones() as usize
         }
     }
 

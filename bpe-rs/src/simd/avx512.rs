@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use super::bytes64::Bytes64;
-use super::lanes::{Keys, Lanes, ID_BITS, THERE};
+use super::lanes::{Keys, Lanes, ID_BITS, PRESENT};
 use super::records::{all_pairs, in_first_block, RecordOps, HEADER};
 
 /// One register of 64 bytes.
@@ -106,7 +106,7 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     unsafe fn unpack(packed: &[u64; 4], out: &mut [MaybeUninit<u32>; 16]) -> usize {
-        const _: () = assert!(ID_BITS == 20 && THERE == 60);
+        const _: () = assert!(ID_BITS == 20 && PRESENT == 60);
         // For each of eight bytes, the bit of the word where it begins: numbers 0 and 1, number 2.
         const FIRST: i64 = 0x2c24_1c14_1810_0800_u64 as i64;
         const LAST: i64 = 0x0000_0000_4038_3028;

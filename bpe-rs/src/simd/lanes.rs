@@ -8,12 +8,12 @@ use super::bytes64::Bytes64;
 /// Numbers of up to this many bits are packed three to a word.
 pub(crate) const ID_BITS: u32 = 20;
 /// From this bit on a packed word has one bit for each number that is present.
-pub(crate) const THERE: u32 = 3 * ID_BITS;
+pub(crate) const PRESENT: u32 = 3 * ID_BITS;
 
 /// A level that pieces are encoded with.
 pub(crate) trait Lanes: Bytes64 {
     /// Unpack four words of three numbers of [`ID_BITS`] bits each to the front of `out`, but only
-    /// numbers `i` whose bit `THERE + i` is set, which are a word's first ones; returns how many.
+    /// numbers `i` whose bit `PRESENT + i` is set, which are a word's first ones; returns how many.
     /// The highest bits are zero. More of `out` may be overwritten.
     ///
     /// # Safety
@@ -26,7 +26,7 @@ pub(crate) trait Lanes: Bytes64 {
                 let number = word >> (i * ID_BITS) & ((1 << ID_BITS) - 1);
                 out[count + i as usize].write(number as u32);
             }
-            count += (word >> THERE).count_ones() as usize;
+            count += (word >> PRESENT).count_ones() as usize;
         }
         count
     }

@@ -26,7 +26,7 @@ pub(crate) use avx2::Avx2;
 pub(crate) use avx512::Avx512;
 pub(crate) use bytes64::Bytes64;
 pub(crate) use dispatch::dispatch;
-pub(crate) use lanes::{Keys, Lanes, ID_BITS, THERE};
+pub(crate) use lanes::{Keys, Lanes, ID_BITS, PRESENT};
 pub use level::Level;
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;

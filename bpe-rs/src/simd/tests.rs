@@ -26,8 +26,8 @@ fn look_ups<S: Lanes>(slots: &[u64; 8], keys: &[u32; 16]) -> LookUps {
     // SAFETY: `S` comes from `dispatch!` or is `Portable`.
     let found = (0..8).map(|v| unsafe { S::find(slots, v, 7) }).collect();
     let packed: [u64; 4] = std::array::from_fn(|i| {
-        let there = (1u64 << (slots[i] % 4)) - 1;
-        slots[i + 4] << 4 >> 4 | there << THERE
+        let present = (1u64 << (slots[i] % 4)) - 1;
+        slots[i + 4] << 4 >> 4 | present << PRESENT
     });
     let mut room = [MaybeUninit::new(0); 16];
     // SAFETY: as above.

@@ -1,7 +1,7 @@
 //! One merge, applied to every word that holds the pair.
 
+use super::layout::{Links, Narrow, Record, RecordLayout, Wide, NONE};
 use super::neighbourhood::{NeighbourCount, Neighbourhood};
-use super::records::{Narrow, RecordLayout, Wide};
 use crate::simd::{dispatch, prefetch_at, RecordOps, HEADER};
 
 /// The pair to merge and what it becomes.
@@ -10,6 +10,8 @@ pub(super) struct Merge {
     pub(super) left: u32,
     pub(super) right: u32,
     pub(super) new: u32,
+    /// Bytes of `right`.
+    pub(super) right_bytes: u32,
 }
 
 /// A layout whose records can be merged at the SIMD level in use.
@@ -155,59 +157,128 @@ unsafe fn apply<L: RecordLayout, S: RecordOps<L::Token>>(
             }
         }
         // SAFETY: as the caller promised.
-        unsafe { apply_to_any::<L>(record, posting, merge, found) };
+        unsafe { apply_to_any::<L>(base, posting, merge, found) };
     }
     found.left.counts[edge] = NeighbourCount::default();
     found.right.counts[edge] = NeighbourCount::default();
 }
 
-/// The same for words longer than the vector window, and for words that hold the pair more than
-/// once (where `a a a` merges from the left and leaves the last `a` alone).
+/// The same for chunks, for words longer than the vector window, and for words that hold the pair
+/// more than once (where `a a a` merges from the left and leaves the last `a` alone).
+///
+/// The chunks of a word are met in their order. A chunk whose last token merges with the first one
+/// behind it keeps the new token.
 ///
 /// # Safety
 /// As for [`apply`].
 #[cold]
 unsafe fn apply_to_any<L: RecordLayout>(
-    record: *mut L::Token,
+    base: *mut L::Token,
     posting: u32,
     merge: Merge,
     found: &mut Neighbourhood,
 ) {
-    // SAFETY: `record` is the start of a record, so its tokens may be read and written.
-    let (count, tokens) = unsafe {
-        let (count, len) = L::header(record);
-        (
-            count,
-            std::slice::from_raw_parts_mut(record.add(HEADER), len),
-        )
+    // SAFETY: postings and links are starts of records, which nobody else uses meanwhile.
+    let at = |start: u32| unsafe { Record::<L>::at(base.add(start as usize * L::BLOCK_TOKENS)) };
+    let mut record = at(posting);
+    // SAFETY: as above. Nothing is written while the tokens are borrowed.
+    let links = unsafe {
+        found.view.clear();
+        let tokens = record.tokens().iter();
+        found.view.extend(tokens.map(|&token| token.into()));
+        record.links()
     };
-    let (left, right) = (L::token(merge.left), L::token(merge.right));
-    let matches = |tokens: &[L::Token], i: usize| {
-        i + 1 < tokens.len() && tokens[i] == left && tokens[i + 1] == right
-    };
-    let (mut from, mut to) = (0, 0);
-    let mut after_match = false;
-    while from < tokens.len() {
-        if matches(tokens, from) {
-            if after_match {
-                found.repeat_count += count;
-                found.repeat_postings.push(posting);
-            } else if to > 0 {
-                found.left.add(tokens[to - 1].into(), count, posting);
-            }
-            if from + 2 < tokens.len() && !matches(tokens, from + 2) {
-                found.right.add(tokens[from + 2].into(), count, posting);
-            }
-            tokens[to] = L::token(merge.new);
-            from += 2;
-            after_match = true;
-        } else {
-            tokens[to] = tokens[from];
-            from += 1;
-            after_match = false;
+    // As many tokens behind the record as a merge across its end can depend on.
+    let (end, mut behind) = (found.view.len(), links.behind);
+    while found.view.len() < end + 3 && behind != NONE {
+        let chunk = at(behind);
+        let missing = end + 3 - found.view.len();
+        // SAFETY: as above.
+        unsafe {
+            let tokens = chunk.tokens().iter().take(missing);
+            found.view.extend(tokens.map(|&token| token.into()));
+            behind = chunk.links().behind;
         }
+    }
+    let view = &found.view;
+    let matches = |i: usize| {
+        let pair = view.get(i..i + 2);
+        pair.is_some_and(|pair| pair[0] == merge.left && pair[1] == merge.right)
+    };
+    // The token on the left of `from`, and the record that holds it.
+    let mut before = (links.before != NONE)
+        .then(|| {
+            // SAFETY: as above.
+            let last = unsafe { at(links.before).tokens().last() };
+            last.map(|&token| (token.into(), links.before))
+        })
+        .flatten();
+    let (mut from, mut to) = (0, 0);
+    while from < end {
+        let mut token = view[from];
+        if matches(from) {
+            match before {
+                // It has just been made.
+                Some((token, holder)) if token == merge.new => {
+                    found.repeat_count += record.count;
+                    found.repeat_postings.push(holder);
+                }
+                Some((token, holder)) => found.left.add(token, record.count, holder),
+                None => {}
+            }
+            if let Some(&after) = view.get(from + 2).filter(|_| !matches(from + 2)) {
+                found.right.add(after, record.count, posting);
+            }
+            token = merge.new;
+            from += 1;
+        }
+        from += 1;
+        // SAFETY: `to < end`, the length.
+        unsafe { record.set(to, token) };
+        before = Some((token, posting));
         to += 1;
     }
-    // SAFETY: the record is the caller's and only got shorter.
-    unsafe { L::set_header(record, count, to) };
+    // SAFETY: as above; a token past the end was the first one of the chunk behind.
+    unsafe {
+        record.set_len(to);
+        if from > end {
+            drop_first_of(links.behind, posting, merge.right_bytes, at);
+        }
+    }
+}
+
+/// Drop the first token of the chunk at `start`, which is `bytes` long, and unlink the chunk if it
+/// was the only one; `before` is the chunk before it.
+///
+/// # Safety
+/// As for [`apply`]; `at` reads the records.
+unsafe fn drop_first_of<L: RecordLayout>(
+    start: u32,
+    before: u32,
+    bytes: u32,
+    at: impl Fn(u32) -> Record<L>,
+) {
+    let mut chunk = at(start);
+    // SAFETY: a linked chunk has tokens; nobody else uses the records.
+    unsafe {
+        chunk.drop_first();
+        let mut links = chunk.links();
+        links.lost += bytes;
+        chunk.set_links(links);
+        if chunk.len > 0 {
+            return;
+        }
+        let (left, right) = (at(before), links.behind);
+        left.set_links(Links {
+            behind: right,
+            ..left.links()
+        });
+        if right != NONE {
+            let right = at(right);
+            right.set_links(Links {
+                before,
+                ..right.links()
+            });
+        }
+    }
 }

@@ -2,9 +2,10 @@
 
 use super::apply::ApplyMerge;
 use super::growing_vocab::{GrowingVocab, Learned};
+use super::layout::{Narrow, RecordLayout, Wide};
 use super::merge_loop::MergeLoop;
 use super::options::TrainOptions;
-use super::records::{Narrow, RecordLayout, Records, Room, Wide};
+use super::records::{Records, Size};
 use super::tie_break::{ByFirstOccurrence, ByLength, BySmallestPair, RankedPair, TieBreak};
 use super::word_source::WordSource;
 use crate::error::{Error, Result};
@@ -98,15 +99,14 @@ impl Corpus {
         progress: &mut Progress<'_>,
     ) -> Result<Self> {
         // Two passes: the first finds the sizes, so that the records are allocated once.
-        let (mut narrow_room, mut wide_room) = (Room::none(), Room::none());
-        let (mut longest, mut greatest, mut pairs) = (0, 0, 0u128);
+        let (mut narrow_size, mut wide_size) = (Size::zero(), Size::zero());
+        let (mut greatest, mut pairs) = (0, 0u128);
         each_word(words, progress, |word, count| {
             let len = measure(word)?;
-            longest = longest.max(len);
             greatest = greatest.max(count);
             pairs += count as u128 * len.saturating_sub(1) as u128;
-            narrow_room.add(len);
-            wide_room.add(len);
+            narrow_size.add(len);
+            wide_size.add(len);
             Ok(())
         })?;
         if pairs > u64::MAX as u128 {
@@ -114,24 +114,17 @@ impl Corpus {
                 "the counts are too large: {pairs} pairs in all, at most 2^64 - 1 can be counted"
             )));
         }
-        if longest > Wide::MAX_LEN {
-            return Err(Error::invalid(format!(
-                "a word of {longest} tokens is too long"
-            )));
-        }
-        let narrow = longest <= Narrow::MAX_LEN
-            && greatest <= Narrow::MAX_COUNT
-            && tokens.len() <= Narrow::MAX_ID as usize + 1;
+        let narrow = greatest <= Narrow::MAX_COUNT && tokens.len() <= Narrow::MAX_ID as usize + 1;
         let words = if narrow {
             Segmented::Narrow(fill(
-                Records::with_room_for(narrow_room),
+                Records::with_room_for(narrow_size),
                 words,
                 segment,
                 progress,
             )?)
         } else {
             Segmented::Wide(fill(
-                Records::with_room_for(wide_room),
+                Records::with_room_for(wide_size),
                 words,
                 segment,
                 progress,
@@ -237,7 +230,7 @@ fn fill<L: RecordLayout>(
     each_word(words, progress, |word, count| {
         ids.clear();
         segment(word, &mut ids)?;
-        records.push(ids.iter().copied(), count)
+        records.push(&ids, count)
     })?;
     Ok(records)
 }

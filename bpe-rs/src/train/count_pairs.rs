@@ -7,8 +7,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::layout::RecordLayout;
 use super::pair_counts::{Pair, PairCount, PairCounts, UNTRACKED};
-use super::records::{RecordLayout, Records};
+use super::records::Records;
 use super::thread_counts::{sum_of, BytePairCounts, Sketch, ThreadCounts};
 use super::tracked::TrackedPairs;
 use crate::error::{Error, Result};
@@ -205,11 +206,9 @@ fn each_pair<S: Send, L: RecordLayout>(
             for starts in run.chunks(RECORDS_PER_CHECK) {
                 check()?;
                 for &start in starts {
-                    let (count, tokens) = records.word(start);
-                    for pair in tokens.windows(2) {
-                        let pair = Pair::new(pair[0].into(), pair[1].into());
-                        visit(state, start, count, pair);
-                    }
+                    let word = records.word(start);
+                    word.pairs()
+                        .for_each(|pair| visit(state, start, word.count, pair));
                 }
             }
         }

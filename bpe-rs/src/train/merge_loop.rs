@@ -86,7 +86,7 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
                 self.sweep(best.postings, progress)?;
                 continue;
             }
-            let ids = self.options.vocab_size as usize;
+            let ids = self.most_ids();
             let made = self.vocab.learned().len() as u64 + 1;
             merge_pair(
                 best,
@@ -103,6 +103,13 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
             }
         }
         Ok(true)
+    }
+
+    /// No more ids than this can be in use before the records are compacted again: each merge
+    /// makes the words at least one token shorter.
+    fn most_ids(&self) -> usize {
+        let reachable = self.vocab.len() as usize + self.records.tokens();
+        reachable.min(self.options.vocab_size as usize)
     }
 
     /// Pairs that occur less often are not merged.

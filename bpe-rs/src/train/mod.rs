@@ -4,7 +4,8 @@
 //! the most frequent pair again and again. The merges are those of counting all pairs anew before
 //! every merge, which the tests' reference implementation does.
 //!
-//! What makes it fast: words are records that vector instructions search (`records`, `apply`);
+//! What makes it fast: words are records that vector instructions search (`records`, `apply`),
+//! long ones in chunks (`layout`);
 //! every pair lists its words once, when it first appears (`new_pairs`); counts only fall
 //! afterwards, so a queue with outdated ranks is exact (`queue`, `tie_break`); rare pairs are not
 //! tracked until they matter (`tracked`, `count_pairs`).
@@ -14,6 +15,7 @@ mod corpus;
 pub mod count;
 mod count_pairs;
 mod growing_vocab;
+mod layout;
 mod learned_merges;
 mod merge_loop;
 mod neighbourhood;

@@ -3,10 +3,11 @@
 
 use super::apply::{ApplyMerge, Merge};
 use super::growing_vocab::GrowingVocab;
+use super::layout::RecordLayout;
 use super::neighbourhood::{Neighbourhood, Side};
 use super::pair_counts::{Pair, PairCount, UNTRACKED};
 use super::queue::Queue;
-use super::records::{RecordLayout, Records};
+use super::records::Records;
 use super::tie_break::RankedPair;
 use super::tracked::{rank, TrackedPairs};
 use crate::error::Result;
@@ -37,6 +38,7 @@ pub(super) fn merge_pair<L: ApplyMerge, R: RankedPair>(
         left: pair.left(),
         right: pair.right(),
         new,
+        right_bytes: vocab.length(pair.right()),
     };
     vocab.add(pair, count);
     let run = best.start as usize..(best.start + best.postings) as usize;
@@ -56,6 +58,7 @@ pub(super) fn merge_pair<L: ApplyMerge, R: RankedPair>(
         right,
         repeat_count,
         repeat_postings,
+        view: _,
     } = &mut *neighbours;
     let repeat_count = *repeat_count;
     subtract_side(tracked, left, |x| Pair::new(x, merge.left));

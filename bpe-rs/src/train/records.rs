@@ -1,15 +1,12 @@
-//! The distinct words of the corpus as fixed records: a header (count, length) and the tokens.
-//!
-//! A record starts on a 32-byte boundary and takes whole blocks of 32 bytes, so that a vector
-//! register loads it and stores it back without ever writing into its neighbour. There are two
-//! layouts: [`Narrow`] (16-bit tokens, 12 in the first block) until ids pass 65,535, then [`Wide`]
-//! (32-bit tokens), which also takes the words that are too long or too frequent for `Narrow`.
+//! The distinct words of the corpus as records, in the order in which they were given.
 
 use std::marker::PhantomData;
 
+use super::layout::{in_chunk, Links, Record, RecordLayout, Room, Wide, NONE};
+use super::pair_counts::Pair;
 use crate::error::{Error, Result};
 use crate::memory::{LargeVec, Zeroable};
-use crate::simd::{prefetch, BLOCK, HEADER};
+use crate::simd::{prefetch, BLOCK};
 
 /// Memory of one block: a record takes one or more of them.
 #[derive(Clone, Copy)]
@@ -20,100 +17,6 @@ struct Block([u64; 4]);
 unsafe impl Zeroable for Block {}
 
 const _: () = assert!(size_of::<Block>() == BLOCK && align_of::<Block>() == BLOCK);
-
-/// How the tokens and the header of a record lie in memory.
-pub(super) trait RecordLayout: Copy + Sync + 'static {
-    type Token: Copy + Eq + Into<u32> + Sync;
-    /// The greatest token id that fits.
-    const MAX_ID: u32;
-    /// The greatest count of a word that fits.
-    const MAX_COUNT: u64;
-    /// The greatest number of tokens in a word that fits.
-    const MAX_LEN: usize;
-    /// Tokens in one block, the header's included.
-    const BLOCK_TOKENS: usize = BLOCK / size_of::<Self::Token>();
-
-    fn token(id: u32) -> Self::Token;
-
-    /// (count, length) of the record at `record`.
-    ///
-    /// # Safety
-    /// `record` is the start of a record that [`RecordLayout::set_header`] has written.
-    unsafe fn header(record: *const Self::Token) -> (u64, usize);
-
-    /// Write (count, length) of the record at `record`.
-    ///
-    /// # Safety
-    /// `record` is the start of a block that may be written; `count <= MAX_COUNT` and
-    /// `len <= MAX_LEN`.
-    unsafe fn set_header(record: *mut Self::Token, count: u64, len: usize);
-}
-
-/// 16-bit tokens; the header is one `u64`: 48 bits of count, 16 bits of length.
-#[derive(Clone, Copy)]
-pub(super) struct Narrow;
-
-/// 32-bit tokens; the header is a `u64` of count and a `u64` of length.
-#[derive(Clone, Copy)]
-pub(super) struct Wide;
-
-const COUNT_BITS: u32 = 48;
-
-impl RecordLayout for Narrow {
-    type Token = u16;
-    const MAX_ID: u32 = u16::MAX as u32;
-    const MAX_COUNT: u64 = (1 << COUNT_BITS) - 1;
-    const MAX_LEN: usize = u16::MAX as usize;
-
-    #[inline(always)]
-    fn token(id: u32) -> u16 {
-        debug_assert!(id <= Self::MAX_ID);
-        id as u16
-    }
-
-    #[inline(always)]
-    unsafe fn header(record: *const u16) -> (u64, usize) {
-        // SAFETY: a record starts with its 8-byte header and is 32-byte aligned.
-        let header = unsafe { *record.cast::<u64>() };
-        (header & Self::MAX_COUNT, (header >> COUNT_BITS) as usize)
-    }
-
-    #[inline(always)]
-    unsafe fn set_header(record: *mut u16, count: u64, len: usize) {
-        debug_assert!(count <= Self::MAX_COUNT && len <= Self::MAX_LEN);
-        // SAFETY: as above; the caller may write the block.
-        unsafe { *record.cast::<u64>() = count | (len as u64) << COUNT_BITS }
-    }
-}
-
-impl RecordLayout for Wide {
-    type Token = u32;
-    const MAX_ID: u32 = u32::MAX - 1;
-    const MAX_COUNT: u64 = u64::MAX;
-    const MAX_LEN: usize = u32::MAX as usize;
-
-    #[inline(always)]
-    fn token(id: u32) -> u32 {
-        id
-    }
-
-    #[inline(always)]
-    unsafe fn header(record: *const u32) -> (u64, usize) {
-        let words = record.cast::<u64>();
-        // SAFETY: a record starts with its 16-byte header and is 32-byte aligned.
-        unsafe { (*words, *words.add(1) as usize) }
-    }
-
-    #[inline(always)]
-    unsafe fn set_header(record: *mut u32, count: u64, len: usize) {
-        let words = record.cast::<u64>();
-        // SAFETY: as above; the caller may write the block.
-        unsafe {
-            *words = count;
-            *words.add(1) = len as u64;
-        }
-    }
-}
 
 /// All words with at least two tokens, in the order in which they were given.
 pub(super) struct Records<L: RecordLayout> {
@@ -126,22 +29,18 @@ pub(super) struct Records<L: RecordLayout> {
     layout: PhantomData<L>,
 }
 
-fn blocks_for<L: RecordLayout>(len: usize) -> usize {
-    (HEADER + len).div_ceil(L::BLOCK_TOKENS)
-}
-
 /// The memory that words take in a layout.
-pub(super) struct Room<L: RecordLayout> {
+pub(super) struct Size<L: RecordLayout> {
     blocks: usize,
-    words: usize,
+    records: usize,
     layout: PhantomData<L>,
 }
 
-impl<L: RecordLayout> Room<L> {
-    pub(super) fn none() -> Self {
+impl<L: RecordLayout> Size<L> {
+    pub(super) fn zero() -> Self {
         Self {
             blocks: 0,
-            words: 0,
+            records: 0,
             layout: PhantomData,
         }
     }
@@ -150,22 +49,46 @@ impl<L: RecordLayout> Room<L> {
     #[inline(always)]
     pub(super) fn add(&mut self, len: usize) {
         if len > 1 {
-            self.blocks += blocks_for::<L>(len);
-            self.words += 1;
+            let room = Room::of::<L>(len);
+            self.blocks += room.records * room.blocks;
+            self.records += room.records;
         }
+    }
+}
+
+/// A record as it is now: a word, or one chunk of a long one.
+#[derive(Clone, Copy)]
+pub(super) struct Word<'a, L: RecordLayout> {
+    /// How often the word occurs.
+    pub(super) count: u64,
+    pub(super) tokens: &'a [L::Token],
+    /// The token behind a chunk, in the same word.
+    behind: Option<L::Token>,
+    /// Where the chunk's first token begins, in bytes from where it began at first.
+    pub(super) offset: u32,
+}
+
+impl<'a, L: RecordLayout> Word<'a, L> {
+    /// Its pairs of neighbours.
+    #[inline(always)]
+    pub(super) fn pairs(self) -> impl Iterator<Item = Pair> + 'a {
+        let pair = |left: L::Token, right: L::Token| Pair::new(left.into(), right.into());
+        let last = self.tokens.last().zip(self.behind);
+        let inside = self.tokens.windows(2).map(move |two| pair(two[0], two[1]));
+        inside.chain(last.map(|(&left, right)| pair(left, right)))
     }
 }
 
 impl<L: RecordLayout> Records<L> {
     /// Empty, with room for so much.
-    pub(super) fn with_room_for(room: Room<L>) -> Self {
+    pub(super) fn with_room_for(size: Size<L>) -> Self {
         // One block more than the records take: a vector load one token past a record's start
         // reads into the block behind it.
-        let mut blocks = LargeVec::with_capacity(room.blocks + 1);
+        let mut blocks = LargeVec::with_capacity(size.blocks + 1);
         blocks.push(Block([0; 4]));
         Self {
             blocks,
-            starts: LargeVec::with_capacity(room.words),
+            starts: LargeVec::with_capacity(size.records),
             tokens: 0,
             layout: PhantomData,
         }
@@ -177,22 +100,13 @@ impl<L: RecordLayout> Records<L> {
     /// When the words hold more than 2^32 tokens.
     ///
     /// # Panics
-    /// When the word is too long or too frequent for the layout.
-    pub(super) fn push(
-        &mut self,
-        tokens: impl ExactSizeIterator<Item = u32>,
-        count: u64,
-    ) -> Result<()> {
-        let len = tokens.len();
-        if len < 2 {
+    /// When the word is too frequent for the layout.
+    pub(super) fn push(&mut self, tokens: &[u32], count: u64) -> Result<()> {
+        if tokens.len() < 2 {
             return Ok(());
         }
-        assert!(
-            len <= L::MAX_LEN && count <= L::MAX_COUNT,
-            "the word does not fit its layout"
-        );
-        let start = self.blocks.len() - 1;
-        self.tokens += len;
+        assert!(count <= L::MAX_COUNT, "the word does not fit its layout");
+        self.tokens += tokens.len();
         if self.tokens > u32::MAX as usize {
             return Err(Error::invalid(format!(
                 "too many distinct words to train on: the first {} hold more than 2^32 tokens; \
@@ -200,21 +114,40 @@ impl<L: RecordLayout> Records<L> {
                 self.starts.len()
             )));
         }
-        // A word takes at most one block a token, so the index fits too.
-        let index = start as u32;
-        self.starts.push(index);
+        let (start, room) = (self.blocks.len() - 1, Room::of::<L>(tokens.len()));
         self.blocks
-            .resize(start + blocks_for::<L>(len) + 1, Block([0; 4]));
-        let record = self.at_mut(index);
-        // SAFETY: the resize above made the record's blocks, `len` tokens fit behind the header,
-        // and the assertion covers the header's limits.
-        unsafe {
-            L::set_header(record, count, len);
-            for (i, id) in tokens.enumerate() {
-                *record.add(HEADER + i) = L::token(id);
-            }
+            .resize(start + room.records * room.blocks + 1, Block([0; 4]));
+        // A word takes at most one block a token, so the indices of blocks fit too.
+        for i in 0..room.records {
+            self.starts.push((start + i * room.blocks) as u32);
         }
+        self.write(start, tokens, count);
         Ok(())
+    }
+
+    /// Write a word of at least two tokens into the blocks from `start` on, which are there.
+    fn write(&mut self, start: usize, tokens: &[u32], count: u64) {
+        let room = Room::of::<L>(tokens.len());
+        assert!(start + room.records * room.blocks < self.blocks.len());
+        let record = |i: usize| (start + i * room.blocks) as u32;
+        if room.records == 1 {
+            // SAFETY: the blocks are there (asserted above), and the count fits (checked by `push`).
+            unsafe { Record::<L>::write(self.at_mut(record(0)), count, tokens, None) }
+            return;
+        }
+        for (i, chunk) in tokens.chunks(in_chunk::<L>()).enumerate() {
+            let links = Links {
+                before: if i > 0 { record(i - 1) } else { NONE },
+                behind: if i + 1 < room.records {
+                    record(i + 1)
+                } else {
+                    NONE
+                },
+                lost: 0,
+            };
+            // SAFETY: as above.
+            unsafe { Record::<L>::write(self.at_mut(record(i)), count, chunk, Some(links)) }
+        }
     }
 
     pub(super) fn starts(&self) -> &[u32] {
@@ -231,46 +164,87 @@ impl<L: RecordLayout> Records<L> {
     }
 
     fn at_mut(&mut self, start: u32) -> *mut L::Token {
-        let block: *mut Block = &mut self.blocks[start as usize];
-        block.cast()
+        self.blocks[start as usize..].as_mut_ptr().cast()
     }
 
-    /// The word at `start` (one of [`Records::starts`]): its count and its tokens now.
     #[inline(always)]
-    pub(super) fn word(&self, start: u32) -> (u64, &[L::Token]) {
-        let block: *const Block = &self.blocks[start as usize];
-        let record: *const L::Token = block.cast();
-        // SAFETY: `start` names a record written by `push`, whose length only shrinks, so its
-        // tokens lie inside `blocks` and are initialised.
+    fn record(&self, start: u32) -> Record<L> {
+        let blocks = self.blocks[start as usize..].as_ptr();
+        // SAFETY: `start` names a record that `write` has written; it is only read here.
+        unsafe { Record::at(blocks.cast_mut().cast()) }
+    }
+
+    /// The record at `start` (one of [`Records::starts`]).
+    #[inline(always)]
+    pub(super) fn word(&self, start: u32) -> Word<'_, L> {
+        let record = self.record(start);
+        // SAFETY: records are written by `write`, lie inside `blocks`, only get shorter, and are not
+        // changed while `self` is borrowed. A chunk that another one links has tokens.
         unsafe {
-            let (count, len) = L::header(record);
-            (count, std::slice::from_raw_parts(record.add(HEADER), len))
+            let links = record.links();
+            let behind = || self.record(links.behind).tokens().first().copied();
+            Word {
+                count: record.count,
+                tokens: record.tokens(),
+                behind: (links.behind != NONE).then(behind).flatten(),
+                offset: links.lost,
+            }
         }
     }
 
-    /// Prefetch the word at `start`.
+    /// Prefetch the record at `start`.
     #[inline(always)]
     pub(super) fn prefetch(&self, start: u32) {
         prefetch(&self.blocks[start as usize]);
     }
 
+    /// The number of records of the word whose first record is number `first`.
+    fn records_of_word(&self, first: usize) -> usize {
+        // SAFETY: as in `word`. A chunk has one before it, or had one when it had tokens.
+        let is_first = |&start: &u32| unsafe { self.record(start).links().before == NONE };
+        let others = &self.starts[first + 1..];
+        1 + others.iter().position(is_first).unwrap_or(others.len())
+    }
+
+    /// Put the tokens of the word whose first record is number `first` into `tokens`, and return
+    /// its count.
+    fn whole_word(&self, first: usize, tokens: &mut Vec<u32>) -> u64 {
+        tokens.clear();
+        let mut record = self.record(self.starts[first]);
+        loop {
+            // SAFETY: as in `word`.
+            let behind = unsafe {
+                tokens.extend(record.tokens().iter().map(|&token| token.into()));
+                record.links().behind
+            };
+            if behind == NONE {
+                return record.count;
+            }
+            record = self.record(behind);
+        }
+    }
+
     /// Drop the words that have become one token, since they hold no pair any more, and close the
     /// gaps between the others, in their order. Every start may change.
     pub(super) fn compact(&mut self) {
-        let (mut end, mut kept) = (0, 0);
+        let (mut end, mut kept, mut from) = (0, 0, 0);
         self.tokens = 0;
-        for i in 0..self.starts.len() {
-            let start = self.starts[i] as usize;
-            let len = self.word(self.starts[i]).1.len();
-            if len < 2 {
+        let mut tokens = Vec::new();
+        while from < self.starts.len() {
+            let count = self.whole_word(from, &mut tokens);
+            from += self.records_of_word(from);
+            if tokens.len() < 2 {
                 continue;
             }
-            let blocks = blocks_for::<L>(len);
-            self.blocks.copy_within(start..start + blocks, end);
-            self.starts[kept] = end as u32;
-            self.tokens += len;
-            kept += 1;
-            end += blocks;
+            // A word only gets shorter, so it is not written over words that come later.
+            let room = Room::of::<L>(tokens.len());
+            self.write(end, &tokens, count);
+            for i in 0..room.records {
+                self.starts[kept + i] = (end + i * room.blocks) as u32;
+            }
+            self.tokens += tokens.len();
+            kept += room.records;
+            end += room.records * room.blocks;
         }
         self.starts.shorten(kept);
         // And the block behind the last record.
@@ -282,15 +256,27 @@ impl<L: RecordLayout> Records<L> {
     /// # Errors
     /// As for [`Records::push`].
     pub(super) fn widen(&self) -> Result<Records<Wide>> {
-        let mut room = Room::none();
-        for &start in self.starts.iter() {
-            room.add(self.word(start).1.len());
-        }
-        let mut wide = Records::<Wide>::with_room_for(room);
-        for &start in self.starts.iter() {
-            let (count, tokens) = self.word(start);
-            wide.push(tokens.iter().map(|&token| token.into()), count)?;
-        }
+        let (mut size, mut tokens) = (Size::zero(), Vec::new());
+        self.each_whole_word(&mut tokens, |tokens, _| {
+            size.add(tokens.len());
+            Ok(())
+        })?;
+        let mut wide = Records::with_room_for(size);
+        self.each_whole_word(&mut tokens, |tokens, count| wide.push(tokens, count))?;
         Ok(wide)
+    }
+
+    fn each_whole_word(
+        &self,
+        tokens: &mut Vec<u32>,
+        mut visit: impl FnMut(&[u32], u64) -> Result<()>,
+    ) -> Result<()> {
+        let mut from = 0;
+        while from < self.starts.len() {
+            let count = self.whole_word(from, tokens);
+            visit(tokens, count)?;
+            from += self.records_of_word(from);
+        }
+        Ok(())
     }
 }

@@ -6,8 +6,9 @@
 //! on the thresholds.
 
 use super::growing_vocab::GrowingVocab;
-use super::pair_counts::{Pair, PairCount, PairCounts};
-use super::records::{RecordLayout, Records};
+use super::layout::RecordLayout;
+use super::pair_counts::{PairCount, PairCounts};
+use super::records::Records;
 use super::tie_break::RankedPair;
 use crate::error::Result;
 use crate::memory::LargeVec;
@@ -59,9 +60,7 @@ impl TrackedPairs {
                     records.prefetch(ahead);
                 }
                 let record = self.postings[at];
-                let is_pair =
-                    |pair: &[L::Token]| Pair::new(pair[0].into(), pair[1].into()) == slot.pair;
-                if records.word(record).1.windows(2).any(is_pair) {
+                if records.word(record).pairs().any(|pair| pair == slot.pair) {
                     self.postings[end] = record;
                     end += 1;
                 }
@@ -115,7 +114,7 @@ pub(super) fn rank<L: RecordLayout, R: RankedPair>(
     R::new(slot.count, slot.pair, vocab.merged_length(slot.pair), first)
 }
 
-/// Where `slot.pair` occurs first: record in the upper half, byte offset in the word in the lower.
+/// Where `slot.pair` occurs first: record in the upper half, byte offset in it in the lower.
 /// The stale postings before it are dropped, since no merge brings their pair back.
 fn first_occurrence<L: RecordLayout>(
     slot: &mut PairCount,
@@ -125,12 +124,13 @@ fn first_occurrence<L: RecordLayout>(
 ) -> u64 {
     while slot.postings > 0 {
         let record = postings[slot.start as usize];
-        let mut offset = 0;
-        for pair in records.word(record).1.windows(2) {
-            if Pair::new(pair[0].into(), pair[1].into()) == slot.pair {
+        let word = records.word(record);
+        let mut offset = word.offset;
+        for pair in word.pairs() {
+            if pair == slot.pair {
                 return (record as u64) << 32 | offset as u64;
             }
-            offset += vocab.length(pair[0].into());
+            offset += vocab.length(pair.left());
         }
         slot.start += 1;
         slot.postings -= 1;
