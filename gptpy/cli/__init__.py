@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -17,7 +18,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     shorten_spinning()
     try:
-        return reported(lambda: arguments.run(arguments))
+        code = reported(lambda: arguments.run(arguments))
+        if argv is None:  # the program ends: a late Ctrl-C must not end in a traceback
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return code
     except BrokenPipeError:
         # The reader of our output has closed it (`| head`): Python must not flush it at exit
         sys.stdout = None  # type: ignore[assignment]

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gptpy.cli.options import add_verb
+from gptpy.cli.options import add_step, add_verb
 from gptpy.config.errors import ConfigError
 
 EXAMPLE = """\
@@ -32,7 +32,7 @@ def add(verbs: Any) -> None:
         help="tokens by which windows move; fewer give each token more context (default: a quarter "
         "of a window)",
     )
-    parser.add_argument("--step", type=int, metavar="N", help="checkpoint to use (default: last)")
+    add_step(parser)
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
     )
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             dtype=loaded.dtype,
         )
     if arguments.json:
-        print(json.dumps({"step": loaded.step, **result.metrics()}))
+        print(json.dumps({"step": loaded.step, "chosen": loaded.reason, **result.metrics()}))
         return 0
     shown = [
         ("loss", f"{result.loss:.4f} nats per token"),
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     shown.append(("scored", f"{result.tokens:,} tokens{size}, each once"))
     if not rows:
         shown.append(("context", f"{result.context} tokens, moved on by {result.stride}"))
-    shown.append(("checkpoint", f"step {loaded.step}"))
+    shown.append(("checkpoint", f"step {loaded.step}, {loaded.reason}"))
     table(f"{arguments.run_dir} on {name}", shown)
     return 0
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gptpy.cli.options import add_verb
+from gptpy.cli.options import add_step, add_verb
 from gptpy.config.errors import ConfigError
 
 EXAMPLE = """\
@@ -26,7 +26,7 @@ def add(verbs: Any) -> None:
         help="Hugging Face, llama.cpp or ONNX (default: hf)",
     )
     parser.add_argument("-o", "--out", required=True, metavar="PATH", help="a folder (hf) or file")
-    parser.add_argument("--step", type=int, metavar="N", help="checkpoint to use (default: last)")
+    add_step(parser)
     parser.add_argument(
         "--dtype",
         choices=("f32", "f16"),
@@ -72,5 +72,5 @@ def run(arguments: argparse.Namespace) -> int:
         export_gguf(loaded.model, out, tokenizer_file=file, end_of_text=end, dtype=arguments.dtype)
     else:
         export_onnx(loaded.model, out)
-    print(f"wrote {out}: step {loaded.step} of {loaded.folder}")
+    print(f"wrote {out}: step {loaded.step} of {loaded.folder} ({loaded.reason})")
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gptpy.cli.options import add_verb
+from gptpy.cli.train import goes_on, show_result
 from gptpy.config.errors import ConfigError
 
 EXAMPLE = """\
@@ -19,7 +20,6 @@ EXAMPLE = """\
 DEFAULTS: dict[str, Any] = {
     "epochs": 3,
     "batch_size": 16,
-    "eval_epochs": 1,
     "compile": "off",  # every batch has another length
     "optim": {"beta2": 0.95, "weight_decay": 0.0},
     "schedule": {"kind": "linear", "warmup_steps": 10, "floor": 0.0},
@@ -50,6 +50,11 @@ def add(verbs: Any) -> None:
         help="lines with messages, prompt and response, or instruction and output",
     )
     parser.add_argument("-o", "--output", required=True, metavar="RUN", help="new run directory")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the last checkpoint; begin where there is none yet",
+    )
     parser.add_argument("--config", metavar="F.toml", help="a configuration file")
     parser.add_argument(
         "--lora",
@@ -68,49 +73,46 @@ def add(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Configure from the base run, train, show the result."""
     run_dir = Path(arguments.output)
-    from gptpy.cli.train import has_checkpoint
-
-    if (run_dir / "config.toml").is_file() and has_checkpoint(run_dir):
-        raise ConfigError(
-            f"{run_dir} holds a run: `gptpy train --resume -o {run_dir}` goes on with it, or take "
-            "another -o"
-        )
+    resume = goes_on(run_dir, asked=arguments.resume)
     from gptpy.cli.show import Live
-    from gptpy.cli.train import show_result
+    from gptpy.config.files import merged, read_toml
+    from gptpy.config.run import over_run
     from gptpy.train.run import run_training
 
-    mapping = _mapping(arguments)
+    base, defaults, given = _tables(arguments)
+    if resume:
+        mapping = over_run(read_toml(run_dir / "config.toml"), merged(base, given))
+    else:
+        mapping = merged(merged(base, defaults), given)
     with Live() as live:
-        result, evaluation = run_training(mapping, run_dir, live)
+        result, evaluation = run_training(mapping, run_dir, live, resume=resume)
     return show_result("finetune", result, evaluation, run_dir)
 
 
-def _mapping(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The base's model and tokenizer, defaults, configuration file and overrides, in this order."""
+def _tables(
+    arguments: argparse.Namespace,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """What the base decides, the defaults, what file and options say: later ones come first."""
     from gptpy.config.files import merged, read_toml, to_mapping
     from gptpy.config.run import with_overrides
     from gptpy.runs import checkpoint
+    from gptpy.runs.selection import choose
     from gptpy.tokenizer import open_tokenizer
     from gptpy.tokenizer.reserved import reserve
 
-    folder = checkpoint.find(arguments.base)
+    folder = choose(arguments.base).folder
     base = checkpoint.read_config(folder)
     home = checkpoint.run_of(folder)
     if base.model.architecture != "decoder":
         raise ConfigError(f"{arguments.base}: is no decoder: only those follow instructions")
     size = reserve(open_tokenizer(home), "decoder", "chat").vocab_size
-    mapping = {
-        "model": {
-            **to_mapping(base.model),
-            "vocab_size": max(base.model.vocab_size, size),
-        },
-        "data": {
-            "form": "chat",
-            "tokenizer": str(home),
-            # a base that was itself fine-tuned keeps the template it knows
-            "template": to_mapping(base.data.template),
-        },
-        "train": {**DEFAULTS, "init": str(folder.resolve())},
+    shape = {**to_mapping(base.model), "vocab_size": max(base.model.vocab_size, size)}
+    # A base that was itself fine-tuned keeps the template it knows
+    data = {"tokenizer": str(home), "template": to_mapping(base.data.template)}
+    fixed = {
+        "model": shape,
+        "data": {"form": "chat", **data},
+        "train": {"init": str(folder.resolve())},
     }
     given = read_toml(arguments.config) if arguments.config else {}
     if arguments.data:
@@ -125,11 +127,9 @@ def _mapping(arguments: argparse.Namespace) -> dict[str, Any]:
         given = merged({"lora": {"embeddings": True}}, given)
     if not given.get("data", {}).get("sources"):
         raise ConfigError("no instructions: give F.jsonl, or data.sources in --config")
-    train = given.get("train", {})
-    if any(key in train for key in ("steps", "tokens", "seconds")):
-        mapping["train"].pop("epochs")
-    if "eval_every" in train:
-        mapping["train"].pop("eval_epochs")
+    train = dict(DEFAULTS)
+    if any(key in given.get("train", {}) for key in ("steps", "tokens", "seconds")):
+        train.pop("epochs")
     rate = LORA_RATE if "lora" in given else FULL_RATE
-    mapping = merged(mapping, {"train": {"optim": {"lr": rate}}})
-    return merged(mapping, given)
+    defaults = merged({"train": train}, {"train": {"optim": {"lr": rate}}})
+    return fixed, defaults, given

@@ -99,6 +99,7 @@ def _data(path: Path) -> list[tuple[str, str]]:
 def _run(path: Path) -> list[tuple[str, str]]:
     from gptpy.model import build_model
     from gptpy.runs import checkpoint
+    from gptpy.runs.selection import choose
 
     config = checkpoint.read_config(path)
     model = build_model(config.model)
@@ -114,4 +115,7 @@ def _run(path: Path) -> list[tuple[str, str]]:
         rows.append(("step", f"{state['step']:,} ({state.get('tokens', 0):,} tokens)"))
     else:
         rows.append(("checkpoints", ", ".join(map(str, checkpoint.steps(path))) or "none"))
+        if checkpoint.steps(path):
+            chosen = choose(path)
+            rows.append(("used", f"step {chosen.step}, {chosen.reason}"))
     return rows

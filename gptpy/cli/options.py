@@ -89,6 +89,16 @@ def _dotted(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
+def add_step(parser: argparse.ArgumentParser) -> None:
+    """Add `--step`, which chooses a checkpoint of a run."""
+    parser.add_argument(
+        "--step",
+        metavar="N",
+        help="checkpoint to use: its number, best or last (default: the last; the best of a run "
+        "that stopped early)",
+    )
+
+
 def layout() -> Any:
     """Wide enough that most settings fit on one line, also where there is no terminal."""
     width = min(shutil.get_terminal_size((120, 24)).columns, 120) - 2

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gptpy.cli.options import add_verb
+from gptpy.cli.options import add_step, add_verb
 from gptpy.config.errors import ConfigError
 
 EXAMPLE = """\
@@ -21,7 +21,7 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--text", metavar="TEXT", help="what to show attention on (default: validation text)"
     )
-    parser.add_argument("--step", type=int, metavar="N", help="checkpoint to use (default: last)")
+    add_step(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -29,10 +29,12 @@ def run(arguments: argparse.Namespace) -> int:
     run_dir = Path(arguments.run_dir)
     if not (run_dir / "metrics.jsonl").is_file():
         raise ConfigError(f"{run_dir}: is not a run directory (no metrics.jsonl)")
+    from gptpy.cli.show import say_choice
     from gptpy.report.page import draw_run
     from gptpy.runs.opening import load
 
     loaded = load(run_dir, step=arguments.step, device="cpu")
+    say_choice(loaded)
     for path in draw_run(run_dir, loaded, text=arguments.text):
         print(path)
     return 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -14,11 +17,28 @@ from rich.table import Table
 SECONDS_BETWEEN_LINES = 5.0
 
 
+class Output(Console):
+    """Standard output; when nobody reads it any more (`| head`), the job goes on in silence."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As rich prints, unless the terminal has been closed."""
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            self.on_broken_pipe()
+
+    def on_broken_pipe(self) -> None:
+        """What is still printed goes nowhere; rich itself would end the program here."""
+        self.quiet = True
+        with suppress(OSError, ValueError):  # no file is behind it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Live:
     """A reporter: a progress bar on a terminal, a line every few seconds elsewhere."""
 
     def __init__(self, console: Console | None = None, *, quiet: bool = False) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or Output(highlight=False)
         self.quiet = quiet
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -38,7 +58,8 @@ class Live:
     def close(self) -> None:
         """End the progress bar; later lines come below it."""
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # the terminal has been closed
+                self._bar.stop()
             self._bar = None
 
     def on_message(self, text: str) -> None:
@@ -100,6 +121,12 @@ def scored_windows(metrics: Mapping[str, Any]) -> str:
     return f" (windows of {context} tokens {how})"
 
 
+def say_choice(loaded: Any) -> None:
+    """Name the checkpoint that was taken, on stderr, where it is not simply the last."""
+    if loaded.reason.startswith("the best"):
+        print(f"step {loaded.step} of {loaded.folder}: {loaded.reason}", file=sys.stderr)
+
+
 def duration(seconds: float) -> str:
     """Seconds as `m:ss` or `h:mm:ss`."""
     if seconds != seconds:
@@ -116,4 +143,4 @@ def table(title: str, rows: Sequence[tuple[str, str]], console: Console | None =
     grid.add_column(overflow="fold")
     for name, value in rows:
         grid.add_row(name, value)
-    (console or Console(highlight=False)).print(grid)
+    (console or Output(highlight=False)).print(grid)

@@ -13,7 +13,7 @@ EXAMPLE = """\
   gptpy train data/book --preset modern-10m -o runs/book --train.steps 2000
   gptpy train data/book --config recipe.toml -o runs/book --model.n_layer 8
   gptpy train recipes/b-characters.toml -o runs/b
-  gptpy train --resume -o runs/book
+  gptpy train --resume -o runs/book                the same command with --resume will do, too
   torchrun --nproc-per-node 8 -m gptpy train data/book --preset gpt2 -o runs/book"""
 
 
@@ -33,7 +33,11 @@ def add(verbs: Any) -> None:
     )
     parser.add_argument("-o", "--output", required=True, metavar="RUN", help="run directory")
     parser.add_argument("--config", metavar="F.toml", help="a configuration file")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from the last checkpoint; begin where there is none yet",
+    )
     parser.add_argument(
         "--section.key",
         dest="_",
@@ -49,35 +53,41 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.config:
             raise ConfigError(f"two configuration files: {arguments.data} and {arguments.config}")
         arguments.data, arguments.config = None, arguments.data
-    exists = (run_dir / "config.toml").is_file()
-    if arguments.resume and not exists:
-        raise ConfigError(f"{run_dir}: there is no run to resume (no config.toml)")
-    begun = exists and has_checkpoint(run_dir)
-    if begun and not arguments.resume:
-        raise ConfigError(f"{run_dir} holds a run: --resume goes on with it, or take another -o")
-    if arguments.resume and not begun:
-        raise ConfigError(
-            f"{run_dir} ended before its first checkpoint: give the command that began it again, "
-            "without --resume"
-        )
-    if arguments.resume and (arguments.preset or arguments.config):
-        raise ConfigError(
-            "--resume takes the run's own configuration: leave out --preset, --config"
-        )
+    resume = goes_on(run_dir, asked=arguments.resume)
     from gptpy.cli.show import Live
+    from gptpy.config.files import read_toml
+    from gptpy.config.run import RunConfig, over_run
     from gptpy.train.run import run_training
 
-    mapping = _mapping(arguments, run_dir)
+    mapping = _given(arguments)
+    # What ended before its first checkpoint begins as this command says, if it says all
+    own = arguments.resume and (resume or not _names_data(mapping))
+    if own and (run_dir / "config.toml").is_file():
+        mapping = over_run(read_toml(run_dir / "config.toml"), mapping)
+    RunConfig.from_mapping(mapping)  # a misspelt key is the likelier cause of missing data
+    if not _names_data(mapping):
+        missing = f"{run_dir}: there is no run to resume (no config.toml), and " * arguments.resume
+        raise ConfigError(
+            f"{missing}no data: give DIR (what `gptpy prepare` wrote), or data.train or "
+            "data.sources in --config"
+        )
     with Live() as live:
-        result, evaluation = run_training(mapping, run_dir, live, resume=arguments.resume)
+        result, evaluation = run_training(mapping, run_dir, live, resume=resume)
     return show_result("train", result, evaluation, run_dir)
 
 
-def has_checkpoint(run_dir: Path) -> bool:
-    """Whether there is something to resume; a run that ended earlier may be begun anew."""
+def goes_on(run_dir: Path, *, asked: bool) -> bool:
+    """Whether the command goes on with a run in `run_dir`, as opposed to beginning one.
+
+    `asked`: `--resume` was given. It begins where there is nothing yet to go on with, so that a
+    scheduler can repeat one command. Without it, `ConfigError` where there is a run.
+    """
     from gptpy.runs import checkpoint
 
-    return bool(checkpoint.steps(run_dir))
+    begun = bool(checkpoint.steps(run_dir))
+    if begun and not asked:
+        raise ConfigError(f"{run_dir} holds a run: --resume goes on with it, or take another -o")
+    return begun
 
 
 def show_result(title: str, result: Any, evaluation: Any, run_dir: Path) -> int:
@@ -110,29 +120,24 @@ def show_result(title: str, result: Any, evaluation: Any, run_dir: Path) -> int:
     return 0
 
 
-def _mapping(arguments: argparse.Namespace, run_dir: Path) -> dict[str, Any]:
+def _names_data(mapping: dict[str, Any]) -> bool:
+    data = mapping.get("data")
+    return isinstance(data, dict) and bool(data.get("train") or data.get("sources"))
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     """Configuration file, preset, data folder and overrides, in this order."""
     from gptpy.config.files import merged, read_toml
-    from gptpy.config.run import RunConfig, with_overrides
+    from gptpy.config.run import with_overrides
 
-    if arguments.resume:
-        mapping = read_toml(run_dir / "config.toml")
-    else:
-        mapping = read_toml(arguments.config) if arguments.config else {}
+    mapping = read_toml(arguments.config) if arguments.config else {}
     if arguments.preset:
         mapping = merged(mapping, {"model": {"preset": arguments.preset}})
     if arguments.data:
         mapping = merged(mapping, {"data": {"train": str(Path(arguments.data).resolve())}})
     mapping = with_overrides(mapping, arguments.overrides)
-    data = mapping.get("data", {})
     if arguments.data:
         # A recipe applied to other data takes that data's tokenizer
         for key in ("sources", "validation_sources", "tokenizer"):
-            data.pop(key, None)
-    RunConfig.from_mapping(mapping)  # a misspelt key is the likelier cause of missing data
-    if not data.get("train") and not data.get("sources"):
-        raise ConfigError(
-            "no data: give DIR (what `gptpy prepare` wrote), or data.train or data.sources in "
-            "--config"
-        )
+            mapping["data"].pop(key, None)
     return mapping

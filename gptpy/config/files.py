@@ -1,4 +1,7 @@
-"""Settings to and from TOML: a nested dataclass is a table, a field a key, None an absent key."""
+"""Settings to and from TOML: a nested dataclass is a table, a field a key, None an absent key.
+
+None is the word "none" where an absent key would mean another default (`settings.OR_NONE`).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import Any
 import tomli_w
 
 from gptpy.config.errors import ConfigError
+from gptpy.config.settings import NONE
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,10 +49,17 @@ def to_toml(config: Any) -> str:
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
-    """The nested plain mapping of a dataclass instance, `None` fields left out."""
-    return dataclasses.asdict(
-        config, dict_factory=lambda pairs: {k: v for k, v in pairs if v is not None}
-    )
+    """The nested plain mapping of a dataclass instance; reading it gives an equal one."""
+    mapping: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            mapping[field.name] = to_mapping(value)
+        elif value is not None:
+            mapping[field.name] = value
+        elif field.default is not None:
+            mapping[field.name] = NONE
+    return mapping
 
 
 def parse_override(text: str) -> Any:

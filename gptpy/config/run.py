@@ -56,6 +56,20 @@ def _from_preset(model: dict[str, Any]) -> dict[str, Any]:
     return files.merged(GPTConfig.preset(name).to_dict(), model)
 
 
+def over_run(run: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's tables with the `given` ones on top.
+
+    A preset counts with all its values but the vocabulary size, which follows the data.
+    """
+    model = given.get("model")
+    if isinstance(model, Mapping) and "preset" in model:
+        vocabulary = {"vocab_size": model["vocab_size"]} if "vocab_size" in model else {}
+        shape = _from_preset(dict(model))
+        shape.pop("vocab_size")
+        given = {**given, "model": {**shape, **vocabulary}}
+    return files.merged(run, given)
+
+
 def settings() -> list[Section]:
     """Every section and key that `RunConfig.from_mapping` takes."""
     preset = Key(

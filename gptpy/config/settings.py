@@ -28,6 +28,17 @@ def _whole(value: Any) -> Any:
 
 _WHOLE = BeforeValidator(_whole)
 
+NONE = "none"
+
+
+def _none(value: Any) -> Any:
+    return None if value == NONE else value
+
+
+# TOML has no null and an absent key means the default. Where that is another value than None, the
+# type says so: `Annotated[PositiveNumber | None, OR_NONE]`, and None is written as a word.
+OR_NONE = BeforeValidator(_none)
+
 # pydantic's own types convert "5" and true to an integer; these do not.
 Integer = Annotated[int, Field(strict=True), _WHOLE]
 PositiveInteger = Annotated[int, Field(strict=True, gt=0), _WHOLE]

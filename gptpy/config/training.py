@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from gptpy.config.settings import (
     CHECKED,
+    OR_NONE,
     Fraction,
     FractionBelowOne,
     Integer,
@@ -59,8 +60,8 @@ class OptimConfig:
     """Added to AdamW's denominator."""
     weight_decay: NonNegativeNumber = 0.1
     """Decoupled weight decay of matrices under AdamW."""
-    grad_clip: PositiveNumber | None = 1.0
-    """Largest norm of the whole gradient; longer ones are scaled down."""
+    grad_clip: Annotated[PositiveNumber | None, OR_NONE] = 1.0
+    """Largest norm of the whole gradient, or none; longer ones are scaled down."""
 
 
 @raises_config_error
@@ -68,10 +69,9 @@ class OptimConfig:
 class ScheduleConfig:
     """How the learning rate goes up and down, as a factor of its peak.
 
-    The factor is the smaller of two: a warm-up counted in steps, and a decay that follows the run's
-    progress from 0 to 1. `cosine` and `linear` decay from the first step on, so the warm-up cuts
-    off their beginning; `wsd` (warm-up, stable, decay) falls linearly over the last
-    `decay_fraction`; all three end at `floor`. `constant` stays at the peak.
+    A warm-up, counted in steps, rises to the peak; what follows spans the rest of the run. `cosine`
+    and `linear` decay over all of it; `wsd` (warm-up, stable, decay) falls linearly over the last
+    `decay_fraction` of the run; all three end at `floor`. `constant` stays at the peak.
     """
 
     kind: Literal["wsd", "cosine", "linear", "constant"] = "cosine"
@@ -82,6 +82,8 @@ class ScheduleConfig:
     """Part of the run, at its end, over which `wsd` decays."""
     floor: Fraction = 0.1
     """Factor at the end of the decay."""
+    on_resume: Literal["follow", "decay"] = "follow"
+    """Resumed with another budget: follow its schedule, or decay from the rate reached."""
 
 
 @raises_config_error
@@ -122,9 +124,9 @@ class TrainConfig:
     log_every: PositiveInteger = 10
     """Steps between lines of metrics.jsonl."""
     eval_every: PositiveInteger | None = None
-    """Steps between evaluations (default: only at the end)."""
+    """Steps between evaluations (default: a twentieth of the run)."""
     eval_epochs: PositiveNumber | None = None
-    """Passes over the data between evaluations (default: only at the end)."""
+    """Passes over the data between evaluations (default: as `eval_every`)."""
     eval_stride: PositiveInteger | None = None
     """Tokens by which evaluation windows move (default: `block_size`)."""
     eval_tokens: PositiveInteger | None = None
@@ -137,22 +139,26 @@ class TrainConfig:
     """Length of a sample, in tokens."""
     sample_temperature: NonNegativeNumber = 0.8
     """Temperature of samples; 0 is greedy."""
-    sample_top_k: PositiveInteger | None = 50
-    """Samples choose among the k likeliest tokens."""
+    sample_top_k: Annotated[PositiveInteger | None, OR_NONE] = 50
+    """Samples choose among the k likeliest tokens, or none: among all."""
     save_every: PositiveInteger | None = None
-    """Steps between checkpoints (default: only at the end)."""
-    save_seconds: PositiveNumber | None = None
-    """Seconds between checkpoints (default: only at the end)."""
+    """Steps between checkpoints (default: as `save_seconds`)."""
+    save_seconds: Annotated[PositiveNumber | None, OR_NONE] = 600.0
+    """Most seconds between checkpoints, or none."""
     keep_last: PositiveInteger = 2
     """Newest checkpoints that stay."""
     keep_best: Switch = True
-    """The checkpoint with the lowest validation loss stays, too."""
+    """Save at every evaluation with the lowest loss so far; the last of these stays, too."""
     patience: PositiveInteger | None = None
     """Evaluations without a lower loss that end the run (default: none do)."""
     ema_decay: Annotated[float, Field(strict=True, gt=0, lt=1)] | None = None
     """Decay of an average of the weights, kept beside them (default: none is kept)."""
     init: Text | None = None
     """Run directory whose weights to begin with (default: random weights)."""
+    init_changes: list[Text] = field(default_factory=list)
+    """Keys of [model] that may differ from the run of `init`, as rope_theta."""
+    remap_embeddings: Switch = False
+    """`init` from a run with another tokenizer: take embeddings by the tokens' text."""
     embeddings: Text | None = None
     """A run, a model's folder or word vectors to begin with (default: random)."""
     freeze_embeddings: Switch = False
@@ -169,10 +175,6 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.eval_every is not None and self.eval_epochs is not None:
             raise ValueError("eval_every and eval_epochs both say how often to evaluate: give one")
-        if self.patience is not None and self.eval_every is None and self.eval_epochs is None:
-            raise ValueError(
-                "patience (early stopping) needs eval_every or eval_epochs: how often to evaluate"
-            )
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
             raise ValueError(
                 f"batch_size must be a multiple of micro_batch_size, got {self.batch_size} and "

@@ -6,11 +6,14 @@ import gc
 import os
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 
 from gptpy.config.errors import ConfigError
+
+PATIENCE = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class World:
         """The sum of every process's `value`."""
         if self.size == 1:
             return value
-        total = torch.tensor(value, dtype=torch.float64, device=device)
+        total = _scalar(value, device)
         dist.all_reduce(total)
         return float(total)
 
@@ -38,7 +41,7 @@ class World:
         """The main process's `value`, on every process."""
         if self.size == 1:
             return value
-        sent = torch.tensor(value, dtype=torch.float64, device=device)
+        sent = _scalar(value, device)
         dist.broadcast(sent, 0)
         return float(sent)
 
@@ -46,10 +49,26 @@ class World:
         """Whether `value` holds on any process."""
         return self.sum(float(value), device) > 0
 
+    def wait_for_main(self) -> None:
+        """Wait for every process, however long the main one has prepared.
+
+        Collectives give up after some minutes, so that a process that hangs is found.
+        """
+        if self.size > 1:
+            group = dist.new_group(backend="gloo", timeout=PATIENCE)
+            dist.barrier(group)
+            dist.destroy_process_group(group)
+
     def barrier(self) -> None:
         """Wait for every process."""
         if self.size > 1:
             dist.barrier()
+
+
+def _scalar(value: float, device: torch.device) -> torch.Tensor:
+    """A number for a collective, in float64 where the device has it."""
+    scalar = torch.tensor(value, dtype=torch.float64)
+    return scalar.float().to(device) if device.type == "mps" else scalar.to(device)
 
 
 def join_world(device: str = "auto") -> World:

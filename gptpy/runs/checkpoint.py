@@ -183,9 +183,9 @@ def read_tensors(checkpoint: str | Path, name: str) -> dict[str, torch.Tensor]:
     """The whole tensors of `name` ("model", "optimizer", "ema") in a checkpoint folder."""
     folder = Path(checkpoint) / name
     if folder.is_dir():
-        kinds = _shapes(checkpoint, name)
+        kinds = shapes(checkpoint, name)
         found = {key: torch.empty(shape, dtype=dtype) for key, (shape, dtype) in kinds.items()}
-        _fill(checkpoint, name, found)
+        fill(checkpoint, name, found)
         return found
     path = Path(checkpoint) / f"{name}.safetensors"
     try:
@@ -194,7 +194,7 @@ def read_tensors(checkpoint: str | Path, name: str) -> dict[str, torch.Tensor]:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
 
 
-def _shapes(checkpoint: str | Path, name: str) -> dict[str, tuple[torch.Size, torch.dtype]]:
+def shapes(checkpoint: str | Path, name: str) -> dict[str, tuple[torch.Size, torch.dtype]]:
     """Shape and type of every tensor of `name`, without reading them."""
     folder, path = Path(checkpoint) / name, Path(checkpoint) / f"{name}.safetensors"
     try:
@@ -210,7 +210,7 @@ def _shape(tensor: torch.Tensor) -> tuple[torch.Size, torch.dtype]:
     return tensor.shape, tensor.dtype  # the tensor is a map of the file: its bytes are not read
 
 
-def _fill(checkpoint: str | Path, name: str, targets: Mapping[str, torch.Tensor]) -> None:
+def fill(checkpoint: str | Path, name: str, targets: Mapping[str, torch.Tensor]) -> None:
     """Copy tensors of `name` into `targets`, on their devices and sharded as they are."""
     folder, path = Path(checkpoint) / name, Path(checkpoint) / f"{name}.safetensors"
     try:
@@ -231,22 +231,6 @@ def read_config(path: str | Path) -> RunConfig:
     return RunConfig.from_mapping(read_toml(run / "config.toml"))
 
 
-def clear_leftovers(run_dir: str | Path) -> None:
-    """Remove what a killed process left half-written; no process may be saving into `run_dir`.
-
-    A checkpoint that was moved aside, to be replaced by another one of its step, gets its name
-    back.
-    """
-    folder = Path(run_dir) / "checkpoints"
-    for path in folder.glob(".step-*.old"):
-        target = folder / path.name.split(".")[1]
-        if not target.exists():
-            path.rename(target)
-    for pattern in (".step-*.old", ".step-*.tmp"):
-        for path in folder.glob(pattern):
-            shutil.rmtree(path, ignore_errors=True)
-
-
 def prune(run_dir: str | Path, keep_last: int, keep: Sequence[int] = ()) -> None:
     """Remove all but the last `keep_last` checkpoints and those of the steps `keep`."""
     for step in steps(run_dir)[:-keep_last]:
@@ -254,30 +238,9 @@ def prune(run_dir: str | Path, keep_last: int, keep: Sequence[int] = ()) -> None
             shutil.rmtree(Path(run_dir) / "checkpoints" / f"step-{step}", ignore_errors=True)
 
 
-def restore(
-    checkpoint: str | Path,
-    model: torch.nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer] = (),
-    *,
-    averaged: bool = False,
-) -> None:
-    """Load a checkpoint folder into a model and its optimisers, in place, on any device.
-
-    `averaged` takes the moving average of the weights where the run kept one. With several
-    processes all must call it. Raises `CheckpointError` for another model's checkpoint.
-    """
-    own = model.state_dict()
-    load_tensors(checkpoint, "model", own)
-    if averaged and holds(checkpoint, "ema"):
-        parameters = {name for name, _ in model.named_parameters()}
-        load_tensors(checkpoint, "ema", {k: v for k, v in own.items() if k in parameters})
-    if optimizers:
-        load_optimizers(checkpoint, optimizers)
-
-
 def load_tensors(checkpoint: str | Path, name: str, targets: Mapping[str, torch.Tensor]) -> None:
     """Copy all tensors of `name` into `targets`; `CheckpointError` if names or shapes differ."""
-    there = _shapes(checkpoint, name)
+    there = shapes(checkpoint, name)
     missing, extra = sorted(targets.keys() - there.keys()), sorted(there.keys() - targets.keys())
     if missing or extra:
         raise CheckpointError(
@@ -290,7 +253,7 @@ def load_tensors(checkpoint: str | Path, name: str, targets: Mapping[str, torch.
                 f"{checkpoint}: {key} has shape {tuple(there[key][0])}, the model "
                 f"wants {tuple(target.shape)}"
             )
-    _fill(checkpoint, name, targets)
+    fill(checkpoint, name, targets)
 
 
 def _like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
@@ -301,49 +264,3 @@ def _like(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(value, sharded.device_mesh, sharded.placements, src_data_rank=None)
-
-
-def optimizer_tensors(optimizers: Sequence[torch.optim.Optimizer]) -> dict[str, torch.Tensor]:
-    """All state tensors of the optimisers as `parameter name|state name`."""
-    tensors: dict[str, torch.Tensor] = {}
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            for name, parameter in zip(group["param_names"], group["params"], strict=True):
-                for key, value in optimizer.state.get(parameter, {}).items():
-                    tensors[f"{name}|{key}"] = torch.as_tensor(value)
-    return tensors
-
-
-def load_optimizers(checkpoint: str | Path, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-    """The inverse of `optimizer_tensors`, onto the parameters' devices and sharded like them.
-
-    Raises `CheckpointError` when the tensors belong to another optimiser or model.
-    """
-    by_name: dict[str, dict[str, tuple[torch.Size, torch.dtype]]] = {}
-    for key, kind in _shapes(checkpoint, "optimizer").items():
-        name, _, state = key.rpartition("|")
-        by_name.setdefault(name, {})[state] = kind
-    targets: dict[str, torch.Tensor] = {}
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            for name, parameter in zip(group["param_names"], group["params"], strict=True):
-                states: dict[str, torch.Tensor] = {}
-                for state, (shape, dtype) in by_name.pop(name, {}).items():
-                    if shape and shape != parameter.shape:
-                        raise CheckpointError(
-                            f"optimizer state {name}|{state} has shape {tuple(shape)}, the "
-                            f"parameter {tuple(parameter.shape)}: another model's checkpoint"
-                        )
-                    if shape:
-                        states[state] = torch.empty_like(parameter, dtype=dtype).detach()
-                    else:
-                        states[state] = torch.empty((), dtype=dtype, device=parameter.device)
-                    targets[f"{name}|{state}"] = states[state]
-                if states:
-                    optimizer.state[parameter] = states
-    if by_name:
-        raise CheckpointError(
-            f"the checkpoint holds optimizer state of unknown parameters: {sorted(by_name)[:3]}; "
-            "resume with the train.optim settings that wrote it"
-        )
-    _fill(checkpoint, "optimizer", targets)

@@ -1,15 +1,14 @@
-"""`metrics.jsonl`: one JSON object a line, appended during the run; TensorBoard and wandb."""
+"""`metrics.jsonl`: one JSON object a line, appended during the run."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gptpy.config.errors import ConfigError
+from gptpy.runs.trackers import Tracker, open_trackers
 from gptpy.storage.atomic import write_text
 
 
@@ -17,7 +16,8 @@ class MetricsLog:
     """Appends to `metrics.jsonl`, and to TensorBoard and wandb if configured.
 
     Without a folder it writes nothing. On resume, lines of steps after `resumed_at` are dropped,
-    because the run will write them again.
+    because the run will write them again. A line that cannot be written (a full disk) and a tracker
+    that fails are told to `tell`, and the run goes on.
     """
 
     def __init__(
@@ -27,56 +27,69 @@ class MetricsLog:
         resumed_at: int | None = None,
         tensorboard: bool = False,
         wandb: str | None = None,
+        tell: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._file = None
-        self._board = self._wandb = None
+        self._path = None
+        self._trackers: list[Tracker] = []
+        self._tell = tell
+        self._cut = False
         if run_dir is None:
             return
-        check_trackers(tensorboard, wandb)
         run_dir.mkdir(parents=True, exist_ok=True)
-        path = run_dir / "metrics.jsonl"
+        self._trackers = open_trackers(run_dir, tensorboard, wandb, resumed_at)
+        self._path = run_dir / "metrics.jsonl"
         kept = []
-        if resumed_at is not None and path.exists():
-            kept = [row for row in read_metrics(path) if row.get("step", 0) <= resumed_at]
-        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
-        self._file = path.open("a", encoding="utf-8")
-        if tensorboard:
-            self._board = _tensorboard(run_dir)
-        if wandb:
-            self._wandb = _wandb(wandb, run_dir, resumed_at is not None)
+        if resumed_at is not None and self._path.exists():
+            kept = [row for row in read_metrics(self._path) if row.get("step", 0) <= resumed_at]
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, kind: str, row: Mapping[str, Any]) -> None:
         """Append `row`, marked `kind` ("step", "eval" or "message")."""
-        if self._file is None:
+        if self._path is None:
             return
-        self._file.write(_line(kind, row))
-        self._file.flush()
+        try:
+            # What is left of a line that was cut off stays on a line of its own
+            append_text(self._path, "\n" * self._cut + _line(kind, row))
+            self._cut = False
+        except OSError as error:
+            if not self._cut:
+                self._tell(f"{self._path}: a line could not be written: {error.strerror}")
+            self._cut = True
         numbers = {
             key: value
             for key, value in row.items()
             if isinstance(value, (int, float)) and key != "step" and math.isfinite(value)
         }
-        if self._board is not None and "step" in row:
-            for key, value in numbers.items():
-                self._board.add_scalar(f"{kind}/{key}", value, row["step"])
-        if self._wandb is not None and "step" in row:
-            named = {f"{kind}/{key}": value for key, value in numbers.items()}
-            self._wandb.log(named, step=row["step"])
+        if "step" in row:
+            self._each(lambda tracker: tracker.log(kind, numbers, row["step"]))
 
     def close(self) -> None:
         """Flush and close every sink."""
-        if self._file is not None:
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
-        if self._wandb is not None:
-            self._wandb.finish()
+        self._each(lambda tracker: tracker.close())
+
+    def _each(self, action: Callable[[Tracker], None]) -> None:
+        """`action` on every tracker; one that fails is left out from here on."""
+        for tracker in list(self._trackers):
+            try:
+                action(tracker)
+            except Exception as error:  # the network, a full disk: theirs raise many classes
+                self._trackers.remove(tracker)
+                self._tell(f"{tracker.name} failed and is left out from here on: {error}")
 
 
 def append_metrics(run_dir: Path, kind: str, row: Mapping[str, Any]) -> None:
     """Add one row to `metrics.jsonl` of a run that has ended."""
-    with (run_dir / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(_line(kind, row))
+    append_text(run_dir / "metrics.jsonl", _line(kind, row))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add `text` to a file at once; an `OSError` names the file."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def _line(kind: str, row: Mapping[str, Any]) -> str:
@@ -97,33 +110,12 @@ def read_metrics(path: str | Path) -> Iterator[dict[str, Any]]:
 
 
 def _jsonable(value: Any) -> Any:
-    """A value for JSON, which has no nan and infinity: they become strings that `float` reads."""
-    if isinstance(value, float) and not math.isfinite(value):
+    """A value for JSON, which has no nan and infinity: they become strings that `float` reads.
+
+    Numbers keep six digits after the point, small ones six digits in all.
+    """
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
         return str(value)
-    return round(value, 6) if isinstance(value, float) else value
-
-
-def check_trackers(tensorboard: bool, wandb: str | None) -> None:
-    """Raises `ConfigError` where a configured tracker is not installed."""
-    for name, wanted in (("tensorboard", tensorboard), ("wandb", wandb)):
-        if wanted and find_spec(name) is None:
-            raise ConfigError(
-                f"train.{name} needs the {name} package: pip install 'gptpy-lm[tracking]'"
-            )
-
-
-def _tensorboard(run_dir: Path) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(run_dir / "tensorboard"))
-
-
-def _wandb(project: str, run_dir: Path, resumed: bool) -> Any:
-    import wandb  # pyright: ignore[reportMissingImports]
-
-    return wandb.init(
-        project=project,
-        name=run_dir.name,
-        dir=str(run_dir),
-        resume="allow" if resumed else None,
-    )
+    return round(value, 6) if abs(value) >= 0.1 else float(f"{value:.6g}")

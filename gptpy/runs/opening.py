@@ -14,6 +14,8 @@ from gptpy.devices.selection import choose_device, choose_dtype
 from gptpy.model import build_model
 from gptpy.model.lora import add_adapters, merge_adapters
 from gptpy.runs import checkpoint
+from gptpy.runs.restoring import restore
+from gptpy.runs.selection import Step, choose
 from gptpy.tokenizer import Tokenizer, end_of_text, open_tokenizer
 from gptpy.tokenizer.reserved import reserve
 
@@ -28,6 +30,8 @@ class Loaded:
     tokenizer: Tokenizer
     dtype: torch.dtype
     step: int
+    reason: str = "the last"
+    """Why the checkpoint of this step was taken."""
 
     @property
     def end_of_text(self) -> int | None:
@@ -39,14 +43,16 @@ class Loaded:
 
 
 def load(
-    path: str | Path, *, step: int | None = None, device: str = "auto", dtype: str = "auto"
+    path: str | Path, *, step: Step = None, device: str = "auto", dtype: str = "auto"
 ) -> Loaded:
     """Load a run directory, or one of its checkpoints, for evaluation and generation.
 
-    The weights are the averaged ones where the run kept them. `step` chooses a checkpoint (default:
-    the last). Raises `CheckpointError` or `ConfigError`.
+    The weights are the averaged ones where the run kept them. `step` chooses a checkpoint: its
+    number, "best" or "last" (default: the last, or the best of a run that stopped early). Raises
+    `CheckpointError` or `ConfigError`.
     """
-    folder = checkpoint.find(path, step)
+    chosen = choose(path, step)
+    folder = chosen.folder
     config = checkpoint.read_config(folder)
     run = checkpoint.run_of(folder)
     where = choose_device(device)
@@ -54,7 +60,7 @@ def load(
     model = build_model(config.model)
     if config.lora is not None:
         add_adapters(model, config.lora)
-    checkpoint.restore(folder, model, averaged=True)
+    restore(folder, model, averaged=True)
     if config.lora is not None:
         merge_adapters(model)
     model.to(where).eval()
@@ -65,4 +71,4 @@ def load(
             f"{run}: the tokenizer has {tokenizer.n_vocab} tokens, the model "
             f"{config.model.vocab_size}: they do not belong together"
         )
-    return Loaded(run, config, model, tokenizer, kind, checkpoint.read_state(folder)["step"])
+    return Loaded(run, config, model, tokenizer, kind, chosen.step, chosen.reason)

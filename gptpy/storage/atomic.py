@@ -7,12 +7,16 @@ are random, so that no two threads, processes or machines write to the same one.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+# Names of `temporary_name`, of shards that several processes write, of folders for parts of a text
+_LEFTOVER = re.compile(r"\.(?P<name>.+)\.[^.]+\.(tmp|old)|\.(split|encode)-.*")
 
 
 def temporary_name(path: Path, ending: str = "tmp") -> Path:
@@ -25,7 +29,7 @@ def named(path: str | Path) -> Iterator[Path]:
     """A temporary name; the file that the block writes there becomes `path` at its end.
 
     An exception removes the temporary file and leaves `path` as it was; so does a crash, which may
-    leave the temporary file behind.
+    leave the temporary file behind. An `OSError` about the temporary file names `path`.
     """
     path = Path(path)
     temporary = temporary_name(path)
@@ -33,8 +37,11 @@ def named(path: str | Path) -> Iterator[Path]:
         yield temporary
         _sync_file(temporary)
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename = str(path)
         raise
     sync_folder(path.parent)
 
@@ -47,7 +54,10 @@ def file(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Write a file; a crash leaves the old content or the new."""
+    """Write a file; a crash leaves the old content or the new. One that is equal already stays."""
+    with suppress(OSError):
+        if Path(path).stat().st_size == len(data) and Path(path).read_bytes() == data:
+            return
     with file(path) as out:
         out.write(data)
 
@@ -98,11 +108,32 @@ def _sync_file(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make renames inside `path` survive a power cut, where the system knows how."""
-    if os.name != "posix":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Make renames inside `path` survive a power cut, where the system knows how.
+
+    Windows opens no folders, and some file systems refuse to flush them: the rename itself is done.
+    """
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed writers left in `folder` and its folders; nobody may be writing there now.
+
+    What was moved aside, to be replaced, gets its name back unless the replacement has it.
+    """
+    for path in [*folder.glob(".*"), *folder.glob("*/.*")]:
+        found = _LEFTOVER.fullmatch(path.name)
+        if found is None:
+            continue
+        with suppress(OSError):
+            target = found["name"] and path.with_name(found["name"])
+            if path.suffix == ".old" and target and not target.exists():
+                path.rename(target)
+            elif path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()

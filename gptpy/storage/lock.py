@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gptpy.config.errors import ConfigError
@@ -34,7 +34,8 @@ def only_writer(run_dir: Path) -> Iterator[None]:
     finally:
         if handle is not None:
             # Unlink before unlocking: afterwards the file could be another process's
-            (run_dir / LOCK).unlink(missing_ok=True)
+            with suppress(OSError):  # the disk may have become read-only meanwhile
+                (run_dir / LOCK).unlink(missing_ok=True)
             os.close(handle)
         if fresh and not any(run_dir.iterdir()):
             run_dir.rmdir()  # a job that was refused before it wrote anything leaves nothing
@@ -67,6 +68,7 @@ def _take(run_dir: Path) -> int | None:
         if (ours.st_dev, ours.st_ino) != (on_disk.st_dev, on_disk.st_ino):
             os.close(handle)  # as above, and another process has made a new one
             continue
-        os.ftruncate(handle, 0)
-        os.write(handle, f"pid {os.getpid()} on {platform.node()}".encode())
+        with suppress(OSError):  # a full disk still locks
+            os.ftruncate(handle, 0)
+            os.write(handle, f"pid {os.getpid()} on {platform.node()}".encode())
         return handle

@@ -47,6 +47,11 @@ class Average:
         finally:
             self._swap()
 
+    def take(self) -> None:
+        """Give the model the averaged weights for good."""
+        self._swap()
+        self.restart()
+
     @torch.no_grad()
     def _swap(self) -> None:
         # A forward may leave gathered weights behind, which the next forward would use unchanged

@@ -1,4 +1,4 @@
-"""How long a run lasts, and how its batches are divided among processes."""
+"""How long a run lasts, how far it is, and how its batches are divided among processes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from gptpy.config.errors import ConfigError
 from gptpy.config.training import TrainConfig
 from gptpy.data.dataset import Samples
+from gptpy.train.state import TrainState
 
 
 def total_steps(config: TrainConfig, data: Samples) -> int | None:
@@ -22,6 +23,31 @@ def total_steps(config: TrainConfig, data: Samples) -> int | None:
     if config.epochs is not None:
         ends.append(math.ceil(config.epochs * data.n_windows / config.batch_size))
     return max(1, min(ends)) if ends else None
+
+
+def progress(config: TrainConfig, data: Samples, state: TrainState, seconds: float) -> float:
+    """How far the run is, 0..1, by the budget that is furthest.
+
+    Each budget is counted in its own unit, so a resume with another batch size or another budget
+    ends at the sample or token that it says. `seconds`: how long the run has trained.
+    """
+    parts = []
+    if config.steps is not None:
+        parts.append(state.step / config.steps)
+    if config.tokens is not None:
+        step = config.batch_size * data.block_size
+        parts.append(_share(state.tokens, config.tokens, step))
+    if config.epochs is not None:
+        parts.append(_share(state.samples, config.epochs * data.n_windows, config.batch_size))
+    if config.seconds is not None:
+        parts.append(seconds / config.seconds)
+    return max(parts)
+
+
+def _share(done: float, budget: float, step: float) -> float:
+    """The share of `budget` that is done where the run ends with a whole step of this size."""
+    left = max(0, math.ceil((budget - done) / step))
+    return (done / step) / (done / step + left)
 
 
 def divide_batch(config: TrainConfig, processes: int) -> tuple[int, int]:

@@ -1,27 +1,47 @@
-"""Ctrl-C and SIGTERM as a request to stop after the current step."""
+"""Signals as a request to stop after the current step."""
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
+# Ctrl-C; the end asked for by a scheduler or the system; a closed terminal; a scheduler's warning.
+# Windows has the first two only.
+SIGNALS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+    if hasattr(signal, name)
+]
+GRACE_SECONDS = 1.0
+
 
 class Interrupt:
-    """Inside the block, the first SIGINT or SIGTERM sets `requested`; a second SIGINT raises.
+    """Inside the block, the first of `SIGNALS` sets `requested`.
 
-    Outside the main thread, where Python cannot install handlers, `requested` stays False.
+    Of Ctrl-C, more within a second of it are the same wish and change nothing, also after the
+    block. A later one calls `warn`, and one after that raises `KeyboardInterrupt`. A closed
+    terminal is no request where the process was told to ignore it (nohup). Outside the main thread,
+    where Python cannot install handlers, `requested` stays False.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, warn: Callable[[], None] | None = None) -> None:
         self.requested = False
+        self._warn = warn
+        self._last = 0.0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._on_signal)
+            for number in SIGNALS:
+                previous = signal.getsignal(number)
+                if previous is None or (previous == signal.SIG_IGN and number != signal.SIGINT):
+                    continue
+                self._previous[number] = previous
+                signal.signal(number, self._on_signal)
         return self
 
     def __exit__(
@@ -31,9 +51,30 @@ class Interrupt:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            late = number == signal.SIGINT and self.requested and error is None
+            signal.signal(number, self._after_block if late else handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.requested = True
+        if number != signal.SIGINT or not self.requested:
+            self._last, self.requested = time.monotonic(), True
+        elif self._is_later():
+            if self._warn is None:
+                raise KeyboardInterrupt
+            warn, self._warn = self._warn, None
+            warn()
+
+    def _after_block(self, number: int, frame: FrameType | None) -> None:
+        """The last of several quick Ctrl-C may come when all is saved: it must not be an error."""
+        if self._is_later():
+            previous = self._previous[number]
+            signal.signal(number, previous)
+            if callable(previous):
+                previous(number, frame)
+
+    def _is_later(self) -> bool:
+        """Whether this Ctrl-C comes `GRACE_SECONDS` or more after the last that counted."""
+        now = time.monotonic()
+        if now - self._last < GRACE_SECONDS:
+            return False
+        self._last = now
+        return True

@@ -39,9 +39,15 @@ def orthogonalise(stack: Tensor, steps: int = 5) -> Tensor:
 
 
 def _product_dtype(device: torch.device) -> torch.dtype:
-    if device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return torch.float32
-    return torch.bfloat16
+    return torch.float32 if device.type == "cpu" and not _mkldnn_bfloat16() else torch.bfloat16
+
+
+def _mkldnn_bfloat16() -> bool:
+    """Whether torch's matrix library for CPUs is there and multiplies bfloat16 natively."""
+    try:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    except (AttributeError, RuntimeError):  # builds without that library lack the operator
+        return False
 
 
 @dataclass(frozen=True)

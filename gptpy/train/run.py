@@ -6,12 +6,13 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from gptpy.config.differences import check_resume
 from gptpy.config.errors import ConfigError
 from gptpy.config.run import RunConfig
 from gptpy.data.material import Material, gather, open_material
@@ -23,11 +24,12 @@ from gptpy.inference.text import prepare_prompt, shown_prompt, stream_text
 from gptpy.model import build_model
 from gptpy.model.fast.fused import applicable
 from gptpy.model.lora import add_adapters
-from gptpy.runs.metrics import check_trackers
+from gptpy.runs import checkpoint
 from gptpy.runs.progress import Reporter, Silent
+from gptpy.runs.trackers import check_trackers
 from gptpy.storage import atomic
 from gptpy.storage.lock import only_writer
-from gptpy.tokenizer import save_tokenizer
+from gptpy.tokenizer import FILE_NAME, save_tokenizer
 from gptpy.train import Trainer, TrainResult
 from gptpy.train.initial import load_embeddings, load_weights
 
@@ -42,15 +44,12 @@ class Trained:
     result: TrainResult
 
     def evaluate(self, stride: int | None = None) -> Evaluation | None:
-        """The validation score of the final weights, averaged where an average is kept.
+        """The validation score of the final weights, those that `gptpy.load` takes.
 
         `stride`: as for `score_of`. None where nothing is held out.
         """
         score = score_of(self.material, stride, world=self.trainer.world)
-        if score is None:
-            return None
-        with self.trainer.averaged():
-            return score(self.trainer.model, self.dtype)
+        return None if score is None else score(self.trainer.model, self.dtype)
 
 
 def run_training(
@@ -59,8 +58,11 @@ def run_training(
     """Train as `mapping` (nested tables) says, into `run_dir`.
 
     Returns the result and the last evaluation; (None, None) on all but the main process of several.
+    A resume takes the settings that may change from `mapping`; `ConfigError` naming the others.
     """
     config, fixed_vocabulary = checked_config(mapping)
+    if resume:
+        _check_resume(config, run_dir, fixed_vocabulary=fixed_vocabulary)
     world = join_world(config.train.device)
     if not world.is_main:
         reporter = Silent()
@@ -68,16 +70,21 @@ def run_training(
         with only_writer(run_dir) if world.is_main else nullcontext():
             if world.is_main:
                 gather(config, run_dir, reporter, resume=resume)
-            world.barrier()
+            world.wait_for_main()
             material = open_material(
                 config, run_dir, fixed_vocabulary=fixed_vocabulary, reporter=reporter
             )
+            if not resume:
+                _check_validation(mapping, material)
             trained = train_on(material, run_dir, reporter, world=world, resume=resume)
             interrupted = trained.result.stopped == "interrupted"
             evaluation = None if interrupted else trained.evaluate()
             if not world.is_main:
                 return None, None
-            _write_summary(run_dir, trained, evaluation)
+            try:
+                _write_summary(run_dir, trained, evaluation)
+            except OSError as error:
+                reporter.on_message(f"{error.filename}: cannot be written: {error.strerror}")
             return trained.result, evaluation
     finally:
         leave_world()
@@ -104,6 +111,30 @@ def checked_config(mapping: Mapping[str, Any]) -> tuple[RunConfig, bool]:
         )
     model = mapping.get("model", {})
     return config, isinstance(model, Mapping) and "vocab_size" in model
+
+
+def _check_resume(config: RunConfig, run_dir: Path, *, fixed_vocabulary: bool) -> None:
+    """`ConfigError` where `config` changes what a resume cannot."""
+    if not (run_dir / "config.toml").is_file():
+        return  # the checkpoint will say what does not fit
+    run = checkpoint.read_config(run_dir)
+    if not fixed_vocabulary:
+        config = replace(config, model=config.model.replace(vocab_size=run.model.vocab_size))
+    check_resume(run, config)
+
+
+def _check_validation(mapping: Mapping[str, Any], material: Material) -> None:
+    """`ConfigError` where settings ask for evaluations and nothing is held out."""
+    if material.held_out is not None:
+        return
+    names = ("eval_every", "eval_epochs", "patience", "keep_best")
+    asked = [f"train.{name}" for name in names if mapping.get("train", {}).get(name)]
+    if asked:
+        raise ConfigError(
+            f"{', '.join(asked)}: this run has nothing to validate on (data.validation, "
+            "data.validation_sources, gptpy prepare --validation): hold some of the data back, or "
+            "leave the setting out"
+        )
 
 
 def train_on(
@@ -149,7 +180,8 @@ def train_on(
     if world.is_main:  # not earlier: a resume that is refused leaves the run as it was
         run_dir.mkdir(parents=True, exist_ok=True)
         atomic.write_text(run_dir / "config.toml", config.to_toml())
-        save_tokenizer(material.tokenizer, run_dir)
+        if not (resume and (run_dir / FILE_NAME).is_file()):
+            save_tokenizer(material.tokenizer, run_dir)
     return Trained(trainer, material, dtype, trainer.fit())
 
 
@@ -217,7 +249,12 @@ def _write_summary(run_dir: Path, trained: Trained, evaluation: Evaluation | Non
         "tokens_per_second": round(rate, 1),
         "seconds": round(result.seconds, 1),
         "stopped": result.stopped,
+        "checkpoint": result.model_step,
     }
+    if result.best_step is not None:
+        summary |= {"best_step": result.best_step, "best_val_loss": round(result.best_loss, 6)}
+    if trained.trainer.state.unscored:
+        summary["unscored_steps"] = trained.trainer.state.unscored
     if evaluation is not None:
         scored = evaluation.metrics()
         summary["val_tokens"] = scored.pop("tokens")

@@ -1,4 +1,4 @@
-"""Checkpoints of a run in training: written with all that a resume needs, and read back."""
+"""Checkpoints of a run in training: when they are written, with what, and which of them stay."""
 
 from __future__ import annotations
 
@@ -6,68 +6,94 @@ from pathlib import Path
 from typing import Any
 
 from gptpy.config.training import TrainConfig
-from gptpy.data.errors import DataError
 from gptpy.devices.processes import World
 from gptpy.devices.sharding import is_sharded
 from gptpy.runs import checkpoint
+from gptpy.runs.progress import Reporter
+from gptpy.runs.restoring import optimizer_tensors
 from gptpy.train.average import Average
 from gptpy.train.state import TrainState
 from gptpy.train.update import Updater
 
 
-def save(
-    run_dir: Path,
-    state: TrainState,
-    model: Any,
-    update: Updater,
-    average: Average | None,
-    config: TrainConfig,
-    world: World,
-) -> None:
-    """Write the checkpoint of this step and remove those that need not be kept.
+class Checkpoints:
+    """The checkpoints of a run in `run_dir`; None: there are none.
 
-    All processes call it. A model that is whole on every process is written by the main one, a
-    sharded one by all, each its own part. Raises `CheckpointError`.
+    One is due every `save_every` steps, `save_seconds` after the last, and at each evaluation that
+    is the best so far. The last `keep_last` and the best stay. All processes call every method.
     """
-    sharded = is_sharded(model)
-    if not (sharded or world.is_main):
-        return
-    tensors = {
-        "model": model.state_dict(),
-        "optimizer": checkpoint.optimizer_tensors(update.optimizers),
-    }
-    if average is not None:
-        tensors["ema"] = average.tensors
-    saved = {**vars(state), "scaler": update.scaler.state_dict() if update.scaler else None}
-    if sharded:
-        checkpoint.save_shards(run_dir, state.step, tensors=tensors, state=saved, world=world)
-    else:
-        checkpoint.save(run_dir, state.step, tensors=tensors, state=saved)
-    if world.is_main:
-        best = [state.best_step] if config.keep_best and state.best_step is not None else []
-        checkpoint.prune(run_dir, config.keep_last, best)
 
+    def __init__(
+        self,
+        run_dir: Path | None,
+        model: Any,
+        update: Updater,
+        average: Average | None,
+        config: TrainConfig,
+        world: World,
+        reporter: Reporter,
+    ) -> None:
+        self.run_dir = run_dir
+        self.model = model
+        self.update = update
+        self.average = average
+        self.config = config
+        self.world = world
+        self.reporter = reporter
+        self.saved_step, self._tried_at = 0, 0.0
 
-def restore(
-    folder: Path, data: dict[str, Any], model: Any, update: Updater, average: Average | None
-) -> TrainState:
-    """Load a checkpoint into all parts of a run, in place; returns the state it was saved with.
+    def begin_at(self, state: TrainState) -> None:
+        """Nothing new is to be saved yet."""
+        self.saved_step, self._tried_at = state.step, state.seconds
 
-    Raises `DataError` unless the run that wrote it was trained on the same `data`, and
-    `CheckpointError` for another model or optimiser.
-    """
-    state = TrainState.from_saved(checkpoint.read_state(folder))
-    if state.data != data:
-        raise DataError(
-            f"{folder} was trained on other data: it had {state.data}, this run has "
-            f"{data}; resume with the same data, block_size and seed"
-        )
-    checkpoint.restore(folder, model, update.optimizers)
-    if average is not None:
-        if checkpoint.holds(folder, "ema"):
-            checkpoint.load_tensors(folder, "ema", average.tensors)
-        else:  # the average is new in this run: it begins with the weights just read
-            average.restart()
-    if update.scaler is not None and state.scaler:
-        update.scaler.load_state_dict(state.scaler)
-    return state
+    def due(self, state: TrainState) -> bool:
+        """Whether a checkpoint is to be written at this step; the same on every process."""
+        every, limit = self.config.save_every, self.config.save_seconds
+        if every is not None and state.step % every == 0:
+            return True
+        if limit is None or self.run_dir is None:
+            return False
+        return self.world.any(state.seconds - self._tried_at >= limit, self.update.device)
+
+    def save(self, state: TrainState) -> None:
+        """Write the checkpoint of this step, unless it is there; remove those that may go.
+
+        A model that is whole on every process is written by the main one, a sharded one by all,
+        each its own part. Raises `CheckpointError`.
+        """
+        self._tried_at = state.seconds
+        if self.run_dir is None or self.saved_step == state.step:
+            return
+        sharded = is_sharded(self.model)
+        if sharded or self.world.is_main:
+            self._write(self.run_dir, state, sharded)
+        self.saved_step = state.step
+
+    def try_to_save(self, state: TrainState) -> bool:
+        """`save`; returns whether that worked. A full disk may have room again later, so a failure
+        is only reported, and tried again when the next one is due, and at the end."""
+        try:
+            self.save(state)
+        except checkpoint.CheckpointError as error:
+            self.reporter.on_message(str(error))
+            return False
+        return True
+
+    def _write(self, run_dir: Path, state: TrainState, sharded: bool) -> None:
+        tensors = {
+            "model": self.model.state_dict(),
+            "optimizer": optimizer_tensors(self.update.optimizers),
+        }
+        if self.average is not None:
+            tensors["ema"] = self.average.tensors
+        scaler = self.update.scaler
+        saved = {**vars(state), "scaler": scaler.state_dict() if scaler else None}
+        if sharded:
+            checkpoint.save_shards(
+                run_dir, state.step, tensors=tensors, state=saved, world=self.world
+            )
+        else:
+            checkpoint.save(run_dir, state.step, tensors=tensors, state=saved)
+        if self.world.is_main:
+            best = [state.best_step] if self.config.keep_best and state.best_step else []
+            checkpoint.prune(run_dir, self.config.keep_last, best)

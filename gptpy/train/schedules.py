@@ -3,26 +3,65 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from gptpy.config.training import ScheduleConfig
 
 
-def multiplier(config: ScheduleConfig, step: int, progress: float) -> float:
+@dataclass(frozen=True)
+class Anchor:
+    """Where a new decay began: the progress there, and the factor that the rate had."""
+
+    progress: float
+    factor: float
+
+
+def multiplier(
+    config: ScheduleConfig,
+    step: int,
+    progress: float,
+    *,
+    anchor: Anchor | None = None,
+    over_all: bool = False,
+) -> float:
     """The factor on the peak learning rate at `step` (from 0) with `progress` in 0..1.
 
-    It is the smaller of two: the warm-up, which counts steps because it protects the optimiser's
-    first statistics, and the decay, which follows progress because a time budget may drive it. The
-    decay is a function of the whole run's progress; the warm-up's steps are not subtracted.
+    The warm-up counts steps, because it protects the optimiser's first statistics. The decay spans
+    the progress that is left after it, because a time budget may drive it; how much progress the
+    warm-up took is read off the mean progress of a step so far. With an `anchor` the decay begins
+    there instead. `over_all`: the rule of runs begun by older versions, whose decay spans the whole
+    run and cuts off the end of the warm-up.
     """
-    warm_up = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     progress = min(max(progress, 0.0), 1.0)
-    floor = config.floor
+    warm = config.warmup_steps
+    warm_up = min(1.0, (step + 1) / warm) if warm else 1.0
+    if anchor is not None:
+        return _decay(config, progress, anchor.progress, anchor.factor)
+    if over_all:
+        return min(warm_up, _decay(config, progress, 0.0, 1.0))
+    begin = progress * warm / step if step > warm else progress
+    return min(warm_up, _decay(config, progress, begin, 1.0))
+
+
+def _decay(config: ScheduleConfig, progress: float, begin: float, height: float) -> float:
+    """The factor at `progress` of a decay from `height`, at `begin`, to the floor at 1."""
     if config.kind == "constant":
-        decay = 1.0
-    elif config.kind == "cosine":
-        decay = floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
-    else:
-        span = config.decay_fraction if config.kind == "wsd" else 1.0
-        left = min(1.0, (1 - progress) / span) if span > 0 else 1.0
-        decay = floor + (1 - floor) * left
-    return min(warm_up, decay)
+        return height
+    floor, rest = min(config.floor, height), 1 - begin
+    if config.kind == "cosine":
+        done = (progress - begin) / rest if rest > 0 else 1.0
+        return floor + (height - floor) * 0.5 * (1 + math.cos(math.pi * done))
+    span = min(config.decay_fraction, rest) if config.kind == "wsd" else rest
+    left = min(1.0, (1 - progress) / span) if span > 0 else 1.0
+    return floor + (height - floor) * left
+
+
+def warmup_note(config: ScheduleConfig, steps: int) -> str | None:
+    """What to tell of a warm-up that a run of `steps` never leaves; None where it does."""
+    if config.warmup_steps < steps or config.warmup_steps <= 1:
+        return None
+    return (
+        f"the warm-up of {config.warmup_steps} steps takes the whole run of {steps}: the learning "
+        f"rate reaches {steps / config.warmup_steps:.2f} of its peak and does not decay; set "
+        f"train.schedule.warmup_steps below {steps}"
+    )

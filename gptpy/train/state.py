@@ -22,6 +22,15 @@ class TrainState:
     evals_without_gain: int = 0
     bad_steps: int = 0
     """Steps in a row whose update was skipped."""
+    unscored: int = 0
+    """Steps skipped because nothing of their batch was scored."""
+    progress: float | None = None
+    lr_factor: float | None = None
+    """Progress and factor on the peak learning rate after the last step, by its settings."""
+    anchor: dict[str, float] | None = None
+    """Where a new decay began: the fields of `schedules.Anchor`."""
+    decays_after_warmup: bool = False
+    """False in runs begun by versions whose decay spanned the warm-up, too."""
     data: dict[str, Any] = field(default_factory=dict)
     """What identifies the training data: a resume with other data is refused."""
     scaler: dict[str, Any] | None = None
@@ -43,3 +52,7 @@ class TrainResult:
     tokens_per_second: float
     loss: float
     stopped: str
+    model_step: int
+    """The step whose weights the model has: after early stopping the best one's."""
+    best_step: int | None = None
+    best_loss: float | None = None

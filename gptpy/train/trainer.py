@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,25 @@ from gptpy.data.dataset import Batch, Continued, Samples
 from gptpy.devices.processes import World
 from gptpy.evaluation.loss import Evaluation
 from gptpy.runs import checkpoint
-from gptpy.runs.metrics import MetricsLog
+from gptpy.runs.metrics import MetricsLog, append_text
 from gptpy.runs.progress import Reporter, Silent
-from gptpy.train import saving
+from gptpy.runs.restoring import restore
+from gptpy.storage import atomic
+from gptpy.train import budget
 from gptpy.train.average import Average
-from gptpy.train.budget import divide_batch, total_steps
 from gptpy.train.interrupt import Interrupt
 from gptpy.train.meter import Meter
+from gptpy.train.resuming import fit_schedule, rate_factor
+from gptpy.train.resuming import restore as restore_run
+from gptpy.train.saving import Checkpoints
+from gptpy.train.schedules import warmup_note
 from gptpy.train.state import TrainResult, TrainState
 from gptpy.train.update import TrainingError, Update, Updater
+
+# How often a run is evaluated that does not say
+EVALUATIONS = 20
+# Steps in a row without a scored token that end a run: the data score nothing
+MAX_UNSCORED = 100
 
 
 class Trainer:
@@ -62,102 +72,145 @@ class Trainer:
         main_reporter = reporter or Silent()
         self.reporter: Reporter = main_reporter if self.world.is_main else Silent()
         self.device = next(model.parameters()).device
-        self.total_steps = total_steps(config, data)
-        self.rank_batch, self.micro_batch = divide_batch(config, self.world.size)
+        steps = budget.total_steps(config, data)
+        self.rank_batch, self.micro_batch = budget.divide_batch(config, self.world.size)
         self.update = Updater(
-            model, config, self.world, self.reporter, steps=self.total_steps, varying=data.varying
+            model, config, self.world, self.reporter, steps=steps, varying=data.varying
         )
         self.average = Average(model, config.ema_decay) if config.ema_decay else None
+        self.checkpoints = Checkpoints(
+            self.run_dir, model, self.update, self.average, config, self.world, self.reporter
+        )
         identity = {"ids": len(data), "block_size": data.block_size, "seed": data.seed}
-        self.state = TrainState(data=identity)
+        fingerprint = getattr(data, "fingerprint", None)
+        if fingerprint is not None:
+            identity["fingerprint"] = fingerprint
+        self.state = TrainState(data=identity, decays_after_warmup=True)
+        self.unscored_in_a_row = 0
         if self.run_dir is not None and self.world.is_main:
-            checkpoint.clear_leftovers(self.run_dir)
+            atomic.clear_leftovers(self.run_dir)
         self.world.barrier()
         if resume:
             self._resume()
+        note = None if steps is None else warmup_note(config.schedule, steps)
+        if note is not None:
+            self.reporter.on_message(note)
 
     def _resume(self) -> None:
         if self.run_dir is None:
             raise ConfigError("resume needs a run directory")
         folder = checkpoint.find(self.run_dir)
-        self.state = saving.restore(folder, self.state.data, self.model, self.update, self.average)
+        self.state = restore_run(folder, self.state.data, self.model, self.update, self.average)
+        self.checkpoints.begin_at(self.state)
         self.reporter.on_message(f"resumed {folder} at step {self.state.step}")
-        if self._progress() >= 1:
+        progress = self._progress()
+        note = fit_schedule(self.config.schedule, self.state, progress, self._peak_rate())
+        if note is not None:
+            self.reporter.on_message(note)
+        if progress >= 1:
             self.reporter.on_message(
                 "its budget is used up: raise train.steps (tokens, epochs, seconds) to go on"
+            )
+        elif self._is_patience_used_up():
+            self.reporter.on_message(
+                f"it stopped early at step {self.state.step}: {self.state.evals_without_gain} "
+                f"evaluations without a lower loss than at step {self.state.best_step}; raise "
+                "train.patience to go on"
             )
 
     def fit(self) -> TrainResult:
         """Train to the end of the budgets; Ctrl-C or SIGTERM ends the run after a checkpoint.
 
-        Raises `TrainingError` after too many bad steps in a row, `CheckpointError` where the last
-        checkpoint cannot be written.
+        The model then has the weights that `gptpy.load` takes: averaged where an average is kept,
+        and the best ones after early stopping. Raises `TrainingError` after too many bad steps in a
+        row, `CheckpointError` where the last checkpoint cannot be written.
         """
         state, config = self.state, self.config
         log = self._open_log()
         meter = Meter(state, self.model, self.data.block_size, self.update.dtype, self.world)
         first_seconds, first_tokens = state.seconds, state.tokens
-        saved_step, saved_seconds = state.step, state.seconds
         begin = time.perf_counter() - state.seconds
-        update, stopped = None, "done"
+        loss, stopped = math.nan, "early" if self._is_patience_used_up() else "done"
         self.model.train()
-        with Interrupt() as interrupt:
-            while (progress := self._progress()) < 1:
+        with Interrupt(self._warn_of_loss) as interrupt:
+            while stopped == "done" and (progress := self._progress()) < 1:
                 update = self._step(progress)
+                loss = update.loss if update.scored else loss
                 state.seconds = time.perf_counter() - begin
-                if self._due(config.log_every) or state.step == 1 or self._progress() >= 1:
+                before, state.progress = state.progress or 0.0, self._progress()
+                if self._due(config.log_every) or state.step == 1 or state.progress >= 1:
                     self._report(log, update, meter)
-                if self.evaluate and self._due_evaluation():
+                if self.evaluate and self._due_evaluation(before):
                     self._evaluate(log)
                 if self.sample and self._due(config.sample_every):
                     self._sample()
-                if self._due(config.save_every) or self._due_by_time(saved_seconds):
-                    # A save that fails is tried again when the next one is due, and at the end
-                    saved_step = state.step if self._try_to_save() else saved_step
-                    saved_seconds = state.seconds
-                if config.patience and state.evals_without_gain >= config.patience:
+                if self.checkpoints.due(state):
+                    self.checkpoints.try_to_save(state)
+                if self._is_patience_used_up():
                     stopped = "early"
-                    break
-                if self.world.any(interrupt.requested, self.device):
+                elif self.world.any(interrupt.requested, self.device):
                     stopped = "interrupted"
-                    break
                 # Evaluating, sampling and saving use up a time budget, but are not slow steps
                 now = time.perf_counter() - begin
                 meter.pause(now - state.seconds)
                 state.seconds = now
-            if saved_step != state.step:
-                self._save()
+            self.checkpoints.save(state)
         log.close()
+        if state.unscored:
+            self.reporter.on_message(
+                f"{state.unscored:,} of {state.step:,} steps were skipped: no token of their batch "
+                "was scored"
+            )
         seconds = max(state.seconds - first_seconds, 1e-9)
         return TrainResult(
             state.step,
             state.tokens,
             state.seconds,
             (state.tokens - first_tokens) / seconds,
-            update.loss if update else math.nan,
+            loss,
             stopped,
+            self._take_final_weights(stopped),
+            state.best_step,
+            state.best_loss,
         )
 
     def _progress(self) -> float:
         """How far the run is, 0..1, by the budget that is furthest; the same on every process."""
-        by_steps = self.state.step / self.total_steps if self.total_steps else 0.0
-        if self.config.seconds is None:
-            return by_steps
-        seconds = self.world.from_main(self.state.seconds, self.device)
-        return max(by_steps, seconds / self.config.seconds)
+        seconds = self.state.seconds
+        if self.config.seconds is not None:
+            seconds = self.world.from_main(seconds, self.device)
+        return budget.progress(self.config, self.data, self.state, seconds)
+
+    def _peak_rate(self) -> float:
+        return self.update.optimizers[0].param_groups[0]["peak_lr"]
+
+    def _is_patience_used_up(self) -> bool:
+        patience = self.config.patience
+        return patience is not None and self.state.evals_without_gain >= patience
+
+    def _warn_of_loss(self) -> None:
+        saved = self.checkpoints.saved_step
+        text = f"finishing step {self.state.step + 1} to save it; Ctrl-C once more ends at once: "
+        with suppress(RuntimeError):  # a signal that came while a line was printed
+            self.reporter.on_message(text + f"what was learned after step {saved} is then lost")
 
     def _step(self, progress: float) -> Update:
         """Update from the next global batch, and count it.
 
-        An update with a loss or gradient that is not finite is skipped; `TrainingError` after
-        `max_bad_steps` of them in a row.
+        An update with a loss or gradient that is not finite is skipped, and so is a batch in which
+        no token is scored; `TrainingError` after too many of them in a row.
         """
         config, state = self.config, self.state
         batches = self._batches()
-        update = self.update(batches, state.step, progress)
+        factor = rate_factor(config.schedule, state, progress)
+        update = self.update(batches, state.step, factor)
         state.step += 1
         state.samples += config.batch_size
         state.tokens += self._count_tokens(batches)
+        state.lr_factor = factor
+        if not update.scored:
+            return self._skip_unscored(update)
+        self.unscored_in_a_row = 0
         if update.applied:
             state.bad_steps = 0
             if self.average is not None:
@@ -170,6 +223,20 @@ class Trainer:
             raise TrainingError(
                 f"{state.bad_steps} steps in a row up to step {state.step} had {found}: lower the "
                 "learning rate (train.optim.lr, muon_lr), warm up longer, or use dtype float32"
+            )
+        return update
+
+    def _skip_unscored(self, update: Update) -> Update:
+        self.state.unscored += 1
+        self.unscored_in_a_row += 1
+        if self.state.unscored == 1:
+            self.reporter.on_message(
+                f"step {self.state.step}: no token of the batch is scored; such steps are skipped"
+            )
+        if self.unscored_in_a_row >= MAX_UNSCORED:
+            raise TrainingError(
+                f"{self.unscored_in_a_row} steps in a row up to step {self.state.step} had no "
+                "token that is scored: use a larger train.batch_size or longer texts"
             )
         return update
 
@@ -190,19 +257,16 @@ class Trainer:
     def _due(self, every: int | None) -> bool:
         return every is not None and self.state.step % every == 0
 
-    def _due_evaluation(self) -> bool:
-        if self.config.eval_epochs is None:
+    def _due_evaluation(self, before: float) -> bool:
+        """Whether to evaluate now; `before`: the progress before this step."""
+        if self.config.eval_every is not None:
             return self._due(self.config.eval_every)
-        every = self.config.eval_epochs * self.data.n_windows
-        samples = self.state.samples
-        return int(samples / every) > int((samples - self.config.batch_size) / every)
-
-    def _due_by_time(self, saved_seconds: float) -> bool:
-        """Whether `save_seconds` have passed on any process: a checkpoint is for all or none."""
-        limit = self.config.save_seconds
-        if limit is None:
-            return False
-        return self.world.any(self.state.seconds - saved_seconds >= limit, self.device)
+        if self.config.eval_epochs is not None:
+            every = self.config.eval_epochs * self.data.n_windows
+            samples = self.state.samples
+            return int(samples / every) > int((samples - self.config.batch_size) / every)
+        now = self.state.progress or 0.0
+        return int(now * EVALUATIONS + 1e-9) > int(before * EVALUATIONS + 1e-9)
 
     def _open_log(self) -> MetricsLog:
         return MetricsLog(
@@ -210,21 +274,24 @@ class Trainer:
             resumed_at=self.state.step or None,
             tensorboard=self.config.tensorboard,
             wandb=self.config.wandb,
+            tell=self.reporter.on_message,
         )
 
     def _report(self, log: MetricsLog, update: Update, meter: Meter) -> None:
-        state, progress = self.state, self._progress()
+        state, progress = self.state, min(1.0, self.state.progress or 0.0)
         row: dict[str, Any] = {
             "step": state.step,
             "loss": update.loss,
-            "lr": self.update.optimizers[0].param_groups[0]["lr"],
+            "lr": self._peak_rate() * update.lr_factor,
             "lr_factor": update.lr_factor,
             "grad_norm": update.grad_norm,
-            "progress": min(1.0, progress),
+            "progress": progress,
             "tokens": state.tokens,
             "seconds": state.seconds,
             **meter.read(),
         }
+        if state.unscored:
+            row["unscored"] = state.unscored
         log.write("step", row)
         eta = state.seconds * (1 - progress) / progress if progress > 0 else math.nan
         self.reporter.on_step({**row, "eta": max(0.0, eta)})
@@ -232,6 +299,18 @@ class Trainer:
     def averaged(self) -> AbstractContextManager[None]:
         """Inside the block the model has the averaged weights, where an average is kept."""
         return self.average.applied() if self.average else nullcontext()
+
+    def _take_final_weights(self, stopped: str) -> int:
+        """Give the model the weights that `gptpy.load` takes; returns their step."""
+        best = self.state.best_step
+        if stopped == "early" and self.run_dir is not None and best is not None:
+            self.world.barrier()  # the main process may be writing still
+            if best in checkpoint.steps(self.run_dir):
+                restore(checkpoint.find(self.run_dir, best), self.model, averaged=True)
+                return best
+        if self.average is not None:
+            self.average.take()
+        return self.state.step
 
     def _evaluate(self, log: MetricsLog) -> None:
         """Score the validation data and remember the best score; its checkpoint is kept."""
@@ -248,32 +327,21 @@ class Trainer:
         # whether to save or stop, and deadlock
         loss = self.world.from_main(result.loss, self.device)
         if loss < (math.inf if state.best_loss is None else state.best_loss):
-            state.best_loss, state.best_step, state.evals_without_gain = loss, state.step, 0
-            if self.config.keep_best:
-                self._try_to_save()
+            before, state.best_step = state.best_step, state.step
+            state.best_loss, state.evals_without_gain = loss, 0
+            if self.config.keep_best and not self.checkpoints.try_to_save(state):
+                state.best_step = before  # the best that can be opened
         else:
             state.evals_without_gain += 1
 
     def _sample(self) -> None:
         assert self.sample is not None
-        text = self.sample(self.model)
+        with self.averaged():
+            text = self.sample(self.model)
         self.model.train()
-        if self.run_dir is not None and self.world.is_main:
-            with (self.run_dir / "samples.txt").open("a", encoding="utf-8") as file:
-                file.write(f"--- step {self.state.step}\n{text}\n")
-
-    def _save(self) -> None:
-        """Write a checkpoint; `CheckpointError` where that fails."""
-        if self.run_dir is not None:
-            parts = (self.state, self.model, self.update, self.average)
-            saving.save(self.run_dir, *parts, self.config, self.world)
-
-    def _try_to_save(self) -> bool:
-        """Write a checkpoint; returns whether that worked. A full disk may have room again later,
-        so a failure is only reported."""
+        if self.run_dir is None or not self.world.is_main:
+            return
         try:
-            self._save()
-        except checkpoint.CheckpointError as error:
-            self.reporter.on_message(str(error))
-            return False
-        return True
+            append_text(self.run_dir / "samples.txt", f"--- step {self.state.step}\n{text}\n")
+        except OSError as error:
+            self.reporter.on_message(f"{error.filename}: cannot be written: {error.strerror}")

@@ -24,7 +24,6 @@ from gptpy.devices.sharding import (
 )
 from gptpy.runs.progress import Reporter
 from gptpy.train.optimisers import build_optimizers, set_momentum, set_rates
-from gptpy.train.schedules import multiplier
 
 
 class TrainingError(GptpyError, RuntimeError):
@@ -37,13 +36,15 @@ class TrainingError(GptpyError, RuntimeError):
 class Update:
     """What a step did: mean loss over scored tokens, gradient norm, factor on the peak rate.
 
-    `applied` is False where the loss or the gradient was not finite and the weights stayed.
+    `applied` is False where the weights stayed: the loss or the gradient was not finite, or, where
+    `scored` is False, no token of the batch was scored.
     """
 
     loss: float
     grad_norm: float
     lr_factor: float
     applied: bool
+    scored: bool = True
 
 
 class Updater:
@@ -86,15 +87,14 @@ class Updater:
         scaled = self.dtype == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type) if scaled else None
 
-    def __call__(self, batches: Sequence[Batch], step: int, progress: float) -> Update:
+    def __call__(self, batches: Sequence[Batch], step: int, factor: float) -> Update:
         """Update from this process's micro-batches of step `step` (from 0).
 
-        Raises `TrainingError` when no token of the global batch is scored.
+        `factor`: on the peak learning rates.
         """
         scored = self.world.sum(sum(batch.tokens for batch in batches), self.device)
         if scored == 0:
-            raise TrainingError(f"step {step + 1}: no token of the batch is scored")
-        factor = multiplier(self.config.schedule, step, progress)
+            return Update(math.nan, 0.0, factor, applied=False, scored=False)
         set_rates(self.optimizers, factor)
         set_momentum(self.optimizers, self.config.optim, step)
         loss = self._gradients_or_fall_back(batches, scored, step)
@@ -102,11 +102,13 @@ class Updater:
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
             self._step_optimizers()
+        # With a gradient scaler an infinite norm means that the scale was too large, no harm, until
+        # the gradients are infinite without any scale
+        harmless = False
         if self.scaler:
+            harmless = math.isfinite(loss) and self.scaler.get_scale() > 1
             self.scaler.update()  # halves the scale after gradients that were not finite
         self._drop_gradients()
-        # With a gradient scaler an infinite norm means that the scale was too large, no harm
-        harmless = self.scaler is not None and math.isfinite(loss)
         return Update(loss, norm, factor, finite or harmless)
 
     def _gradients(self, batches: Sequence[Batch], scored: float, step: int) -> float:

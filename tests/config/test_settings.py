@@ -46,7 +46,6 @@ CLASSES = [
         ("train.optim", "muon", "train.optim: expected a table, got 'muon'"),
         ("train.schedule.floor", "2", "train.schedule.floor: expected a number in [0, 1], got 2"),
         ("train.ema_decay", "1", "train.ema_decay: expected a number in (0, 1), got 1"),
-        ("train.patience", "3", "train: patience (early stopping) needs eval_every or eval_epochs"),
         ("train.micro_batch_size", "3", "train: batch_size must be a multiple of micro_batch_size"),
         ("model.n_head", "5", "model: n_embd = 128 is not a multiple of n_head = 5"),
         ("model.nlayer", "5", "unknown key model.nlayer; did you mean model.n_layer"),

@@ -52,7 +52,7 @@ def test_what_a_killed_process_left_is_cleared(tmp_path):
     for name in (".step-2.99.tmp", ".step-3.99.tmp", ".step-3.shards.tmp", ".step-1.98.old"):
         (folder / name).mkdir()
         (folder / name / "model.safetensors").write_bytes(b"half")
-    checkpoint.clear_leftovers(tmp_path)
+    atomic.clear_leftovers(tmp_path)
     assert sorted(path.name for path in folder.iterdir()) == ["step-1", "step-2"]
     assert checkpoint.read_state(checkpoint.find(tmp_path))["tokens"] == 2
 

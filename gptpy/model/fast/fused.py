@@ -95,7 +95,7 @@ def _wrong(
             return f"{name} failed to launch ({type(error).__name__}: {first_line})"
         exact = _differentiated(plain, [x.to(dtype).double() for x in inputs])
         for got, want in zip(ours, exact, strict=True):
-            error = (got.double().cpu() - want).norm() / want.norm()
+            error = (got.cpu().double() - want).norm() / want.norm()
             if not error <= tolerance:
                 return f"{name} was off by {error:.1e} in a probe launch"
     return None
