@@ -197,7 +197,7 @@ def _rehearse(config: RunConfig, prepared: Prepared) -> float:
     device = choose_device(config.train.device)
     dtype, _ = choose_dtype(device, config.train.dtype)
     model = build_model(config.model).to(device)
-    model.select_attention(dtype=dtype)
+    model.select_attention(dtype=dtype, data_features=config.attention_features)
     build_optimizers(model, config.train.optim)
     ids, stride = prepared.validation.joined(), _final_stride(config)
     part = ids[: REHEARSED_WINDOWS * stride]

@@ -44,6 +44,13 @@ class RunConfig:
             tables["model"] = _from_preset(dict(model))
         return cls(**tables)
 
+    @property
+    def attention_features(self) -> frozenset[str]:
+        """What the data ask of attention: "documents", "padding" (which a causal mask hides)."""
+        padded = self.data.form != "stream" and self.model.architecture != "decoder"
+        needed = {"documents": self.data.document_mask, "padding": padded}
+        return frozenset(name for name, is_needed in needed.items() if is_needed)
+
     def to_toml(self) -> str:
         """The text of `config.toml`."""
         return files.to_toml(self)

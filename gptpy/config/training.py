@@ -115,6 +115,8 @@ class TrainConfig:
     """Number type of matrix products."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Run the model through torch.compile."""
+    attention: Literal["auto", "reference", "dense", "sdpa", "triton"] = "auto"
+    """What computes attention; "auto" takes the best that is known to work here."""
     fused_kernels: Literal["off", "on"] = "off"
     """Triton kernels for norms, activations and the loss."""
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"

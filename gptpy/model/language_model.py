@@ -63,12 +63,18 @@ class LanguageModel(nn.Module):
         self.attend = BACKENDS[name].attend
 
     def select_attention(
-        self, requested: str | None = None, *, dtype: torch.dtype | None = None
+        self,
+        requested: str | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        data_features: Iterable[str] = (),
+        training: bool = False,
     ) -> tuple[str, str]:
         """Chooses the attention back end for this model on its present device: (name, reason).
 
-        Call it once a run, after moving the model; `dtype` is autocast's, if any. Raises
-        `ValueError` when a `requested` back end does not work.
+        Call it once a run, after moving the model; `dtype` is autocast's, if any. `data_features`:
+        what the data ask of attention, "documents" or "padding". `training`: gradients are wanted,
+        too. Raises `ValueError` when a `requested` back end does not work.
         """
         c = self.config
         needed = {
@@ -77,13 +83,18 @@ class LanguageModel(nn.Module):
             "window": c.window is not None,
             "bidirectional": c.architecture != "decoder",
         }
+        features = {feature for feature, is_needed in needed.items() if is_needed}
         name, reason = choose_backend(
             self.device,
-            dtype or self.dtype,
+            self.dtype,
             c.head_size,
             requested,
-            features={feature for feature, is_needed in needed.items() if is_needed},
+            features=features | set(data_features),
             context=c.block_size,
+            heads=(c.n_head, c.kv_heads),
+            dropout_p=c.attention_dropout_rate,
+            autocast=dtype,
+            training=training,
         )
         self.attention_backend = name
         return name, reason

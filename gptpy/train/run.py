@@ -159,7 +159,13 @@ def train_on(
         torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(config.train.seed)
     model = _build(material, reporter, resume=resume).to(device)
-    name, reason = model.select_attention(dtype=dtype)
+    asked = config.train.attention
+    name, reason = model.select_attention(
+        None if asked == "auto" else asked,
+        dtype=dtype,
+        data_features=config.attention_features,
+        training=True,
+    )
     reporter.on_message(f"attention {name}: {reason}")
     wanted = applicable(config.model) if config.train.fused_kernels == "on" else None
     fused, reason = model.select_fusions(wanted, dtype=dtype)

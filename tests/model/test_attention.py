@@ -1,13 +1,11 @@
 """Back ends of attention against the plain formula in float64, and their choice."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from gptpy.model.attention import BACKENDS, Masks, choose_backend, document_ids
-from gptpy.model.attention import FEATURES as FEATURE_NAMES
+from gptpy.model.attention import BACKENDS, Masks, document_ids
 
 
 def attention(q, k, v, *, backend, window=None, softcap=None, dropout_p=0.0, **masks):
@@ -46,7 +44,6 @@ def random_qkv(B=2, T=7, S=None, H=4, H_kv=2, D=8):
     return [torch.randn(*shape, generator=g) for shape in shapes]
 
 
-FEATURES = frozenset(FEATURE_NAMES)
 PADDING = torch.tensor([[1, 1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1, 1]]).bool()
 SLOPES = torch.tensor([0.5, 0.25, 0.125, 0.0625])
 CASES = {
@@ -142,74 +139,6 @@ def test_dropout_drops_weights():
         out = attention(q, k, ones, dropout_p=0.5, backend=backend)
         assert out.mean().item() == pytest.approx(1.0, abs=0.1)
         assert out.std() > 0.05
-
-
-def test_choice_on_cpu():
-    assert choose_backend("cpu", torch.float32, 64)[0] == "sdpa"
-    assert choose_backend("cpu", torch.float32, 64, context=128)[0] == "dense"
-    assert choose_backend("cpu", torch.float32, 64, context=4096)[0] == "sdpa"
-    name, reason = choose_backend("cpu", torch.float32, 64, features={"softcap"})
-    assert name == "reference" and "softcap" in reason
-    assert choose_backend("cpu", torch.float32, 64, "reference") == ("reference", "asked for")
-
-
-def test_requests_that_cannot_be_met_are_errors():
-    with pytest.raises(
-        ValueError, match="expected one of reference, dense, sdpa, triton, got 'flash'"
-    ):
-        choose_backend("cpu", torch.float32, 64, "flash")
-    with pytest.raises(ValueError, match="'sdpa' was asked for, but it does not support softcap"):
-        choose_backend("cpu", torch.float32, 64, "sdpa", features={"softcap"})
-    with pytest.raises(ValueError, match="'triton' was asked for, but"):
-        choose_backend("cpu", torch.float32, 64, "triton")
-    with pytest.raises(ValueError, match="softcap, alibi, window, bidirectional, got flashy"):
-        choose_backend("cpu", torch.float32, 64, features={"flashy"})
-
-
-def fake_kernels(monkeypatch, kernel, available=(True, "a device")):
-    module = SimpleNamespace(available=lambda device: available, causal_attention=kernel)
-    monkeypatch.setitem(__import__("sys").modules, "gptpy_kernels", module)
-
-
-def test_triton_is_taken_when_its_probe_agrees(monkeypatch, caplog):
-    def kernel(q, k, v, *, backend=None, **masks):
-        return attention(q, k, v, backend="reference", **masks)
-
-    fake_kernels(monkeypatch, kernel)
-    with caplog.at_level("INFO"):
-        assert choose_backend("cpu", torch.float32, 64, "triton")[0] == "triton"
-    assert "attention back end: triton" in caplog.text
-    assert choose_backend("cpu", torch.float32, 64, "triton", features=FEATURES)[0] == "triton"
-
-
-@pytest.mark.parametrize("feature", sorted(FEATURES))
-def test_the_probe_finds_a_kernel_that_ignores_a_feature(feature, monkeypatch):
-    ignored = {"alibi": "alibi_slopes", "bidirectional": "causal"}.get(feature, feature)
-
-    def kernel(q, k, v, *, backend=None, **masks):
-        masks = {name: value for name, value in masks.items() if name != ignored}
-        return attention(q, k, v, backend="reference", **masks)
-
-    fake_kernels(monkeypatch, kernel)
-    assert choose_backend("cpu", torch.float32, 64, "triton")[0] == "triton"
-    with pytest.raises(ValueError, match="its probe launch was off by"):
-        choose_backend("cpu", torch.float32, 64, "triton", features={feature})
-
-
-def test_a_wrong_or_failing_probe_is_a_reason_not_a_crash(monkeypatch):
-    def wrong(q, k, v, **masks):
-        return attention(q, k, v, backend="reference") * 1.1
-
-    def failing(q, k, v, **masks):
-        raise RuntimeError("no compiler\nsecond line")
-
-    for kernel, message in ((wrong, "off by"), (failing, r"\(RuntimeError: no compiler\)")):
-        fake_kernels(monkeypatch, kernel)
-        with pytest.raises(ValueError, match=message):
-            choose_backend("cpu", torch.float32, 64, "triton")
-    fake_kernels(monkeypatch, failing, available=(False, "no such device"))
-    with pytest.raises(ValueError, match="but no such device"):
-        choose_backend("cpu", torch.float32, 64, "triton")
 
 
 def test_gradient_of_dense_with_dropout():

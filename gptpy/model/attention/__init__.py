@@ -4,7 +4,8 @@ All take and return the layout `(B, T, H, D)`.
 """
 
 from gptpy.model.attention.backends import BACKENDS, Backend
-from gptpy.model.attention.choice import FEATURES, choose_backend
+from gptpy.model.attention.choice import choose_backend
+from gptpy.model.attention.preferences import FEATURES
 from gptpy.model.attention.reference import (
     ForwardState,
     Masks,

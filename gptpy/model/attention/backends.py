@@ -82,14 +82,12 @@ def triton(
 class Backend(NamedTuple):
     attend: Callable[..., Tensor]
     unsupported: frozenset[str]
-    """What it cannot do, of `choice.FEATURES`."""
-    merit: str
-    """Why a run that leaves the choice open takes it."""
+    """What it cannot do, of `preferences.FEATURES`."""
 
 
 BACKENDS = {
-    "reference": Backend(reference, frozenset(), "the formula"),
-    "dense": Backend(dense, frozenset({"softcap"}), "the fastest on a CPU for short contexts"),
-    "sdpa": Backend(sdpa, frozenset({"softcap"}), "torch's own"),
-    "triton": Backend(triton, frozenset(), "a probe launch agreed with the reference"),
+    "reference": Backend(reference, frozenset()),
+    "dense": Backend(dense, frozenset({"softcap"})),
+    "sdpa": Backend(sdpa, frozenset({"softcap"})),
+    "triton": Backend(triton, frozenset()),
 }
