@@ -30,7 +30,10 @@ impl LongestFirst {
         let tokens: Vec<Vec<u8>> = tokens.collect();
         Ok(LongestFirst {
             lengths: tokens.iter().map(Vec::len).collect(),
-            tokens: AhoCorasick::new(tokens)
+            // A DFA would be built in time quadratic in the longest token.
+            tokens: AhoCorasick::builder()
+                .kind(Some(AhoCorasickKind::ContiguousNFA))
+                .build(tokens)
                 .map_err(|error| Error::invalid(format!("too many or too long tokens: {error}")))?,
         })
     }
