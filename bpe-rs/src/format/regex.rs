@@ -22,7 +22,7 @@ pub(super) fn for_hugging_face(pattern: &str) -> Result<String> {
                 let atom = atom.ok_or_else(|| {
                     Error::invalid(format!(
                         "expected a pattern that tokenizer.json can hold, got a possessive \
-                         {token}+ behind a group in {pattern:?}; write it as (?>...)"
+                         {token}+ behind a group in {pattern}; write it as (?>...)"
                     ))
                 })?;
                 out.push(format!("(?>{atom}{token})"));
@@ -33,12 +33,15 @@ pub(super) fn for_hugging_face(pattern: &str) -> Result<String> {
         at += 1;
     }
     let made = out.concat();
-    check_common(&made)?;
-    Ok(made)
+    // What has to be written in another way for this engine means something else in the other.
+    match translated(&made)? {
+        same if same == made => Ok(made),
+        _ => Err(differ(&made, "an escape whose meaning is another there")),
+    }
 }
 
 /// A pattern of a `tokenizer.json` for this crate's engine: the regular expression of a named pattern
-/// where it was made from that, otherwise itself.
+/// where it was made from that, otherwise itself, as this engine has to read it.
 ///
 /// # Errors
 /// `Invalid` for what the two engines read differently.
@@ -47,81 +50,177 @@ pub(crate) fn from_hugging_face(pattern: &str) -> Result<String> {
     if let Some(named) = NAMED.iter().find(|named| is_made_from(named.regex)) {
         return Ok(named.regex.into());
     }
-    check_common(pattern)?;
-    Ok(pattern.into())
+    translated(pattern)
 }
 
-/// Letters of escapes that Oniguruma and this crate's engine read differently, or that only one of
-/// them has.
-const DIFFERENT: &str = "wWbBhHRXGKZkgyYNO123456789";
+/// Letters of the escapes that both engines read alike.
+const ESCAPES: &str = "aAdDefnpPrsStuvxz";
 
-/// Checks that both engines read `pattern` alike.
+/// The beginnings of groups that both engines read alike.
+const GROUPS: [&str; 9] = ["(", "(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:", "(?-i:"];
+
+fn differ(pattern: &str, what: &str) -> Error {
+    Error::invalid(format!(
+        "expected a pattern that Hugging Face's regex engine and this one read alike, got {what} in \
+         {pattern}; write it without, or use the original tokenizer"
+    ))
+}
+
+/// A pattern that is written for Hugging Face's engine, for this one.
 ///
-/// The categories `\p{..}`, `\s` and `\d` are the same sets of characters in both (compared over
-/// all code points); `\w` is not.
-fn check_common(pattern: &str) -> Result<()> {
-    let differ = |what: &str| {
-        Err(Error::invalid(format!(
-            "expected a pattern that Hugging Face's regex engine and this one read alike, got \
-             {what} in {pattern:?}; write it without, or use the original tokenizer"
-        )))
-    };
+/// Both engines find the same matches but for what is refused here. The classes `\s`, `\d` and
+/// `\p{..}` are the same sets of characters in both (compared over all code points); `\w` is not.
+/// Regardless of case, Hugging Face's engine also lets one character match two (ß and ss), and
+/// `\p{..}` keeps its case.
+fn translated(pattern: &str) -> Result<String> {
+    let differ = |what: &str| differ(pattern, what);
     let tokens = tokens(pattern);
+    let mut out = String::with_capacity(pattern.len());
+    // For each open group, whether case matters.
+    let mut folds = vec![false];
+    // Whether a group or an alternative begins here.
+    let mut begins = true;
+    // The letters up to here that are compared regardless of case.
+    let mut folded = String::new();
     for (at, token) in tokens.iter().enumerate() {
+        let fold = folds.last().copied().unwrap_or(false);
+        let began = std::mem::replace(&mut begins, false);
+        let mut written = *token;
+        let first = token.chars().next().unwrap_or_default();
         match *token {
-            "^" | "$" => return differ(&format!("{token:?}, the end of a line or of the text")),
+            "^" | "$" => return Err(differ(&format!("{token}, the end of a line or of the text"))),
+            // Elsewhere, all alternatives that follow belong to it in the other engine.
+            "(?i)" if began => {
+                if let Some(fold) = folds.last_mut() {
+                    *fold = true;
+                }
+            }
+            "(?i)" => return Err(differ("(?i) in the middle of a group")),
+            _ if GROUPS.contains(token) => {
+                folds.push(match *token {
+                    "(?i:" => true,
+                    "(?-i:" => false,
+                    _ => fold,
+                });
+                begins = true;
+            }
+            _ if token.starts_with("(?") => return Err(differ(&format!("the group {token}"))),
+            ")" => {
+                folds.pop();
+            }
+            "|" => {
+                begins = true;
+                folded.clear();
+            }
             _ if is_range(token) => {
-                if tokens.get(at + 1) == Some(&"+") {
-                    return differ(&format!("\"{token}+\""));
+                let next = tokens.get(at + 1).copied().unwrap_or_default();
+                if next == "+" || next == "?" && !token.contains(',') {
+                    return Err(differ(&format!("{token}{next}")));
                 }
-                if token.starts_with("{,") {
-                    return differ(&format!("{token:?}"));
+                if token.starts_with("{,") || fold && folded.ends_with(['s', 'f']) {
+                    return Err(differ(token));
                 }
+                folded.clear();
             }
-            _ if token.starts_with('[') => {
-                for operator in ["&&", "--", "~~", "[:"] {
-                    if token.contains(operator) {
-                        return differ(&format!("{operator:?} in a class"));
+            _ if first == '[' => {
+                check_class(token, fold).map_err(|what| differ(&what))?;
+                folded.clear();
+            }
+            "\\<" | "\\>" => written = &token[1..],
+            _ if first == '\\' => {
+                check_escape(token).map_err(|what| differ(&what))?;
+                match token.as_bytes().get(1) {
+                    Some(b'p' | b'P') if fold => {
+                        out.extend(["(?-i:", token, ")"]);
+                        written = "";
                     }
+                    Some(b'x' | b'u') if fold => {
+                        return Err(differ(&format!("{token} regardless of case")));
+                    }
+                    _ => {}
                 }
-                if let Some(escape) = escapes(&token[1..]).find(|escape| is_different(escape)) {
-                    return differ(&format!("{escape:?}"));
+                folded.clear();
+            }
+            "." | "*" | "+" | "?" => folded.clear(),
+            _ if fold => {
+                folded.extend(first.to_lowercase());
+                let pair = ["ss", "st", "ff", "fi", "fl"]
+                    .into_iter()
+                    .find(|pair| folded.ends_with(pair));
+                if pair.is_some() || folds_to_several(first) {
+                    let what = pair.map_or_else(|| first.to_string(), String::from);
+                    return Err(differ(&format!("{what} regardless of case")));
                 }
             }
-            _ if is_different(token) => return differ(&format!("{token:?}")),
             _ => {}
         }
+        out.push_str(written);
     }
-    for (at, _) in pattern.match_indices("(?") {
-        let rest = &pattern[at + 2..];
-        let known = ["i:", ":", "=", "!", ">", "<=", "<!", "i)"];
-        if !known.iter().any(|start| rest.starts_with(start)) {
-            let shown: String = rest.chars().take(3).collect();
-            return differ(&format!("the group (?{shown}..."));
+    Ok(out)
+}
+
+/// Whether a character is equal to several regardless of case, or belongs to several that are equal
+/// to one (Unicode's CaseFolding.txt, status F). Some more are counted in, for short ranges.
+fn folds_to_several(character: char) -> bool {
+    character.to_lowercase().any(|character| {
+        matches!(
+            character,
+            'ß' | 'ŉ' | 'ǰ' | 'ʼ' | 'ʾ' | 'İ'
+                | '\u{300}'..='\u{3ff}'
+                | '\u{530}'..='\u{58f}'
+                | '\u{1e96}'..='\u{1e9e}'
+                | '\u{1f00}'..='\u{1fff}'
+                | '\u{fb00}'..='\u{fb17}'
+        )
+    })
+}
+
+/// Check a class `[...]`.
+fn check_class(class: &str, fold: bool) -> std::result::Result<(), String> {
+    for operator in ["&&", "--", "~~", "[:"] {
+        if class.contains(operator) {
+            return Err(format!("{operator} in a class"));
         }
     }
-    // Without case, one engine matches these with one character (ss with ß), the other does not.
-    let folded = ["ss", "st", "ff", "fi", "fl"];
-    if pattern.contains("(?i") {
-        let lower = pattern.to_lowercase();
-        if let Some(letters) = folded.iter().find(|letters| lower.contains(**letters)) {
-            return differ(&format!("{letters:?} regardless of case"));
-        }
+    let inside = &class[1..];
+    escapes(inside).try_for_each(check_escape)?;
+    // A class of what is not listed matches one character in both engines.
+    if !fold || inside.starts_with('^') {
+        return Ok(());
+    }
+    let is_safe = |escape: &str| match escape.as_bytes() {
+        [_, b'p', ..] => escape[2..].trim_start_matches(['{', ' ']).starts_with(['N', 'P', 'S', 'Z']),
+        [_, b's' | b'd' | b'r' | b'n' | b't' | b'f' | b'v', ..] => true,
+        [_, other, ..] => !other.is_ascii_alphanumeric(),
+        _ => false,
+    };
+    let unsafe_escape = escapes(inside).find(|escape| !is_safe(escape));
+    let is_range = || inside.contains('-') && !inside.is_ascii();
+    if unsafe_escape.is_some()
+        || inside.contains('[')
+        || inside.chars().any(folds_to_several)
+        || is_range()
+    {
+        return Err(format!("the class {class} regardless of case"));
     }
     Ok(())
 }
 
-/// Whether a token is an escape that the engines read differently.
-fn is_different(token: &str) -> bool {
-    let mut characters = token.chars();
-    if characters.next() != Some('\\') {
-        return false;
-    }
-    match characters.next() {
-        Some('p' | 'P') => !token[2..].starts_with('{') || token[2..].starts_with("{^"),
-        Some(letter) => DIFFERENT.contains(letter),
-        None => true,
-    }
+/// Check an escape.
+fn check_escape(escape: &str) -> std::result::Result<(), String> {
+    let letter = escape.chars().nth(1);
+    let is_alike = match letter {
+        None => false,
+        Some('p' | 'P') => {
+            let name: String = escape[2..].chars().filter(char::is_ascii_alphanumeric).collect();
+            escape[2..].starts_with('{')
+                && !["graph", "print", "word"].contains(&name.to_lowercase().as_str())
+        }
+        // Two digits are a byte there and a character here.
+        Some('x') => !escape[2..].starts_with(|digit: char| digit > '7' && digit != '{'),
+        Some(letter) => !letter.is_ascii_alphanumeric() || ESCAPES.contains(letter),
+    };
+    is_alike.then_some(()).ok_or_else(|| escape.to_string())
 }
 
 /// The escapes of a class.
@@ -140,7 +239,8 @@ fn is_range(token: &str) -> bool {
     token.len() > 2 && token.starts_with('{') && token.bytes().any(|byte| byte.is_ascii_digit())
 }
 
-/// The tokens of a pattern: escapes, classes, `{...}` ranges and single characters.
+/// The tokens of a pattern: escapes, classes, `{...}` ranges, beginnings of groups and single
+/// characters.
 fn tokens(pattern: &str) -> Vec<&str> {
     let bytes = pattern.as_bytes();
     let mut tokens = Vec::new();
@@ -149,6 +249,7 @@ fn tokens(pattern: &str) -> Vec<&str> {
         let end = match bytes[at] {
             b'\\' => escape_end(pattern, at),
             b'[' => class_end(pattern, at),
+            b'(' => group_start_end(pattern, at),
             b'{' => pattern[at..].find('}').map_or(at + 1, |len| at + len + 1),
             _ => at + pattern[at..].chars().next().map_or(1, char::len_utf8),
         };
@@ -173,6 +274,17 @@ fn escape_end(pattern: &str, at: usize) -> usize {
     end
 }
 
+/// End of `(`, `(?:`, `(?<=`, `(?i)` or the like at `at`.
+fn group_start_end(pattern: &str, at: usize) -> usize {
+    let Some(rest) = pattern[at + 1..].strip_prefix('?') else {
+        return at + 1;
+    };
+    let flags = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_lowercase() || c == '-').len();
+    let flags = if rest.starts_with('<') { 1 } else { flags };
+    let last = rest[flags..].chars().next().map_or(0, char::len_utf8);
+    at + 2 + flags + last
+}
+
 /// End of the class at `at`, nested classes included.
 fn class_end(pattern: &str, at: usize) -> usize {
     let mut depth = 0;
@@ -184,7 +296,12 @@ fn class_end(pattern: &str, at: usize) -> usize {
                 here = escape_end(pattern, here);
                 continue;
             }
-            '[' => depth += 1,
+            '[' => {
+                depth += 1;
+                // A `]` that comes first is a member.
+                let negated = usize::from(pattern[here + 1..].starts_with('^'));
+                here += negated + usize::from(pattern[here + 1 + negated..].starts_with(']'));
+            }
             ']' if depth == 1 => return here + 1,
             ']' => depth -= 1,
             _ => {}
@@ -225,8 +342,17 @@ mod tests {
             r"[a&&b]",
             r"(?s:.)",
             r"(?i:ss)",
+            r"(?i)ß",
+            r"(?i)[à-ÿ]",
+            r"(?i:s)(t)",
+            r"(?i)s{2}",
+            r"(?i:ΐ)",
+            r"a(?i)b|c",
+            r"(?m:.)",
+            r"a{2}?",
+            r"\p{Word}",
+            r"\xE9",
             r"\pL",
-            r"\p{^L}",
             r"(a)\1",
             r"[[:alpha:]]",
             r"(?<n>a)",
@@ -240,8 +366,17 @@ mod tests {
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|\s+(?!\S)",
             r#"[!"\#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"#,
             r"[一-龥ࠀ-一가-퟿]+",
+            r"(?i:['’]s|é)|[]a]|[^]&]+|a{2,}?",
+            r"(?<=[a-z])(?=[A-Z])|(?<!a)b",
         ] {
             assert_eq!(from_hugging_face(pattern).unwrap(), pattern);
+        }
+        for (theirs, ours) in [
+            (r"\<a\>", r"<a>"),
+            (r"(?i)\p{Lu}|(?-i:\p{Lu})", r"(?i)(?-i:\p{Lu})|(?-i:\p{Lu})"),
+        ] {
+            assert_eq!(from_hugging_face(theirs).unwrap(), ours);
+            assert!(for_hugging_face(theirs).is_err());
         }
     }
 }

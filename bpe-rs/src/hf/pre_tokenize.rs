@@ -29,7 +29,6 @@ struct SplitStep {
 #[derive(Debug)]
 enum SplitMatcher {
     Pattern(Pretokenizer),
-    Text(String),
     Digits,
 }
 
@@ -71,12 +70,11 @@ impl CompiledPreTokenizer {
                     behavior,
                     invert,
                 } => {
-                    let matcher = match pattern {
-                        SplitPattern::Regex(regex) => {
-                            SplitMatcher::Pattern(Pretokenizer::new(&from_hugging_face(regex)?)?)
-                        }
-                        SplitPattern::String(text) => SplitMatcher::Text(text.clone()),
+                    let regex = match pattern {
+                        SplitPattern::Regex(regex) => from_hugging_face(regex)?,
+                        SplitPattern::String(text) => escaped(text),
                     };
+                    let matcher = SplitMatcher::Pattern(Pretokenizer::new(&regex)?);
                     (matcher, *behavior, *invert)
                 }
                 PreTokenizer::Digits {
@@ -181,65 +179,74 @@ impl CompiledPreTokenizer {
     }
 }
 
+/// The regular expression that matches `text`.
+fn escaped(text: &str) -> String {
+    let escape = |c: char| c.is_ascii_punctuation().then_some('\\').into_iter().chain([c]);
+    text.chars().flat_map(escape).collect()
+}
+
 impl SplitMatcher {
-    /// Append the matches in order, none empty.
+    /// Append the matches in order. Those of a regular expression may be empty.
     fn find(&self, text: &str, out: &mut Vec<Range<usize>>) -> Result<()> {
         match self {
-            Self::Pattern(pattern) => pattern.pieces(text, &mut |piece| {
-                if !piece.is_empty() {
-                    out.push(piece);
-                }
-            })?,
-            Self::Text(wanted) if wanted.is_empty() => {}
-            Self::Text(wanted) => out.extend(
-                text.match_indices(wanted.as_str())
-                    .map(|(at, found)| at..at + found.len()),
-            ),
-            Self::Digits => out.extend(
-                text.char_indices()
-                    .filter(|(_, character)| character.is_numeric())
-                    .map(|(at, character)| at..at + character.len_utf8()),
-            ),
+            Self::Pattern(pattern) if pattern.name().is_some() => {
+                pattern.pieces(text, &mut |piece| out.push(piece))
+            }
+            Self::Pattern(pattern) => pattern.engine().matches(text, &mut |found| out.push(found)),
+            Self::Digits => {
+                let digits = text.char_indices().filter(|(_, c)| c.is_numeric());
+                out.extend(digits.map(|(at, c)| at..at + c.len_utf8()));
+                Ok(())
+            }
         }
-        Ok(())
     }
 }
 
 impl SplitStep {
-    /// Cut `piece` around `matches`, which are ranges inside it, and append its parts.
+    /// Cut `piece` around `matches`, which are ranges inside it, and append its parts. An empty
+    /// match cuts, too, and counts when neighbours are joined.
     fn cut(&self, piece: Range<usize>, matches: &[Range<usize>], out: &mut Vec<Range<usize>>) {
-        let base = piece.start;
-        let first = out.len();
-        // Whether the last range was a delimiter.
-        let mut after_delimiter = false;
-        let mut push = |range: Range<usize>, is_match: bool, out: &mut Vec<Range<usize>>| {
-            if range.is_empty() {
-                return;
-            }
-            let range = base + range.start..base + range.end;
-            let is_delimiter = is_match != self.invert;
-            let is_first = out.len() == first;
-            let joins = !is_first
-                && match self.behavior {
-                    Behavior::Removed | Behavior::Isolated => false,
-                    Behavior::MergedWithPrevious => is_delimiter && !after_delimiter,
-                    Behavior::MergedWithNext => !is_delimiter && after_delimiter,
-                    Behavior::Contiguous => is_delimiter == after_delimiter,
-                };
-            match out.last_mut() {
-                _ if is_delimiter && self.behavior == Behavior::Removed => {}
-                Some(last) if joins => last.end = range.end,
-                _ => out.push(range),
-            }
-            after_delimiter = is_delimiter;
-        };
+        let mut ranges = Vec::with_capacity(2 * matches.len() + 1);
         let mut done = 0;
         for range in matches {
-            push(done..range.start, false, out);
-            push(range.clone(), true, out);
+            if done != range.start {
+                ranges.push((done..range.start, self.invert));
+            }
+            ranges.push((range.clone(), !self.invert));
             done = range.end;
         }
-        push(done..piece.len(), false, out);
+        if done != piece.len() {
+            ranges.push((done..piece.len(), self.invert));
+        }
+        // What begins the piece after is joined from the end, as Hugging Face's engine does.
+        let from_end = self.behavior == Behavior::MergedWithNext;
+        if from_end {
+            ranges.reverse();
+        }
+        let mut joined: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
+        let mut after_delimiter = false;
+        for (range, is_delimiter) in ranges {
+            let joins = match self.behavior {
+                Behavior::Removed if is_delimiter => continue,
+                Behavior::Removed | Behavior::Isolated => false,
+                Behavior::MergedWithPrevious | Behavior::MergedWithNext => {
+                    is_delimiter && !after_delimiter
+                }
+                Behavior::Contiguous => is_delimiter == after_delimiter,
+            };
+            match joined.last_mut().filter(|_| joins) {
+                Some(last) if from_end => last.start = range.start,
+                Some(last) => last.end = range.end,
+                None => joined.push(range),
+            }
+            after_delimiter = is_delimiter;
+        }
+        if from_end {
+            joined.reverse();
+        }
+        let base = piece.start;
+        let parts = joined.into_iter().filter(|range| !range.is_empty());
+        out.extend(parts.map(|range| base + range.start..base + range.end));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use fancy_regex::{Regex, RegexBuilder};
+use fancy_regex::{Expr, Regex, RegexBuilder};
 
 use crate::error::{Error, Result};
 use crate::threads::{check_interrupt, ForkOnce};
@@ -52,22 +52,30 @@ impl RegexEngine {
         let regex = RegexBuilder::new(&self.pattern)
             .backtrack_limit(BACKTRACK_LIMIT)
             .build()
-            .map_err(|e| {
-                Error::invalid(format!(
-                    "expected a regular expression or one of the named patterns, got {:?}: {e}",
-                    self.pattern
-                ))
-            })?;
+            .map_err(|error| not_a_regex(&self.pattern, &error))?;
         Ok(self.regex.get_or_init(|| regex))
     }
 
-    /// Call `emit` with every match in order. Text between matches is left out, as tiktoken does;
-    /// empty matches are skipped.
+    /// Call `emit` with every match that is not empty, in order. Text between matches is left out,
+    /// as tiktoken does.
     ///
     /// # Errors
     ///
     /// `Pattern` when the engine gives up, `Interrupted` when the caller wants to stop.
     pub fn pieces(&self, text: &str, emit: &mut dyn FnMut(Range<usize>)) -> Result<()> {
+        self.matches(text, &mut |found| {
+            if !found.is_empty() {
+                emit(found);
+            }
+        })
+    }
+
+    /// [`Self::pieces`] with the empty matches, but for those at the end of another match.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::pieces`].
+    pub(crate) fn matches(&self, text: &str, emit: &mut dyn FnMut(Range<usize>)) -> Result<()> {
         /// Matches between two checks whether the caller wants to stop.
         const MATCHES_PER_CHECK: usize = 1 << 12;
         for (i, found) in self.regex()?.find_iter(text).enumerate() {
@@ -76,16 +84,45 @@ impl RegexEngine {
             }
             let found = found.map_err(|e| {
                 Error::pattern(format!(
-                    "the regex engine gave up on a text of {} bytes with pattern {:?}: {e}; \
-                     shorten the text or use a named pattern",
+                    "the regex engine gave up on a text of {} bytes with pattern {}: {e}; shorten \
+                     the text or use a named pattern",
                     text.len(),
                     self.pattern
                 ))
             })?;
-            if found.start() < found.end() {
-                emit(found.start()..found.end());
-            }
+            emit(found.range());
         }
         Ok(())
+    }
+
+    /// Whether the pattern can match nothing somewhere in a text. A match of nothing cuts a text
+    /// without being a piece of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub(crate) fn may_match_nothing(pattern: &str) -> Result<bool> {
+        let tree = Expr::parse_tree(pattern).map_err(|e| not_a_regex(pattern, &e))?;
+        Ok(may_be_empty(&tree.expr))
+    }
+}
+
+fn not_a_regex(pattern: &str, error: &fancy_regex::Error) -> Error {
+    Error::invalid(format!(
+        "expected a regular expression or one of the named patterns, got {pattern}: {error}"
+    ))
+}
+
+/// Whether `expr` may match nothing; true for what is not looked into.
+fn may_be_empty(expr: &Expr) -> bool {
+    match expr {
+        Expr::Any { .. } | Expr::GeneralNewline { .. } | Expr::Delegate { .. } => false,
+        Expr::Literal { val, .. } => val.is_empty(),
+        Expr::Concat(parts) => parts.iter().all(may_be_empty),
+        Expr::Alt(parts) => parts.iter().any(may_be_empty),
+        Expr::Group(inner) => may_be_empty(inner),
+        Expr::AtomicGroup(inner) => may_be_empty(inner),
+        Expr::Repeat { child, lo, .. } => *lo == 0 || may_be_empty(child),
+        _ => true,
     }
 }

@@ -9,7 +9,7 @@ use crate::format::components::{
 };
 use crate::format::regex;
 use crate::format::tokenizer_json::{AddedToken, TokenizerJson};
-use crate::pretokenize::Pretokenizer;
+use crate::pretokenize::{Pretokenizer, RegexEngine};
 use crate::special::SpecialTokens;
 
 /// The `tokenizer.json` of an encoding.
@@ -27,9 +27,18 @@ pub fn to_tokenizer_json(encoding: &Encoding) -> Result<TokenizerJson> {
     for pair in special.windows(2) {
         if pair[0].1 == pair[1].1 {
             return Err(Error::invalid(format!(
-                "tokenizer.json has one token an id, this encoding has {:?} and {:?} for {}; save \
-                 as .tiktoken",
+                "tokenizer.json has one token an id, this encoding has {} and {} for {}; save as \
+                 .tiktoken",
                 pair[0].0, pair[1].0, pair[0].1
+            )));
+        }
+    }
+    for (token, id) in &special {
+        let is_same = |(known, at): &&(String, u32)| known == token && at != id;
+        if let Some((_, known)) = model.vocab.iter().find(is_same) {
+            return Err(Error::invalid(format!(
+                "tokenizer.json has one id a token, this encoding has {id} for the special token \
+                 {token} and {known} for the token of the vocabulary; save as .tiktoken"
             )));
         }
     }
@@ -151,6 +160,9 @@ pub fn from_tokenizer_json(
             match (behavior, invert) {
                 (Behavior::Removed, true) => regex,
                 (Behavior::Isolated, _) if Pretokenizer::new(&regex)?.name().is_some() => regex,
+                (Behavior::Isolated, _) if RegexEngine::may_match_nothing(&regex)? => {
+                    return Err(refuse("a split by a pattern that can match nothing"));
+                }
                 // The text between matches is a piece, too.
                 (Behavior::Isolated, _) => format!("{regex}|(?:(?!{regex})[\\s\\S])+"),
                 _ => return Err(refuse("this split behavior")),
