@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from gptpy.config.settings import (
     CHECKED,
+    EscapedText,
     Fraction,
     FractionBelowOne,
     Integer,
@@ -129,7 +130,7 @@ class TrainConfig:
     """Tokens by which evaluation windows move (default: `block_size`)."""
     sample_every: PositiveInteger | None = None
     """Steps between generated samples (default: none)."""
-    sample_prompt: Text = "\n"
+    sample_prompt: EscapedText = "\n"
     """What samples begin with."""
     sample_tokens: PositiveInteger = 128
     """Length of a sample, in tokens."""
