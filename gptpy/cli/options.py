@@ -91,9 +91,9 @@ def settings_help(defaults: Mapping[str, Any]) -> str:
 
     own = dict(_dotted(defaults))
     listing = argparse.ArgumentParser(
-        description="Settings, as options or as keys of config.toml. A value is read as its setting\n"
-        "needs it: a TEXT as it is written; a LIST as TOML has it, or one item, given several times\n"
-        "for more; none where there shall be no value:",
+        description="Settings, as options or as keys of config.toml. What a value means follows\n"
+        "from the setting: a TEXT is as written; a LIST as in TOML, or one item, given several\n"
+        "times for more; none is no value:",
         add_help=False,
         usage=argparse.SUPPRESS,
         formatter_class=layout(),

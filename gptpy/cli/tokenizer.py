@@ -120,6 +120,8 @@ def run_train(arguments: argparse.Namespace) -> int:
     output = Path(arguments.output)
     if output.is_dir():
         output = output / tokenizer.FILE_NAME
+    if output.suffix not in (".json", ".tiktoken"):
+        raise ConfigError(f"{output}: expected a name that ends in .json or .tiktoken")
     if not output.parent.is_dir():
         raise ConfigError(f"{output.parent}: no such folder to write {output.name} into")
     files = [Path(file) for file in arguments.files]

@@ -56,6 +56,8 @@ def prepare(
     slices = list_slices(
         sources, options.slice_bytes, separator=options.separator, reporter=speaker
     )
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: is a file, expected a folder to write into")
     folder.mkdir(parents=True, exist_ok=True)
     held_out = claim(folder, slices, tokenizer.fingerprint, options)
     save_tokenizer(tokenizer, folder)
