@@ -35,12 +35,13 @@ class Verb(argparse.ArgumentParser):
 
     def _suggestion(self, unknown: Sequence[str]) -> str:
         """The options and settings whose names are nearest to those that are unknown."""
-        known = {name: name for name in self._option_string_actions}
+        known = {}
         if self.get_default("dotted"):
             from gptpy.config.run import settings
 
             keys = [key.name for section in settings() for key in section.keys]
-            known |= {f"--{key.rpartition('.')[2]}": f"--{key}" for key in keys}
+            known = {f"--{key.rpartition('.')[2]}": f"--{key}" for key in keys}
+        known |= {name: name for name in self._option_string_actions}
         names = [word.partition("=")[0].replace("_", "-") for word in unknown if word[:2] == "--"]
         spelt = {name.replace("_", "-"): full for name, full in known.items()}
         near = [n for name in names for n in get_close_matches(name, spelt, n=1, cutoff=0.7)]
