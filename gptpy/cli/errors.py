@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from unicodedata import category
 
 from gptpy.config.errors import GptpyError
 
@@ -33,5 +34,11 @@ def reported(job: Callable[[], int]) -> int:
 
 def fail(text: str, code: int) -> int:
     """Print one line on stderr and return `code`."""
-    print(f"gptpy: error: {' '.join(text.split())}", file=sys.stderr)
+    print(f"gptpy: error: {one_line(text)}", file=sys.stderr)
     return code
+
+
+def one_line(text: str) -> str:
+    """`text` on one line; other characters that a terminal would obey are written as escapes."""
+    joined = " ".join(line.strip() for line in text.splitlines() if line.strip())
+    return "".join(repr(c)[1:-1] if category(c) == "Cc" else c for c in joined)

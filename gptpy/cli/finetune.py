@@ -117,7 +117,7 @@ def _tables(
     given = read_toml(arguments.config) if arguments.config else {}
     if arguments.data:
         given = merged(
-            given, {"data": {"sources": [str(Path(f).resolve()) for f in arguments.data]}}
+            given, {"data": {"sources": [str(Path(f).absolute()) for f in arguments.data]}}
         )
     if arguments.lora is not None:
         given = merged(given, {"lora": {"rank": arguments.lora}})

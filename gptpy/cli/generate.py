@@ -9,6 +9,7 @@ from typing import Any
 
 from gptpy.cli.options import add_step, add_verb
 from gptpy.config.errors import ConfigError
+from gptpy.config.escapes import unescaped
 
 EXAMPLE = """\
   gptpy generate runs/quickstart -p "ROMEO:" --tokens 200
@@ -42,10 +43,11 @@ def add(verbs: Any) -> None:
     )
     parser.add_argument(
         "--stop",
+        type=unescaped,
         action="append",
         default=[],
         metavar="TEXT",
-        help="end before TEXT (may be given several times)",
+        help="end before TEXT, as '\\n\\n' (may be given several times)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text")
     parser.add_argument(
@@ -86,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
                 loaded.tokenizer,
                 ids,
                 arguments.tokens,
-                stop=[text.replace("\\n", "\n") for text in arguments.stop],
+                stop=arguments.stop,
                 eos_id=loaded.end_of_text,
                 temperature=arguments.temperature,
                 top_k=arguments.top_k,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import functools
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 
 class Verb(argparse.ArgumentParser):
@@ -20,12 +22,36 @@ class Verb(argparse.ArgumentParser):
         self, args: Any = None, namespace: Any = None
     ) -> Any:
         """Collect dotted options as pairs in `overrides`; everything else is argparse's."""
-        if args is None or not self.get_default("dotted"):
+        if args is None:
             return super().parse_known_args(args, namespace)
-        rest, overrides = split_overrides(list(args), self)
-        namespace, unknown = super().parse_known_args(rest, namespace)
+        overrides: list[tuple[str, str]] = []
+        if self.get_default("dotted"):
+            args, overrides = split_overrides(list(args), self)
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unknown: {' '.join(unknown)}{self._suggestion(unknown)}")
         namespace.overrides = overrides
         return namespace, unknown
+
+    def _suggestion(self, unknown: Sequence[str]) -> str:
+        """The options and settings whose names are nearest to those that are unknown."""
+        known = {}
+        if self.get_default("dotted"):
+            from gptpy.config.run import settings
+
+            keys = [key.name for section in settings() for key in section.keys]
+            known = {f"--{key.rpartition('.')[2]}": f"--{key}" for key in keys}
+        known |= {name: name for name in self._option_string_actions}
+        names = [word.partition("=")[0].replace("_", "-") for word in unknown if word[:2] == "--"]
+        spelt = {name.replace("_", "-"): full for name, full in known.items()}
+        near = [n for name in names for n in get_close_matches(name, spelt, n=1, cutoff=0.7)]
+        return f"; did you mean {' or '.join(spelt[n] for n in near)}?" if near else ""
+
+    def error(self, message: str) -> NoReturn:
+        """One line, as all other mistakes; `--help` has the usage."""
+        from gptpy.cli.errors import one_line
+
+        self.exit(2, f"gptpy: error: {one_line(message)}; see {self.prog} --help\n")
 
     def format_help(self) -> str:
         """The verb's own options and example; then the settings, section by section."""
@@ -44,15 +70,19 @@ def split_overrides(
     remaining = iter(arguments)
     for argument in remaining:
         name, equals, value = argument.partition("=")
-        if not (name.startswith("--") and "." in name and " " not in name):
+        if not _is_setting(name):
             rest.append(argument)
             continue
         if not equals:
             value = next(remaining, None)
-            if value is None:
-                parser.error(f"{name} needs a value")
+            if value is None or _is_setting(value):
+                parser.error(f"{name} needs a value (one that begins with -- as {name}=VALUE)")
         overrides.append((name[2:].replace("-", "_"), value))
     return rest, overrides
+
+
+def _is_setting(word: str) -> bool:
+    return re.fullmatch(r"--[\w-]+(\.[\w-]+)+(=.*)?", word, re.DOTALL) is not None
 
 
 def settings_help(defaults: Mapping[str, Any]) -> str:
@@ -62,7 +92,9 @@ def settings_help(defaults: Mapping[str, Any]) -> str:
 
     own = dict(_dotted(defaults))
     listing = argparse.ArgumentParser(
-        description="Settings, as options or as keys of config.toml; values as TOML writes them:",
+        description="Settings, as options or as keys of config.toml. What a value means follows\n"
+        "from the setting: a TEXT is as written; a LIST as in TOML, or one item, given several\n"
+        "times for more; none is no value:",
         add_help=False,
         usage=argparse.SUPPRESS,
         formatter_class=layout(),
@@ -128,6 +160,8 @@ def add_verb(
         description=summary[0].upper() + summary[1:] + ".",
         epilog=f"example:\n{example}",
         formatter_class=layout(),
+        # `--section.key` is there for the help only, and no option stands for it
+        allow_abbrev=not dotted,
     )
     parser.set_defaults(run=run, dotted=dotted, defaults=defaults or {})
     return parser

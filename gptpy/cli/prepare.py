@@ -9,6 +9,7 @@ from typing import Any
 
 from gptpy.cli.options import add_verb
 from gptpy.cli.tokenizer import TOKENIZER_HELP
+from gptpy.config.escapes import unescaped
 from gptpy.runs.progress import Silent
 
 EXAMPLE = """\
@@ -35,7 +36,10 @@ def add(verbs: Any) -> None:
         help="key of the text in jsonl and parquet (default: text)",
     )
     parser.add_argument(
-        "--separator", metavar="TEXT", help="what separates documents in text files (default: none)"
+        "--separator",
+        type=unescaped,
+        metavar="TEXT",
+        help="what separates documents in text files, as '\\n\\n' (default: none, a file is one)",
     )
     parser.add_argument(
         "--validation",

@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -65,7 +66,7 @@ class Live:
     def on_message(self, text: str) -> None:
         """One line above the bar."""
         if not self.quiet:
-            self.console.print(text, markup=False, soft_wrap=True)
+            self.console.print(Text(text), soft_wrap=True)
 
     def on_step(self, metrics: Mapping[str, Any]) -> None:
         """Move the bar, or write a line if the last one is `SECONDS_BETWEEN_LINES` old."""
@@ -85,7 +86,7 @@ class Live:
         if now - self._last >= SECONDS_BETWEEN_LINES or done >= 1 or metrics["step"] == 1:
             self._last = now
             line = f"step {metrics['step']:>6}  {done:4.0%}  {text}"
-            self.console.print(line, markup=False, soft_wrap=True)
+            self.console.print(Text(line), soft_wrap=True)
 
     def _move_bar(self, done: float, text: str) -> None:
         if self._bar is None:
@@ -93,7 +94,7 @@ class Live:
                 TextColumn("training"),
                 BarColumn(bar_width=24),
                 TextColumn("{task.percentage:>3.0f}%"),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
             )
             self._bar = Progress(*columns, console=self.console, refresh_per_second=4)
             self._task = self._bar.add_task(text, total=1.0)
@@ -137,10 +138,10 @@ def duration(seconds: float) -> str:
 
 
 def table(title: str, rows: Sequence[tuple[str, str]], console: Console | None = None) -> None:
-    """A table of two columns."""
-    grid = Table(title=title, show_header=False, title_justify="left")
-    grid.add_column(style="bold")
+    """A table of two columns; what a user named is shown as it is, brackets and all."""
+    grid = Table(title=Text(title), show_header=False, title_justify="left")
+    grid.add_column(style="bold", overflow="fold")
     grid.add_column(overflow="fold")
     for name, value in rows:
-        grid.add_row(name, value)
+        grid.add_row(Text(name), Text(value))
     (console or Output(highlight=False)).print(grid)

@@ -115,22 +115,26 @@ def add(verbs: Any) -> None:
 def run_train(arguments: argparse.Namespace) -> int:
     """Train and save."""
     from gptpy import tokenizer
-    from gptpy.data.text import read_text
+    from gptpy.data.text import check_text, without_marks
 
     output = Path(arguments.output)
     if output.is_dir():
         output = output / tokenizer.FILE_NAME
+    if output.suffix not in (".json", ".tiktoken"):
+        raise ConfigError(f"{output}: expected a name that ends in .json or .tiktoken")
     if not output.parent.is_dir():
         raise ConfigError(f"{output.parent}: no such folder to write {output.name} into")
-    for file in arguments.files:
-        read_text(file)  # raises before any training where a file is no text
-    trained = tokenizer.train_tokenizer(
-        [Path(file) for file in arguments.files],
-        arguments.vocab_size,
-        pattern=arguments.pattern,
-        special_tokens=arguments.special or [tokenizer.END_OF_TEXT],
-        min_frequency=arguments.min_frequency,
-    )
+    files = [Path(file) for file in arguments.files]
+    for file in files:
+        check_text(file)  # raises before any training where a file is no text
+    with without_marks(files, output.parent) as texts:
+        trained = tokenizer.train_tokenizer(
+            texts,
+            arguments.vocab_size,
+            pattern=arguments.pattern,
+            special_tokens=arguments.special or [tokenizer.END_OF_TEXT],
+            min_frequency=arguments.min_frequency,
+        )
     tokenizer.save_file(trained, output)
     print(f"{output}: {trained.n_vocab} tokens")
     if trained.n_vocab < arguments.vocab_size:
@@ -164,7 +168,7 @@ def run_encode(arguments: argparse.Namespace) -> int:
 
 def _standard_input() -> str:
     try:
-        return sys.stdin.read()
+        return sys.stdin.read().removeprefix("\ufeff")  # as of a file
     except UnicodeDecodeError as error:
         wrong = f"byte {error.start} is {error.object[error.start]:#04x}"
         raise ConfigError(f"standard input is not {error.encoding.upper()}: {wrong}") from None
@@ -180,9 +184,10 @@ def run_decode(arguments: argparse.Namespace) -> int:
         ids = open_ids(arguments.file, fingerprint=opened.fingerprint).ids.tolist()
     else:
         words = arguments.ids or _standard_input().split()
-        if not all(word.isdecimal() for word in words):
-            wrong = next(word for word in words if not word.isdecimal())
-            raise ConfigError(f"ids are whole numbers from 0, got {wrong!r}")
+        for word in words:
+            if not (word.isdecimal() and len(word) < 20):
+                shown = word if len(word) < 20 else f"{word[:20]}..."
+                raise ConfigError(f"ids are whole numbers from 0, got {shown!r}")
         ids = [int(word) for word in words]
     sys.stdout.write(tokenizer.decode_ids(opened, ids))
     if sys.stdout.isatty():

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from gptpy.config.settings import (
     CHECKED,
+    EscapedText,
     FractionBelowOne,
     PositiveInteger,
     Switch,
@@ -24,7 +25,7 @@ def _with_one_gap(text: str) -> str:
     return text
 
 
-_Template = Annotated[str, Field(strict=True), AfterValidator(_with_one_gap)]
+_Template = Annotated[EscapedText, AfterValidator(_with_one_gap)]
 
 
 @raises_config_error
@@ -65,7 +66,7 @@ class DataConfig:
     """File, folder, published name, characters, words:MERGES, bytes:SIZE."""
     field: Text = "text"
     """Key of the text in JSON lines and Parquet."""
-    separator: Text | None = None
+    separator: EscapedText | None = None
     """What separates documents in text files (default: a file is one document)."""
     validation: FractionBelowOne = 0.1
     """Share of documents that validate."""

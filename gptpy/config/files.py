@@ -34,13 +34,19 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     """Parse a TOML file; raises `ConfigError` naming the file when it is missing or malformed."""
     path = Path(path)
     try:
-        return parse_toml(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise ConfigError("is no file")
+        return parse_toml(path.read_text(encoding="utf-8-sig"))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as text: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: cannot be read as text: is not UTF-8 at byte {error.start}; save it as UTF-8"
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read as text: {error.strerror}") from None
 
 
 def to_toml(config: Any) -> str:

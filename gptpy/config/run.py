@@ -9,6 +9,7 @@ from typing import Any
 from pydantic.dataclasses import dataclass
 
 from gptpy.config import files
+from gptpy.config import overrides as overriding
 from gptpy.config.data import DataConfig
 from gptpy.config.errors import ConfigError
 from gptpy.config.keys import Key, Section, sections
@@ -95,8 +96,11 @@ def settings() -> list[Section]:
 def with_overrides(
     mapping: Mapping[str, Any], overrides: Sequence[tuple[str, str]]
 ) -> dict[str, Any]:
-    """`mapping` with `section.key` -> command line text on top, each parsed as TOML reads it."""
-    over: dict[str, Any] = {}
-    for key, text in overrides:
-        files.set_dotted(over, key, files.parse_override(text))
-    return files.merged(mapping, over)
+    """`mapping` with `section.key` -> command line text on top, each typed by its setting.
+
+    `model.preset`, which is no field, is a name.
+    """
+    preset = [text for key, text in overrides if key == "model.preset"]
+    named = {"model": {"preset": preset[-1]}} if preset else {}
+    others = [(key, text) for key, text in overrides if key != "model.preset"]
+    return overriding.with_overrides(RunConfig, files.merged(mapping, named), others)

@@ -39,6 +39,13 @@ def _without_none(node: Node) -> Node:
     return node
 
 
+@functools.cache
+def optional(cls: type, name: str) -> bool:
+    """Whether the field `name` of a settings class may be None."""
+    node = TypeAdapter(cls).json_schema().get("properties", {}).get(name, {})
+    return any(option.get("type") == "null" for option in node.get("anyOf", ()))
+
+
 def nested_class(cls: type, name: str) -> type | None:
     """The settings class that the field `name` of `cls` holds; None for a plain value."""
     hint = _hints(cls).get(name)

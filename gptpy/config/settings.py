@@ -49,6 +49,8 @@ Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 FractionBelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Switch = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True)]
+# On the command line `\n` and the like in it are what they stand for; a path must not be one
+EscapedText = Annotated[str, Field(strict=True, json_schema_extra={"escapes": True})]
 
 
 def raises_config_error(cls: type[T]) -> type[T]:

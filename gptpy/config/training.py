@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from gptpy.config.settings import (
     CHECKED,
     OR_NONE,
+    EscapedText,
     Fraction,
     FractionBelowOne,
     Integer,
@@ -135,7 +136,7 @@ class TrainConfig:
     """Score only about this many tokens, the first ones (default: all that are held out)."""
     sample_every: PositiveInteger | None = None
     """Steps between generated samples (default: none)."""
-    sample_prompt: Text = "\n"
+    sample_prompt: EscapedText = "\n"
     """What samples begin with."""
     sample_tokens: PositiveInteger = 128
     """Length of a sample, in tokens."""

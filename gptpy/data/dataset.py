@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -64,7 +64,9 @@ class Batch:
 class Samples(Protocol):
     """The data of a `Trainer`: batches of numbered samples, `n_windows` of them an epoch.
 
-    Data that are also `Continued` are recognised when a run is resumed.
+    Two more are used where data have them: `fingerprint` (str), by which a resumed run knows its
+    data, and `go_on_as(fingerprint)`, which makes them do as in the run that saved it; None stands
+    for a run of an older version.
     """
 
     block_size: int
@@ -79,20 +81,6 @@ class Samples(Protocol):
 
     def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
         """The samples of these numbers (int64) as one batch; `length_key` is the step's number."""
-        ...
-
-
-@runtime_checkable
-class Continued(Protocol):
-    """Data that a resumed run knows again."""
-
-    @property
-    def fingerprint(self) -> str:
-        """What the data are known by; a resume with others is refused."""
-        ...
-
-    def go_on_as(self, fingerprint: str | None) -> None:
-        """Do as in the run that saved this fingerprint; None: one of an older version."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 A document's own bytes decide its split, so that equal documents stay together however the sources
 are sliced and whichever process reads them. Where that would leave a split empty, one document is
-moved; a data set of one document is cut in two.
+held out; a data set of one document is cut in two.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,28 +74,31 @@ def _split_at(share: float, options: PrepareOptions) -> str:
 
 
 @dataclass(frozen=True)
-class Moved:
-    """The one document that its own bytes do not place, by its place among all.
+class HeldOut:
+    """The one document that validates where the documents' bytes alone would leave a split empty.
 
-    `split` is where it goes: "train", "validation", or "both": it is cut in two if it is the only
-    document of its slice.
+    All others train. `document` counts those of the slice with number `slice`. With `cut` it is the
+    only one, and its end validates.
     """
 
     slice: int
     document: int
-    split: str
+    cut: bool = False
+
+    def in_slice(self, number: int) -> HeldOut:
+        """The same for the documents of one slice; another's document gets the number -1."""
+        return self if number == self.slice else replace(self, document=-1)
 
 
-def find_moved(slices: Sequence[Slice], options: PrepareOptions) -> Moved | None:
-    """The document to move so that both splits get one; None where they do, or nothing validates.
+def find_held_out(slices: Sequence[Slice], options: PrepareOptions) -> HeldOut | None:
+    """The document to hold out; None where both splits get one anyway, or nothing validates.
 
-    Of two or more documents in one split that is the one nearest to the border; a single one is cut
-    in two. Reads only until each split has a document.
+    It is the one whose bytes come nearest to validating. Reads until each split has a document.
     """
     if not options.validation:
         return None
     if len(slices) == 1 and is_one_document(slices[0], options.separator):
-        return Moved(0, 0, "both")
+        return HeldOut(0, 0, cut=True)
     nearest: tuple[float, int, int] | None = None
     splits, count = set(), 0
     for number, piece in enumerate(slices):
@@ -103,12 +106,9 @@ def find_moved(slices: Sequence[Slice], options: PrepareOptions) -> Moved | None
             splits.add(_split_at(share, options))
             if len(splits) == len(SPLITS):
                 return None
-            here = (abs(share - options.validation), number, place)
+            here = (share, number, place)
             nearest, count = min(nearest or here, here), count + 1
-    if nearest is None:
-        return None
-    other = "train" if "validation" in splits else "validation"
-    return Moved(nearest[1], nearest[2], other if count > 1 else "both")
+    return HeldOut(nearest[1], nearest[2], cut=count == 1) if nearest else None
 
 
 def _shares(piece: Slice, options: PrepareOptions) -> Iterator[float]:
@@ -126,29 +126,30 @@ def both_sides(
 ) -> tuple[list[T], list[T]]:
     """The examples that train and those that validate, each given with its share, in their order.
 
-    Both sides get one of two or more where anything validates, as by `find_moved`.
+    Where one side would stay empty, one example validates, as by `find_held_out`; a single one
+    trains.
     """
-    all_, border = list(found), options.validation
-    inside = [share < border for share, _ in all_]
-    if border and len(all_) > 1 and len(set(inside)) == 1:
-        nearest = min(range(len(all_)), key=lambda place: abs(all_[place][0] - border))
-        inside[nearest] = not inside[nearest]
+    all_ = list(found)
+    inside = [share < options.validation for share, _ in all_]
+    if options.validation and len(set(inside)) == 1:
+        nearest = min(range(len(all_)), key=lambda place: all_[place][0])
+        inside = [len(all_) > 1 and place == nearest for place in range(len(all_))]
     sides = list(zip(inside, (example for _, example in all_), strict=True))
     return [e for held_out, e in sides if not held_out], [e for held_out, e in sides if held_out]
 
 
 def split_batches(
-    piece: Slice, options: PrepareOptions, moved: Moved | None = None
+    piece: Slice, options: PrepareOptions, held_out: HeldOut | None = None
 ) -> Iterator[dict[str, list[str]]]:
     """The documents of a slice by split, about `BATCH_BYTES` at a time.
 
-    `moved`: the one of this slice that goes elsewhere than its bytes say.
+    `held_out`: as by `HeldOut.in_slice`, where that decides instead of the documents' bytes.
     """
     found = documents(piece, field=options.field, separator=options.separator)
     first, second = next(found, None), next(found, None)
     if first is None:
         return
-    if moved and moved.split == "both" and second is None:
+    if held_out and held_out.cut and second is None:
         head, tail = split_text(first.encode("utf-8"), 1 - options.validation)
         parts = {"train": head, "validation": tail} if head else {"train": tail}
         yield {
@@ -158,8 +159,10 @@ def split_batches(
     batch: dict[str, list[str]] = {split: [] for split in SPLITS}
     size = 0
     for number, text in enumerate(chain([first] if second is None else [first, second], found)):
-        here = moved.split if moved and moved.document == number else "both"
-        split = split_of([text.encode("utf-8")], options) if here == "both" else here
+        if held_out and not held_out.cut:
+            split = "validation" if number == held_out.document else "train"
+        else:
+            split = split_of([text.encode("utf-8")], options)
         batch[split].append(text)
         size += len(text)
         if size >= BATCH_BYTES:
@@ -173,9 +176,9 @@ def split_texts(
 ) -> Iterator[str]:
     """The documents of `sources` that fall into `splits`."""
     slices = list_slices(sources, options.slice_bytes, separator=options.separator)
-    moved = find_moved(slices, options)
+    held_out = find_held_out(slices, options)
     for number, piece in enumerate(slices):
-        for batch in split_batches(piece, options, of_slice(moved, number)):
+        for batch in split_batches(piece, options, held_out and held_out.in_slice(number)):
             for split in splits:
                 yield from batch[split]
 
@@ -212,14 +215,9 @@ def tell_unused(slices: Sequence[Slice], separator: str | None, reporter: Report
         )
 
 
-def of_slice(moved: Moved | None, number: int) -> Moved | None:
-    """`moved` if its document belongs to slice `number`."""
-    return moved if moved and moved.slice == number else None
-
-
 @contextmanager
 def split_text_file(
-    piece: Slice, options: PrepareOptions, *, moved: Moved | None, folder: Path
+    piece: Slice, options: PrepareOptions, *, held_out: HeldOut | None, folder: Path
 ) -> Iterator[dict[str, Path]]:
     """`split_batches` for a slice that is one text file, as files instead of texts.
 
@@ -227,7 +225,7 @@ def split_text_file(
     source itself, or, where it must be cut, unpacked or freed of a byte order mark, copies in a
     temporary folder inside `folder`. `is_one_document` says which slices this is for.
     """
-    source, cut = Path(piece.path), moved is not None and moved.split == "both"
+    source, cut = Path(piece.path), held_out is not None and held_out.cut
     with TemporaryDirectory(dir=folder, prefix=".split-") as temporary:
         train, validation = Path(temporary, "train.txt"), Path(temporary, "validation.txt")
         blocks = file_blocks(source, nul=True)
@@ -241,7 +239,9 @@ def split_text_file(
             yield {}
             return
         if not cut:
-            yield {moved.split if moved else split: source}
+            if held_out:
+                split = "train" if held_out.document else "validation"
+            yield {split: source}
             return
         split_file(train, validation, 1 - options.validation)
         parts = {"train": train, "validation": validation}
@@ -268,12 +268,11 @@ def training_files(
     if not all(is_one_document(piece, options.separator) for piece in slices):
         yield None
         return
-    moved = find_moved(slices, options)
+    found = find_held_out(slices, options)
     with ExitStack() as stack:
-        parts = [
-            stack.enter_context(
-                split_text_file(piece, options, moved=of_slice(moved, number), folder=folder)
-            )
-            for number, piece in enumerate(slices)
-        ]
+        parts = []
+        for number, piece in enumerate(slices):
+            held_out = found and found.in_slice(number)
+            files = split_text_file(piece, options, held_out=held_out, folder=folder)
+            parts.append(stack.enter_context(files))
         yield [part["train"] for part in parts if "train" in part]

@@ -100,8 +100,6 @@ class RowReader:
         if not found:
             raise DataError(f"there is nothing to train on in {', '.join(sources)}")
         train, validation = both_sides(found, options)
-        if not train:  # of one example
-            train, validation = validation, []
         if validation_sources:
             validation = [rows for _, rows in self._rows(validation_sources)]
         elif options.validation and not validation:

@@ -19,6 +19,7 @@ from types import TracebackType
 import numpy as np
 
 from gptpy.data.errors import DataError
+from gptpy.data.packed import open_regular
 from gptpy.storage import atomic
 
 MAGIC = b"GPTPYIDS"
@@ -59,7 +60,7 @@ def open_ids(path: str | Path, *, fingerprint: str | None = None) -> IdFile:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(HEADER.size)
         size = path.stat().st_size
     except OSError as error:

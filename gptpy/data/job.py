@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from gptpy.data.documents import Moved, PrepareOptions, find_moved
+from gptpy.data.documents import HeldOut, PrepareOptions, find_held_out
 from gptpy.data.errors import DataError
 from gptpy.data.sources import Slice
 from gptpy.storage import atomic
@@ -40,11 +40,11 @@ def read_record(path: Path) -> dict[str, Any]:
 
 def claim(
     folder: Path, slices: Sequence[Slice], fingerprint: str, options: PrepareOptions
-) -> Moved | None:
+) -> HeldOut | None:
     """Write what this job is, or check that the folder's job is this one.
 
-    Returns which document is moved. Of a folder of an older version, that is the only document of
-    an only slice, which it cut in two, and no other.
+    Returns which document is held out, if that must be said. In a folder of an older version it is
+    the only document of an only slice, which is cut in two, and no other.
     """
     job: dict[str, Any] = {
         "fingerprint": fingerprint,
@@ -53,10 +53,10 @@ def claim(
     }
     path = folder / JOB
     if not path.is_file():
-        moved = find_moved(slices, options)
-        job["moved"] = asdict(moved) if moved else None
+        held_out = find_held_out(slices, options)
+        job["held_out"] = asdict(held_out) if held_out else None
         atomic.write_text(path, json.dumps(job, indent=1) + "\n")
-        return moved
+        return held_out
     found = read_record(path)
     # An older version wrote no options that came later; it did what is their default
     found["options"] = {**asdict(PrepareOptions()), **found.get("options", {})}
@@ -66,9 +66,9 @@ def claim(
                 f"{folder} holds a data set prepared with {_difference(key, found, job)}: "
                 "take another folder, or remove this one"
             )
-    if "moved" in found:
-        return Moved(**found["moved"]) if found["moved"] else None
-    return Moved(0, 0, "both") if len(slices) == 1 and options.validation else None
+    if "held_out" in found:
+        return HeldOut(**found["held_out"]) if found["held_out"] else None
+    return HeldOut(0, 0, cut=True) if len(slices) == 1 and options.validation else None
 
 
 def _difference(key: str, there: dict[str, Any], here: dict[str, Any]) -> str:

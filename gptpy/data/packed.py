@@ -34,13 +34,6 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
     bytes that are truncated or damaged. A pipe is refused: it would have to be read twice.
     """
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise DataError(f"{path}: is a directory, expected a file")
-        if not stat.S_ISREG(mode):
-            raise DataError(
-                f"{path}: is a pipe or a device, expected a file: save its content as one first"
-            )
         with _opened(path) as file:
             yield file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -52,11 +45,25 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def _opened(path: Path) -> BinaryIO:
-    name = path.name.lower()
-    if name.endswith(".gz"):
-        return cast(BinaryIO, gzip.open(path, "rb"))
-    if name.endswith(".zst"):
-        return cast(BinaryIO, io.BufferedReader(Unzstd(path)))
+    file, name = open_regular(path), path.name.lower()
+    if not is_packed(path):
+        return file
+    file.close()
+    return cast(
+        BinaryIO,
+        gzip.open(path, "rb") if name.endswith(".gz") else io.BufferedReader(Unzstd(path)),
+    )
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A file opened as it is; `DataError` for a directory, a pipe or a device, else `OSError`."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise DataError(f"{path}: is a directory, expected a file")
+    if not stat.S_ISREG(mode):
+        raise DataError(
+            f"{path}: is a pipe or a device, expected a file: save its content as one first"
+        )
     return path.open("rb")
 
 

@@ -19,9 +19,8 @@ import numpy as np
 
 from gptpy.data.documents import (
     SPLITS,
-    Moved,
+    HeldOut,
     PrepareOptions,
-    of_slice,
     split_batches,
     split_text_file,
     tell_unused,
@@ -57,8 +56,10 @@ def prepare(
     slices = list_slices(
         sources, options.slice_bytes, separator=options.separator, reporter=speaker
     )
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: is a file, expected a folder to write into")
     folder.mkdir(parents=True, exist_ok=True)
-    moved = claim(folder, slices, tokenizer.fingerprint, options)
+    held_out = claim(folder, slices, tokenizer.fingerprint, options)
     save_tokenizer(tokenizer, folder)
     tell_unused(slices, options.separator, speaker)
     for number in range(rank, len(slices), world_size):
@@ -67,7 +68,7 @@ def prepare(
             check_source(folder, number, slices[number])
             reporter.on_message(f"{name} is done already: {slices[number].path}")
             continue
-        here = of_slice(moved, number)
+        here = held_out and held_out.in_slice(number)
         ids = _prepare_slice(folder, number, slices[number], tokenizer, options, here)
         reporter.on_message(f"{name}: {ids:,} ids from {slices[number].path}")
     complete = _finish(folder, len(slices), tokenizer)
@@ -117,7 +118,7 @@ def _prepare_slice(
     piece: Slice,
     tokenizer: Tokenizer,
     options: PrepareOptions,
-    moved: Moved | None,
+    held_out: HeldOut | None,
 ) -> int:
     """Write the shards of one slice, and the file that says so; returns how many ids they hold."""
     dtype = dtype_for(tokenizer.n_vocab)
@@ -128,11 +129,11 @@ def _prepare_slice(
             writer = IdWriter(folder / f"{split}-{number:05}.ids", dtype, tokenizer.fingerprint)
             shards[split] = _Shard(tokenizer, end, stack.enter_context(writer))
         if is_one_document(piece, options.separator) and hasattr(tokenizer, "encode_files"):
-            parts = split_text_file(piece, options, moved=moved, folder=folder)
+            parts = split_text_file(piece, options, held_out=held_out, folder=folder)
             for split, path in stack.enter_context(parts).items():
                 shards[split].add_file(path)
         else:
-            for batch in split_batches(piece, options, moved):
+            for batch in split_batches(piece, options, held_out):
                 for split, texts in batch.items():
                     shards[split].add_texts(texts)
     done = {

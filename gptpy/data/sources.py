@@ -76,7 +76,8 @@ def list_slices(
                 reporter.on_message(f"{path}: left out {listed(names)}: {reason}")
             if not found:
                 raise DataError(
-                    f"{path}: no {', '.join(SUFFIXES)} file (or .gz, .zst) inside that can be read"
+                    f"{path}: no {', '.join(SUFFIXES)} file (or .gz, .zst) inside that can be "
+                    "read; name .json files themselves"
                 )
         elif path.exists():
             found = [path]

@@ -6,13 +6,15 @@ import codecs
 import hashlib
 import os
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from gptpy.data.errors import DataError
-from gptpy.data.packed import line_of, open_file
+from gptpy.data.packed import is_packed, line_of, open_file
 from gptpy.storage import atomic
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -117,6 +119,24 @@ def begins_with_mark(path: Path) -> bool:
     """Whether a file begins with UTF-8's byte order mark."""
     with open_file(path) as file:
         return file.read(len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK
+
+
+@contextmanager
+def without_marks(paths: Sequence[Path], folder: Path) -> Iterator[list[Path]]:
+    """Files with these texts for readers that keep a byte order mark: copies where one stands.
+
+    The copies lie in a temporary folder inside `folder`.
+    """
+    with TemporaryDirectory(dir=folder, prefix=".texts-") as temporary:
+        found = []
+        for number, path in enumerate(paths):
+            if begins_with_mark(path):
+                name = path.stem if is_packed(path) else path.name
+                copy = Path(temporary, f"{number}-{name}")
+                copy_text(path, copy)
+                path = copy
+            found.append(path)
+        yield found
 
 
 def refuse_no_text(head: bytes, path: str | Path) -> None:

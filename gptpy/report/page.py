@@ -166,7 +166,10 @@ def write_report(run_dir: Path, pictures: list[Path]) -> Path:
     ]
     summary = run_dir / "summary.json"
     if summary.is_file():
-        rows = json.loads(summary.read_text(encoding="utf-8")).items()
+        try:
+            rows = json.loads(summary.read_text(encoding="utf-8")).items()
+        except (ValueError, AttributeError) as error:
+            raise ConfigError(f"{summary}: is damaged ({error}): remove it") from None
         cells = "".join(f"<tr><td>{html.escape(str(k))}<td>{_shown(v)}" for k, v in rows)
         parts.append(f"<table>{cells}</table>")
     for picture in pictures:

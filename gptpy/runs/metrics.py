@@ -99,7 +99,7 @@ def _line(kind: str, row: Mapping[str, Any]) -> str:
 
 def read_metrics(path: str | Path) -> Iterator[dict[str, Any]]:
     """The rows of a metrics file; a line that a crash has truncated is left out."""
-    with Path(path).open(encoding="utf-8") as file:
+    with Path(path).open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
                 row = json.loads(line)

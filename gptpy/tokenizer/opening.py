@@ -123,11 +123,12 @@ def train_tokenizer(
     return cast(Tokenizer, trained)
 
 
-def make_tokenizer(spec: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
+def make_tokenizer(spec: str, texts: Callable[[], Iterable[Any]]) -> Tokenizer:
     """Open or train the tokenizer that `data.tokenizer` of a configuration names.
 
-    `characters`, `words:MERGES` and `bytes:SIZE` are trained on `texts()`; anything else is what
-    `open_tokenizer` understands. Raises `ConfigError`.
+    `characters`, `words:MERGES` and `bytes:SIZE` are trained on `texts()`, which for `bytes` may
+    also be paths of text files; anything else is what `open_tokenizer` understands. Raises
+    `ConfigError`.
     """
     kind, _, number = spec.partition(":")
     if kind == "characters" and not number:
@@ -142,8 +143,14 @@ def make_tokenizer(spec: str, texts: Callable[[], Iterable[str]]) -> Tokenizer:
 
 
 def save_file(tokenizer: Tokenizer, path: Path) -> None:
-    """Write a tokenizer file; the extension of `path` chooses the format."""
-    cast(Any, tokenizer).save(path)
+    """Write a tokenizer file; the extension of `path` chooses the format.
+
+    Raises `ConfigError` for an extension that none has.
+    """
+    try:
+        cast(Any, tokenizer).save(path)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> Path:

@@ -13,7 +13,7 @@ import numpy as np
 
 from gptpy.config.errors import ConfigError
 from gptpy.config.training import TrainConfig
-from gptpy.data.dataset import Batch, Continued, Samples
+from gptpy.data.dataset import Batch, Samples
 from gptpy.devices.processes import World
 from gptpy.evaluation.loss import Evaluation
 from gptpy.runs import checkpoint
@@ -61,7 +61,7 @@ class Trainer:
     ) -> None:
         self.model = model
         self.data = data
-        if resume and run_dir is not None and isinstance(data, Continued):
+        if resume and run_dir is not None and hasattr(data, "go_on_as"):
             saved = checkpoint.read_state(checkpoint.find(run_dir)).get("data", {})
             data.go_on_as(saved.get("fingerprint"))
         self.config = config

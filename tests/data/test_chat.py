@@ -62,6 +62,48 @@ def test_known_forms(row, roles):
         assert found[0].content == "a\n\nx"
 
 
+SHAREGPT = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
+PARTS = [{"type": "text", "text": "Be "}, "short", {"type": "text", "text": "."}]
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (SHAREGPT, [("user", "a"), ("assistant", "b")]),
+        ({**SHAREGPT, "system": "s"}, [("system", "s"), ("user", "a"), ("assistant", "b")]),
+        (
+            {
+                "conversations": [
+                    {"role": "User", "content": "a"},
+                    {"role": "model", "content": "b"},
+                ]
+            },
+            [("user", "a"), ("assistant", "b")],
+        ),
+        (
+            {
+                "messages": [
+                    {"role": "developer", "content": PARTS},
+                    {"role": "user", "content": [{"type": "text", "text": "a"}]},
+                    {"role": "assistant", "content": "b"},
+                ]
+            },
+            [("system", "Be short."), ("user", "a"), ("assistant", "b")],
+        ),
+        (
+            {
+                "prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}],
+                "completion": [{"role": "assistant", "content": "b"}],
+            },
+            [("system", "s"), ("user", "a"), ("assistant", "b")],
+        ),
+    ],
+)
+def test_forms_of_other_programs(row, expected):
+    found = conversation_of(row, "here")
+    assert [(message.role, message.content) for message in found] == expected
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -71,6 +113,19 @@ def test_known_forms(row, roles):
         ({"messages": [{"role": "user", "content": "a"}]}, "no reply"),
         ({"messages": [{"role": "user", "content": 1}]}, "expected messages"),
         ({"messages": []}, "expected messages"),
+        ({"messages": None}, r"expected messages \(a list\) under 'messages', found null"),
+        ({"messages": ["hi"]}, "message 1: expected messages of role and content.*found a text"),
+        ({"messages": [{"role": "user", "content": None}]}, "message 1, content must be.*null"),
+        ({"messages": [{"role": "tool", "content": "a"}]}, "got 'tool'"),
+        ({"messages": [{"role": 3, "content": "a"}]}, "got 3"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": 1}]}]},
+            "message 1, content: expected parts of type 'text', found a part of type 'image_url'",
+        ),
+        ({"prompt": "a", "response": None}, "response must be a text, found null"),
+        ({"instruction": "a", "output": 3}, "output must be a text, found a number"),
+        ({"instruction": ["a"], "output": 3}, "output must be a text, found a number"),
+        ({"source": "a", "target": "b"}, r"found keys \['source', 'target'\]"),
     ],
 )
 def test_what_is_no_conversation(row, message):

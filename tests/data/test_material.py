@@ -15,6 +15,7 @@ from gptpy.data.material import gather, open_material
 from gptpy.data.rows import Row, Rows
 from gptpy.evaluation.scoring import score_of
 from gptpy.model import build_model
+from gptpy.runs.progress import Silent
 from gptpy.tokenizer import make_tokenizer, open_tokenizer
 
 SHAPE: dict[str, Any] = {
@@ -121,3 +122,72 @@ def test_pairs_are_read_and_split(tmp_path):
     path.write_text('{"source": "ab"}\n')
     with pytest.raises(ConfigError, match=r"line 1: expected texts under 'source' and 'target'"):
         opened(config, tmp_path / "other")
+
+
+class Heard(Silent):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def on_message(self, text: str) -> None:
+        self.texts.append(text)
+
+
+def rows_of(tmp_path, form: str, lines: list[Any], **data: Any) -> tuple[int, int, list[str]]:
+    """How many rows of JSON lines train and validate, and what is said."""
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    architecture = "encoder-decoder" if form == "pairs" else "decoder"
+    given: dict[str, Any] = {"sources": [str(path)], "tokenizer": "bytes:257", "form": form, **data}
+    config, heard = config_for(architecture, **given), Heard()
+    gather(config, tmp_path / "run")
+    material = open_material(config, tmp_path / "run", reporter=heard)
+    held_out = material.held_out
+    return len(material.dataset.rows), len(held_out.rows) if held_out else 0, heard.texts
+
+
+LINES: dict[str, Any] = {
+    "chat": {"prompt": "a", "response": "b"},
+    "pairs": {"source": "a", "target": "b"},
+    "lines": {"text": "ab"},
+}
+
+
+@pytest.mark.parametrize("form", LINES)
+@pytest.mark.parametrize("count", [2, 30])
+def test_equal_rows_do_not_all_go_one_way(tmp_path, form, count):
+    template = {"user": "{content}", "assistant": "{content}"}
+    more = {"template": template} if form == "chat" else {}
+    found = rows_of(tmp_path, form, [LINES[form]] * count, **more)
+    assert found == (count - 1, 1, [])
+    assert rows_of(tmp_path / "run", form, [LINES[form]] * count, validation=0.0, **more)[1] == 0
+
+
+@pytest.mark.parametrize("form", ["chat", "pairs"])
+def test_a_single_row_trains_and_it_is_said_that_nothing_validates(tmp_path, form):
+    template = {"user": "{content}", "assistant": "{content}"}
+    more = {"template": template} if form == "chat" else {}
+    for validation in (0.1, 0.9999):
+        rows, held_out, said = rows_of(tmp_path, form, [LINES[form]], validation=validation, **more)
+        assert (rows, held_out) == (1, 0) and "nothing validates" in said[-1]
+
+
+def test_long_conversations_that_are_left_out_leave_some_to_validate(tmp_path):
+    """Those that would have validated are all too long."""
+    template = {"user": "{content}", "assistant": "{content}"}
+    lines = [{"prompt": f"{i}", "response": "b" * (40 * (i % 4 != 0))} for i in range(12)]
+    for share in (0.01, 0.3, 0.99):
+        rows, held_out, said = rows_of(tmp_path, "chat", lines, template=template, validation=share)
+        assert rows + held_out == 3 and rows and held_out
+        assert "9 of 12 conversations are longer than 16 tokens" in said[-1]
+
+
+def test_a_run_goes_on_with_its_own_data_only(tmp_path):
+    """Texts of equal length, which no count tells apart."""
+    found = []
+    for text in ("abcd" * 40, "dcba" * 40):
+        (tmp_path / "a.txt").write_text(text)
+        for form in ("stream", "lines"):
+            source: dict[str, Any] = {"sources": [str(tmp_path / "a.txt")], "form": form}
+            config = config_for(**source, tokenizer="characters")
+            found.append(opened(config, tmp_path / f"run{len(found)}").dataset.fingerprint)
+    assert len(set(found)) == 4

@@ -62,8 +62,8 @@ def test_gpt2_family_has_the_published_sizes(preset, expected):
         ("modern-124m", (110, 160)),
         ("modern-350m", (320, 400)),
         ("gpt-mini", (12, 13)),
-        ("bert-mini", (10, 12)),
-        ("t5-mini", (28, 32)),
+        ("encoder-mini", (10, 12)),
+        ("encoder-decoder-mini", (28, 32)),
     ],
 )
 def test_presets_are_about_as_large_as_their_names_say(preset, millions):

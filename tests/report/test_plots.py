@@ -39,8 +39,8 @@ VARIANTS = [
     ("gpt2", {"window": 3, "position": "alibi"}),
     ("gpt2", {"attention_softcap": 2.0}),
     ("modern-1m", {"n_kv_head": 2, "init_residual": "normal", "init_head": "normal"}),
-    ("bert-mini", {}),
-    ("t5-mini", {"n_encoder_layer": 2}),
+    ("encoder-mini", {}),
+    ("encoder-decoder-mini", {"n_encoder_layer": 2}),
 ]
 
 
@@ -50,7 +50,7 @@ def test_maps_are_the_weights_that_the_layers_use(preset, settings):
     model = make(preset, **settings)
     model.attention_backend = "reference"
     ids = torch.randint(29, (1, 9))
-    inputs = {"source": torch.randint(29, (1, 7))} if preset == "t5-mini" else {}
+    inputs = {"source": torch.randint(29, (1, 7))} if preset == "encoder-decoder-mini" else {}
     outputs: dict[str, list[torch.Tensor]] = {}
     values: dict[str, list[torch.Tensor]] = {}
     layers: list[tuple[str, Any]] = [
@@ -94,7 +94,7 @@ def test_maps_are_the_weights_that_the_layers_use(preset, settings):
 
 
 def test_every_kind_is_drawn(tmp_path):
-    model = make("t5-mini")
+    model = make("encoder-decoder-mini")
     source = ([3, 4, 5, 6, 7], list("abcde"))
     for kind in ("self", "cross", "encoder"):
         path = tmp_path / f"{kind}.png"
