@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     prompt: str = arguments.prompt
     if loaded.config.model.architecture == "encoder":
         raise ConfigError(f"{arguments.run_dir}: an encoder does not generate")
-    if not prompt and loaded.end_of_text is None:
+    if not (prompt or loaded.ends or loaded.beginning):
         raise ConfigError("this tokenizer has no end-of-text token to start from: give -p TEXT")
     data = loaded.config.data
     for number in range(arguments.samples):
@@ -77,7 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
             print("\n---")
         try:
             ids, inputs = prepare_prompt(
-                loaded.model, loaded.tokenizer, prompt, data, loaded.end_of_text
+                loaded.model,
+                loaded.tokenizer,
+                prompt,
+                data,
+                loaded.end_of_text,
+                loaded.beginning,
             )
             pieces = stream_text(
                 loaded.model,
@@ -85,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
                 ids,
                 arguments.tokens,
                 stop=[text.replace("\\n", "\n") for text in arguments.stop],
-                eos_id=loaded.end_of_text,
+                eos_id=loaded.ends,
                 temperature=arguments.temperature,
                 top_k=arguments.top_k,
                 top_p=arguments.top_p,

@@ -247,7 +247,7 @@ def test_gguf_refuses_what_it_cannot_say(tmp_path):
     pytest.importorskip("gguf")
     with pytest.raises(ExportError, match="no sliding window"):
         export_gguf(make("modern-1m", window=4), tmp_path / "m.gguf")
-    with pytest.raises(ExportError, match="dtype: expected one of f32, f16, got 'q4'"):
+    with pytest.raises(ExportError, match="dtype: expected one of f32, bf16, f16, got 'q4'"):
         export_gguf(make("gpt2"), tmp_path / "m.gguf", dtype="q4")
     assert list(tmp_path.iterdir()) == []
 
