@@ -65,7 +65,8 @@ class Samples(Protocol):
     varying: bool
     """Whether batches differ in length."""
 
-    def __len__(self) -> int:
+    @property
+    def n_ids(self) -> int:
         """Number of ids."""
         ...
 
@@ -74,8 +75,11 @@ class Samples(Protocol):
         ...
 
 
-class Dataset:
+class Dataset(torch.utils.data.Dataset):
     """Token ids as one long sequence, cut into windows of `block_size` ids plus one.
+
+    Also a map-style data set of torch: `dataset[i]` is window i from the beginning on, side by
+    side, as `(inputs, targets)`, with `document_mask` `(inputs, targets, documents)`; `(T,)` each.
 
     Sample number `i` of a run is window `permute(i mod n)` of epoch `i div n`: without replacement
     inside an epoch, with other window borders in every epoch. `shards` are one-dimensional integer
@@ -104,10 +108,10 @@ class Dataset:
         self.varying = min_length is not None
         # Windows of an epoch are shifted by up to block_size - 1 ids. That many are left out of the
         # count, so that every shift has the same number of windows.
-        self.n_windows = max(0, (len(self) - block_size) // block_size)
+        self.n_windows = max(0, (self.n_ids - block_size) // block_size)
         if self.n_windows == 0:
             raise DataError(
-                f"{len(self)} ids are too few for a context of {block_size}: at least "
+                f"{self.n_ids} ids are too few for a context of {block_size}: at least "
                 f"{2 * block_size} are needed; use more text or a smaller model.block_size"
             )
         if document_mask and end_of_text is None:
@@ -117,8 +121,21 @@ class Dataset:
                 f"min_length must lie in 1..{block_size} (block_size), got {min_length}"
             )
 
-    def __len__(self) -> int:
+    @property
+    def n_ids(self) -> int:
+        """Number of ids."""
         return int(self.starts[-1])
+
+    def __len__(self) -> int:
+        return (self.n_ids - 1) // self.block_size
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"window {index} of {len(self)}")
+        row = self.read(int(index) % len(self) * self.block_size, self.block_size + 1)
+        batch = self._batch(row[None])
+        parts = (batch.inputs, batch.targets, batch.documents)
+        return tuple(part[0] for part in parts if part is not None)
 
     def window_start(self, sample: int) -> int:
         """Where sample number `sample` begins in the sequence of ids."""
@@ -137,8 +154,8 @@ class Dataset:
 
     def read(self, start: int, count: int) -> np.ndarray:
         """`count` ids from `start` on: (count,) int64, across shard borders."""
-        if not 0 <= start <= start + count <= len(self):
-            raise IndexError(f"ids {start}..{start + count} of {len(self)}")
+        if not 0 <= start <= start + count <= self.n_ids:
+            raise IndexError(f"ids {start}..{start + count} of {self.n_ids}")
         parts = []
         shard = int(np.searchsorted(self.starts, start, side="right")) - 1
         while count:
@@ -163,6 +180,9 @@ class Dataset:
         rows = np.stack(
             [self.read(int(s) + shift, length + 1) for s in self.window_starts(samples)]
         )
+        return self._batch(rows)
+
+    def _batch(self, rows: np.ndarray) -> Batch:
         ids = torch.from_numpy(rows)
         inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
         if not self.document_mask:

@@ -28,8 +28,10 @@ class Masked:
         self.block_size, self.seed, self.n_windows = data.block_size, data.seed, data.n_windows
         self.varying = data.varying
 
-    def __len__(self) -> int:
-        return len(self.data)
+    @property
+    def n_ids(self) -> int:
+        """Number of ids."""
+        return self.data.n_ids
 
     def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
         """The batch of `data`, masked."""

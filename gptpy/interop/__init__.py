@@ -3,7 +3,7 @@
 from gptpy.interop.errors import ExportError
 from gptpy.interop.gguf import export_gguf
 from gptpy.interop.huggingface import export_huggingface
-from gptpy.interop.importing import import_huggingface
+from gptpy.interop.importing import import_huggingface, token_embedding
 from gptpy.interop.onnx import export_onnx
 from gptpy.interop.peft import export_peft
 
@@ -14,4 +14,5 @@ __all__ = [
     "export_onnx",
     "export_peft",
     "import_huggingface",
+    "token_embedding",
 ]

@@ -18,6 +18,8 @@ from gptpy.model import LanguageModel, build_model
 
 # What compilers and wrappers of modules write into the names of weights
 WRAPPERS = {"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+# How the weights of token embeddings are called: BERT, GPT-2, Llama and others, T5
+TABLES = ("word_embeddings.weight", "wte.weight", "embed_tokens.weight", "shared.weight")
 NUMBER_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
@@ -34,8 +36,20 @@ def import_huggingface(folder: str | Path) -> LanguageModel:
     weights = _plain_names(kind, read_weights(folder))
     _check_weights(folder, kind, config, weights)
     model = build_model(config)
+    weights = {name: tensor.float() for name, tensor in weights.items()}
     model.load_state_dict(FROM[kind](config, weights))
     return model
+
+
+def token_embedding(folder: Path) -> Tensor:
+    """The token embedding `(V, C)`, fp32, of a model of any kind in a folder of `transformers`."""
+    found = {name: tensor for name, tensor in read_weights(folder).items() if name.endswith(TABLES)}
+    if len(found) != 1:
+        raise ExportError(
+            f"{folder}: expected one token embedding, found "
+            f"{', '.join(found) or 'none by a known name'} ({', '.join(TABLES)})"
+        )
+    return next(iter(found.values())).float()
 
 
 def read_config(folder: Path) -> GPTConfig:
@@ -58,7 +72,7 @@ def read_config(folder: Path) -> GPTConfig:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of the folder's safetensors by name, in fp32; `ExportError` for other numbers."""
+    """All tensors of the folder's safetensors by name; `ExportError` where a file is missing."""
     files = [folder / "model.safetensors"]
     index = folder / "model.safetensors.index.json"
     if index.is_file():
@@ -77,13 +91,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             weights.update(load_file(str(path)))
         except (OSError, SafetensorError) as error:
             raise ExportError(f"{path}: cannot be read: {error}") from None
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and tensor.dtype not in NUMBER_TYPES:
-            raise ExportError(
-                f"{folder}: {name} holds numbers of type {str(tensor.dtype)[6:]}, expected "
-                "float32, bfloat16 or float16: take the unquantised model"
-            )
-    return {name: tensor.float() for name, tensor in weights.items()}
+    return weights
 
 
 def _plain_names(kind: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -127,7 +135,13 @@ def _check_weights(
             f"{folder}: its files hold {len(unused)} weights that config.json does not describe: "
             f"{names}; is it another model's?"
         )
-    for name, tensor in weights.items():
+    for name in wanted.keys() & weights.keys():
+        tensor = weights[name]
+        if tensor.dtype not in NUMBER_TYPES:
+            raise ExportError(
+                f"{folder}: {name} holds numbers of type {str(tensor.dtype)[6:]}, expected "
+                "float32, bfloat16 or float16: take the unquantised model"
+            )
         if tensor.shape != wanted[name].shape:
             raise ExportError(
                 f"{folder}: {name} has shape {tuple(tensor.shape)}, its config.json says "

@@ -19,10 +19,12 @@ from gptpy.evaluation.loss import Evaluation
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import MetricsLog
 from gptpy.runs.progress import Reporter, Silent
+from gptpy.tokenizer import Tokenizer
 from gptpy.train import saving
 from gptpy.train.average import Average
 from gptpy.train.budget import divide_batch, total_steps
 from gptpy.train.interrupt import Interrupt
+from gptpy.train.library import describe_run
 from gptpy.train.meter import Meter
 from gptpy.train.state import TrainResult, TrainState
 from gptpy.train.update import TrainingError, Update, Updater
@@ -33,7 +35,8 @@ class Trainer:
 
     `evaluate(model) -> Evaluation` is called every `eval_every` steps, `sample(model) -> str` every
     `sample_every`. With `run_dir`, metrics and checkpoints are written there; `resume=True`
-    continues from its last checkpoint exactly where it stopped.
+    continues from its last checkpoint exactly where it stopped. `tokenizer` goes into `run_dir`,
+    so that `gptpy.load` opens it; without one the texts of the run are numbers.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Trainer:
         run_dir: str | Path | None = None,
         evaluate: Callable[[Any], Evaluation] | None = None,
         sample: Callable[[Any], str] | None = None,
+        tokenizer: Tokenizer | None = None,
         reporter: Reporter | None = None,
         world: World | None = None,
         resume: bool = False,
@@ -55,6 +59,7 @@ class Trainer:
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.evaluate = evaluate
         self.sample = sample
+        self.tokenizer = tokenizer
         self.world = world or World()
         main_reporter = reporter or Silent()
         self.reporter: Reporter = main_reporter if self.world.is_main else Silent()
@@ -65,7 +70,7 @@ class Trainer:
             model, config, self.world, self.reporter, steps=self.total_steps, varying=data.varying
         )
         self.average = Average(model, config.ema_decay) if config.ema_decay else None
-        identity = {"ids": len(data), "block_size": data.block_size, "seed": data.seed}
+        identity = {"ids": data.n_ids, "block_size": data.block_size, "seed": data.seed}
         self.state = TrainState(data=identity)
         if self.run_dir is not None and self.world.is_main:
             checkpoint.clear_leftovers(self.run_dir)
@@ -91,6 +96,8 @@ class Trainer:
         checkpoint cannot be written.
         """
         state, config = self.state, self.config
+        if self.run_dir is not None and self.world.is_main:
+            describe_run(self.run_dir, self.model.config, config, self.tokenizer)
         log = self._open_log()
         meter = Meter(state, self.model, self.data.block_size, self.update.dtype, self.world)
         first_seconds, first_tokens = state.seconds, state.tokens

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from gptpy.config import GPTConfig
 from gptpy.interop import (
@@ -199,7 +199,7 @@ def test_folders_that_are_not_models(tmp_path):
         ("modern-1m", {"n_kv_head": 2, "qk_norm": False}, "llama"),
     ],
 )
-@pytest.mark.parametrize("dtype", ["f32", "f16"])
+@pytest.mark.parametrize("dtype", ["f32", "bf16", "f16"])
 def test_gguf_reads_back(tmp_path, shared_dir, preset, settings, arch, dtype):
     gguf = pytest.importorskip("gguf")
     model = make(preset, **settings, vocab_size=50257)
@@ -217,9 +217,13 @@ def test_gguf_reads_back(tmp_path, shared_dir, preset, settings, arch, dtype):
     assert field["tokenizer.ggml.merges"][0] == "Ġ t"
     assert field["tokenizer.ggml.eos_token_id"] == 50256
     assert field["tokenizer.ggml.pre"] == "gpt-2"
-    tensors = {t.name: torch.from_numpy(t.data.copy()).float() for t in reader.tensors}
+    assert field["tokenizer.ggml.add_bos_token"] is False
+    tensors = {
+        t.name: torch.from_numpy(gguf.dequantize(t.data, t.tensor_type).copy())
+        for t in reader.tensors
+    }
     ours = model.state_dict()
-    tolerance = 1e-3 if dtype == "f16" else 0.0
+    tolerance = {"f32": 0.0, "f16": 1e-3, "bf16": 1e-2}[dtype]
 
     def same(theirs, expected):
         torch.testing.assert_close(tensors.pop(theirs), expected, rtol=tolerance, atol=tolerance)
@@ -293,4 +297,8 @@ def test_command_line_there_and_back(tmp_path, shared_dir, capsys, preset):
     expected = logits_of(model, some_ids())
     torch.testing.assert_close(logits_of(import_huggingface(again).eval(), some_ids()), expected)
     assert (again / "tokenizer.json").is_file()
-    assert main(["export", str(run), "-o", str(again), "--dtype", "f16"]) == 2
+    assert main(["export", str(run), "-o", str(again), "--dtype", "f16"]) == 0
+    half = load_file(again / "model.safetensors")
+    assert {tensor.dtype for tensor in half.values()} == {torch.float16}
+    onnx = ["export", str(run), "--format", "onnx", "-o", str(tmp_path / "m.onnx")]
+    assert main([*onnx, "--dtype", "f16"]) == 2
