@@ -69,7 +69,7 @@ def test_ids_are_those_of_transformers(bert, tmp_path):
 
 
 def test_an_encoder_begins_with_the_embeddings_of_a_bert(bert, tmp_path, capsys):
-    (tmp_path / "a.txt").write_text("\n".join(TEXT for _ in range(40)))
+    (tmp_path / "a.txt").write_text("\n".join(TEXT + "dog " * i for i in range(60)))
     prepare = ["prepare", str(tmp_path / "a.txt"), "--separator", "\n", "--tokenizer", str(bert)]
     assert main([*prepare, "-o", str(tmp_path / "data")]) == 0
     train = [
