@@ -12,10 +12,11 @@ from gptpy.cli.clock import STARTED as STARTED  # first of all: the time of its 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code: 0, 1 (the job failed), 2 (a user's mistake)."""
     arguments = _parser().parse_args(argv)
-    from gptpy.cli.errors import reported
+    from gptpy.cli.errors import escape_unprintable, reported
     from gptpy.cli.openmp import shorten_spinning
 
     shorten_spinning()
+    escape_unprintable()
     try:
         return reported(lambda: arguments.run(arguments))
     except BrokenPipeError:

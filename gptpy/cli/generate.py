@@ -52,6 +52,12 @@ def add(verbs: Any) -> None:
         "-n", "--samples", type=int, default=1, metavar="N", help="how many texts (default: 1)"
     )
     parser.add_argument("--stream", action="store_true", help="print tokens as they are generated")
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="number type of the weights (default: the fastest that the run was trained in)",
+    )
     parser.add_argument("--step", type=int, metavar="N", help="checkpoint to use (default: last)")
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
@@ -62,10 +68,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Print prompt and continuation, `--samples` times."""
     if arguments.tokens < 1 or arguments.samples < 1:
         raise ConfigError("--tokens and --samples must be at least 1")
+    from gptpy.inference.precision import cast_for_generation
     from gptpy.inference.text import prepare_prompt, shown_prompt, stream_text
     from gptpy.runs.opening import load
 
     loaded = load(arguments.run_dir, step=arguments.step, device=arguments.device)
+    cast_for_generation(loaded, arguments.dtype)
     prompt: str = arguments.prompt
     if loaded.config.model.architecture == "encoder":
         raise ConfigError(f"{arguments.run_dir}: an encoder does not generate")
