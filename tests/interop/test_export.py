@@ -8,14 +8,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gptpy.config import GPTConfig
+from gptpy.config.lora import LoraConfig
 from gptpy.interop import (
     ExportError,
     export_gguf,
     export_huggingface,
     export_onnx,
+    export_peft,
     import_huggingface,
 )
 from gptpy.model import GPT, build_model
+from gptpy.model.lora import add_adapters
 
 SHAPE = {"n_layer": 2, "n_head": 4, "n_embd": 32, "vocab_size": 61, "block_size": 16}
 
@@ -302,3 +305,20 @@ def test_command_line_there_and_back(tmp_path, shared_dir, capsys, preset):
     assert {tensor.dtype for tensor in half.values()} == {torch.float16}
     onnx = ["export", str(run), "--format", "onnx", "-o", str(tmp_path / "m.onnx")]
     assert main([*onnx, "--dtype", "f16"]) == 2
+
+
+def test_adapters_are_exported_with_the_rows_of_each_layer(tmp_path):
+    """What `peft` computes with them: tests/clients/test_peft.py."""
+    model = make("modern-1m", n_kv_head=2)
+    lora = LoraConfig(rank=2, targets=["qkv"])
+    add_adapters(model, lora)
+    folder = export_peft(model, lora, tmp_path / "adapter", dtype="bf16")
+    weights = load_file(folder / "adapter_model.safetensors")
+    prefix = "base_model.model.model.layers.1.self_attn"
+    shapes = {name: tuple(weights[f"{prefix}.{name}_proj.lora_B.weight"].shape) for name in "qkv"}
+    assert shapes == {"q": (32, 2), "k": (16, 2), "v": (16, 2)}
+    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+    about = json.loads((folder / "adapter_config.json").read_text())
+    assert about["target_modules"] == ["self_attn.k_proj", "self_attn.q_proj", "self_attn.v_proj"]
+    with pytest.raises(ExportError, match="no adapters"):
+        export_peft(make("gpt2"), None, tmp_path / "none")

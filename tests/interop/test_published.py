@@ -296,6 +296,18 @@ def test_patterns_are_recognised_by_identity(tmp_path, pattern, name):
         pre_tokenizer(about)
 
 
+def test_a_pattern_that_gguf_refuses_is_told_when_the_tokenizer_is_made(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text(TEXT * 30)
+    for pattern, told in (("o200k", True), ("qwen2", False)):
+        file = str(tmp_path / f"{pattern}.json")
+        command = ["tokenizer", "train", str(tmp_path / "a.txt"), "--vocab-size", "270", "-o", file]
+        assert main([*command, "--pattern", pattern]) == 0
+        assert ("note: llama.cpp has no name" in capsys.readouterr().out) == told
+        command = ["prepare", str(tmp_path / "a.txt"), "--tokenizer", file]
+        assert main([*command, "-o", str(tmp_path / f"data-{pattern}")]) == 0
+        assert ("note: llama.cpp has no name" in capsys.readouterr().out) == told
+
+
 def test_gguf_says_what_begins_and_what_ends_a_text(tmp_path):
     gguf = pytest.importorskip("gguf")
     _, ends, begin = published(tmp_path / "hf", "llama")
@@ -307,33 +319,3 @@ def test_gguf_says_what_begins_and_what_ends_a_text(tmp_path):
     assert field["add_bos_token"] is True and field["bos_token_id"] == begin
     assert [field["eos_token_id"], field["eot_token_id"]] == ends
     assert field["pre"] == "llama-bpe"
-
-
-def test_adapters_alone_are_what_peft_reads(tmp_path):
-    peft = pytest.importorskip("peft")
-    from transformers import AutoModelForCausalLM
-
-    from gptpy.config import GPTConfig
-    from gptpy.config.lora import LoraConfig
-    from gptpy.interop import export_peft
-    from gptpy.model import GPT
-    from gptpy.model.lora import add_adapters
-
-    for preset, targets, embeddings in (
-        ("gpt2", ["qkv", "out"], True), ("modern-1m", ["qkv", "up", "down"], False),
-    ):  # fmt: skip
-        shape = {"n_layer": 2, "n_head": 4, "n_embd": 32, "vocab_size": 61, "block_size": 16}
-        model = GPT(GPTConfig.preset(preset, **shape, n_kv_head=4, init_residual="normal")).eval()
-        base = export_huggingface(model, tmp_path / f"{preset}-base")
-        lora = LoraConfig(rank=2, targets=targets, embeddings=embeddings)
-        add_adapters(model, lora)
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                torch.nn.init.normal_(parameter, std=0.2)
-        folder = export_peft(model, lora, tmp_path / preset)
-        theirs = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder)
-        ids = torch.randint(61, (2, 16))
-        expected = model(ids)[0]
-        torch.testing.assert_close(theirs(ids).logits, expected, rtol=1e-4, atol=1e-4)
-    with pytest.raises(ExportError, match="no adapters"):
-        export_peft(GPT(GPTConfig.preset("gpt2", **shape)), None, tmp_path / "none")
