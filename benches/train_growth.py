@@ -70,9 +70,7 @@ def rows() -> dict[str, Callable[[int], Callable[[], object]]]:
     def training(make: Callable[[int], str]) -> Callable[[int], Callable[[], object]]:
         def at(size: int) -> Callable[[], object]:
             text = make(size)
-            return lambda: bpe_rs.train(
-                [text], vocab_size=256 + MERGES, pattern=ALL, num_threads=1
-            )
+            return lambda: bpe_rs.train([text], vocab_size=256 + MERGES, pattern=ALL, num_threads=1)
 
         return at
 
@@ -96,7 +94,9 @@ def rows() -> dict[str, Callable[[int], Callable[[], object]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--most", type=int, default=7, help="doublings of 10^4 bytes")
     parser.add_argument("--only", nargs="*", default=[], help="rows whose name has one of these")
     parser.add_argument("--write", type=Path, help="file of the record")

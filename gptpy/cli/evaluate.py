@@ -32,6 +32,9 @@ def add(verbs: Any) -> None:
         help="tokens by which windows move; fewer give each token more context (default: a quarter "
         "of a window)",
     )
+    parser.add_argument(
+        "--tokens", type=int, metavar="N", help="score only the first N tokens (default: all)"
+    )
     add_step(parser)
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
@@ -41,6 +44,8 @@ def add(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and show."""
+    if arguments.tokens is not None and arguments.tokens < 1:
+        raise ConfigError(f"--tokens: expected at least 1, got {arguments.tokens}")
     from gptpy.cli.show import table
     from gptpy.evaluation.loss import evaluate
     from gptpy.runs.opening import load
@@ -54,9 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
             "this run is scored on its own rows: leave out --data, --context and --stride"
         )
     if rows:
-        result, name = _score_rows(loaded), "its validation rows"
+        result, name = _score_rows(loaded, arguments.tokens), "its validation rows"
     else:
-        ids, n_bytes, name = _data(arguments.data, loaded)
+        ids, n_bytes, name = _data(arguments.data, loaded, arguments.tokens)
         context = c.model.block_size if arguments.context is None else arguments.context
         stride = max(1, context // 4) if arguments.stride is None else arguments.stride
         result = evaluate(
@@ -89,31 +94,40 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _score_rows(loaded: Any) -> Any:
+def _score_rows(loaded: Any, tokens: int | None) -> Any:
     """The score on the validation rows of the run's own sources."""
     from gptpy.data.material import open_material
     from gptpy.evaluation.scoring import score_of
 
-    score = score_of(open_material(loaded.config, loaded.folder, fixed_vocabulary=True))
+    material = open_material(loaded.config, loaded.folder, fixed_vocabulary=True)
+    score = score_of(material, tokens=tokens)
     if score is None:
         raise ConfigError(f"{loaded.folder}: there is nothing to validate on (data.validation)")
     return score(loaded.model, loaded.dtype)
 
 
-def _data(given: str | None, loaded: Any) -> tuple[Any, int | None, str]:
+def _data(given: str | None, loaded: Any, tokens: int | None) -> tuple[Any, int | None, str]:
     """Ids, size in bytes and a name, of a text, a prepared folder or the run's own data.
+
+    At most the first `tokens`.
 
     The size is None where the tokenizer does not keep all bytes.
     """
     from gptpy.data.prepared import open_prepared, open_splits
     from gptpy.data.text import read_text
+    from gptpy.evaluation.scoring import text_part
     from gptpy.tokenizer import encode_array, is_lossless
 
     lossless = is_lossless(loaded.tokenizer)
     if given is not None and not Path(given).is_dir():
         data = read_text(given)
         ids = encode_array(loaded.tokenizer, data.decode("utf-8"))
+        if tokens is not None and tokens < len(ids):
+            ids = ids[:tokens]
+            data = loaded.tokenizer.decode_bytes(ids.tolist())
         return ids, len(data) if lossless else None, given
+    if not (given or loaded.config.data.train or loaded.config.data.sources):
+        raise ConfigError(f"{loaded.folder}: names no data of its own: give --data")
     prepared = open_prepared(given) if given else open_splits(loaded.config, loaded.folder)
     folder = prepared.folder
     if prepared.fingerprint != loaded.tokenizer.fingerprint:
@@ -123,5 +137,5 @@ def _data(given: str | None, loaded: Any) -> tuple[Any, int | None, str]:
         )
     if prepared.validation.n_ids == 0:
         raise ConfigError(f"{folder}: holds no validation documents: give --data")
-    n_bytes = prepared.validation.bytes if lossless else None
-    return prepared.validation.joined(), n_bytes, f"{folder} (validation)"
+    ids, n_bytes = text_part(prepared.validation, loaded.tokenizer, tokens)
+    return ids, n_bytes, f"{folder} (validation)"

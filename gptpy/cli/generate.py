@@ -54,6 +54,12 @@ def add(verbs: Any) -> None:
         "-n", "--samples", type=int, default=1, metavar="N", help="how many texts (default: 1)"
     )
     parser.add_argument("--stream", action="store_true", help="print tokens as they are generated")
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="number type of the weights (default: the fastest that the run was trained in)",
+    )
     add_step(parser)
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
@@ -65,15 +71,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.tokens < 1 or arguments.samples < 1:
         raise ConfigError("--tokens and --samples must be at least 1")
     from gptpy.cli.show import say_choice
+    from gptpy.inference.precision import cast_for_generation
     from gptpy.inference.text import prepare_prompt, shown_prompt, stream_text
     from gptpy.runs.opening import load
 
     loaded = load(arguments.run_dir, step=arguments.step, device=arguments.device)
     say_choice(loaded)
+    cast_for_generation(loaded, arguments.dtype)
     prompt: str = arguments.prompt
     if loaded.config.model.architecture == "encoder":
         raise ConfigError(f"{arguments.run_dir}: an encoder does not generate")
-    if not prompt and loaded.end_of_text is None:
+    if not (prompt or loaded.ends or loaded.beginning):
         raise ConfigError("this tokenizer has no end-of-text token to start from: give -p TEXT")
     data = loaded.config.data
     for number in range(arguments.samples):
@@ -81,7 +89,12 @@ def run(arguments: argparse.Namespace) -> int:
             print("\n---")
         try:
             ids, inputs = prepare_prompt(
-                loaded.model, loaded.tokenizer, prompt, data, loaded.end_of_text
+                loaded.model,
+                loaded.tokenizer,
+                prompt,
+                data,
+                loaded.end_of_text,
+                loaded.beginning,
             )
             pieces = stream_text(
                 loaded.model,
@@ -89,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
                 ids,
                 arguments.tokens,
                 stop=arguments.stop,
-                eos_id=loaded.end_of_text,
+                eos_id=loaded.ends,
                 temperature=arguments.temperature,
                 top_k=arguments.top_k,
                 top_p=arguments.top_p,

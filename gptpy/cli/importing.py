@@ -30,23 +30,32 @@ def run(arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
     if (out / "config.toml").exists():
         raise ConfigError(f"{out}: is a run already; choose another directory")
+    from gptpy.config.data import DataConfig
     from gptpy.config.run import RunConfig
+    from gptpy.data.chat import template_of_jinja
     from gptpy.interop import import_huggingface
     from gptpy.runs import checkpoint
     from gptpy.storage import atomic
-    from gptpy.tokenizer import open_tokenizer, save_tokenizer
+    from gptpy.tokenizer import open_tokenizer, published, save_tokenizer
 
-    model = import_huggingface(arguments.folder)
-    tokenizer = open_tokenizer(arguments.folder)
+    folder = Path(arguments.folder)
+    model = import_huggingface(folder)
+    tokenizer = open_tokenizer(folder)
     if tokenizer.n_vocab > model.config.vocab_size:
         raise ConfigError(
             f"{arguments.folder}: the tokenizer has {tokenizer.n_vocab} tokens, the model "
             f"{model.config.vocab_size}: they do not belong together"
         )
+    chat = published.chat_template(folder)
+    template = None if chat is None else template_of_jinja(chat)
+    data = DataConfig() if template is None else DataConfig(form="chat", template=template)
     out.mkdir(parents=True, exist_ok=True)
+    published.keep_files(folder, out)
     save_tokenizer(tokenizer, out)
     checkpoint.save(out, 0, tensors={"model": model.state_dict()}, state={})
     # Written last: a directory that holds this file counts as a run
-    atomic.write_text(out / "config.toml", RunConfig(model=model.config).to_toml())
+    atomic.write_text(out / "config.toml", RunConfig(model=model.config, data=data).to_toml())
     print(f"wrote {out}: {model.num_parameters():,} parameters, {tokenizer.n_vocab:,} tokens")
+    if chat is not None and template is None:
+        print("its chat template is kept for export; prompts are continued as plain text")
     return 0

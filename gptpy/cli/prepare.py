@@ -121,7 +121,13 @@ class _Printed(Silent):
 def _print_counts(folder: Path, prefix: str = "") -> None:
     from gptpy.data.prepared import open_prepared
 
+    from gptpy.interop.llama_cpp import note_on
+    from gptpy.tokenizer import FILE_NAME
+
     data = open_prepared(folder)
+    note = note_on(folder / FILE_NAME)
+    if note is not None:
+        print(prefix + note)
     print(
         f"{prefix}{folder}: {data.train.n_ids:,} ids of {data.train.documents:,} documents to "
         f"train on, {data.validation.n_ids:,} of {data.validation.documents:,} to validate"

@@ -116,6 +116,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     """Train and save."""
     from gptpy import tokenizer
     from gptpy.data.text import check_text, without_marks
+    from gptpy.interop.llama_cpp import note_on
 
     output = Path(arguments.output)
     if output.is_dir():
@@ -139,6 +140,9 @@ def run_train(arguments: argparse.Namespace) -> int:
     print(f"{output}: {trained.n_vocab} tokens")
     if trained.n_vocab < arguments.vocab_size:
         print(f"fewer than {arguments.vocab_size}: the text has no more pairs to merge")
+    note = note_on(output) if output.suffix == ".json" else None
+    if note is not None:
+        print(note)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -178,6 +179,29 @@ def chat_row(
         scored += [segment.scored] * len(part)
     row = np.asarray(ids, dtype=np.int64)
     return Row(row[:-1], np.where(scored[1:], row[1:], IGNORE))
+
+
+_LITERAL = r"'((?:[^'\\]|\\.)*)'"
+
+
+def template_of_jinja(text: str) -> TemplateConfig | None:
+    """The template that `jinja_template` wrote as `text`, or None for any other text."""
+    found, end = {}, ""
+    for role in ROLES:
+        closing = rf" \+ {_LITERAL}" if role == "assistant" else ""
+        written = rf"{_LITERAL} \+ m\['content'\]{closing} \+ {_LITERAL}"
+        pattern = rf"== '{role}' -%\}}\{{\{{- {written} -"
+        match = re.search(pattern, text)
+        if match is None:
+            return None
+        before, *ends, after = (
+            re.sub(r"\\(.)", lambda m: "\n" if m[1] == "n" else m[1], part)
+            for part in match.groups()
+        )
+        found[role] = before + "{content}" + after
+        end = "".join(ends)
+    template = TemplateConfig(**found)
+    return template if jinja_template(template, end) == text else None
 
 
 def jinja_template(template: TemplateConfig, end: str) -> str:

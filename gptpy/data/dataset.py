@@ -75,7 +75,8 @@ class Samples(Protocol):
     varying: bool
     """Whether batches differ in length."""
 
-    def __len__(self) -> int:
+    @property
+    def n_ids(self) -> int:
         """Number of ids."""
         ...
 
@@ -100,8 +101,11 @@ def windows_and_spare(n_ids: int, block_size: int, rule: int) -> tuple[int, int]
     return (count - 1, spare + block_size) if count > MANY_WINDOWS else (count, spare)
 
 
-class Dataset:
+class Dataset(torch.utils.data.Dataset):
     """Token ids as one long sequence, cut into windows of `block_size` ids plus one.
+
+    Also a map-style data set of torch: `dataset[i]` is window i from the beginning on, side by
+    side, as `(inputs, targets)`, with `document_mask` `(inputs, targets, documents)`; `(T,)` each.
 
     Sample number `i` of a run is window `permute(i mod n)` of epoch `i div n`: without replacement
     inside an epoch, shifted anew in every epoch (`windows_and_spare`). `shards` are one-dimensional
@@ -136,16 +140,29 @@ class Dataset:
                 f"min_length must lie in 1..{block_size} (block_size), got {min_length}"
             )
 
-    def __len__(self) -> int:
+    @property
+    def n_ids(self) -> int:
+        """Number of ids."""
         return int(self.starts[-1])
+
+    def __len__(self) -> int:
+        return (self.n_ids - 1) // self.block_size
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"window {index} of {len(self)}")
+        row = self.read(int(index) % len(self) * self.block_size, self.block_size + 1)
+        batch = self._batch(row[None])
+        parts = (batch.inputs, batch.targets, batch.documents)
+        return tuple(part[0] for part in parts if part is not None)
 
     def use_windows(self, rule: int) -> None:
         """Cut windows by this rule; `DataError` where the ids are too few for one."""
         self.windows = rule
-        self.n_windows, self.spare = windows_and_spare(int(self.starts[-1]), self.block_size, rule)
+        self.n_windows, self.spare = windows_and_spare(self.n_ids, self.block_size, rule)
         if self.n_windows == 0:
             raise DataError(
-                f"{self.starts[-1]} ids are too few for a context of {self.block_size}: at least "
+                f"{self.n_ids} ids are too few for a context of {self.block_size}: at least "
                 f"{self.block_size + 1} are needed; use more text or a smaller model.block_size"
             )
 
@@ -184,8 +201,8 @@ class Dataset:
 
     def read(self, start: int, count: int) -> np.ndarray:
         """`count` ids from `start` on: (count,) int64, across shard borders."""
-        if not 0 <= start <= start + count <= len(self):
-            raise IndexError(f"ids {start}..{start + count} of {len(self)}")
+        if not 0 <= start <= start + count <= self.n_ids:
+            raise IndexError(f"ids {start}..{start + count} of {self.n_ids}")
         parts = [part.astype(np.int64) for part in spans(self.shards, self.starts, start, count)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.int64)])
 
@@ -204,6 +221,9 @@ class Dataset:
         rows = np.stack(
             [self.read(int(s) + shift, length + 1) for s in self.window_starts(samples)]
         )
+        return self._batch(rows)
+
+    def _batch(self, rows: np.ndarray) -> Batch:
         ids = torch.from_numpy(rows)
         inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
         if not self.document_mask:

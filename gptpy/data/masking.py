@@ -27,8 +27,10 @@ class Masked:
         self.share = share
         self.block_size, self.seed, self.varying = data.block_size, data.seed, data.varying
 
-    def __len__(self) -> int:
-        return len(self.data)
+    @property
+    def n_ids(self) -> int:
+        """Number of ids."""
+        return self.data.n_ids
 
     @property
     def n_windows(self) -> int:

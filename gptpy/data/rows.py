@@ -67,7 +67,8 @@ class Rows:
                     "it, or leave the row out"
                 )
 
-    def __len__(self) -> int:
+    @property
+    def n_ids(self) -> int:
         """Number of input ids in all rows."""
         return sum(len(row.inputs) for row in self.rows)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -11,7 +11,7 @@ import torch
 from gptpy.config.data import DataConfig
 from gptpy.data.chat import Message, request_segments, segment_ids
 from gptpy.model import LanguageModel
-from gptpy.model.sampling import stream
+from gptpy.model.sampling import end_ids, stream
 from gptpy.tokenizer import Tokenizer, is_lossless
 
 
@@ -24,19 +24,25 @@ class TextTokenizer(Protocol):
 
 
 def prepare_prompt(
-    model: LanguageModel, tokenizer: Tokenizer, prompt: str, data: DataConfig, end: int | None
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    prompt: str,
+    data: DataConfig,
+    end: int | None,
+    beginning: Sequence[int] = (),
 ) -> tuple[list[int], dict[str, Any]]:
     """The ids that generation begins with, in the form of the training rows, and model inputs.
 
     `data`: the run's. In form "lines" a text comes after an end-of-text; in "chat" the prompt is
-    the user's turn; in "pairs" it is the source, which the encoder reads once, here.
+    the user's turn; in "pairs" it is the source, which the encoder reads once, here. `beginning`:
+    ids before a text in form "stream".
     """
     if data.form == "chat" and end is not None:
         request = request_segments([Message("user", prompt)], data.template)
         return segment_ids(request, tokenizer, end), {}
     ids = list(tokenizer.encode_ordinary(prompt))
     if data.form == "stream" or end is None:
-        return ids, {}
+        return [*beginning, *ids], {}
     if data.form != "pairs":
         return [end, *ids], {}
     source = torch.tensor([[*ids, end]], dtype=torch.int64, device=model.device)
@@ -67,23 +73,25 @@ def stream_text(
     max_new_tokens: int,
     *,
     stop: Sequence[str] = (),
-    eos_id: int | None = None,
+    eos_id: int | Collection[int] | None = None,
     **sampling,
 ) -> Iterator[str]:
     """Yield the continuation of `prompt`, each piece as soon as later tokens cannot change it.
 
     A character of several tokens is held back until it is complete (malformed bytes become U+FFFD),
     and so is what may be the beginning of a `stop` string. Ends before the first `stop` string, on
-    whatever tokens it falls, or at `eos_id`; neither is part of the text. An empty prompt starts
-    from `eos_id`. `sampling`: see `stream`. Raises `ValueError` for an empty stop string.
+    whatever tokens it falls, or at `eos_id`, one or several; neither is part of the text. An empty
+    prompt starts from the first `eos_id`. `sampling`: see `stream`. Raises `ValueError` for an
+    empty stop string.
     """
     if any(not s for s in stop):
         raise ValueError("stop: expected non-empty strings, got an empty one")
     tokens = tokenizer.encode_ordinary(prompt) if isinstance(prompt, str) else list(prompt)
+    ends = end_ids(eos_id)
     if not tokens:
-        if eos_id is None:
+        if not ends:
             raise ValueError("the prompt is empty and there is no end-of-text token to start from")
-        tokens = [eos_id]
+        tokens = ends[:1]
     ids = torch.tensor([tokens], dtype=torch.int64, device=model.device)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     held = ""
@@ -92,7 +100,7 @@ def stream_text(
     try:
         for token in stream(model, ids, max_new_tokens, **sampling):
             token = int(token)
-            if token == eos_id:
+            if token in ends:
                 break
             held += decoder.decode(_bytes_of(tokenizer, token))
             found = [at for at in (held.find(s) for s in stop) if at >= 0]

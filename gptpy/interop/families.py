@@ -160,12 +160,18 @@ def to_llama(config: GPTConfig, weights: Weights) -> dict[str, Tensor]:
             if tensor is None:
                 continue
             names = (theirs,) if isinstance(theirs, str) else theirs
-            parts = tensor.split(_rows(c, ours), dim=0) if len(names) > 1 else (tensor,)
+            parts = tensor.split(rows_of_parts(c, ours), dim=0) if len(names) > 1 else (tensor,)
             for name, part in zip(names, parts, strict=True):
                 out[f"model.layers.{layer}.{name}"] = part.contiguous()
-        if c.has_qkv_bias:  # their one switch adds a bias after attention, too
+        if c.has_qkv_bias:  # Llama's and Qwen3's one switch adds a bias after attention, too
             out[f"model.layers.{layer}.self_attn.o_proj.bias"] = like.new_zeros(c.n_embd)
     return out
+
+
+def to_qwen2(config: GPTConfig, weights: Weights) -> dict[str, Tensor]:
+    """As `to_llama`, for `Qwen2ForCausalLM`, whose output projection has no bias."""
+    theirs = to_llama(config, weights)
+    return {name: t for name, t in theirs.items() if not name.endswith(".o_proj.bias")}
 
 
 def from_llama(config: GPTConfig, weights: Weights) -> dict[str, Tensor]:
@@ -192,7 +198,8 @@ def from_llama(config: GPTConfig, weights: Weights) -> dict[str, Tensor]:
     return out
 
 
-def _rows(c: GPTConfig, name: str) -> list[int]:
+def rows_of_parts(c: GPTConfig, name: str) -> list[int]:
+    """The rows of the matrices that our layer `name` stacks: q, k, v, or gate and up."""
     kv = c.kv_heads * c.head_size
     return [c.hidden_size] * 2 if name.startswith("mlp.up") else [c.n_head * c.head_size, kv, kv]
 
@@ -203,9 +210,27 @@ def _take(weights: Weights, name: str) -> Tensor:
     return weights[name]
 
 
+BLOCKS = {"gpt2": "transformer.h", "llama": "model.layers"}
+# Our linear layers in a block: theirs, without `.weight`
+LAYERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "gpt2": {
+        "attention.qkv": ("attn.c_attn",),
+        "attention.out": ("attn.c_proj",),
+        "mlp.up": ("mlp.c_fc",),
+        "mlp.down": ("mlp.c_proj",),
+    },
+    "llama": {
+        ours.removesuffix(".weight"): tuple(
+            name.removesuffix(".weight")
+            for name in ((theirs,) if isinstance(theirs, str) else theirs)
+        )
+        for ours, theirs in _LAYER.items()
+    },
+}
 TO: dict[str, Callable[[GPTConfig, Weights], dict[str, Tensor]]] = {
     "gpt2": to_gpt2,
     "llama": to_llama,
+    "qwen2": to_qwen2,
     "qwen3": to_llama,
 }
 FROM: dict[str, Callable[[GPTConfig, Weights], dict[str, Tensor]]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,15 @@ import torch
 from torch import Tensor
 
 from gptpy.config.model import GPTConfig
-from gptpy.interop.errors import ExportError, file_target
+from gptpy.interop.errors import ExportError, file_target, writing
 from gptpy.interop.families import TO, family
+from gptpy.interop.llama_cpp import pre_tokenizer
 from gptpy.model import LanguageModel
+from gptpy.model.sampling import end_ids
 from gptpy.storage import atomic
+from gptpy.tokenizer import END_OF_TEXT
 
-TYPES = {"f32": torch.float32, "f16": torch.float16}
-# llama.cpp's names of pre-tokenizers, by the beginning of their published patterns.
-_PATTERNS = {
-    "'(?:[sdmt]|ll|ve|re)": "gpt-2",
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}": "llama-bpe",
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}|": "qwen2",
-}
+TYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
 def export_gguf(
@@ -30,13 +28,17 @@ def export_gguf(
     path: str | Path,
     *,
     tokenizer_file: str | Path | None = None,
-    end_of_text: int | None = None,
+    end_of_text: int | Collection[int] | None = None,
+    beginning: int | None = None,
+    chat_template: str | None = None,
     dtype: str = "f32",
 ) -> Path:
     """Write the model, and the tokenizer of a byte-level BPE `tokenizer.json`, to one file.
 
-    `dtype`: "f32" or "f16" for the matrices; vectors stay fp32. Needs the extra `gguf`. Raises
-    `ExportError` when GGUF has no architecture that computes what this model does.
+    `end_of_text`: the ids that end a text, at most three. `beginning`: the id before every text, if
+    the model was trained with one. `dtype`: "f32", "bf16" or "f16" for the matrices; vectors stay
+    fp32. Needs the extra `gguf`. Raises `ExportError` when GGUF has no architecture that computes
+    what this model does, and when llama.cpp does not know the tokenizer's pattern.
     """
     path = file_target(path)
     try:
@@ -48,16 +50,19 @@ def export_gguf(
     c, kind = model.config, family(model.config)
     if c.window is not None:
         raise ExportError("GGUF's qwen3 has no sliding window: only models without can be written")
-    with atomic.named(path) as temporary:
+    with writing(path), atomic.named(path) as temporary:
         writer = gguf.GGUFWriter(temporary, kind)
+        ends = end_ids(end_of_text)
         writer.add_name(path.stem)
         _add_shape(writer, c, kind)
         if tokenizer_file is not None:
-            _add_tokenizer(gguf, writer, Path(tokenizer_file), c, end_of_text)
+            _add_tokenizer(gguf, writer, Path(tokenizer_file), c, ends, beginning)
+            if chat_template is not None:
+                writer.add_chat_template(chat_template)
         for name, tensor in _tensors(gguf, model, kind).items():
-            is_vector = tensor.dim() < 2
-            plain = tensor.detach().cpu().to(torch.float32 if is_vector else TYPES[dtype])
-            writer.add_tensor(name, plain.contiguous().numpy())
+            plain = tensor.detach().cpu().float().contiguous().numpy()
+            kind_of_number = gguf.GGMLQuantizationType["F32" if tensor.dim() < 2 else dtype.upper()]
+            writer.add_tensor(name, gguf.quantize(plain, kind_of_number), raw_dtype=kind_of_number)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -108,13 +113,16 @@ def _neighbouring_pairs(rows: Tensor, head_dim: int) -> Tensor:
 
 
 def _add_tokenizer(
-    gguf: Any, writer: Any, path: Path, c: GPTConfig, end_of_text: int | None
+    gguf: Any, writer: Any, path: Path, c: GPTConfig, ends: list[int], beginning: int | None
 ) -> None:
     about = json.loads(path.read_text(encoding="utf-8"))
     model = about.get("model", {})
     if "merges" not in model:
         raise ExportError(f"{path}: expected a byte-level BPE tokenizer.json for GGUF")
     special = {token["id"]: token["content"] for token in about.get("added_tokens", [])}
+    for end in ends:  # may be one that the run has added behind the tokenizer's vocabulary
+        if end >= len(model["vocab"]):
+            special.setdefault(end, END_OF_TEXT)
     by_id = {index: text for text, index in model["vocab"].items()} | special
     # The model may have more ids than the tokenizer
     texts = [by_id.get(index, f"[unused{index}]") for index in range(c.vocab_size)]
@@ -125,27 +133,16 @@ def _add_tokenizer(
     ]
     merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(_pre_tokenizer(about))
+    writer.add_tokenizer_pre(pre_tokenizer(about))
     writer.add_token_list(texts)
     writer.add_token_types(types)
     writer.add_token_merges(merges)
-    if end_of_text is not None:
-        writer.add_bos_token_id(end_of_text)
-        writer.add_eos_token_id(end_of_text)
-
-
-def _pre_tokenizer(about: dict[str, Any]) -> str:
-    """llama.cpp's name of the pattern that cuts text into pieces."""
-    text = json.dumps(about.get("pre_tokenizer"))
-    patterns = re.findall(r'"Regex": ("(?:[^"\\]|\\.)*")', text)
-    if not patterns:
-        return "gpt-2"  # the pattern built into the pre-tokenizer ByteLevel
-    for quoted in patterns:
-        pattern = json.loads(quoted)
-        for beginning, name in _PATTERNS.items():
-            if pattern.startswith(beginning):
-                return name
-    raise ExportError(
-        "llama.cpp knows the patterns of gpt2, llama3 and qwen2, not this tokenizer's: "
-        "export without the tokenizer, or train one with one of those patterns"
-    )
+    # Without this llama.cpp decides by the pattern's name: "llama-bpe" would get a beginning
+    writer.add_add_bos_token(beginning is not None)
+    writer.add_add_eos_token(False)
+    bos = beginning if beginning is not None else next(iter(ends), None)
+    if bos is not None:
+        writer.add_bos_token_id(bos)
+    adders = (writer.add_eos_token_id, writer.add_eot_token_id, writer.add_eom_token_id)
+    for add, end in zip(adders, ends, strict=False):
+        add(end)

@@ -1,24 +1,29 @@
-"""Export to folders that `transformers` loads, import from folders that it saved."""
+"""Export to folders that `transformers` loads."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
-from gptpy.config.model import Activation, GPTConfig
-from gptpy.interop.errors import ExportError
-from gptpy.interop.families import FROM, GPT2_ACTIVATIONS, TO, family
-from gptpy.model import LanguageModel, build_model
+from gptpy.config.model import GPTConfig
+from gptpy.interop.errors import ExportError, object_of, writing
+from gptpy.interop.families import GPT2_ACTIVATIONS, TO, family
+from gptpy.interop.importing import read_config
+from gptpy.model import LanguageModel
 from gptpy.storage import atomic
+from gptpy.tokenizer.published import MODEL_FILES, TOKENIZER_FILES
 
 # All that an export writes: only a folder with nothing else in it may be replaced
-WRITTEN = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
+WRITTEN = ("model.safetensors", *MODEL_FILES, *TOKENIZER_FILES)
 CLASSES = {"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
+DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 
 
 def export_huggingface(
@@ -28,49 +33,108 @@ def export_huggingface(
     tokenizer_file: str | Path | None = None,
     end_of_text: tuple[str, int] | None = None,
     chat_template: str | None = None,
+    dtype: str | None = None,
+    published: str | Path | None = None,
 ) -> Path:
     """Write `config.json`, `model.safetensors` and, from a `tokenizer.json`, the tokenizer.
 
     `AutoModelForCausalLM.from_pretrained(folder)` computes the same logits as the model.
     `transformers` need not be installed. `end_of_text`: its text and id. `chat_template`: Jinja, as
-    `transformers` takes it. `folder` may hold an earlier export, which is replaced as a whole.
-    Raises `ExportError`, before anything is written, when it holds anything else, or when no class
-    of `transformers` computes what this model does.
+    `transformers` takes it. `dtype`: "f32", "bf16" or "f16" (default: of `published`, else the
+    model's). `published`: the folder that the model was imported from; where it describes this
+    model, its files are written as they are. `folder` may hold an earlier export, which is replaced
+    as a whole. Raises `ExportError`, before anything is written, when it holds anything else, or
+    when no class of `transformers` computes what this model does.
     """
     target = Path(folder).resolve()
-    _check_free(target)
-    kind = family(model.config)
-    settings = _settings(model.config, kind)
-    if end_of_text is not None:
-        settings |= {"bos_token_id": end_of_text[1], "eos_token_id": end_of_text[1]}
+    check_free(target, WRITTEN)
+    source = Path(published) if published and _describes(Path(published), model.config) else None
+    kind = (
+        family(model.config) if source is None else object_of(source / "config.json")["model_type"]
+    )
+    if dtype is not None and dtype not in DTYPES:
+        raise ExportError(f"dtype: expected one of {', '.join(DTYPES)}, got {dtype!r}")
     weights = TO[kind](model.config, model.state_dict())
-    plain = {name: tensor.detach().cpu().clone() for name, tensor in weights.items()}
-    settings["dtype"] = str(model.dtype).removeprefix("torch.")
-    with atomic.folder(target) as temporary:
-        save_file(plain, str(temporary / "model.safetensors"), metadata={"format": "pt"})
-        _write_json(temporary / "config.json", settings)
-        if tokenizer_file is not None:
-            text = Path(tokenizer_file).read_text(encoding="utf-8")
-            (temporary / "tokenizer.json").write_text(text, encoding="utf-8")
-            about: dict[str, Any] = {
-                "tokenizer_class": "PreTrainedTokenizerFast",
-                "model_max_length": model.config.block_size,
-            }
+    with writing(folder), atomic.folder(target) as temporary:
+        if source is not None:
+            number_type = _copy_files(source, temporary, dtype, tokenizer_file is not None)
+            if dtype is None and not _exact(weights.values(), number_type):
+                number_type = model.dtype
+        else:
+            number_type = model.dtype if dtype is None else DTYPES[dtype]
+            settings = _settings(model.config, kind)
+            settings["dtype"] = str(number_type).removeprefix("torch.")
             if end_of_text is not None:
-                about |= {"bos_token": end_of_text[0], "eos_token": end_of_text[0]}
-            if chat_template is not None:
-                about["chat_template"] = chat_template
-            _write_json(temporary / "tokenizer_config.json", about)
+                settings |= {"bos_token_id": end_of_text[1], "eos_token_id": end_of_text[1]}
+            write_json(temporary / "config.json", settings)
+            if tokenizer_file is not None:
+                _write_tokenizer(
+                    temporary, Path(tokenizer_file), model.config, end_of_text, chat_template
+                )
+        plain = {name: t.detach().cpu().to(number_type).clone() for name, t in weights.items()}
+        save_file(plain, str(temporary / "model.safetensors"), metadata={"format": "pt"})
     return Path(folder)
 
 
-def _check_free(folder: Path) -> None:
-    """Raise `ExportError` where `folder` holds anything that no export has written."""
+def _describes(published: Path, config: GPTConfig) -> bool:
+    return (published / "config.json").is_file() and read_config(published) == config
+
+
+def _exact(weights: Iterable[Tensor], dtype: torch.dtype) -> bool:
+    """Whether numbers of type `dtype` are enough for all weights."""
+    return all(torch.equal(weight.to(dtype).to(weight.dtype), weight) for weight in weights)
+
+
+def _copy_files(source: Path, folder: Path, dtype: str | None, tokenizer: bool) -> torch.dtype:
+    """Copy what is known of a published model; returns the number type of the weights.
+
+    Only an asked `dtype` changes `config.json`.
+    """
+    for name in (*MODEL_FILES, *(TOKENIZER_FILES if tokenizer else ())):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    settings = object_of(source / "config.json")
+    key = "torch_dtype" if "torch_dtype" in settings else "dtype"
+    if dtype is not None:
+        wanted = str(DTYPES[dtype]).removeprefix("torch.")
+        if settings.get(key) != wanted:
+            write_json(folder / "config.json", {**settings, key: wanted})
+        return DTYPES[dtype]
+    return getattr(torch, str(settings.get(key)), torch.float32)
+
+
+def _write_tokenizer(
+    folder: Path,
+    file: Path,
+    config: GPTConfig,
+    end_of_text: tuple[str, int] | None,
+    chat_template: str | None,
+) -> None:
+    about = json.loads(file.read_text(encoding="utf-8"))
+    settings: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config.block_size,
+    }
+    if end_of_text is not None:
+        text, token = end_of_text
+        settings |= {"bos_token": text, "eos_token": text}
+        if all(added["content"] != text for added in about["added_tokens"]):
+            # The run has added it behind the vocabulary of its tokenizer
+            plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+            about["added_tokens"].append({"id": token, "content": text, **plain, "special": True})
+    if chat_template is not None:
+        settings["chat_template"] = chat_template
+    (folder / "tokenizer.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+    write_json(folder / "tokenizer_config.json", settings)
+
+
+def check_free(folder: Path, written: Collection[str]) -> None:
+    """Raise `ExportError` where `folder` holds anything but the files `written` by an export."""
     if not folder.exists():
         return
     if not folder.is_dir():
         raise ExportError(f"{folder}: is a file; an export for transformers is a folder")
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in WRITTEN)
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in written)
     if foreign:
         raise ExportError(
             f"{folder}: holds {', '.join(foreign[:3])}, which an export would replace: "
@@ -78,7 +142,8 @@ def _check_free(folder: Path) -> None:
         )
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON."""
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
@@ -132,134 +197,3 @@ def _settings(c: GPTConfig, kind: str) -> dict[str, Any]:
             ],
         }
     return settings
-
-
-def import_huggingface(folder: str | Path) -> LanguageModel:
-    """The model in a folder of `transformers` (GPT-2, Llama, Qwen2, Qwen3), in fp32 on the CPU.
-
-    Reads safetensors only, in one file or in shards. Raises `ExportError` naming what is missing,
-    or a setting that our networks do not have.
-    """
-    folder = Path(folder)
-    settings = _read_json(folder / "config.json")
-    kind = settings.get("model_type")
-    if kind not in FROM:
-        raise ExportError(
-            f"{folder}: expected a model of type {', '.join(FROM)}, got {kind!r} in config.json"
-        )
-    try:
-        config = _config_of_gpt2(settings) if kind == "gpt2" else _config_of_llama(settings)
-    except KeyError as error:
-        raise ExportError(f"{folder / 'config.json'}: has no {error}") from None
-    model = build_model(config)
-    weights = FROM[kind](config, _read_weights(folder))
-    own = model.state_dict()
-    for name, tensor in weights.items():
-        if tensor.shape != own[name].shape:
-            raise ExportError(
-                f"{folder}: {name} has shape {tuple(tensor.shape)}, its config.json says "
-                f"{tuple(own[name].shape)}"
-            )
-    model.load_state_dict(weights)
-    return model
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ExportError(f"{path}: no such file; expected a model's folder") from None
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(value, dict):
-        raise ExportError(f"{path}: expected an object, got {type(value).__name__}")
-    return value
-
-
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    files = [folder / "model.safetensors"]
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = _read_json(index).get("weight_map", {})
-        files = [folder / name for name in sorted(set(shards.values()))]
-    weights: dict[str, Tensor] = {}
-    for path in files:
-        if not path.is_file():
-            pickled = (folder / "pytorch_model.bin").is_file()
-            raise ExportError(
-                f"{path}: no such file"
-                + ("; pytorch_model.bin is a pickle and is not read" if pickled else "")
-                + ": save the model with safetensors (save_pretrained does)"
-            )
-        try:
-            weights.update(load_file(str(path)))
-        except (OSError, SafetensorError) as error:
-            raise ExportError(f"{path}: cannot be read: {error}") from None
-    return {name: tensor.float() for name, tensor in weights.items()}
-
-
-def _config_of_gpt2(settings: dict[str, Any]) -> GPTConfig:
-    activations: dict[str, Activation] = {theirs: ours for ours, theirs in GPT2_ACTIVATIONS.items()}
-    activations["gelu_pytorch_tanh"] = "gelu_tanh"
-    theirs = settings.get("activation_function", "gelu_new")
-    if theirs not in activations:
-        raise ExportError(f"activation_function: expected one of {[*activations]}, got {theirs!r}")
-    for name in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"):
-        if settings.get(name):
-            raise ExportError(f"config.json sets {name}, which our attention does not have")
-    return GPTConfig(
-        vocab_size=settings["vocab_size"],
-        block_size=settings["n_positions"],
-        n_layer=settings["n_layer"],
-        n_head=settings["n_head"],
-        n_embd=settings["n_embd"],
-        n_hidden=settings.get("n_inner"),
-        activation=activations[theirs],
-        norm_eps=settings.get("layer_norm_epsilon", 1e-5),
-        tied_head=settings.get("tie_word_embeddings", True),
-        dropout=settings.get("resid_pdrop", 0.0),
-        attention_dropout=settings.get("attn_pdrop"),
-    )
-
-
-def _config_of_llama(settings: dict[str, Any]) -> GPTConfig:
-    kind = settings["model_type"]
-    rope = settings.get("rope_parameters") or settings.get("rope_scaling") or {}
-    rope_type = rope.get("rope_type", rope.get("type", "default"))
-    if rope_type != "default":
-        raise ExportError(f"rope of type {rope_type!r}: expected 'default', unscaled")
-    if settings.get("hidden_act", "silu") != "silu":
-        raise ExportError(f"hidden_act: expected 'silu', got {settings['hidden_act']!r}")
-    if settings.get("mlp_bias"):
-        raise ExportError("mlp_bias: our SwiGLU has no bias")
-    window = settings.get("sliding_window") if settings.get("use_sliding_window") else None
-    layers = settings.get("layer_types") or []
-    every = 0
-    if window is not None and "full_attention" in layers:
-        every = layers.index("full_attention") + 1
-        full = [(layer + 1) % every == 0 for layer in range(len(layers))]
-        if [kind == "full_attention" for kind in layers] != full:
-            raise ExportError("layer_types: expected full attention in every n-th layer")
-    heads = settings["num_attention_heads"]
-    return GPTConfig(
-        vocab_size=settings["vocab_size"],
-        block_size=settings["max_position_embeddings"],
-        n_layer=settings["num_hidden_layers"],
-        n_head=heads,
-        n_kv_head=settings.get("num_key_value_heads", heads),
-        n_embd=settings["hidden_size"],
-        head_dim=settings.get("head_dim") or settings["hidden_size"] // heads,
-        n_hidden=settings["intermediate_size"],
-        position="rope",
-        rope_theta=float(rope.get("rope_theta", settings.get("rope_theta", 10000.0))),
-        norm="rmsnorm",
-        norm_eps=settings.get("rms_norm_eps", 1e-6),
-        activation="swiglu",
-        bias=False,
-        qkv_bias=kind == "qwen2" or bool(settings.get("attention_bias", False)),
-        qk_norm=kind == "qwen3",
-        tied_head=settings.get("tie_word_embeddings", False),
-        attention_dropout=settings.get("attention_dropout", 0.0),
-        window=window,
-        full_attention_every=every,
-    )

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gptpy.interop.errors import ExportError, file_target
+from gptpy.interop.errors import ExportError, file_target, writing
 from gptpy.model import LanguageModel
 from gptpy.storage import atomic
 
@@ -64,6 +64,6 @@ def export_onnx(model: LanguageModel, path: str | Path) -> Path:
         model.train(training)
         model.attention_backend = backend
     assert program is not None
-    with atomic.named(path) as temporary:
+    with writing(path), atomic.named(path) as temporary:
         program.save(str(temporary), external_data=False)
     return path

@@ -85,7 +85,10 @@ def _shown_ids(loaded: Loaded, text: str | None) -> list[int]:
             return ids
     if not prompt.strip():
         prompt = "The quick brown fox jumps over the lazy dog."
-    return loaded.tokenizer.encode_ordinary(prompt)[: limit - 1]
+    try:
+        return loaded.tokenizer.encode_ordinary(prompt)[: limit - 1]
+    except ConfigError:  # a tokenizer of few characters, or of numbers
+        return list(range(min(limit - 1, loaded.tokenizer.n_vocab)))
 
 
 def _own_ids(loaded: Loaded) -> list[int]:

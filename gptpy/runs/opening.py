@@ -16,7 +16,7 @@ from gptpy.model.lora import add_adapters, merge_adapters
 from gptpy.runs import checkpoint
 from gptpy.runs.restoring import restore
 from gptpy.runs.selection import Step, choose
-from gptpy.tokenizer import Tokenizer, end_of_text, open_tokenizer
+from gptpy.tokenizer import Tokenizer, end_of_text, open_tokenizer, published
 from gptpy.tokenizer.reserved import reserve
 
 
@@ -41,15 +41,33 @@ class Loaded:
             return end_of_text(self.tokenizer)
         return reserve(self.tokenizer, self.config.model.architecture, data.form).end
 
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The ids that end generation: those of the published model, if the run is an import."""
+        end = self.end_of_text
+        return published.end_ids(self.folder / published.FOLDER) or (() if end is None else (end,))
+
+    @property
+    def beginning(self) -> tuple[int, ...]:
+        """The ids before every text, which the tokenizer of an imported model gives."""
+        if self.config.data.form != "stream":
+            return ()
+        return published.begin_ids(self.folder / published.FOLDER)
+
 
 def load(
-    path: str | Path, *, step: Step = None, device: str = "auto", dtype: str = "auto"
+    path: str | Path,
+    *,
+    step: Step = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    merge: bool = True,
 ) -> Loaded:
     """Load a run directory, or one of its checkpoints, for evaluation and generation.
 
     The weights are the averaged ones where the run kept them. `step` chooses a checkpoint: its
-    number, "best" or "last" (default: the last, or the best of a run that stopped early). Raises
-    `CheckpointError` or `ConfigError`.
+    number, "best" or "last" (default: the last, or the best of a run that stopped early). Adapters
+    become part of the weights unless `merge` is False. Raises `CheckpointError` or `ConfigError`.
     """
     chosen = choose(path, step)
     folder = chosen.folder
@@ -61,7 +79,7 @@ def load(
     if config.lora is not None:
         add_adapters(model, config.lora)
     restore(folder, model, averaged=True)
-    if config.lora is not None:
+    if config.lora is not None and merge:
         merge_adapters(model)
     model.to(where).eval()
     model.select_attention(dtype=kind)

@@ -1,5 +1,7 @@
 """Every tokenizer behind one interface: byte-level BPE, word-level BPE, characters."""
 
+from gptpy.tokenizer.foreign import ForeignTokenizer
+from gptpy.tokenizer.numbers import NumberTokenizer
 from gptpy.tokenizer.opening import (
     END_OF_TEXT,
     FILE_NAME,
@@ -19,6 +21,8 @@ from gptpy.tokenizer.opening import (
 __all__ = [
     "END_OF_TEXT",
     "FILE_NAME",
+    "ForeignTokenizer",
+    "NumberTokenizer",
     "Tokenizer",
     "decode_ids",
     "encode_array",

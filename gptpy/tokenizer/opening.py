@@ -5,6 +5,7 @@ The rest of the package knows a tokenizer by the protocol `Tokenizer` and these 
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ import numpy as np
 
 from gptpy.config.errors import ConfigError
 from gptpy.tokenizer.bpe import bpe_rs
+from gptpy.tokenizer.foreign import ENDS, read_foreign, read_word_pieces
+from gptpy.tokenizer.numbers import FORMAT, NumberTokenizer
+from gptpy.tokenizer.published import read_object
 from gptpy.tokenizer.word_level import (
     is_word_level_file,
     read_word_level,
@@ -65,15 +69,19 @@ class Tokenizer(Protocol):
 def open_tokenizer(spec: str | Path) -> Tokenizer:
     """Open a tokenizer.
 
-    `spec`: a file (`tokenizer.json`, `.tiktoken`), a folder that holds `tokenizer.json` or
-    `vocab.json` and `merges.txt` (a run directory, a prepared data set, a Hugging Face model), or a
-    published name (`gpt2`, `cl100k_base`). Raises `ConfigError` naming what was tried.
+    `spec`: a file (`tokenizer.json`, `.tiktoken`), a folder that holds `tokenizer.json`,
+    `vocab.json` and `merges.txt`, or BERT's `vocab.txt` (a run directory, a prepared data set, a
+    Hugging Face model), or a published name (`gpt2`, `cl100k_base`). Any `tokenizer.json` of
+    Hugging Face that is no byte-level BPE is used as it is (`ForeignTokenizer`). Raises
+    `ConfigError` naming what was tried.
     """
     path = Path(spec)
     if path.is_dir():
         for name in (FILE_NAME, "vocab.json"):
             if (path / name).is_file():
                 return _from_file(path / name)
+        if (path / "vocab.txt").is_file():
+            return read_word_pieces(path)
         raise ConfigError(f"{path}: holds neither {FILE_NAME} nor vocab.json with merges.txt")
     if path.is_file():
         return _from_file(path)
@@ -89,10 +97,34 @@ def _from_file(path: Path) -> Tokenizer:
     try:
         if is_word_level_file(path):
             return read_word_level(path)
-        return cast(Tokenizer, cast(Any, bpe_rs.Encoding).from_file(path))
+        try:
+            return cast(Tokenizer, cast(Any, bpe_rs.Encoding).from_file(path))
+        except ValueError as error:
+            other = _not_byte_level(path)
+            if other is None:
+                raise error
+            return other
     except (OSError, ValueError) as error:
         text = str(error)
         raise ConfigError(text if str(path) in text else f"{path}: {text}") from None
+
+
+def _not_byte_level(path: Path) -> Tokenizer | None:
+    """The tokenizer of a file that is no byte-level BPE; None for a damaged file."""
+    try:
+        about = read_object(path)
+        if about.get("format") == FORMAT:
+            return NumberTokenizer(about["n_vocab"])
+        # A byte-level BPE that ours refuses is refused for a reason that its message names
+        kind = about.get("model", {}).get("type", "BPE")
+        return None if kind == "BPE" and not _is_character_level(about) else read_foreign(path)
+    except (ConfigError, ValueError, KeyError, AttributeError):
+        return None
+
+
+def _is_character_level(about: dict[str, Any]) -> bool:
+    """Whether a BPE works on characters, as SentencePiece's, not on bytes."""
+    return '"ByteLevel"' not in json.dumps(about.get("pre_tokenizer"))
 
 
 def train_tokenizer(
@@ -189,7 +221,7 @@ def is_lossless(tokenizer: Tokenizer) -> bool:
 
 def end_of_text(tokenizer: Tokenizer) -> int | None:
     """The id that ends documents, or None if the vocabulary has none of the usual ones."""
-    for text in (END_OF_TEXT, "<|im_end|>", "</s>", "<|end_of_text|>"):
+    for text in (END_OF_TEXT, "<|im_end|>", "</s>", "<|end_of_text|>", *ENDS):
         if text in tokenizer.special_tokens_set:
             return tokenizer.encode_single_token(text)
     return None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gptpy.config.errors import ConfigError
-from gptpy.interop import import_huggingface
+from gptpy.interop import token_embedding
 from gptpy.runs.opening import load
 from gptpy.tokenizer import Tokenizer
 
@@ -89,10 +89,8 @@ def load_embeddings(model: Any, tokenizer: Tokenizer, path: str | Path) -> int:
 
 def _table_of(folder: Path) -> Tensor:
     if (folder / "config.json").is_file():
-        model: Any = import_huggingface(folder)
-    else:
-        model = load(folder, device="cpu", dtype="float32").model
-    return model.token_embedding.weight
+        return token_embedding(folder)
+    return load(folder, device="cpu", dtype="float32").model.token_embedding.weight
 
 
 def read_vectors(path: Path, width: int) -> Iterator[tuple[str, Tensor]]:

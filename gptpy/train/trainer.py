@@ -21,9 +21,11 @@ from gptpy.runs.metrics import MetricsLog, append_text
 from gptpy.runs.progress import Reporter, Silent
 from gptpy.runs.restoring import restore
 from gptpy.storage import atomic
+from gptpy.tokenizer import Tokenizer
 from gptpy.train import budget
 from gptpy.train.average import Average
 from gptpy.train.interrupt import Interrupt
+from gptpy.train.library import describe_run
 from gptpy.train.meter import Meter
 from gptpy.train.resuming import fit_schedule, rate_factor
 from gptpy.train.resuming import restore as restore_run
@@ -43,7 +45,8 @@ class Trainer:
 
     `evaluate(model) -> Evaluation` is called every `eval_every` steps, `sample(model) -> str` every
     `sample_every`. With `run_dir`, metrics and checkpoints are written there; `resume=True`
-    continues from its last checkpoint exactly where it stopped.
+    continues from its last checkpoint exactly where it stopped. `tokenizer` goes into `run_dir`,
+    so that `gptpy.load` opens it; without one the texts of the run are numbers.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Trainer:
         run_dir: str | Path | None = None,
         evaluate: Callable[[Any], Evaluation] | None = None,
         sample: Callable[[Any], str] | None = None,
+        tokenizer: Tokenizer | None = None,
         reporter: Reporter | None = None,
         world: World | None = None,
         resume: bool = False,
@@ -68,6 +72,7 @@ class Trainer:
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.evaluate = evaluate
         self.sample = sample
+        self.tokenizer = tokenizer
         self.world = world or World()
         main_reporter = reporter or Silent()
         self.reporter: Reporter = main_reporter if self.world.is_main else Silent()
@@ -81,7 +86,7 @@ class Trainer:
         self.checkpoints = Checkpoints(
             self.run_dir, model, self.update, self.average, config, self.world, self.reporter
         )
-        identity = {"ids": len(data), "block_size": data.block_size, "seed": data.seed}
+        identity = {"ids": data.n_ids, "block_size": data.block_size, "seed": data.seed}
         fingerprint = getattr(data, "fingerprint", None)
         if fingerprint is not None:
             identity["fingerprint"] = fingerprint
@@ -126,6 +131,8 @@ class Trainer:
         row, `CheckpointError` where the last checkpoint cannot be written.
         """
         state, config = self.state, self.config
+        if self.run_dir is not None and self.world.is_main:
+            describe_run(self.run_dir, self.model.config, config, self.tokenizer)
         log = self._open_log()
         meter = Meter(state, self.model, self.data.block_size, self.update.dtype, self.world)
         first_seconds, first_tokens = state.seconds, state.tokens

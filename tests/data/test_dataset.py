@@ -49,7 +49,7 @@ def test_an_epoch_takes_every_window_once():
         starts = data.window_starts(numbers)
         assert len(set(starts.tolist())) == data.n_windows
         assert len({int(s) % 16 for s in starts}) == 1, "one border offset an epoch"
-        assert starts.min() >= 0 and starts.max() + 17 <= len(data)
+        assert starts.min() >= 0 and starts.max() + 17 <= data.n_ids
     offsets = {int(data.window_starts(np.array([e * data.n_windows]))[0]) % 16 for e in range(8)}
     assert len(offsets) > 1, "borders move from epoch to epoch"
 

@@ -5,17 +5,20 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from gptpy.config import GPTConfig
+from gptpy.config.lora import LoraConfig
 from gptpy.interop import (
     ExportError,
     export_gguf,
     export_huggingface,
     export_onnx,
+    export_peft,
     import_huggingface,
 )
 from gptpy.model import GPT, build_model
+from gptpy.model.lora import add_adapters
 
 SHAPE = {"n_layer": 2, "n_head": 4, "n_embd": 32, "vocab_size": 61, "block_size": 16}
 
@@ -199,7 +202,7 @@ def test_folders_that_are_not_models(tmp_path):
         ("modern-1m", {"n_kv_head": 2, "qk_norm": False}, "llama"),
     ],
 )
-@pytest.mark.parametrize("dtype", ["f32", "f16"])
+@pytest.mark.parametrize("dtype", ["f32", "bf16", "f16"])
 def test_gguf_reads_back(tmp_path, shared_dir, preset, settings, arch, dtype):
     gguf = pytest.importorskip("gguf")
     model = make(preset, **settings, vocab_size=50257)
@@ -217,9 +220,13 @@ def test_gguf_reads_back(tmp_path, shared_dir, preset, settings, arch, dtype):
     assert field["tokenizer.ggml.merges"][0] == "Ġ t"
     assert field["tokenizer.ggml.eos_token_id"] == 50256
     assert field["tokenizer.ggml.pre"] == "gpt-2"
-    tensors = {t.name: torch.from_numpy(t.data.copy()).float() for t in reader.tensors}
+    assert field["tokenizer.ggml.add_bos_token"] is False
+    tensors = {
+        t.name: torch.from_numpy(gguf.dequantize(t.data, t.tensor_type).copy())
+        for t in reader.tensors
+    }
     ours = model.state_dict()
-    tolerance = 1e-3 if dtype == "f16" else 0.0
+    tolerance = {"f32": 0.0, "f16": 1e-3, "bf16": 1e-2}[dtype]
 
     def same(theirs, expected):
         torch.testing.assert_close(tensors.pop(theirs), expected, rtol=tolerance, atol=tolerance)
@@ -247,7 +254,7 @@ def test_gguf_refuses_what_it_cannot_say(tmp_path):
     pytest.importorskip("gguf")
     with pytest.raises(ExportError, match="no sliding window"):
         export_gguf(make("modern-1m", window=4), tmp_path / "m.gguf")
-    with pytest.raises(ExportError, match="dtype: expected one of f32, f16, got 'q4'"):
+    with pytest.raises(ExportError, match="dtype: expected one of f32, bf16, f16, got 'q4'"):
         export_gguf(make("gpt2"), tmp_path / "m.gguf", dtype="q4")
     assert list(tmp_path.iterdir()) == []
 
@@ -293,4 +300,25 @@ def test_command_line_there_and_back(tmp_path, shared_dir, capsys, preset):
     expected = logits_of(model, some_ids())
     torch.testing.assert_close(logits_of(import_huggingface(again).eval(), some_ids()), expected)
     assert (again / "tokenizer.json").is_file()
-    assert main(["export", str(run), "-o", str(again), "--dtype", "f16"]) == 2
+    assert main(["export", str(run), "-o", str(again), "--dtype", "f16"]) == 0
+    half = load_file(again / "model.safetensors")
+    assert {tensor.dtype for tensor in half.values()} == {torch.float16}
+    onnx = ["export", str(run), "--format", "onnx", "-o", str(tmp_path / "m.onnx")]
+    assert main([*onnx, "--dtype", "f16"]) == 2
+
+
+def test_adapters_are_exported_with_the_rows_of_each_layer(tmp_path):
+    """What `peft` computes with them: tests/clients/test_peft.py."""
+    model = make("modern-1m", n_kv_head=2)
+    lora = LoraConfig(rank=2, targets=["qkv"])
+    add_adapters(model, lora)
+    folder = export_peft(model, lora, tmp_path / "adapter", dtype="bf16")
+    weights = load_file(folder / "adapter_model.safetensors")
+    prefix = "base_model.model.model.layers.1.self_attn"
+    shapes = {name: tuple(weights[f"{prefix}.{name}_proj.lora_B.weight"].shape) for name in "qkv"}
+    assert shapes == {"q": (32, 2), "k": (16, 2), "v": (16, 2)}
+    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+    about = json.loads((folder / "adapter_config.json").read_text())
+    assert about["target_modules"] == ["self_attn.k_proj", "self_attn.q_proj", "self_attn.v_proj"]
+    with pytest.raises(ExportError, match="no adapters"):
+        export_peft(make("gpt2"), None, tmp_path / "none")
