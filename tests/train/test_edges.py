@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def test_a_batch_in_which_nothing_is_scored_is_skipped_and_counted(tmp_path):
 def test_data_that_score_nothing_end_the_run():
     run = trainer(None, steps=500)
     unscored(run, lambda step: True)
-    with pytest.raises(TrainingError, match="100 steps in a row .*no token that is scored"):
+    with pytest.raises(TrainingError, match="100 steps in a row"):
         run.fit()
 
 
@@ -109,9 +110,15 @@ def test_nothing_to_validate_on_is_an_error_where_it_was_asked_for(tmp_path):
         "data": {"sources": [str(tmp_path / "t.txt")], "tokenizer": "characters", "validation": 0},
     }
     train = {"steps": 2, "batch_size": 2, "compile": "off", "dtype": "float32"}
-    for asked in ({"eval_every": 2}, {"eval_epochs": 0.5}, {"patience": 2}, {"keep_best": True}):
-        with pytest.raises(ConfigError, match=f"train.{[*asked][0]}: .*nothing to validate on"):
-            run_training({**mapping, "train": {**train, **asked}}, tmp_path / "run", Silent())
+    for key, value in {
+        "eval_every": 2,
+        "eval_epochs": 0.5,
+        "patience": 2,
+        "keep_best": True,
+    }.items():
+        asked = {**mapping, "train": {**train, key: value}}
+        with pytest.raises(ConfigError, match=f"train.{key}: .*nothing to validate on"):
+            run_training(asked, tmp_path / "run", Silent())
     result, evaluation = run_training({**mapping, "train": train}, tmp_path / "run", Silent())
     assert result is not None and result.step == 2 and evaluation is None
 
@@ -127,7 +134,7 @@ def test_half_precision_whose_gradients_are_never_finite_stops(monkeypatch):
     scaler = run.update.scaler
     monkeypatch.setattr(scaler, "update", lambda: scaler._scale.div_(2))
     scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
-    with pytest.raises(TrainingError, match="gradient norm inf.*dtype float32"):
+    with pytest.raises(TrainingError, match=r"gradient norm inf.*dtype float32"):
         run.fit()
     assert 16 <= run.state.step <= 30 and scaler.get_scale() > 0
     assert all(torch.equal(before[name], tensor) for name, tensor in run.model.state_dict().items())
@@ -202,7 +209,7 @@ def test_a_checkpoint_every_ten_minutes_and_at_each_best_evaluation(tmp_path, mo
     score = lambda model: Evaluation(next(losses), 1.0, None, 1, None, 16, 16, 0.0)  # noqa: E731
     trainer(tmp_path, Heard(minute), steps=32, evaluate=score, eval_every=2).fit()
     assert saved[:2] == [2, 6], "the best ones"
-    assert all(b - a <= 11 for a, b in zip(saved, saved[1:], strict=False)) and saved[-1] == 32
+    assert all(b - a <= 11 for a, b in pairwise(saved)) and saved[-1] == 32
     assert len(saved) == 5 and checkpoint.steps(tmp_path) == [6, *saved[-2:]]
 
 

@@ -1,5 +1,6 @@
 """Going on with a run under other settings: where it ends, what is refused, what is told."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,7 @@ def test_another_optimiser_is_refused_before_anything_changes(tmp_path: Path):
     for name, other in (("muon", "adamw"), ("adamw", "muon")):
         trainer(tmp_path / name, steps=2, optim=OptimConfig(name=name)).fit()
         files = {p: p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
-        with pytest.raises(
-            checkpoint.CheckpointError, match="state of another optimiser.*wrote it"
-        ):
+        with pytest.raises(checkpoint.CheckpointError, match="state of another optimiser"):
             trainer(tmp_path / name, steps=4, optim=OptimConfig(name=other), resume=True)
         assert files == {p: p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
 
@@ -131,7 +130,7 @@ def test_a_longer_budget_can_decay_anew_from_the_rate_reached(tmp_path: Path, ki
     found = rates(tmp_path)
     assert len(found) == 30 and found[10] == pytest.approx(found[9], abs=0.02)
     later = found[9:]
-    assert all(b <= a + 1e-9 for a, b in zip(later, later[1:], strict=False))
+    assert all(b <= a + 1e-9 for a, b in pairwise(later))
     if kind != "constant":
         assert found[-1] < found[10] / 2
 
