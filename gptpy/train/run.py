@@ -190,7 +190,15 @@ def _build(material: Material, reporter: Reporter, *, resume: bool) -> Any:
     config, train = material.config, material.config.train
     model = build_model(config.model)
     if train.init and not resume:
-        load_weights(model, train.init)
+        reporter.on_message(
+            load_weights(
+                model,
+                material.tokenizer,
+                train.init,
+                changes=train.init_changes,
+                remap=train.remap_embeddings,
+            )
+        )
     if train.embeddings and not resume:
         found = load_embeddings(model, material.tokenizer, train.embeddings)
         reporter.on_message(f"embeddings of {found:,} of {material.tokenizer.n_vocab:,} tokens")
