@@ -25,7 +25,7 @@ from gptpy.model import build_model
 from gptpy.model.fast.fused import applicable
 from gptpy.model.lora import add_adapters
 from gptpy.runs import checkpoint
-from gptpy.runs.progress import Reporter, Silent
+from gptpy.runs.progress import Reporter, Silent, survive_full_disk
 from gptpy.runs.trackers import check_trackers
 from gptpy.storage import atomic
 from gptpy.storage.lock import only_writer
@@ -81,10 +81,7 @@ def run_training(
             evaluation = None if interrupted else trained.evaluate()
             if not world.is_main:
                 return None, None
-            try:
-                _write_summary(run_dir, trained, evaluation)
-            except OSError as error:
-                reporter.on_message(f"{error.filename}: cannot be written: {error.strerror}")
+            survive_full_disk(lambda: _write_summary(run_dir, trained, evaluation), reporter)
             return trained.result, evaluation
     finally:
         leave_world()

@@ -18,7 +18,7 @@ from gptpy.devices.processes import World
 from gptpy.evaluation.loss import Evaluation
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import MetricsLog, append_text
-from gptpy.runs.progress import Reporter, Silent
+from gptpy.runs.progress import Reporter, Silent, survive_full_disk
 from gptpy.runs.restoring import restore
 from gptpy.storage import atomic
 from gptpy.train import budget
@@ -344,7 +344,5 @@ class Trainer:
         self.model.train()
         if self.run_dir is None or not self.world.is_main:
             return
-        try:
-            append_text(self.run_dir / "samples.txt", f"--- step {self.state.step}\n{text}\n")
-        except OSError as error:
-            self.reporter.on_message(f"{error.filename}: cannot be written: {error.strerror}")
+        path, shown = self.run_dir / "samples.txt", f"--- step {self.state.step}\n{text}\n"
+        survive_full_disk(lambda: append_text(path, shown), self.reporter)
