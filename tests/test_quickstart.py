@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bpe_rs._progress import Progress
+from bpe_rs import Progress
 
 from gptpy.cli import main
 from gptpy.cli.show import scored_windows

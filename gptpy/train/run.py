@@ -18,6 +18,7 @@ from gptpy.config.run import RunConfig
 from gptpy.data.material import Material, gather, open_material
 from gptpy.devices.processes import World, join_world, leave_world
 from gptpy.devices.selection import choose_device, choose_dtype
+from gptpy.devices.sharding import shard_from_main
 from gptpy.evaluation.loss import Evaluation
 from gptpy.evaluation.scoring import score_of
 from gptpy.inference.text import prepare_prompt, shown_prompt, stream_text
@@ -155,13 +156,25 @@ def train_on(
         # The same bits from the same input on a GPU too; some operations get slower
         torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(config.train.seed)
-    model = _build(material, reporter, resume=resume).to(device)
-    name, reason = model.select_attention(dtype=dtype)
+    sharded = world.size > 1 and config.train.parallel == "fsdp"
+    whole = None
+    if not sharded or (world.is_main and not resume):
+        whole = _build(material, reporter, resume=resume)
+    if sharded:
+        with torch.device("meta"):
+            model = _build(material, Silent(), resume=True)
+    else:
+        model = whole.to(device)
+    # Before sharding, which changes the classes of layers
+    name, reason = model.select_attention(dtype=dtype, device=device)
     reporter.on_message(f"attention {name}: {reason}")
     wanted = applicable(config.model) if config.train.fused_kernels == "on" else None
-    fused, reason = model.select_fusions(wanted, dtype=dtype)
+    fused, reason = model.select_fusions(wanted, dtype=dtype, device=device)
     if fused:
         reporter.on_message(f"fused kernels {', '.join(sorted(fused))}: {reason}")
+    if sharded:
+        shard_from_main(model, whole, world, device)
+        del whole
     score = score_of(material)
     trainer = Trainer(
         model,
