@@ -14,14 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gptpy.config.differences import check_resume
 from gptpy.config.errors import ConfigError
-from gptpy.config.files import merged
-from gptpy.config.run import RunConfig
+from gptpy.config.files import merged, to_mapping
+from gptpy.config.run import RunConfig, over_run
 from gptpy.data.errors import DataError
-from gptpy.data.material import gather, open_material
+from gptpy.data.material import gather, open_material, training_lines
 from gptpy.data.prepared import Prepared, open_splits
 from gptpy.data.sources import is_plain_text
-from gptpy.data.text import Text, check_text, copy_text
+from gptpy.data.text import Text, check_text, copy_text, read_text
 from gptpy.devices.selection import choose_device, choose_dtype
 from gptpy.evaluation.loss import evaluate
 from gptpy.inference.text import stream_text
@@ -29,15 +30,18 @@ from gptpy.model import build_model
 from gptpy.report.plots import load_drawing, plot_attention, plot_loss
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import append_metrics, read_metrics
-from gptpy.runs.progress import Reporter
+from gptpy.runs.progress import Reporter, survive_full_disk
 from gptpy.storage import atomic
 from gptpy.storage.lock import only_writer
 from gptpy.train.optimisers import build_optimizers
 from gptpy.train.run import Trained, checked_config, train_on
 
 MIN_BYTES = 1000
+BYTES = "bytes:257"  # and end-of-text
 VALIDATION = 0.1
 SAMPLE_CHARACTERS = 400
+# The share of a time budget after which a tokenizer that is still being trained is given up
+TOKENIZER_SHARE = 0.3
 # Part of a time budget is kept for the end, besides the final score: seconds for plots and sample,
 # and a share for what other programs take meanwhile
 SHOWING_SECONDS = 3.0
@@ -114,7 +118,7 @@ def quickstart(
             raise ConfigError("quickstart trains a decoder on a stream of text: use `gptpy train`")
         if source != text:
             copy_text(text, source)
-        gather(config, run_dir)
+        data["tokenizer"] = _gather(config, run_dir, reporter, started, seconds)
         prepared = open_splits(config, run_dir)
         if not prepared.validation.n_ids:
             raise ConfigError("quickstart needs text to validate on: set data.validation above 0")
@@ -133,18 +137,91 @@ def quickstart(
         return _show(train_on(material, run_dir, reporter), run_dir, prepared, reporter, started)
 
 
-def resume(run_dir: Path, reporter: Reporter, *, started: float | None = None) -> Quickstart:
-    """Go on with an interrupted `quickstart` from its last checkpoint."""
+def resume(
+    run_dir: Path,
+    reporter: Reporter,
+    *,
+    text: Text | Path | None = None,
+    seconds: float | None = None,
+    started: float | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Quickstart:
+    """Go on with an interrupted `quickstart` from its last checkpoint.
+
+    `text`, where given, must be the run's. `seconds` is a new budget for everything; `overrides`
+    may change what any resume may change. Raises `ConfigError` naming what cannot go on.
+    """
     started = time.perf_counter() if started is None else started
-    if not (run_dir / "config.toml").is_file():
-        raise ConfigError(f"{run_dir}: there is no quickstart to resume (no config.toml)")
+    nothing = ConfigError(
+        f"{run_dir}: there is no quickstart to resume (no checkpoint): give the command that "
+        "began it again, without --resume"
+    )
+    if not run_dir.is_dir():
+        raise nothing
     if (run_dir / "summary.json").is_file():
-        raise ConfigError(f"{run_dir}: this quickstart has come to its end: take another -o")
+        raise ConfigError(
+            f"{run_dir}: this quickstart has come to its end: take another -o, or train on with "
+            f"`gptpy train --resume -o {run_dir} --train.steps N`"
+        )
     with only_writer(run_dir):
-        config = checkpoint.read_config(run_dir)
+        if not checkpoint.steps(run_dir):
+            raise nothing
+        run = checkpoint.read_config(run_dir)
+        if run.data.form != "stream" or run.model.architecture != "decoder":
+            raise ConfigError(
+                f"{run_dir}: was not begun by quickstart: `gptpy train --resume -o {run_dir}`"
+            )
+        if text is not None:
+            _check_text(text, run, run_dir)
+        config = RunConfig.from_mapping(over_run(to_mapping(run), overrides or {}))
+        check_resume(run, config)
+        if seconds is not None:
+            left = training_seconds(seconds, time.perf_counter() - started, 0.0)
+            config = replace(config, train=replace(config.train, seconds=left))
         material = open_material(config, run_dir, fixed_vocabulary=True)
         trained = train_on(material, run_dir, reporter, resume=True)
         return _show(trained, run_dir, open_splits(config, run_dir), reporter, started)
+
+
+def _check_text(text: Text | Path, run: RunConfig, run_dir: Path) -> None:
+    """`ConfigError` where `text` is not what the run was begun with."""
+    source = Path(run.data.sources[0]) if run.data.sources else run_dir / "text.txt"
+    if isinstance(text, Path) and source.exists() and text.samefile(source):
+        return
+    data = read_text(text) if isinstance(text, Path) else text.data
+    if not source.is_file() or read_text(source) != data:
+        raise ConfigError(
+            f"{run_dir}: was begun with {source}, not with {text.name}: leave TEXT out, or take "
+            "another -o"
+        )
+
+
+def _gather(
+    config: RunConfig, run_dir: Path, reporter: Reporter, started: float, seconds: float
+) -> str:
+    """Tokenizer and ids, in the time that there is; returns the tokenizer's specification."""
+    tell = training_lines(reporter)
+
+    def progress(report: Any) -> None:
+        tell(report)
+        if time.perf_counter() - started > TOKENIZER_SHARE * seconds:
+            raise _TimeIsUpError
+
+    try:
+        gather(config, run_dir, reporter, progress=progress)
+        return config.data.tokenizer
+    except _TimeIsUpError:
+        reporter.on_message(
+            f"the tokenizer was not trained within {TOKENIZER_SHARE:.0%} of the time: bytes are "
+            "the tokens"
+        )
+    config = replace(config, data=replace(config.data, tokenizer=BYTES))
+    gather(config, run_dir, reporter)
+    return BYTES
+
+
+class _TimeIsUpError(Exception):
+    """Stops the training of a tokenizer."""
 
 
 def _source(text: Text | Path, size: int, run_dir: Path) -> Path:
@@ -224,12 +301,15 @@ def _show(
         )
     final = trained.evaluate(stride=_final_stride(trained.material.config))
     assert final is not None
-    row = {"step": result.step, **final.metrics()}
+    row = {"step": result.model_step, **final.metrics()}
     reporter.on_eval(row)
-    append_metrics(run_dir, "eval", row)
     sample = _sample(trained)
-    atomic.write_text(run_dir / "samples.txt", sample + "\n")
-    _draw(trained, run_dir, prepared, reporter)
+    for write in (
+        lambda: append_metrics(run_dir, "eval", row),
+        lambda: atomic.write_text(run_dir / "samples.txt", sample + "\n"),
+        lambda: _draw(trained, run_dir, prepared, reporter),
+    ):
+        survive_full_disk(write, reporter)
     train, validation = prepared.train, prepared.validation
     size, ids = train.bytes + validation.bytes, train.n_ids + validation.n_ids
     # A resume may have had nothing left to train: then the rate is that of all training
@@ -247,12 +327,14 @@ def _show(
         "vocab_size": prepared.vocab_size,
         "bytes_per_token": round(size / ids, 4),
         "steps": result.step,
+        "checkpoint": result.model_step,
         "tokens": result.tokens,
         "tokens_per_second": round(rate, 1),
         "train_seconds": round(result.seconds, 1),
         "seconds": round(time.perf_counter() - started, 1),
     }
-    atomic.write_text(run_dir / "summary.json", json.dumps(summary, indent=1) + "\n")
+    text = json.dumps(summary, indent=1) + "\n"
+    survive_full_disk(lambda: atomic.write_text(run_dir / "summary.json", text), reporter)
     return Quickstart(run_dir, summary, sample)
 
 

@@ -3,25 +3,32 @@
 import json
 import math
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from bpe_rs import Progress
 
+from gptpy.cli import main
 from gptpy.cli.show import scored_windows
 from gptpy.config import ConfigError
 from gptpy.config.data import DataConfig
 from gptpy.config.files import read_toml
 from gptpy.data import DataError, open_ids
+from gptpy.data.material import training_lines
 from gptpy.data.text import Text, python_prose
 from gptpy.evaluation.loss import Evaluation, evaluate
+from gptpy.inference.text import stream_text
 from gptpy.quickstart import quickstart, resume, training_seconds
 from gptpy.report.page import trained_tokens
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
 from gptpy.runs.opening import load
+from gptpy.storage import atomic
+from gptpy.tokenizer import make_tokenizer
 from gptpy.train.run import run_training
 
 SMALL = {
@@ -286,6 +293,121 @@ def test_the_two_scores_of_the_last_step_differ_in_their_windows(tmp_path):
     assert scored_windows(final) == " (windows of 16 tokens moved on by 4)"
     rows = [row for row in read_metrics(done.run_dir / "metrics.jsonl") if row["kind"] == "eval"]
     assert [(row["step"], row["stride"]) for row in rows] == [(4, 16), (8, 16), (8, 4)]
+
+
+def cut_at(step: int):
+    def interrupt(metrics):
+        if metrics["step"] == step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return Recorder(interrupt)
+
+
+def test_the_averaged_weights_are_scored_sampled_and_loaded(tmp_path):
+    """As `load` takes them: not the raw ones."""
+    kept = {**SMALL, "train": {**SMALL["train"], "ema_decay": 0.5}}
+    text = Text(python_prose()[:30_000], "some prose")
+    done = quickstart(text, tmp_path / "run", Recorder(), overrides=kept)
+    loaded = load(tmp_path / "run", dtype="float32")
+    ids = open_ids(tmp_path / "run/data/validation-00000.ids").ids
+    score = evaluate(loaded.model, np.asarray(ids), n_bytes=3000, stride=4)
+    assert score.loss == pytest.approx(done.summary["val_loss"], abs=2e-5)
+    again = stream_text(
+        loaded.model, loaded.tokenizer, "\n", 400, temperature=0.8, top_k=50, seed=0
+    )
+    assert "".join(again)[:400] == done.sample
+
+
+def test_train_goes_on_with_a_quickstart_and_quickstart_with_its_command(done, tmp_path):
+    text, whole = done
+    run = quickstart(text, tmp_path / "run", cut_at(3), overrides=SMALL).run_dir
+    other = Text(text.data[:-1], "other")
+    for given, message in (
+        ({"text": other}, "was begun with"),
+        ({"overrides": {"train": {"optim": {"name": "adamw"}}}}, "train.optim.name"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            resume(run, Recorder(), **given)
+    assert main(["train", "--resume", "-o", str(run), "--train.steps", "5"]) == 0
+    assert checkpoint.steps(run)[-1] == 5
+    (run / "summary.json").unlink()
+    ended = resume(run, Recorder(), text=text, overrides=SMALL)
+    assert ended.summary["val_loss"] == whole.summary["val_loss"]
+
+
+def test_a_quickstart_that_ended_before_its_first_checkpoint_begins_again(tmp_path, capsys):
+    source, run = tmp_path / "t.txt", tmp_path / "run"
+    source.write_bytes(python_prose()[:30_000])
+
+    class Killed(Exception):
+        pass
+
+    def kill(metrics):
+        raise Killed
+
+    with pytest.raises(Killed):
+        quickstart(source, run, Recorder(kill), overrides=SMALL)
+    assert (run / "config.toml").is_file() and not checkpoint.steps(run)
+    assert main(["quickstart", "--resume", "-o", str(run)]) == 2
+    assert "give the command that began it again" in capsys.readouterr().err
+    options = {"model": SMALL["model"], "train": {"steps": 2, "dtype": "float32"}}
+    words = [f"--{table}.{k}={v}" for table, keys in options.items() for k, v in keys.items()]
+    command = ["quickstart", str(source), "-o", str(run), "--seconds", "60", *words]
+    assert main([*command, "--resume"]) == 0 and checkpoint.steps(run)[-1] == 2
+    (run / "summary.json").unlink()
+    assert main([*command, "--resume"]) == 0  # and nothing is left to do
+    shutil.rmtree(run / "checkpoints")
+    for name in ("summary.json", "plots", "samples.txt"):
+        path = run / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert main(command) == 0
+
+
+def test_a_tokenizer_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
+    asked = []
+
+    def slow(spec, texts, *, progress=None):
+        asked.append(spec)
+        if progress is not None and spec != "bytes:257":
+            monkeypatch.setattr("gptpy.quickstart.TOKENIZER_SHARE", 0.0)
+            progress(Progress("merge", 3, 10, 1.0))
+        return make_tokenizer(spec, texts)
+
+    monkeypatch.setattr("gptpy.data.material.make_tokenizer", slow)
+    heard = Recorder()
+    text = Text(b"abcdefghij" * 3000, "one line")
+    done = quickstart(text, tmp_path / "run", heard, overrides=SMALL)
+    assert asked == ["bytes:271", "bytes:257"]
+    assert any("bytes are the tokens" in message for message in heard.messages)
+    assert done.summary["vocab_size"] == 257
+    assert checkpoint.read_config(tmp_path / "run").data.tokenizer == "bytes:257"
+
+
+def test_the_training_of_a_tokenizer_is_told_now_and_then():
+    heard = Recorder()
+    tell = training_lines(heard, every=0.0)
+    tell(Progress("count", 10, None, 1.0))
+    tell(Progress("merge", 1500, 3000, 1.0))
+    assert heard.messages == [
+        "training the tokenizer: 10 bytes counted",
+        "training the tokenizer: 1,500 of 3,000 merges",
+    ]
+
+
+def test_a_full_disk_at_the_end_loses_neither_run_nor_result(tmp_path, monkeypatch):
+    real = atomic.write_text
+
+    def full(path, text):
+        if path.name in ("samples.txt", "summary.json"):
+            raise OSError(28, "No space left on device", str(path))
+        real(path, text)
+
+    monkeypatch.setattr("gptpy.quickstart.atomic.write_text", full)
+    heard, text = Recorder(), Text(python_prose()[:30_000], "some prose")
+    done = quickstart(text, tmp_path / "run", heard, overrides=SMALL)
+    told = [message for message in heard.messages if "No space left" in message]
+    assert ["samples.txt" in told[0], "summary.json" in told[1]] == [True, True]
+    assert done.summary["val_loss"] > 0 and checkpoint.steps(tmp_path / "run")[-1] == 8
 
 
 def test_a_running_quickstart_keeps_others_out(tmp_path):

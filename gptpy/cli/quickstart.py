@@ -8,9 +8,12 @@ from typing import Any
 
 from gptpy.cli.clock import STARTED
 from gptpy.cli.options import add_verb
+from gptpy.cli.train import goes_on
 from gptpy.config.errors import ConfigError
 
 SECONDS = 165.0
+# What a quickstart has written when its training begins
+BEGUN = {".lock", "text.txt", "tokenizer.json", "data", "config.toml", "metrics.jsonl"}
 EXAMPLE = """\
   gptpy quickstart                         Tiny Shakespeare, three minutes on two cores
   gptpy quickstart my.txt -o runs/mine     any UTF-8 text
@@ -31,7 +34,11 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "-o", "--output", metavar="RUN", help="run directory (default: runs/quickstart, numbered)"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an interrupted run; with TEXT, begin where there is none yet",
+    )
     parser.add_argument(
         "--seconds",
         type=float,
@@ -49,23 +56,27 @@ def run(arguments: argparse.Namespace) -> int:
     if not seconds > 0:
         raise ConfigError(f"--seconds must be greater than 0, got {seconds:g}")
     run_dir = _run_dir(arguments)
+    resumed = arguments.resume and (goes_on(run_dir, asked=True) or not arguments.text)
     text = None
-    if not arguments.resume:
+    if arguments.text or not resumed:
         # Before torch loads, so that a mistake is reported at once
         text = _text(arguments.text)
-    elif arguments.text or arguments.overrides or arguments.seconds is not None:
-        raise ConfigError(
-            "--resume goes on with the run's own text and configuration: leave all else but -o out"
-        )
     from gptpy.cli.show import Live
     from gptpy.config.run import with_overrides
     from gptpy.quickstart import quickstart, resume
 
     with Live() as live:
-        if text is None:
-            done = resume(run_dir, live, started=STARTED)
+        overrides = with_overrides({}, arguments.overrides)
+        if resumed:
+            done = resume(
+                run_dir,
+                live,
+                text=text,
+                seconds=arguments.seconds,
+                started=STARTED,
+                overrides=overrides,
+            )
         else:
-            overrides = with_overrides({}, arguments.overrides)
             done = quickstart(
                 text,
                 run_dir,
@@ -97,7 +108,7 @@ def _run_dir(arguments: argparse.Namespace) -> Path:
     """The folder given by `-o`, or the first free `runs/quickstart[-N]`; to resume, the last."""
     if arguments.output:
         path = Path(arguments.output)
-        if not arguments.resume and path.exists() and (path.is_file() or any(path.iterdir())):
+        if path.exists() and not arguments.resume and not _may_begin(path):
             raise ConfigError(
                 f"{path} exists and is not empty: take another -o, or --resume to go on with it"
             )
@@ -108,6 +119,14 @@ def _run_dir(arguments: argparse.Namespace) -> Path:
         last, number = path, number + 1
         path = Path(f"runs/quickstart-{number}")
     return last if arguments.resume else path
+
+
+def _may_begin(path: Path) -> bool:
+    """Whether a folder is empty, or holds a quickstart that ended before its first checkpoint."""
+    if path.is_file():
+        return False
+    names = {inside.name for inside in path.iterdir()}
+    return names <= BEGUN and not goes_on(path, asked=True)
 
 
 def _windows(summary: dict[str, Any]) -> str:

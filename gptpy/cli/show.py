@@ -31,8 +31,9 @@ class Output(Console):
     def on_broken_pipe(self) -> None:
         """What is still printed goes nowhere; rich itself would end the program here."""
         self.quiet = True
-        with suppress(OSError, ValueError):  # no file is behind it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if self.file is sys.stdout:  # what other code prints, too
+            with suppress(OSError, ValueError):  # no file is behind it
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Live:

@@ -107,6 +107,8 @@ def show_result(title: str, result: Any, evaluation: Any, run_dir: Path) -> int:
     if result.tokens_per_second:  # zero: nothing was left to do
         rows.append(("tokens per second", f"{result.tokens_per_second:,.0f}"))
         rows.append(("last training loss", f"{result.loss:.4f}"))
+    if result.model_step != result.step:
+        rows.append(("weights", f"step {result.model_step}, the best"))
     if evaluation is not None:
         rows.append(("validation loss", f"{evaluation.loss:.4f}"))
         rows.append(("perplexity", f"{evaluation.perplexity:.2f}"))

@@ -7,7 +7,8 @@ opens what it left, in every process.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,12 +53,18 @@ class Material:
 
 
 def gather(
-    config: RunConfig, run_dir: Path, reporter: Reporter | None = None, *, resume: bool = False
+    config: RunConfig,
+    run_dir: Path,
+    reporter: Reporter | None = None,
+    *,
+    resume: bool = False,
+    progress: Callable[[Any], object] | None = None,
 ) -> None:
     """Make the tokenizer and the id shards of a run with sources; one process calls it.
 
-    With `resume`, what is there already is kept as it is. Without, `DataError` where an earlier
-    attempt prepared other sources or with another tokenizer.
+    `progress`: for `make_tokenizer` (default: a line to `reporter` every few seconds). With
+    `resume`, what is there already is kept as it is. Without, `DataError` where an earlier attempt
+    prepared other sources or with another tokenizer.
     """
     data, reporter = config.data, reporter or Silent()
     if not data.sources:
@@ -68,7 +75,8 @@ def gather(
     sources = _found(data.sources, run_dir, reporter)
     validation_sources = _found(data.validation_sources, run_dir)
     if not (resume and (run_dir / FILE_NAME).is_file()):
-        tokenizer = _make_tokenizer(config, sources, validation_sources, run_dir)
+        progress = progress or training_lines(reporter)
+        tokenizer = _make_tokenizer(config, sources, validation_sources, run_dir, progress)
         save_tokenizer(tokenizer, run_dir)
     if data.form == "stream":
         tokenizer = open_tokenizer(run_dir)
@@ -84,6 +92,7 @@ def _make_tokenizer(
     sources: Sequence[str],
     validation_sources: Sequence[str],
     run_dir: Path,
+    progress: Callable[[Any], object],
 ) -> Tokenizer:
     """The tokenizer that `data.tokenizer` means, trained on the training split where it is new.
 
@@ -97,8 +106,24 @@ def _make_tokenizer(
     if spec.startswith("bytes:") and config.data.form in ("stream", "lines"):
         with training_files(sources, options, run_dir) as files:
             if files is not None:
-                return make_tokenizer(spec, lambda: files)
-    return make_tokenizer(spec, lambda: plain_texts(config, sources, ["train"]))
+                return make_tokenizer(spec, lambda: files, progress=progress)
+    texts = lambda: plain_texts(config, sources, ["train"])  # noqa: E731
+    return make_tokenizer(spec, texts, progress=progress)
+
+
+def training_lines(reporter: Reporter, every: float = 5.0) -> Callable[[Any], None]:
+    """A function that tells `reporter` how far the training of a tokenizer is, now and then."""
+    told = time.monotonic()
+
+    def tell(progress: Any) -> None:
+        nonlocal told
+        if time.monotonic() - told >= every:
+            told = time.monotonic()
+            of = f" of {progress.total:,}" if progress.total else ""
+            what = "bytes counted" if progress.phase == "count" else "merges"
+            reporter.on_message(f"training the tokenizer: {progress.done:,}{of} {what}")
+
+    return tell
 
 
 def open_material(

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.tensor import distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from gptpy.devices.processes import World
@@ -29,15 +30,38 @@ def distribute(
     if kind != "fsdp":
         on_gpu = next(model.parameters()).is_cuda
         return DistributedDataParallel(model, device_ids=[world.local_rank] if on_gpu else None)
-    for block in _blocks(model):
-        if compiled:
+    if compiled:
+        for block in _blocks(model):
             _compile_for_training(block, dynamic)
+    if not is_sharded(model):
+        _shard(model)
+    return model
+
+
+def _shard(model: Any) -> None:
+    for block in _blocks(model):
         fully_shard(block)
     fully_shard(model)
     for name in ("encode", "token_scores"):  # generation and evaluation call them directly
         if hasattr(model, name):
             register_fsdp_forward_method(model, name)
-    return model
+
+
+@torch.no_grad()
+def shard_from_main(model: Any, whole: Any | None, world: World, device: torch.device) -> None:
+    """Shard `model`, built on the meta device, in place onto `device`, one tensor at a time.
+
+    `whole`: on the main process the model with the weights, on a CPU; None on all processes where
+    a checkpoint will be read. So no device, and no other process, ever holds the whole model.
+    """
+    _shard(model)
+    model.to_empty(device=device)
+    weights = whole.state_dict() if whole is not None else {}
+    filled = world.any(whole is not None, device)
+    for name, target in model.state_dict().items() if filled else ():
+        source = weights[name].to(device) if weights else torch.empty(target.shape, device=device)
+        mesh, placements = target.device_mesh, target.placements
+        target.copy_(distribute_tensor(source, mesh, placements, src_data_rank=0))
 
 
 def gradient_sync(forward: Any, model: Any, last: bool) -> AbstractContextManager[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -19,19 +20,36 @@ def flops_per_token(
 
     Two for each weight of a linear layer (embeddings are look-ups and count nothing, a tied head
     is a product and counts), and two products of attention over the keys that a token sees: half
-    the context where it is causal, at most the window. Training is three times the forward pass.
-    What activation checkpointing computes a second time is left out, so that utilisation from this
-    figure is the model's (MFU), not the hardware's (HFU).
+    the context where it is causal, at most the window. The backward pass has as many again for the
+    gradients of inputs, and of weights, but of frozen weights and of inputs before the first
+    trained weight there are none. What activation checkpointing computes a second time is left out,
+    so that utilisation from this figure is the model's (MFU), not the hardware's (HFU).
     """
     c = model.config
-    weights = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear))
     if c.architecture == "bigram":
         return 0
-    if c.tied_head:
-        weights += c.vocab_size * (c.n_token_embd or c.n_embd)
-        weights += (c.n_token_embd or 0) * c.n_embd  # the projection, a second time
-    forward = 2 * weights + _attention_flops(c, c.block_size if context is None else context)
-    return forward * (3 if training else 1)
+    forward = backward = 0
+    trained = False  # whether a weight before this one is
+    for weight, is_product in _in_order(model):
+        if is_product:
+            forward += 2 * weight.numel()
+            backward += 2 * weight.numel() * (trained + weight.requires_grad)
+        trained = trained or weight.requires_grad
+    attention = _attention_flops(c, c.block_size if context is None else context)
+    forward, backward = forward + attention, backward + 2 * attention * trained
+    return forward + backward if training else forward
+
+
+def _in_order(model: LanguageModel) -> Iterator[tuple[nn.Parameter, bool]]:
+    """Every parameter as the forward pass meets it, and whether it is a factor of a product."""
+    for module in model.modules():
+        is_linear = isinstance(module, nn.Linear)
+        for name, parameter in module.named_parameters(recurse=False):
+            yield parameter, is_linear and name != "bias"
+    if model.config.tied_head:
+        yield model.get_parameter("token_embedding.weight"), True
+        if model.config.n_token_embd:
+            yield model.get_parameter("token_projection.weight"), True  # a second time
 
 
 def _attention_flops(c: GPTConfig, context: int) -> int:

@@ -69,12 +69,14 @@ class LanguageModel(nn.Module):
         dtype: torch.dtype | None = None,
         data_features: Iterable[str] = (),
         training: bool = False,
+        device: torch.device | None = None,
     ) -> tuple[str, str]:
-        """Chooses the attention back end for this model on its present device: (name, reason).
+        """Chooses the attention back end for this model: (name, reason).
 
-        Call it once a run, after moving the model; `dtype` is autocast's, if any. `data_features`:
-        what the data ask of attention, "documents" or "padding". `training`: gradients are wanted,
-        too. Raises `ValueError` when a `requested` back end does not work.
+        Call it once a run, after moving the model, or before that with the `device`; `dtype` is
+        autocast's, if any. `data_features`: what the data ask of attention, "documents" or
+        "padding". `training`: gradients are wanted, too. Raises `ValueError` when a `requested`
+        back end does not work.
         """
         c = self.config
         needed = {
@@ -85,7 +87,7 @@ class LanguageModel(nn.Module):
         }
         features = {feature for feature, is_needed in needed.items() if is_needed}
         name, reason = choose_backend(
-            self.device,
+            device or self.device,
             self.dtype,
             c.head_size,
             requested,
@@ -100,14 +102,20 @@ class LanguageModel(nn.Module):
         return name, reason
 
     def select_fusions(
-        self, requested: Iterable[str] | None = None, *, dtype: torch.dtype | None = None
+        self,
+        requested: Iterable[str] | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | None = None,
     ) -> tuple[frozenset[str], str]:
-        """Chooses which layers run as fused Triton kernels on the present device: (names, reason).
+        """Chooses which layers run as fused Triton kernels on the `device`: (names, reason).
 
         `requested`: names of `fast.KERNELS`; None is none of them. `dtype` is autocast's, if any.
         Raises `ConfigError` (a `ValueError`) when they do not fit or do not work.
         """
-        names, reason = choose_fusions(self.config, self.device, dtype or self.dtype, requested)
+        names, reason = choose_fusions(
+            self.config, device or self.device, dtype or self.dtype, requested
+        )
         fast.install(self, names)
         self.fusions = names
         return names, reason

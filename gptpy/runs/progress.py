@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 
@@ -31,3 +31,12 @@ class Silent:
 
     def on_eval(self, metrics: Mapping[str, Any]) -> None:
         """Ignored."""
+
+
+def survive_full_disk(write: Callable[[], object], reporter: Reporter) -> None:
+    """Call `write`, of something that a run can do without; where that fails, the user is told."""
+    try:
+        write()
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        reporter.on_message(f"{where}cannot be written: {error.strerror or error}")

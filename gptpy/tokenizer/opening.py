@@ -155,12 +155,18 @@ def train_tokenizer(
     return cast(Tokenizer, trained)
 
 
-def make_tokenizer(spec: str, texts: Callable[[], Iterable[Any]]) -> Tokenizer:
+def make_tokenizer(
+    spec: str,
+    texts: Callable[[], Iterable[Any]],
+    *,
+    progress: Callable[[Any], object] | None = None,
+) -> Tokenizer:
     """Open or train the tokenizer that `data.tokenizer` of a configuration names.
 
     `characters`, `words:MERGES` and `bytes:SIZE` are trained on `texts()`, which for `bytes` may
-    also be paths of text files; anything else is what `open_tokenizer` understands. Raises
-    `ConfigError`.
+    also be paths of text files; anything else is what `open_tokenizer` understands. `progress` is
+    called several times a second while a byte-level one is trained, with what `bpe_rs.train`
+    reports; an exception that it raises stops the training. Raises `ConfigError`.
     """
     kind, _, number = spec.partition(":")
     if kind == "characters" and not number:
@@ -171,7 +177,7 @@ def make_tokenizer(spec: str, texts: Callable[[], Iterable[Any]]) -> Tokenizer:
         raise ConfigError(f"data.tokenizer {spec!r}: expected a number, as in {kind}:4000")
     if kind == "words":
         return train_words(texts(), int(number))
-    return train_tokenizer(texts(), int(number))
+    return train_tokenizer(texts(), int(number), progress=progress or False)
 
 
 def save_file(tokenizer: Tokenizer, path: Path) -> None:

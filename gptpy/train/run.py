@@ -18,6 +18,7 @@ from gptpy.config.run import RunConfig
 from gptpy.data.material import Material, gather, open_material
 from gptpy.devices.processes import World, join_world, leave_world
 from gptpy.devices.selection import choose_device, choose_dtype
+from gptpy.devices.sharding import shard_from_main
 from gptpy.evaluation.loss import Evaluation
 from gptpy.evaluation.scoring import score_of
 from gptpy.inference.text import prepare_prompt, shown_prompt, stream_text
@@ -25,7 +26,7 @@ from gptpy.model import build_model
 from gptpy.model.fast.fused import applicable
 from gptpy.model.lora import add_adapters
 from gptpy.runs import checkpoint
-from gptpy.runs.progress import Reporter, Silent
+from gptpy.runs.progress import Reporter, Silent, survive_full_disk
 from gptpy.runs.trackers import check_trackers
 from gptpy.storage import atomic
 from gptpy.storage.lock import only_writer
@@ -81,10 +82,7 @@ def run_training(
             evaluation = None if interrupted else trained.evaluate()
             if not world.is_main:
                 return None, None
-            try:
-                _write_summary(run_dir, trained, evaluation)
-            except OSError as error:
-                reporter.on_message(f"{error.filename}: cannot be written: {error.strerror}")
+            survive_full_disk(lambda: _write_summary(run_dir, trained, evaluation), reporter)
             return trained.result, evaluation
     finally:
         leave_world()
@@ -158,19 +156,32 @@ def train_on(
         # The same bits from the same input on a GPU too; some operations get slower
         torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(config.train.seed)
-    model = _build(material, reporter, resume=resume).to(device)
+    sharded = world.size > 1 and config.train.parallel == "fsdp"
+    whole = None
+    if not sharded or (world.is_main and not resume):
+        whole = _build(material, reporter, resume=resume)
+    if sharded:
+        with torch.device("meta"):
+            model = _build(material, Silent(), resume=True)
+    else:
+        model = whole.to(device)
+    # Before sharding, which changes the classes of layers
     asked = config.train.attention
     name, reason = model.select_attention(
         None if asked == "auto" else asked,
         dtype=dtype,
         data_features=config.attention_features,
         training=True,
+        device=device,
     )
     reporter.on_message(f"attention {name}: {reason}")
     wanted = applicable(config.model) if config.train.fused_kernels == "on" else None
-    fused, reason = model.select_fusions(wanted, dtype=dtype)
+    fused, reason = model.select_fusions(wanted, dtype=dtype, device=device)
     if fused:
         reporter.on_message(f"fused kernels {', '.join(sorted(fused))}: {reason}")
+    if sharded:
+        shard_from_main(model, whole, world, device)
+        del whole
     score = score_of(material, world=world)
     trainer = Trainer(
         model,
@@ -196,7 +207,15 @@ def _build(material: Material, reporter: Reporter, *, resume: bool) -> Any:
     config, train = material.config, material.config.train
     model = build_model(config.model)
     if train.init and not resume:
-        load_weights(model, train.init)
+        reporter.on_message(
+            load_weights(
+                model,
+                material.tokenizer,
+                train.init,
+                changes=train.init_changes,
+                remap=train.remap_embeddings,
+            )
+        )
     if train.embeddings and not resume:
         found = load_embeddings(model, material.tokenizer, train.embeddings)
         reporter.on_message(f"embeddings of {found:,} of {material.tokenizer.n_vocab:,} tokens")

@@ -18,7 +18,7 @@ from gptpy.devices.processes import World
 from gptpy.evaluation.loss import Evaluation
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import MetricsLog, append_text
-from gptpy.runs.progress import Reporter, Silent
+from gptpy.runs.progress import Reporter, Silent, survive_full_disk
 from gptpy.runs.restoring import restore
 from gptpy.storage import atomic
 from gptpy.tokenizer import Tokenizer
@@ -77,10 +77,10 @@ class Trainer:
         main_reporter = reporter or Silent()
         self.reporter: Reporter = main_reporter if self.world.is_main else Silent()
         self.device = next(model.parameters()).device
-        steps = budget.total_steps(config, data)
+        self.steps = budget.total_steps(config, data)
         self.rank_batch, self.micro_batch = budget.divide_batch(config, self.world.size)
         self.update = Updater(
-            model, config, self.world, self.reporter, steps=steps, varying=data.varying
+            model, config, self.world, self.reporter, steps=self.steps, varying=data.varying
         )
         self.average = Average(model, config.ema_decay) if config.ema_decay else None
         self.checkpoints = Checkpoints(
@@ -97,9 +97,8 @@ class Trainer:
         self.world.barrier()
         if resume:
             self._resume()
-        note = None if steps is None else warmup_note(config.schedule, steps)
-        if note is not None:
-            self.reporter.on_message(note)
+        if self.steps is not None:
+            self._tell(warmup_note(config.schedule, self.steps))
 
     def _resume(self) -> None:
         if self.run_dir is None:
@@ -109,9 +108,7 @@ class Trainer:
         self.checkpoints.begin_at(self.state)
         self.reporter.on_message(f"resumed {folder} at step {self.state.step}")
         progress = self._progress()
-        note = fit_schedule(self.config.schedule, self.state, progress, self._peak_rate())
-        if note is not None:
-            self.reporter.on_message(note)
+        self._tell(fit_schedule(self.config.schedule, self.state, progress, self._peak_rate()))
         if progress >= 1:
             self.reporter.on_message(
                 "its budget is used up: raise train.steps (tokens, epochs, seconds) to go on"
@@ -163,6 +160,8 @@ class Trainer:
                 state.seconds = now
             self.checkpoints.save(state)
         log.close()
+        if self.steps is None and stopped == "done":
+            self._tell(warmup_note(config.schedule, state.step))
         if state.unscored:
             self.reporter.on_message(
                 f"{state.unscored:,} of {state.step:,} steps were skipped: no token of their batch "
@@ -187,6 +186,10 @@ class Trainer:
         if self.config.seconds is not None:
             seconds = self.world.from_main(seconds, self.device)
         return budget.progress(self.config, self.data, self.state, seconds)
+
+    def _tell(self, text: str | None) -> None:
+        if text is not None:
+            self.reporter.on_message(text)
 
     def _peak_rate(self) -> float:
         return self.update.optimizers[0].param_groups[0]["peak_lr"]
@@ -348,7 +351,5 @@ class Trainer:
         self.model.train()
         if self.run_dir is None or not self.world.is_main:
             return
-        try:
-            append_text(self.run_dir / "samples.txt", f"--- step {self.state.step}\n{text}\n")
-        except OSError as error:
-            self.reporter.on_message(f"{error.filename}: cannot be written: {error.strerror}")
+        path, shown = self.run_dir / "samples.txt", f"--- step {self.state.step}\n{text}\n"
+        survive_full_disk(lambda: append_text(path, shown), self.reporter)

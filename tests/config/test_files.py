@@ -1,11 +1,17 @@
 """Configurations from and to TOML, and the command line's values on top of them."""
 
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, get_type_hints
+
 import pytest
+from pydantic import TypeAdapter
 
 from gptpy.config import ConfigError, GPTConfig
 from gptpy.config.files import merged, parse_toml, read_toml, to_mapping
 from gptpy.config.run import RunConfig, with_overrides
-from gptpy.config.training import ScheduleConfig, TrainConfig
+from gptpy.config.schema import nested_class
+from gptpy.config.training import OptimConfig, ScheduleConfig, TrainConfig
 
 
 def test_a_run_survives_a_round_trip_through_toml():
@@ -61,3 +67,44 @@ def test_files_that_cannot_be_read(tmp_path):
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot be read as text"):
         read_toml(tmp_path / "binary.toml")
+
+
+def test_none_survives_where_it_is_not_the_default():
+    """TOML has no null: an absent key would mean the default again."""
+    config = RunConfig.from_mapping(
+        {
+            "train": {
+                "steps": 1,
+                "sample_top_k": "none",
+                "save_seconds": "none",
+                "optim": {"grad_clip": "none"},
+            }
+        }
+    )
+    train = config.train
+    assert (train.sample_top_k, train.save_seconds, train.optim.grad_clip) == (None,) * 3
+    assert config.to_toml().count('"none"') == 3
+    again = RunConfig.from_mapping(parse_toml(config.to_toml()))
+    assert again == config
+    library = RunConfig(train=TrainConfig(steps=1, optim=OptimConfig(grad_clip=None)))
+    assert RunConfig.from_mapping(parse_toml(library.to_toml())) == library
+
+
+def every_field(cls: type) -> Iterator[tuple[type, Any]]:
+    for field in dataclasses.fields(cls):
+        inner = nested_class(cls, field.name)
+        if inner is None:
+            yield cls, field
+        else:
+            yield from every_field(inner)
+
+
+def test_every_setting_that_may_be_none_can_be_written():
+    found = []
+    for cls, field in every_field(RunConfig):
+        options = TypeAdapter(cls).json_schema()["properties"][field.name].get("anyOf", ())
+        if {"type": "null"} in options and field.default is not None:
+            hint = get_type_hints(cls, include_extras=True)[field.name]
+            assert TypeAdapter(hint).validate_python("none") is None, field.name
+            found.append(field.name)
+    assert found == ["sample_top_k", "save_seconds", "grad_clip"]

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gptpy.config import ConfigError
+from gptpy.devices import processes
 from gptpy.devices.processes import World, join_world, leave_world
 from gptpy.devices.sharding import distribute, full_value, gradient_sync, is_sharded
 
@@ -19,6 +20,33 @@ def test_alone(monkeypatch):
     assert world.any(True, CPU) and not world.any(False, CPU)
     world.barrier()
     leave_world()
+
+
+def test_a_device_without_float64_gets_none(monkeypatch):
+    moved = []
+
+    def to(tensor, device):
+        moved.append((tensor.dtype, device.type))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    for device in ("mps", "cuda"):
+        processes._scalar(2.5, torch.device(device))
+    assert moved == [(torch.float32, "mps"), (torch.float64, "cuda")]
+
+
+def test_waiting_for_what_one_process_prepares_has_no_time_out(monkeypatch):
+    """That of collectives is some minutes: preparing a large text takes longer."""
+    calls = []
+    monkeypatch.setattr(
+        processes.dist, "new_group", lambda **how: calls.append(how["timeout"]) or "group"
+    )
+    monkeypatch.setattr(processes.dist, "barrier", calls.append)
+    monkeypatch.setattr(processes.dist, "destroy_process_group", calls.append)
+    World(1, 2).wait_for_main()
+    assert calls[0].days >= 7 and calls[1:] == ["group", "group"]
+    World().wait_for_main()
+    assert len(calls) == 3
 
 
 def test_a_model_alone_stays_as_it_is():

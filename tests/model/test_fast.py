@@ -6,16 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.distributed.fsdp import FSDPModule
 
 from gptpy.config import GPTConfig
 from gptpy.model import GPT, build_model, plain_formulas
 from gptpy.model.attention.reference import reference
-from gptpy.model.fast import CPU, KERNELS, PLAIN
+from gptpy.model.fast import CPU, KERNELS, PLAIN, FusedNormBlock, install
 from gptpy.model.fast.conditions import compute_dtype, eager_on_cpu
 from gptpy.model.fast.heads import rotated_heads
 from gptpy.model.fast.norm import CpuRMSNorm, rms_norm
 from gptpy.model.fast.swiglu import CpuSwiGLU, swiglu
-from gptpy.model.transformer import RMSNorm, Transformer, rotate
+from gptpy.model.transformer import Block, RMSNorm, Transformer, rotate
 
 B, T, H, H_KV, D = 2, 5, 4, 2, 6
 SHAPE = {"n_layer": 2, "n_head": 4, "n_embd": 32, "vocab_size": 61, "block_size": 16}
@@ -160,6 +161,19 @@ def test_the_switch_leaves_nothing_but_the_plain_network():
         raise KeyboardInterrupt
     assert [type(layer) for layer in model.modules()] == before
     assert model.attention_backend == "dense"
+
+
+def test_the_switch_knows_blocks_that_are_sharded():
+    """FSDP derives a class of its own from a block's."""
+    model = modern()
+    install(model, ["rms_norm"])
+    block = model.blocks[0]
+    fused = type(block)
+    block.__class__ = sharded = type(f"FSDP{fused.__name__}", (FSDPModule, fused), {})
+    with plain_formulas(model):
+        assert isinstance(block, FSDPModule) and isinstance(block, Block)
+        assert not isinstance(block, FusedNormBlock)
+    assert fused is FusedNormBlock and type(block) is sharded
 
 
 def test_a_copy_keeps_its_quick_layers():

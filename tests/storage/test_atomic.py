@@ -1,6 +1,9 @@
 """Files and folders appear whole or not at all, whoever writes at the same time."""
 
+import os
 import threading
+from pathlib import Path
+from stat import S_ISDIR
 
 import pytest
 
@@ -36,6 +39,24 @@ def test_files_replace_or_stay(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="full"):
         atomic.write_text(path, "new")
     assert path.read_bytes() == "öld".encode() and names(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize("call", ["open", "fsync"])
+def test_a_system_that_flushes_no_folders_still_writes_files(tmp_path, monkeypatch, call):
+    """Windows opens no folder; some network file systems do not flush them."""
+    real = getattr(atomic.os, call)
+
+    def refuse(target, *rest):
+        folder = Path(target).is_dir() if call == "open" else S_ISDIR(os.fstat(target).st_mode)
+        if folder:
+            raise PermissionError(13, "Permission denied")
+        return real(target, *rest)
+
+    monkeypatch.setattr(atomic.os, call, refuse)
+    atomic.write_text(tmp_path / "f", "text")
+    with atomic.folder(tmp_path / "a") as inside:
+        (inside / "one").write_text("1")
+    assert names(tmp_path) == ["a", "f"]
 
 
 def test_a_block_that_writes_nothing_is_an_error_and_leaves_nothing(tmp_path):

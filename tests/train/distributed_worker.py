@@ -22,7 +22,7 @@ from gptpy.config.lora import LoraConfig
 from gptpy.config.training import OptimConfig, ScheduleConfig, TrainConfig
 from gptpy.data import Dataset
 from gptpy.devices.processes import World, join_world, leave_world
-from gptpy.devices.sharding import distribute
+from gptpy.devices.sharding import distribute, shard_from_main
 from gptpy.evaluation.loss import evaluate
 from gptpy.model import GPT, EncoderDecoder
 from gptpy.model.lora import add_adapters
@@ -154,6 +154,26 @@ def translate(world: World) -> dict[str, float]:
     return found
 
 
+def from_meta(world: World) -> dict[str, float]:
+    """How far a model that is sharded from the main process's weights is from the whole one."""
+    torch.manual_seed(world.rank)  # the others' weights would differ
+    whole = GPT(MODEL)
+    with torch.device("meta"):
+        shared: Any = GPT(MODEL)
+    shard_from_main(shared, whole if world.is_main else None, world, torch.device("cpu"))
+    torch.manual_seed(0)
+    whole = GPT(MODEL)
+    state, ids = whole.state_dict(), torch.arange(24).view(2, 12)
+    pairs = [(state[name], tensor.full_tensor()) for name, tensor in shared.state_dict().items()]
+    loss = [float(model(ids, ids + 1)[1]) for model in (whole, shared)]
+    return {
+        "weights": max(float((one - other).abs().max()) for one, other in pairs),
+        "loss": abs(loss[0] - loss[1]),
+        "sharded": float(sum(p.to_local().numel() for p in shared.parameters()))
+        / sum(p.numel() for p in whole.parameters()),
+    }
+
+
 def cut(source: Path, run: Path) -> None:
     """A run as `source` was at the cut: its checkpoint of that step and the metrics."""
     kept = run / "checkpoints"
@@ -178,6 +198,7 @@ def main(folder: str, jobs: str) -> None:
             world, Path(folder) / name, fail=failing == world.rank, **options, resume=bool(source)
         )
     found["translate"] = translate(world)
+    found["from meta"] = from_meta(world)
     Path(folder, f"seen.{world.rank}.json").write_text(json.dumps(found))
     leave_world()
 

@@ -155,6 +155,12 @@ def test_a_sharded_encoder_decoder_is_the_whole_one(both):
         assert found == pytest.approx({"memory": 0, "loss": 0, "gradient": 0}, abs=1e-5)
 
 
+def test_a_model_is_sharded_without_ever_being_whole_elsewhere(both):
+    _, processes = both
+    for found in (process["from meta"] for process in processes):
+        assert found["weights"] == 0 and found["loss"] < 1e-5 and 0.4 < found["sharded"] < 0.6
+
+
 @pytest.mark.slow
 def test_the_command_line_under_torchrun(tmp_path):
     """Prepared, trained, evaluated and sampled by two processes, gone on with by one."""

@@ -69,6 +69,17 @@ def test_orthogonalised_singular_values_are_near_one():
         assert values.min() > 0.5 and values.max() < 1.3
 
 
+def test_a_torch_without_its_cpu_library_multiplies_in_float32(monkeypatch):
+    class Missing:
+        def __getattr__(self, name):
+            raise AttributeError(name)  # as torch.ops says of an operator that was not built
+
+    monkeypatch.setattr(torch.ops, "mkldnn", Missing())
+    one = torch.eye(4)[None]
+    exact = orthogonalise(one.double()).float()
+    torch.testing.assert_close(orthogonalise(one), exact, atol=1e-5, rtol=0)
+
+
 def test_every_parameter_is_moved_once():
     model = GPT(GPTConfig.preset("modern-1m", n_layer=2))
     for name in ("adamw", "muon"):

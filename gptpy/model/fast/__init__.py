@@ -10,6 +10,7 @@ in fp32 with as few passes as torch's operators allow, and with gradients writte
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -76,13 +77,22 @@ def install(model: nn.Module, kernels: Iterable[str] = ()) -> None:
         layer.__class__ = next(quick, plain)
 
 
+@functools.cache
+def _plain_class(quick: type[nn.Module]) -> type[nn.Module]:
+    """The class with the formula; sharding has put a class of its own in front of a block's."""
+    if quick in PLAIN:
+        return PLAIN[quick]
+    bases = tuple(PLAIN.get(base, base) for base in quick.__bases__)
+    return quick if bases == quick.__bases__ else type(quick.__name__, bases, {})
+
+
 @contextmanager
 def plain_formulas(model: Any) -> Iterator[None]:
     """The switch: inside, `model` runs `transformer.py` and `attention/reference.py` alone."""
     classes = [(layer, type(layer)) for layer in model.modules()]
     attend = model.attend
     for layer, quick in classes:
-        layer.__class__ = PLAIN.get(quick, quick)
+        layer.__class__ = _plain_class(quick)
     model.attend = reference
     try:
         yield
