@@ -80,7 +80,7 @@ def test_equals_one_sequence_at_a_time(name, backend, kernel_device):
     if sinks is not None:
         exact.append(sinks.double().requires_grad_())
         arguments = {**arguments, "sinks": exact[3]}
-    want, want_lse = expected(*exact[:3], **arguments)
+    want, want_lse = expected(exact[0], exact[1], exact[2], **arguments)
     want_grads = torch.autograd.grad((want * values[3].double()).sum(), exact, retain_graph=True)
     leaves = [x.to(kernel_device).requires_grad_() for x in values[:3]]
     moved = {n: x.to(kernel_device) if isinstance(x, Tensor) else x for n, x in arguments.items()}
@@ -88,8 +88,8 @@ def test_equals_one_sequence_at_a_time(name, backend, kernel_device):
         leaves.append(sinks.to(kernel_device).requires_grad_())
         moved["sinks"] = leaves[3]
     out, lse = varlen_attention(
-        *leaves[:3], packed(QUERIES).to(kernel_device), packed(KEYS).to(kernel_device),
-        max(QUERIES), max(KEYS), return_lse=True, backend=backend, **moved,
+        leaves[0], leaves[1], leaves[2], packed(QUERIES).to(kernel_device),
+        packed(KEYS).to(kernel_device), max(QUERIES), max(KEYS), return_lse=True, backend=backend, **moved,
     )  # fmt: skip
     grads = torch.autograd.grad((out * values[3].to(kernel_device)).sum(), leaves)
     torch.testing.assert_close(out.double().cpu(), want, rtol=1e-5, atol=1e-5)

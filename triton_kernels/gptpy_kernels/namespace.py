@@ -8,7 +8,6 @@ import re
 
 import torch
 
-NAMESPACE = (
-    "gptpy" if __package__ == "gptpy_kernels" else "gptpy_" + re.sub(r"\W", "_", __package__)
-)
+_NAME = str(__package__)
+NAMESPACE = "gptpy" if _NAME == "gptpy_kernels" else "gptpy_" + re.sub(r"\W", "_", _NAME)
 OPERATORS = getattr(torch.ops, NAMESPACE)

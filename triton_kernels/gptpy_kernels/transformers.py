@@ -91,7 +91,7 @@ def _parts(function: Callable[..., Any] | None) -> dict[str, Any] | None:
     name = getattr(function, "__qualname__", "")
     cells = getattr(function, "__closure__", None) or ()
     names = getattr(getattr(function, "__code__", None), "co_freevars", ())
-    held = {key: cell.cell_contents for key, cell in zip(names, cells, strict=True)}
+    held: dict[str, Any] = {key: cell.cell_contents for key, cell in zip(names, cells, strict=True)}
     if name == "causal_mask_function":
         return {"causal": True}
     if name == "bidirectional_mask_function":

@@ -194,7 +194,7 @@ def check_cu_seqlens(
         _check_values(cu_seqlens.tolist(), total, name, what)
     else:
         ends = (cu_seqlens[0] == 0) & (cu_seqlens[-1] == total)
-        torch._assert_async(
+        torch.ops.aten._assert_async.msg(
             ends & (cu_seqlens[1:] >= cu_seqlens[:-1]).all(),
             f"{name}: expected values that never fall, from 0 to {what} = {total}",
         )
