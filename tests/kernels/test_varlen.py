@@ -89,7 +89,8 @@ def test_equals_one_sequence_at_a_time(name, backend, kernel_device):
         moved["sinks"] = leaves[3]
     out, lse = varlen_attention(
         leaves[0], leaves[1], leaves[2], packed(QUERIES).to(kernel_device),
-        packed(KEYS).to(kernel_device), max(QUERIES), max(KEYS), return_lse=True, backend=backend, **moved,
+        packed(KEYS).to(kernel_device), max(QUERIES), max(KEYS), return_lse=True, backend=backend,
+        **moved,
     )  # fmt: skip
     grads = torch.autograd.grad((out * values[3].to(kernel_device)).sum(), leaves)
     torch.testing.assert_close(out.double().cpu(), want, rtol=1e-5, atol=1e-5)
