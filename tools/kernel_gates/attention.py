@@ -33,8 +33,9 @@ FEATURES: dict[str, dict[str, bool]] = {
 
 _OPTIONAL_POINTERS = {
     "KeyMask": ("HAS_KEY_MASK", "*u8"),
-    "DocumentStart": ("HAS_DOCUMENTS", "*i32"),
-    "DocumentStop": ("HAS_DOCUMENTS", "*i32"),
+    "Low": ("HAS_DOCUMENTS", "*i32"),
+    "High": ("HAS_DOCUMENTS", "*i32"),
+    "Shift": ("HAS_DOCUMENTS", "*i32"),
     "Slopes": ("HAS_ALIBI", "*fp32"),
     "Sinks": ("HAS_SINKS", "*fp32"),
     "Seed": ("HAS_DROPOUT", "*i64"),

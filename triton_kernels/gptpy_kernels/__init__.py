@@ -4,7 +4,7 @@ Importing this package needs torch only: triton is imported when a kernel is fir
 references work on every platform.
 """
 
-from .attention import attention_reference, causal_attention
+from .attention import attention_reference, causal_attention, varlen_attention
 from .availability import available
 from .decoding import attention_with_kv_cache
 from .fused import apply_rope, cross_entropy, linear_cross_entropy, rms_norm, swiglu
@@ -19,4 +19,5 @@ __all__ = [
     "linear_cross_entropy",
     "rms_norm",
     "swiglu",
+    "varlen_attention",
 ]

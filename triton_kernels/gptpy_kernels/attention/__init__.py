@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypedDict, overload
 
-import torch
 from torch import Tensor
 
 from .. import autocast
 from ..availability import check_backend
 from .operators import attention_forward
-from .options import AttentionOptions, check_options, check_qkv
+from .options import AttentionOptions, check_options, check_qkv, seed_tensor
+from .varlen import varlen_attention
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-__all__ = ["AttentionOptions", "attention_reference", "causal_attention"]
+__all__ = ["AttentionOptions", "attention_reference", "causal_attention", "varlen_attention"]
 
 Backend = Literal["triton", "reference"]
 
@@ -61,15 +61,6 @@ def _prepare(
         raise ValueError(
             "alibi_slopes: expected constants, got a tensor that requires grad; detach it"
         )
-    seed_tensor: Tensor | None = None
-    if dropout_p:
-        if isinstance(seed, Tensor):
-            seed_tensor = seed
-        elif seed is None:
-            # From torch's generator: torch.manual_seed fixes it, checkpointing replays it.
-            seed_tensor = torch.randint(2**62, (), device=q.device, dtype=torch.int64)
-        else:
-            seed_tensor = torch.full((), seed, device=q.device, dtype=torch.int64)
     options = AttentionOptions(
         scale=q.shape[-1] ** -0.5 if scale is None else float(scale),
         causal=causal,
@@ -80,7 +71,7 @@ def _prepare(
         key_padding_mask=key_padding_mask,
         alibi_slopes=alibi_slopes,
         sinks=sinks,
-        seed=seed_tensor,
+        seed=seed_tensor(seed, q.device) if dropout_p else None,
     )
     check_options(q, k, options)
     return q, k, v, options
@@ -152,7 +143,7 @@ def causal_attention(
         q, k, v, causal, scale, window, softcap, cu_seqlens, key_padding_mask, alibi_slopes,
         sinks, dropout_p, seed,
     )  # fmt: skip
-    out, lse = attention_forward(q, k, v, *options, check_backend(backend))
+    out, lse = attention_forward(q, k, v, *options[:10], check_backend(backend))
     return (out, lse) if return_lse else out
 
 

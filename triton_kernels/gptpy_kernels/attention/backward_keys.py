@@ -13,7 +13,15 @@ need no atomics: the result is the same bits on every run. The plain-torch refer
 import triton
 import triton.language as tl
 
-from .tiles import dropout_kept, load_rows, log2_scores, query_runs, run_of, store_rows
+from .tiles import (
+    dropout_kept,
+    load_rows,
+    log2_scores,
+    positions,
+    query_runs,
+    run_of,
+    store_rows,
+)
 
 
 @triton.jit
@@ -27,8 +35,9 @@ def key_gradient_kernel(
     GradK,
     GradV,
     KeyMask,
-    DocumentStart,
-    DocumentStop,
+    Low,
+    High,
+    Shift,
     Slopes,
     Seed,
     stride_qb,
@@ -100,15 +109,16 @@ def key_gradient_kernel(
         K += b64 * stride_kb + kv64 * stride_kh
         V += b64 * stride_vb + kv64 * stride_vh
     if HAS_DOCUMENTS:
-        DocumentStart += b64 * T
-        DocumentStop += b64 * T
+        Low += b64 * S
+        High += b64 * S
+        Shift += b64 * T
     n0 = tile * BLOCK_N
     o_n = n0 + tl.arange(0, BLOCK_N)
     k = load_rows(K, batch, n0, kv_head, stride_kt, stride_kd, S, D, BLOCK_N, BLOCK_D, True, TMA)
     v = load_rows(V, batch, n0, kv_head, stride_vt, stride_vd, S, D, BLOCK_N, BLOCK_D, True, TMA)
     HAS_HIGH: tl.constexpr = HAS_WINDOW or HAS_DOCUMENTS
     column_low, column_high, a, b, c, stop = query_runs(
-        n0, T, S, DocumentStart, DocumentStop, window, BLOCK_M, BLOCK_N, CAUSAL, HAS_WINDOW,
+        n0, T, S, Low, High, window, BLOCK_M, BLOCK_N, CAUSAL, HAS_WINDOW,
         HAS_DOCUMENTS, HAS_KEY_MASK,
     )  # fmt: skip
     kept_key = o_n < S
@@ -149,7 +159,7 @@ def key_gradient_kernel(
                     )  # fmt: skip
                     lse = tl.load(Log2Lse + plane + o_m)
                     qk = tl.dot(k, tl.trans(q), input_precision=PRECISION)
-                    position = (o_m + (S - T))[None, :]
+                    position = positions(o_m, T, S, Shift, HAS_ALIBI, HAS_DOCUMENTS)[None, :]
                     s, t = log2_scores(
                         qk, position, o_n[:, None], scale, softcap, slope, HAS_SOFTCAP, HAS_ALIBI
                     )

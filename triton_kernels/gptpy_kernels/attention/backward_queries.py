@@ -17,6 +17,7 @@ from .tiles import (
     key_runs,
     load_rows,
     log2_scores,
+    positions,
     run_of,
     store_rows,
     visible_keys,
@@ -92,8 +93,9 @@ def query_gradient_kernel(
     Delta,
     GradQ,
     KeyMask,
-    DocumentStart,
-    DocumentStop,
+    Low,
+    High,
+    Shift,
     Slopes,
     Seed,
     stride_qb,
@@ -160,16 +162,17 @@ def query_gradient_kernel(
         K += b64 * stride_kb + kv64 * stride_kh
         V += b64 * stride_vb + kv64 * stride_vh
     if HAS_DOCUMENTS:
-        DocumentStart += b64 * T
-        DocumentStop += b64 * T
+        Low += b64 * T
+        High += b64 * T
+        Shift += b64 * T
     m0 = tile * BLOCK_M
     o_m = m0 + tl.arange(0, BLOCK_M)
     HAS_LOW: tl.constexpr = HAS_WINDOW or HAS_DOCUMENTS
     row_low, row_high, a, b, c, stop = key_runs(
-        m0, T, S, DocumentStart, DocumentStop, window, BLOCK_M, BLOCK_N, CAUSAL, HAS_WINDOW,
+        m0, T, S, Low, High, window, BLOCK_M, BLOCK_N, CAUSAL, HAS_WINDOW,
         HAS_DOCUMENTS, HAS_KEY_MASK,
     )  # fmt: skip
-    position = (o_m + (S - T))[:, None]
+    position = positions(o_m, T, S, Shift, HAS_ALIBI, HAS_DOCUMENTS)[:, None]
     p_mask = KeyMask
     if HAS_KEY_MASK:
         p_mask = KeyMask + b64 * stride_mask_b

@@ -1,4 +1,4 @@
-"""Tile shapes of the attention kernels: one static table; every entry passed the compile gates.
+"""Which tile shape a launch takes from the static table of `tile_table.py`.
 
 Every entry compiles without spills and within the shared memory of its class on every architecture
 that the class names (tests/kernels/test_compile_gates.py). `autotune.py` may replace an entry at
@@ -7,28 +7,31 @@ run time.
 
 from __future__ import annotations
 
+import logging
 import os
-from typing import NamedTuple
 
 import torch
+
+from .tile_table import TABLE, TileConfig
+
+log = logging.getLogger(__name__)
 
 # Bytes of shared memory that a program may take, by architecture (sm_80, ...).
 SHARED_MEMORY_LIMIT = {80: 166_912, 89: 101_376, 90: 232_448, 100: 232_448, 120: 101_376}
 
 
-class TileConfig(NamedTuple):
-    """One way to launch a kernel: tile rows of queries and keys, warps, pipeline stages, TMA."""
-
-    block_m: int
-    block_n: int
-    num_warps: int
-    num_stages: int
-    tma: bool = False
-
-
 # Classes of devices: "hopper" sm_90, "blackwell" sm_100, "large" sm_80 (164 KB of shared memory a
 # program), "small" every other (100 KB: sm_86, sm_89, sm_120), "interpreter" none at all.
-CLASS_ARCHITECTURES = {"hopper": (90,), "blackwell": (100,), "large": (80,), "small": (89, 120)}
+# "... pointers": the same devices where a tensor's strides keep the bulk copies (TMA) off it.
+CLASS_ARCHITECTURES = {
+    "hopper": (90,),
+    "blackwell": (100,),
+    "large": (80,),
+    "small": (89, 120),
+    "hopper pointers": (90,),
+    "blackwell pointers": (100,),
+}
+WITHOUT_TMA = {"hopper": "hopper pointers", "blackwell": "blackwell pointers"}
 
 
 def class_of(architecture: int) -> str:
@@ -89,182 +92,47 @@ def override(
 def choose(kernel: str, kind: str, block_d: int, itemsize: int, level: str) -> TileConfig:
     """The entry for a kernel, a device class, a padded head dim, an element size in bytes, a level.
 
-    Where an entry is missing: the next level of the class, which compiles to more registers, then a
-    tile so small that it fits everywhere.
+    Where an entry is missing: the next level of the class, which compiles to more registers. Where
+    all of them are, a neighbour that passed the gates, with one warning: that of the next larger
+    head dim, then those of the classes in `NEIGHBOURS`.
     """
     known = _overrides.get((kernel, block_d, itemsize, level))
     if known is not None:
         return known
     if kind == "interpreter":
         return TileConfig(32, 32, 4, 1)
-    for name in LEVELS[LEVELS.index(level) :]:
-        entry = TABLE.get((kind, itemsize, kernel, name), {}).get(block_d)
-        if entry is not None:
-            return entry
-    return TileConfig(32, 32, 4, 1) if block_d * itemsize <= 128 else TileConfig(16, 16, 8, 1)
+    for near in (kind, *NEIGHBOURS[kind]):
+        for dim in (block_d, *(d for d in (32, 64, 128, 256) if d > block_d)):
+            for name in LEVELS[LEVELS.index(level) :]:
+                entry = TABLE.get((near, itemsize, kernel, name), {}).get(dim)
+                if entry is not None:
+                    if (near, dim) != (kind, block_d):
+                        _warn_once((kernel, kind, block_d, itemsize, level), (near, dim, entry))
+                    return entry
+    _warn_once((kernel, kind, block_d, itemsize, level), ("any", block_d, SMALLEST))
+    return SMALLEST
 
 
-TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
-    ("hopper", 2, "forward", "causal"): {
-        16: TileConfig(128, 128, 8, 3, tma=True),
-        32: TileConfig(128, 128, 8, 3, tma=True),
-        64: TileConfig(128, 128, 8, 3, tma=True),
-        128: TileConfig(128, 128, 8, 3, tma=True),
-        256: TileConfig(128, 64, 8, 2, tma=True),
-    },
-    ("hopper", 2, "forward", "ranges"): {
-        64: TileConfig(128, 128, 8, 3, tma=True),
-        128: TileConfig(128, 128, 8, 3, tma=True),
-    },
-    ("hopper", 2, "forward", "everything"): {
-        64: TileConfig(128, 64, 8, 2, tma=True),
-        128: TileConfig(128, 64, 8, 3, tma=True),
-    },
-    ("hopper", 2, "key_gradient", "causal"): {
-        16: TileConfig(64, 128, 8, 2, tma=True),
-        32: TileConfig(64, 128, 8, 2, tma=True),
-        64: TileConfig(64, 128, 8, 2, tma=True),
-        128: TileConfig(64, 64, 8, 2, tma=True),
-        256: TileConfig(32, 32, 8, 2),
-    },
-    ("hopper", 2, "key_gradient", "ranges"): {
-        64: TileConfig(64, 128, 8, 2, tma=True),
-        128: TileConfig(32, 64, 8, 2, tma=True),
-    },
-    ("hopper", 2, "key_gradient", "everything"): {
-        64: TileConfig(32, 64, 4, 2, tma=True),
-        128: TileConfig(32, 64, 8, 2, tma=True),
-    },
-    ("hopper", 2, "query_gradient", "causal"): {
-        16: TileConfig(128, 128, 8, 2, tma=True),
-        32: TileConfig(128, 128, 8, 2, tma=True),
-        64: TileConfig(128, 128, 8, 2, tma=True),
-        128: TileConfig(128, 128, 8, 2, tma=True),
-        256: TileConfig(64, 32, 8, 2, tma=True),
-    },
-    ("hopper", 2, "query_gradient", "ranges"): {
-        64: TileConfig(128, 128, 8, 2, tma=True),
-        128: TileConfig(128, 128, 8, 2, tma=True),
-    },
-    ("hopper", 2, "query_gradient", "everything"): {
-        64: TileConfig(128, 64, 8, 3, tma=True),
-        128: TileConfig(128, 64, 8, 3, tma=True),
-    },
-    ("hopper", 4, "forward", "causal"): {
-        64: TileConfig(64, 32, 8, 2),
-        128: TileConfig(32, 32, 8, 2),
-    },
-    ("hopper", 4, "forward", "everything"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(16, 32, 8, 1),
-    },
-    ("hopper", 4, "key_gradient", "causal"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(16, 16, 8, 1),
-    },
-    ("hopper", 4, "key_gradient", "everything"): {
-        64: TileConfig(16, 16, 4, 1),
-        128: TileConfig(16, 16, 8, 1),
-    },
-    ("hopper", 4, "query_gradient", "causal"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(16, 32, 8, 1),
-    },
-    ("hopper", 4, "query_gradient", "everything"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(16, 32, 8, 1),
-    },
-    ("blackwell", 2, "forward", "causal"): {
-        64: TileConfig(128, 128, 8, 3, tma=True),
-        128: TileConfig(128, 128, 8, 3, tma=True),
-    },
-    ("blackwell", 2, "forward", "everything"): {
-        64: TileConfig(128, 64, 8, 3, tma=True),
-    },
-    ("blackwell", 2, "key_gradient", "causal"): {
-        64: TileConfig(64, 128, 8, 2, tma=True),
-        128: TileConfig(64, 64, 8, 2, tma=True),
-    },
-    ("blackwell", 2, "query_gradient", "causal"): {
-        64: TileConfig(128, 128, 8, 2, tma=True),
-        128: TileConfig(128, 128, 8, 2, tma=True),
-    },
-    ("large", 2, "forward", "causal"): {
-        32: TileConfig(128, 64, 4, 3),
-        64: TileConfig(128, 64, 4, 3),
-        128: TileConfig(128, 64, 8, 2),
-        256: TileConfig(64, 64, 8, 2),
-    },
-    ("large", 2, "forward", "everything"): {
-        64: TileConfig(128, 64, 8, 3),
-        128: TileConfig(64, 64, 8, 2),
-    },
-    ("large", 2, "key_gradient", "causal"): {
-        32: TileConfig(64, 64, 8, 2),
-        64: TileConfig(32, 64, 4, 2),
-        128: TileConfig(32, 64, 8, 2),
-        256: TileConfig(32, 32, 8, 1),
-    },
-    ("large", 2, "key_gradient", "everything"): {
-        64: TileConfig(32, 32, 4, 2),
-        128: TileConfig(32, 32, 4, 1),
-    },
-    ("large", 2, "query_gradient", "causal"): {
-        32: TileConfig(128, 64, 8, 3),
-        64: TileConfig(128, 64, 8, 3),
-        128: TileConfig(64, 64, 8, 2),
-        256: TileConfig(64, 64, 8, 2),
-    },
-    ("large", 2, "query_gradient", "everything"): {
-        64: TileConfig(64, 64, 8, 2),
-        128: TileConfig(64, 64, 8, 2),
-    },
-    ("large", 4, "forward", "causal"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(32, 32, 8, 2),
-    },
-    ("large", 4, "forward", "everything"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(32, 32, 8, 2),
-    },
-    ("large", 4, "key_gradient", "causal"): {
-        64: TileConfig(32, 32, 8, 1),
-        128: TileConfig(16, 16, 8, 1),
-    },
-    ("large", 4, "key_gradient", "everything"): {
-        64: TileConfig(16, 16, 4, 1),
-        128: TileConfig(16, 16, 8, 1),
-    },
-    ("large", 4, "query_gradient", "causal"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(16, 32, 8, 1),
-    },
-    ("large", 4, "query_gradient", "everything"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(16, 32, 8, 1),
-    },
-    ("small", 2, "forward", "causal"): {
-        64: TileConfig(128, 64, 8, 3),
-        128: TileConfig(128, 64, 8, 2),
-    },
-    ("small", 2, "forward", "everything"): {
-        64: TileConfig(128, 64, 8, 3),
-        128: TileConfig(64, 32, 8, 2),
-    },
-    ("small", 2, "key_gradient", "causal"): {
-        64: TileConfig(32, 64, 8, 2),
-        128: TileConfig(32, 64, 8, 2),
-    },
-    ("small", 2, "key_gradient", "everything"): {
-        64: TileConfig(32, 32, 4, 2),
-        128: TileConfig(32, 64, 8, 1),
-    },
-    ("small", 2, "query_gradient", "causal"): {
-        64: TileConfig(128, 64, 8, 3),
-        128: TileConfig(64, 64, 8, 2),
-    },
-    ("small", 2, "query_gradient", "everything"): {
-        64: TileConfig(64, 64, 8, 2),
-        128: TileConfig(64, 64, 8, 2),
-    },
+SMALLEST = TileConfig(16, 16, 4, 1)
+NEIGHBOURS = {
+    "hopper": ("hopper pointers", "large", "small"),
+    "hopper pointers": ("large", "small"),
+    "blackwell": ("blackwell pointers", "large", "small"),
+    "blackwell pointers": ("large", "small"),
+    "large": ("small",),
+    "small": (),
 }
+_warned: set[tuple[str, str, int, int, str]] = set()
+
+
+def _warn_once(wanted: tuple[str, str, int, int, str], found: tuple[str, int, TileConfig]) -> None:
+    if wanted in _warned:
+        return
+    _warned.add(wanted)
+    kernel, kind, block_d, itemsize, level = wanted
+    near, dim, config = found
+    log.warning(
+        "attention %s: no tile for %s devices at D = %d, %d bytes, level %s: taking that of %s "
+        "devices at D = %d (%d x %d), which may be slow",
+        kernel, kind, block_d, itemsize, level, near, dim, config.block_m, config.block_n,
+    )  # fmt: skip

@@ -18,6 +18,7 @@ from .tiles import (
     key_runs,
     load_rows,
     log2_scores,
+    positions,
     run_of,
     store_rows,
     visible_keys,
@@ -32,8 +33,9 @@ def attention_forward_kernel(
     Out,
     Lse,
     KeyMask,
-    DocumentStart,
-    DocumentStop,
+    Low,
+    High,
+    Shift,
     Slopes,
     Sinks,
     Seed,
@@ -96,16 +98,17 @@ def attention_forward_kernel(
     Out += b64 * stride_ob + head.to(tl.int64) * stride_oh
 
     if HAS_DOCUMENTS:
-        DocumentStart += b64 * T
-        DocumentStop += b64 * T
+        Low += b64 * T
+        High += b64 * T
+        Shift += b64 * T
     m0 = tile * BLOCK_M
     o_m = m0 + tl.arange(0, BLOCK_M)
     HAS_LOW: tl.constexpr = HAS_WINDOW or HAS_DOCUMENTS
     row_low, row_high, a, b, c, stop = key_runs(
-        m0, T, S, DocumentStart, DocumentStop, window, BLOCK_M, BLOCK_N, CAUSAL, HAS_WINDOW,
+        m0, T, S, Low, High, window, BLOCK_M, BLOCK_N, CAUSAL, HAS_WINDOW,
         HAS_DOCUMENTS, HAS_KEY_MASK,
     )  # fmt: skip
-    position = (o_m + (S - T))[:, None]
+    position = positions(o_m, T, S, Shift, HAS_ALIBI, HAS_DOCUMENTS)[:, None]
 
     q = load_rows(Q, batch, m0, head, stride_qt, stride_qd, T, D, BLOCK_M, BLOCK_D, True, TMA)
     slope = 0.0

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..devices import on_device_of
 from . import configs
 from .configs import TileConfig
-from .options import AttentionOptions, document_bounds, dropout_threshold
+from .intervals import Intervals, intervals
+from .options import AttentionOptions, dropout_threshold
 
 # Row statistics of the backward kernels are padded to this: no tile of queries is larger.
 MAX_BLOCK_M = 128
@@ -92,15 +94,26 @@ class _Call:
         mask = options.key_padding_mask
         self.key_mask = None if mask is None else mask.view(torch.uint8)
         self.mask_strides = (0, 0) if mask is None else mask.stride()
-        self.documents: tuple[Tensor | None, Tensor | None] = (None, None)
+        self.intervals: Intervals | None = None
         if options.cu_seqlens is not None:
-            self.documents = document_bounds(options.cu_seqlens, self.B, self.T)
+            self.intervals = intervals(options, self.B, self.T, self.S)
         self.slopes = None if options.alibi_slopes is None else options.alibi_slopes.float()
         self.sinks = None if options.sinks is None else options.sinks.float()
         self.seed = options.seed if options.dropout_p else None
 
-    def config(self, kernel: str) -> TileConfig:
-        return configs.choose(kernel, self.kind, self.block_d, self.q.element_size(), self.level)
+    def config(self, kernel: str, inputs: tuple[Tensor, ...]) -> TileConfig:
+        """The tile for these inputs: bulk copies only where the engine can address them all."""
+        fit = all(_descriptor_fits(x) for x in inputs)
+        kind = self.kind if fit else configs.WITHOUT_TMA.get(self.kind, self.kind)
+        config = configs.choose(kernel, kind, self.block_d, self.q.element_size(), self.level)
+        return config if fit else config._replace(tma=False)  # the tuner's may ask for copies
+
+    def documents(self, *, of_keys: bool = False) -> tuple[Tensor | None, ...]:
+        """(low, high, shift) as every kernel takes them."""
+        if self.intervals is None:
+            return None, None, None
+        found = self.intervals.of_keys if of_keys else self.intervals.of_queries
+        return *found, self.intervals.shift
 
     def sizes(self) -> tuple[int, ...]:
         return self.H, self.H // self.H_kv, self.T, self.S
@@ -113,7 +126,7 @@ class _Call:
             dropout_threshold(o.dropout_p), 1.0 / (1.0 - o.dropout_p),
         )  # fmt: skip
 
-    def constants(self, config: TileConfig, tma: bool) -> dict[str, Any]:
+    def constants(self, config: TileConfig) -> dict[str, Any]:
         o = self.options
         return {
             "D": self.D,
@@ -127,7 +140,7 @@ class _Call:
             "HAS_SOFTCAP": o.softcap > 0,
             "HAS_ALIBI": o.alibi_slopes is not None,
             "HAS_DROPOUT": o.dropout_p > 0,
-            "TMA": tma,
+            "TMA": config.tma,
             "PRECISION": matmul_precision(self.q.dtype, self.q.device),
             "num_warps": config.num_warps,
             "num_stages": config.num_stages,
@@ -164,7 +177,7 @@ def _launch_hopper(call: _Call, out: Tensor, lse: Tensor) -> None:
         layout = gl.NVMMASharedLayout.get_default_for([1, 1, rows, call.D], dtype)
         return _descriptor(x, rows, call.D, layout)
 
-    kernel[(-(-call.T // block) * call.B * call.H,)](
+    on_device_of(call.q, kernel)[(-(-call.T // block) * call.B * call.H,)](
         describe(call.q, block // 2), describe(call.k, block), describe(call.v, block),
         describe(out, block // 2), lse, *call.sizes(), call.options.scale, D=call.D,
         BLOCK_M=block, BLOCK_N=block, STAGES=configs.HOPPER_STAGES, CAUSAL=call.options.causal,
@@ -178,7 +191,6 @@ def attention_forward(
     """As `reference.attention_forward`, by the kernel; log-sum-exp in float32."""
     from .forward import attention_forward_kernel
 
-    kernel: Any = attention_forward_kernel
     call = _Call(q, k, v, options)
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
     lse = torch.empty(call.B, call.H, call.T, device=q.device, dtype=torch.float32)
@@ -187,18 +199,17 @@ def attention_forward(
     if _hopper_kernel_applies(call):
         _launch_hopper(call, out, lse)
         return out, lse
-    config = call.config("forward")
-    tma = config.tma and all(_descriptor_fits(x) for x in (q, k, v))
+    config = call.config("forward", (q, k, v))
     arguments: list[Any] = [q, k, v]
-    if tma:
+    if config.tma:
         rows = (config.block_m, config.block_n, config.block_n)
         arguments = [_descriptor(x, r, call.block_d) for x, r in zip((q, k, v), rows, strict=True)]
     grid = (-(-call.T // config.block_m) * call.B * call.H,)
-    kernel[grid](
-        *arguments, out, lse, call.key_mask, *call.documents, call.slopes, call.sinks, call.seed,
+    on_device_of(q, attention_forward_kernel)[grid](
+        *arguments, out, lse, call.key_mask, *call.documents(), call.slopes, call.sinks, call.seed,
         *q.stride(), *k.stride(), *v.stride(), *out.stride(), *call.mask_strides,
         *call.sizes(), *call.numbers(), HAS_SINKS=options.sinks is not None,
-        **call.constants(config, tma),
+        **call.constants(config),
     )  # fmt: skip
     return out, lse
 
@@ -226,29 +237,28 @@ def attention_backward(
     log2_lse = torch.empty_like(delta)
     rows = 32
     lse_strides = (0, 0, 0) if grad_lse is None else grad_lse.stride()
-    row_sums: Any = row_sums_kernel
-    row_sums[(t_padded // rows * call.B * call.H,)](
+    on_device_of(q, row_sums_kernel)[(t_padded // rows * call.B * call.H,)](
         out, grad_out, grad_lse, lse, log2_lse, delta, *out.stride(), *grad_out.stride(),
         *lse_strides, call.H, call.T, t_padded, call.D, call.block_d, rows, grad_lse is not None,
         num_warps=4,
     )  # fmt: skip
 
     def launch(kernel: Any, name: str, programs: int, tile: str, outputs: list[Tensor]) -> None:
-        config = call.config(name)
         inputs = (q, k, v, grad_out)
-        tma = config.tma and all(_descriptor_fits(x) for x in inputs)
+        config = call.config(name, inputs)
         arguments: list[Any] = list(inputs)
-        if tma:
+        if config.tma:
             block_rows = (config.block_m, config.block_n, config.block_n, config.block_m)
             arguments = [
                 _descriptor(x, r, call.block_d) for x, r in zip(inputs, block_rows, strict=True)
             ]
         length, block = (call.S, config.block_n) if tile == "key" else (call.T, config.block_m)
         strides = [s for x in (*inputs, *outputs) for s in x.stride()]
-        kernel[(-(-length // block) * programs,)](
-            *arguments, log2_lse, delta, *outputs, call.key_mask, *call.documents, call.slopes,
-            call.seed, *strides, *call.mask_strides, *call.sizes(), t_padded, *call.numbers(),
-            **call.constants(config, tma),
+        on_device_of(q, kernel)[(-(-length // block) * programs,)](
+            *arguments, log2_lse, delta, *outputs, call.key_mask,
+            *call.documents(of_keys=tile == "key"), call.slopes, call.seed, *strides,
+            *call.mask_strides, *call.sizes(), t_padded, *call.numbers(),
+            **call.constants(config),
         )  # fmt: skip
 
     if dk.numel():

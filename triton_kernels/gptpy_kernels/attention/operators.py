@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from ..availability import choose_backend
+from ..namespace import NAMESPACE, OPERATORS
 from . import launch, reference
 from .options import AttentionOptions, check_cu_seqlens
 
@@ -20,12 +21,14 @@ from .options import AttentionOptions, check_cu_seqlens
 _OPTION_NAMES = AttentionOptions._fields
 
 
-def _value_checks(q: Tensor, options: AttentionOptions) -> None:
+def _value_checks(q: Tensor, k: Tensor, options: AttentionOptions) -> None:
     if options.cu_seqlens is not None:
         check_cu_seqlens(options.cu_seqlens, q.shape[0] * q.shape[1])
+    if options.cu_seqlens_k is not None:
+        check_cu_seqlens(options.cu_seqlens_k, k.shape[0] * k.shape[1], "cu_seqlens_k", "keys")
 
 
-@torch.library.custom_op("gptpy::attention_forward", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::attention_forward", mutates_args=())
 def attention_forward(
     q: Tensor,
     k: Tensor,
@@ -41,13 +44,15 @@ def attention_forward(
     sinks: Tensor | None,
     seed: Tensor | None,
     backend: str,
+    cu_seqlens_k: Tensor | None = None,
+    window_right: int = -1,
 ) -> tuple[Tensor, Tensor]:
     """Out (B, T, H, D) and log-sum-exp (B, H, T); see `causal_attention` for the arguments."""
     options = AttentionOptions(
         scale, causal, window, softcap, dropout_p, cu_seqlens, key_padding_mask, alibi_slopes,
-        sinks, seed,
+        sinks, seed, cu_seqlens_k, window_right,
     )  # fmt: skip
-    _value_checks(q, options)
+    _value_checks(q, k, options)
     if choose_backend(q, backend) == "triton":
         return launch.attention_forward(q, k, v, options)
     return reference.attention_forward(q, k, v, options)
@@ -60,7 +65,7 @@ def _(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     return q.new_empty(q.shape), q.new_empty((B, H, T), dtype=dtype)
 
 
-@torch.library.custom_op("gptpy::attention_backward", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::attention_backward", mutates_args=())
 def attention_backward(
     grad_out: Tensor,
     grad_lse: Tensor | None,
@@ -80,11 +85,13 @@ def attention_backward(
     sinks: Tensor | None,
     seed: Tensor | None,
     backend: str,
+    cu_seqlens_k: Tensor | None = None,
+    window_right: int = -1,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of q, k, v and the sinks (an empty tensor without)."""
     options = AttentionOptions(
         scale, causal, window, softcap, dropout_p, cu_seqlens, key_padding_mask, alibi_slopes,
-        sinks, seed,
+        sinks, seed, cu_seqlens_k, window_right,
     )  # fmt: skip
     module = launch if choose_backend(q, backend) == "triton" else reference
     dq, dk, dv, grad_sinks = module.attention_backward(
@@ -107,23 +114,24 @@ def _(
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    q, k, v, scale, causal, window, softcap, dropout_p, *tensors, backend = inputs
+    q, k, v, *numbers = inputs[:8]
+    *tensors, ctx.backend, cu_seqlens_k, ctx.window_right = inputs[8:]
     out, lse = output
-    ctx.save_for_backward(q, k, v, out, lse, *tensors)
-    ctx.numbers = (scale, causal, window, softcap, dropout_p)
-    ctx.backend = backend
+    ctx.save_for_backward(q, k, v, out, lse, cu_seqlens_k, *tensors)
+    ctx.numbers = numbers
     ctx.set_materialize_grads(False)
 
 
 def _differentiate(ctx: Any, grad_out: Tensor | None, grad_lse: Tensor | None) -> tuple[Any, ...]:
-    q, k, v, out, lse, *tensors = ctx.saved_tensors
+    q, k, v, out, lse, cu_seqlens_k, *tensors = ctx.saved_tensors
     if grad_out is None:
         grad_out = torch.zeros_like(out)
-    dq, dk, dv, grad_sinks = torch.ops.gptpy.attention_backward(
-        grad_out, grad_lse, q, k, v, out, lse, *ctx.numbers, *tensors, ctx.backend
-    )
+    dq, dk, dv, grad_sinks = OPERATORS.attention_backward(
+        grad_out, grad_lse, q, k, v, out, lse, *ctx.numbers, *tensors, ctx.backend, cu_seqlens_k,
+        ctx.window_right,
+    )  # fmt: skip
     sinks = tensors[3]
-    return (dq, dk, dv, *[None] * 8, None if sinks is None else grad_sinks, None, None)
+    return (dq, dk, dv, *[None] * 8, None if sinks is None else grad_sinks, *[None] * 4)
 
 
 attention_forward.register_autograd(_differentiate, setup_context=_save)
@@ -149,12 +157,12 @@ def _products(q_shape: Any, k_shape: Any, count: int) -> int:
     return count * 2 * B * H * T * k_shape[1] * D
 
 
-@register_flop_formula(torch.ops.gptpy.attention_forward)
+@register_flop_formula(OPERATORS.attention_forward)
 def _(q_shape: Any, k_shape: Any, v_shape: Any, *rest: Any, **_kwargs: Any) -> int:
     return _products(q_shape, k_shape, 2)
 
 
-@register_flop_formula(torch.ops.gptpy.attention_backward)
+@register_flop_formula(OPERATORS.attention_backward)
 def _(
     grad_shape: Any,
     lse_shape: Any,

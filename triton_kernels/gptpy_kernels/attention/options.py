@@ -21,10 +21,12 @@ class AttentionOptions(NamedTuple):
     scale: multiplies q @ k. causal: query i sees keys up to S - T + i. window: each query sees the
     `window` nearest keys (in both directions unless causal), 0 for all. softcap: scores become
     softcap * tanh(score / softcap). dropout_p: probability of dropping an attention weight.
-    cu_seqlens: (documents + 1,) int32/int64, where packed documents
-    begin in the B * T positions. key_padding_mask:
-    (B, S) bool, True where a key may be seen. alibi_slopes: (H,) float32. sinks: (H,) float, an
-    extra logit a head in the softmax's denominator. seed: () int64, replays the dropout.
+    cu_seqlens: (documents + 1,) int32/int64, where packed documents begin in the B * T positions.
+    key_padding_mask: (B, S) bool, True where a key may be seen. alibi_slopes: (H,) float32.
+    sinks: (H,) float, an extra logit a head in the softmax's denominator. seed: () int64, replays
+    the dropout. cu_seqlens_k: the documents of the keys, where they have lengths of their own
+    (B = 1). window_right: keys after itself that a query sees unless causal, -1 for as many as
+    before it; with cu_seqlens only.
     """
 
     scale: float
@@ -37,6 +39,17 @@ class AttentionOptions(NamedTuple):
     alibi_slopes: Tensor | None = None
     sinks: Tensor | None = None
     seed: Tensor | None = None
+    cu_seqlens_k: Tensor | None = None
+    window_right: int = -1
+
+    @property
+    def keys_to_the_right(self) -> int | None:
+        """How many keys after itself a query sees at most; None for all."""
+        if self.causal:
+            return 0
+        if self.window_right >= 0:
+            return self.window_right
+        return self.window - 1 if self.window else None
 
 
 def _shape(tensor: Tensor) -> str:
@@ -104,7 +117,9 @@ def check_options(q: Tensor, k: Tensor, options: AttentionOptions) -> None:
         )
     if not 0.0 <= options.dropout_p < 1.0:
         raise ValueError(f"dropout_p: expected 0 <= p < 1, got {options.dropout_p}")
-    for name in ("cu_seqlens", "key_padding_mask", "alibi_slopes", "sinks", "seed"):
+    for name in (
+        "cu_seqlens", "key_padding_mask", "alibi_slopes", "sinks", "seed", "cu_seqlens_k"
+    ):  # fmt: skip
         tensor = getattr(options, name)
         if tensor is not None and tensor.device != q.device:
             raise ValueError(f"{name}: expected device {q.device} as q, got {tensor.device}")
@@ -116,8 +131,10 @@ def check_options(q: Tensor, k: Tensor, options: AttentionOptions) -> None:
             raise ValueError(
                 f"cu_seqlens: expected shape (documents + 1,), got {_shape(cu_seqlens)}"
             )
-        if T != S:
+        if options.cu_seqlens_k is None and T != S:
             raise ValueError(f"cu_seqlens: expected as many keys as queries, got T={T} and S={S}")
+    if options.cu_seqlens_k is not None:
+        _check_key_documents(B, options.cu_seqlens, options.cu_seqlens_k)
     mask = options.key_padding_mask
     if mask is not None:
         if mask.dtype != torch.bool:
@@ -142,47 +159,74 @@ def check_options(q: Tensor, k: Tensor, options: AttentionOptions) -> None:
         )
 
 
+def _check_key_documents(B: int, cu_seqlens: Tensor | None, cu_seqlens_k: Tensor) -> None:
+    if cu_seqlens is None or B != 1:
+        raise ValueError(
+            "cu_seqlens_k: expected one row of packed documents and cu_seqlens of the queries, "
+            f"got B={B}" + (" and no cu_seqlens" if cu_seqlens is None else "")
+        )
+    if cu_seqlens_k.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"cu_seqlens_k: expected int32 or int64, got {cu_seqlens_k.dtype}")
+    if cu_seqlens_k.shape != cu_seqlens.shape:
+        raise ValueError(
+            f"cu_seqlens_k: expected as many documents as the queries have, {_shape(cu_seqlens)}, "
+            f"got {_shape(cu_seqlens_k)}"
+        )
+
+
 _checked: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
 
 
-def check_cu_seqlens(cu_seqlens: Tensor, total: int) -> None:
-    """Values of cu_seqlens: from 0 to total = B * T, never falling. Raises ValueError.
+def check_cu_seqlens(
+    cu_seqlens: Tensor, total: int, name: str = "cu_seqlens", what: str = "B * T"
+) -> None:
+    """Values of cu_seqlens: from 0 to `total`, never falling. Raises ValueError.
 
-    Reading them waits for the device, so a tensor that passed is remembered (by identity and
-    version): a model with many layers pays once a batch.
+    On a GPU reading them would wait for it, and no graph could be captured: there the device itself
+    asserts, later. A tensor that passed is remembered (by identity and version): a model with many
+    layers pays once a batch.
     """
     key = id(cu_seqlens)
     known = _checked.get(key)
     if known is not None and known[0]() is cu_seqlens and known[1:] == (cu_seqlens._version, total):
         return
-    values = cu_seqlens.tolist()
-    if values[0] != 0:
-        raise ValueError(f"cu_seqlens: expected to begin with 0, got {values[0]}")
-    if values[-1] != total:
-        raise ValueError(f"cu_seqlens: expected to end with B * T = {total}, got {values[-1]}")
-    for index, (before, after) in enumerate(itertools.pairwise(values)):
-        if after < before:
-            raise ValueError(
-                "cu_seqlens: expected values that never fall, "
-                f"got {before} then {after} at index {index + 1}"
-            )
+    if cu_seqlens.device.type == "cpu":
+        _check_values(cu_seqlens.tolist(), total, name, what)
+    else:
+        ends = (cu_seqlens[0] == 0) & (cu_seqlens[-1] == total)
+        torch.ops.aten._assert_async.msg(
+            ends & (cu_seqlens[1:] >= cu_seqlens[:-1]).all(),
+            f"{name}: expected values that never fall, from 0 to {what} = {total}",
+        )
     reference = weakref.ref(cu_seqlens, lambda _: _checked.pop(key, None))
     _checked[key] = (reference, cu_seqlens._version, total)
 
 
-def document_bounds(cu_seqlens: Tensor, B: int, T: int) -> tuple[Tensor, Tensor]:
-    """(start, stop) within its row of every position's document, both (B, T) int32.
-
-    A document that crosses the end of a row is cut there. Computed on the device, without a wait.
-    """
-    places = torch.arange(B * T, device=cu_seqlens.device, dtype=cu_seqlens.dtype)
-    document = torch.bucketize(places, cu_seqlens[1:], right=True)
-    row = (places // max(T, 1)) * T
-    start = (cu_seqlens[:-1][document] - row).clamp(min=0)
-    stop = (cu_seqlens[1:][document] - row).clamp(max=T)
-    return start.view(B, T).to(torch.int32), stop.view(B, T).to(torch.int32)
+def _check_values(values: list[int], total: int, name: str, what: str) -> None:
+    if values[0] != 0:
+        raise ValueError(f"{name}: expected to begin with 0, got {values[0]}")
+    if values[-1] != total:
+        raise ValueError(f"{name}: expected to end with {what} = {total}, got {values[-1]}")
+    for index, (before, after) in enumerate(itertools.pairwise(values)):
+        if after < before:
+            raise ValueError(
+                f"{name}: expected values that never fall, "
+                f"got {before} then {after} at index {index + 1}"
+            )
 
 
 def dropout_threshold(dropout_p: float) -> int:
     """A weight is dropped when its uniform 32-bit draw lies below this number."""
     return min(round(dropout_p * 2**32), 2**32 - 1)
+
+
+def seed_tensor(seed: int | Tensor | None, device: torch.device) -> Tensor:
+    """An int64 scalar on the device; None draws one from torch's generator.
+
+    torch.manual_seed fixes that draw, and activation checkpointing replays it.
+    """
+    if isinstance(seed, Tensor):
+        return seed
+    if seed is None:
+        return torch.randint(2**62, (), device=device, dtype=torch.int64)
+    return torch.full((), seed, device=device, dtype=torch.int64)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import autocast
-from .options import AttentionOptions, document_bounds, dropout_threshold
+from .options import AttentionOptions, dropout_threshold
 
 _MASK32 = 0xFFFFFFFF
 
@@ -44,21 +44,35 @@ def dropout_kept(seed: int, dropout_p: float, B: int, H: int, T: int, S: int) ->
     return philox_draw(seed, query, key, plane) >= dropout_threshold(dropout_p)
 
 
+def _document(cu_seqlens: Tensor, B: int, L: int) -> Tensor:
+    """The number of the document at every place, (B, L)."""
+    places = torch.arange(B * L, device=cu_seqlens.device, dtype=cu_seqlens.dtype)
+    return torch.bucketize(places, cu_seqlens[1:], right=True).view(B, L)
+
+
+def _positions(T: int, S: int, options: AttentionOptions, device: torch.device) -> Tensor:
+    """(T, 1): where every query stands among the keys; at the end of them, or of its document's."""
+    position = torch.arange(T, device=device)
+    if options.cu_seqlens is not None and options.cu_seqlens_k is not None:
+        shift = options.cu_seqlens_k[1:].long() - options.cu_seqlens[1:].long()
+        return (position + shift[_document(options.cu_seqlens, 1, T)[0]]).view(T, 1)
+    return (position + (S - T)).view(T, 1)
+
+
 def visible_keys(q: Tensor, k: Tensor, options: AttentionOptions) -> Tensor:
     """Bool, broadcastable to (B, 1, T, S): which keys each query may see."""
-    T, S = q.shape[1], k.shape[1]
-    position = torch.arange(T, device=q.device).view(T, 1) + (S - T)
+    B, T, S = q.shape[0], q.shape[1], k.shape[1]
+    position = _positions(T, S, options, q.device)
     key = torch.arange(S, device=q.device).view(1, S)
     visible = torch.ones(1, 1, T, S, dtype=torch.bool, device=q.device)
-    if options.causal:
-        visible = visible & (key <= position)
+    if options.keys_to_the_right is not None:
+        visible = visible & (key <= position + options.keys_to_the_right)
     if options.window:
-        distance = (position - key).abs() if not options.causal else position - key
-        visible = visible & (distance < options.window)
+        visible = visible & (position - key < options.window)
     if options.cu_seqlens is not None:
-        start, stop = document_bounds(options.cu_seqlens, q.shape[0], T)
-        start, stop = start.view(-1, 1, T, 1), stop.view(-1, 1, T, 1)
-        visible = visible & (key >= start) & (key < stop)
+        of_query = _document(options.cu_seqlens, B, T).view(B, 1, T, 1)
+        cu_seqlens_k = options.cu_seqlens if options.cu_seqlens_k is None else options.cu_seqlens_k
+        visible = visible & (of_query == _document(cu_seqlens_k, B, S).view(B, 1, 1, S))
     if options.key_padding_mask is not None:
         visible = visible & options.key_padding_mask.view(-1, 1, 1, S)
     return visible
@@ -83,7 +97,7 @@ def _scores(q: Tensor, k: Tensor, options: AttentionOptions) -> tuple[Tensor, Te
         t = torch.tanh(s / options.softcap)
         s, slope = t * options.softcap, 1 - t * t
     if options.alibi_slopes is not None:
-        position = torch.arange(T, device=q.device).view(T, 1) + (S - T)
+        position = _positions(T, S, options, q.device)
         distance = (position - torch.arange(S, device=q.device)).abs()
         s = s - options.alibi_slopes.to(s.dtype).view(-1, 1, 1) * distance
     return s.masked_fill(~visible_keys(q, k, options), float("-inf")), slope

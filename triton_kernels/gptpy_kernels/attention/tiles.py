@@ -4,6 +4,7 @@ A query row `m` sees one interval of keys, whatever the combination of causal or
 and packed documents; both ends of the interval grow with `m`. So a tile of rows needs one look at
 its first and its last row to know which blocks of keys are empty, which are full (no mask at all)
 and which need a mask. The backward kernel asks the same question with keys and queries exchanged.
+With documents the intervals are tensors, made by `intervals.py`; else they follow from `m`.
 """
 
 # The body of a kernel is Triton's dialect, not Python: arguments become constexpr or tensors.
@@ -22,8 +23,8 @@ def key_interval(
     m,
     T,
     S,
-    DocumentStart,
-    DocumentStop,
+    Low,
+    High,
     window,
     CAUSAL: tl.constexpr,
     HAS_WINDOW: tl.constexpr,
@@ -36,17 +37,17 @@ def key_interval(
     position = m + (S - T)
     if HAS_DOCUMENTS:
         inside = tl.minimum(m, T - 1)  # rows past the end of an odd-sized tile
-        low = tl.load(DocumentStart + inside)
-        high = tl.load(DocumentStop + inside)
+        low = tl.load(Low + inside)
+        high = tl.load(High + inside)
     else:
         low = m * 0
         high = low + S
-    if CAUSAL:
-        high = tl.minimum(high, position + 1)
-    elif HAS_WINDOW:
-        high = tl.minimum(high, position + window)
-    if HAS_WINDOW:
-        low = tl.maximum(low, position - window + 1)
+        if CAUSAL:
+            high = tl.minimum(high, position + 1)
+        elif HAS_WINDOW:
+            high = tl.minimum(high, position + window)
+        if HAS_WINDOW:
+            low = tl.maximum(low, position - window + 1)
     return low, high
 
 
@@ -55,8 +56,8 @@ def query_interval(
     n,
     T,
     S,
-    DocumentStart,
-    DocumentStop,
+    Low,
+    High,
     window,
     CAUSAL: tl.constexpr,
     HAS_WINDOW: tl.constexpr,
@@ -66,18 +67,27 @@ def query_interval(
     diagonal = n - (S - T)
     if HAS_DOCUMENTS:
         inside = tl.minimum(n, S - 1)
-        low = tl.load(DocumentStart + inside)
-        high = tl.load(DocumentStop + inside)
+        low = tl.load(Low + inside)
+        high = tl.load(High + inside)
     else:
         low = n * 0
         high = low + T
-    if CAUSAL:
-        low = tl.maximum(low, diagonal)
-    elif HAS_WINDOW:
-        low = tl.maximum(low, diagonal - window + 1)
-    if HAS_WINDOW:
-        high = tl.minimum(high, diagonal + window)
+        if CAUSAL:
+            low = tl.maximum(low, diagonal)
+        elif HAS_WINDOW:
+            low = tl.maximum(low, diagonal - window + 1)
+        if HAS_WINDOW:
+            high = tl.minimum(high, diagonal + window)
     return low, high
+
+
+@triton.jit
+def positions(m, T, S, Shift, HAS_ALIBI: tl.constexpr, HAS_DOCUMENTS: tl.constexpr):
+    """Where rows `m` stand among the keys; read for ALiBi only, where documents shift them."""
+    if HAS_ALIBI and HAS_DOCUMENTS:
+        return m + tl.load(Shift + tl.minimum(m, T - 1))
+    else:
+        return m + (S - T)
 
 
 @triton.jit
@@ -95,8 +105,8 @@ def key_runs(
     m0,
     T,
     S,
-    DocumentStart,
-    DocumentStop,
+    Low,
+    High,
     window,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -112,14 +122,14 @@ def key_runs(
     """
     low, high = key_interval(
         m0 + tl.arange(0, BLOCK_M),
-        T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS,
+        T, S, Low, High, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS,
     )  # fmt: skip
     first_low, first_high = key_interval(
-        m0, T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
+        m0, T, S, Low, High, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
     )
     m_last = tl.minimum(m0 + BLOCK_M, T) - 1
     last_low, last_high = key_interval(
-        m_last, T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
+        m_last, T, S, Low, High, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
     )
     full_high = tl.minimum(first_high, S)
     if HAS_KEY_MASK:
@@ -133,8 +143,8 @@ def query_runs(
     n0,
     T,
     S,
-    DocumentStart,
-    DocumentStop,
+    Low,
+    High,
     window,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -150,14 +160,14 @@ def query_runs(
     """
     low, high = query_interval(
         n0 + tl.arange(0, BLOCK_N),
-        T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS,
+        T, S, Low, High, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS,
     )  # fmt: skip
     first_low, first_high = query_interval(
-        n0, T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
+        n0, T, S, Low, High, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
     )
     n_last = tl.minimum(n0 + BLOCK_N, S) - 1
     last_low, last_high = query_interval(
-        n_last, T, S, DocumentStart, DocumentStop, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
+        n_last, T, S, Low, High, window, CAUSAL, HAS_WINDOW, HAS_DOCUMENTS
     )
     if HAS_KEY_MASK:
         full_high = n0 * 0

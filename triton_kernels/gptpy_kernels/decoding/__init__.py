@@ -10,6 +10,8 @@ from torch import Tensor
 from ..attention.launch import matmul_precision, padded_head_dim
 from ..attention.options import AttentionOptions, check_options, check_qkv
 from ..availability import check_backend, choose_backend
+from ..devices import on_device_of
+from ..namespace import NAMESPACE
 from . import reference
 
 __all__ = ["attention_with_kv_cache"]
@@ -136,8 +138,6 @@ def _launch(
 ) -> tuple[Tensor, Tensor]:
     from .kernel import decode_join_kernel, decode_split_kernel
 
-    split_kernel: Any = decode_split_kernel
-    join_kernel: Any = decode_join_kernel
     B, T, H, D = q.shape
     H_kv = k_cache.shape[2]
     group = H // H_kv
@@ -158,7 +158,7 @@ def _launch(
     splits = choose_splits(q.device, B * H_kv, capacity, tile.block_n)
     partial = torch.empty(B * H_kv, splits, rows, block_d, device=q.device, dtype=torch.float32)
     partial_lse = torch.empty(B * H_kv, splits, rows, device=q.device, dtype=torch.float32)
-    split_kernel[(B * H_kv, splits, row_tiles)](
+    on_device_of(q, decode_split_kernel)[(B * H_kv, splits, row_tiles)](
         q, k_cache, v_cache, partial, partial_lse, cache_lengths, block_table,
         None if options.alibi_slopes is None else options.alibi_slopes.float(),
         *q.stride(), *k_cache.stride(), *v_cache.stride(),
@@ -171,7 +171,7 @@ def _launch(
         PRECISION=matmul_precision(q.dtype, q.device), num_warps=tile.num_warps,
         num_stages=tile.num_stages,
     )  # fmt: skip
-    join_kernel[(B * H_kv * T * group,)](
+    on_device_of(q, decode_join_kernel)[(B * H_kv * T * group,)](
         partial, partial_lse, out, lse,
         None if options.sinks is None else options.sinks.float(),
         *out.stride(), T, H_kv, splits, rows, GROUP=group, D=D, BLOCK_D=block_d,
@@ -181,7 +181,7 @@ def _launch(
     return out, lse
 
 
-@torch.library.custom_op("gptpy::attention_with_kv_cache", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::attention_with_kv_cache", mutates_args=())
 def _operator(
     q: Tensor,
     k_cache: Tensor,

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from .. import autocast
 from ..availability import check_backend, choose_backend
+from ..devices import on_device_of
+from ..namespace import NAMESPACE, OPERATORS
 
 Reduction = Literal["mean", "sum", "none"]
 IGNORE_INDEX = -100
@@ -51,7 +53,7 @@ def block_of(V: int) -> int:
     return min(4096, max(16, 1 << (V - 1).bit_length()))
 
 
-@torch.library.custom_op("gptpy::cross_entropy", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::cross_entropy", mutates_args=())
 def _forward(
     logits: Tensor, targets: Tensor, softcap: float, ignore_index: int, backend: str
 ) -> tuple[Tensor, Tensor]:
@@ -65,7 +67,7 @@ def _forward(
     losses = torch.empty(N, device=logits.device, dtype=torch.float32)
     lse = torch.empty_like(losses)
     if N:
-        kernel[(N,)](
+        on_device_of(logits, kernel)[(N,)](
             logits, targets, losses, lse, logits.stride(0), V, softcap or 1.0, ignore_index,
             BLOCK=block_of(V), HAS_SOFTCAP=softcap > 0, num_warps=8,
         )  # fmt: skip
@@ -79,7 +81,7 @@ def _(logits: Tensor, targets: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     return losses, torch.empty_like(losses)
 
 
-@torch.library.custom_op("gptpy::cross_entropy_backward", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::cross_entropy_backward", mutates_args=())
 def _backward(
     grad: Tensor,
     logits: Tensor,
@@ -99,7 +101,7 @@ def _backward(
     out = torch.empty(N, V, device=logits.device, dtype=logits.dtype)
     block = block_of(V)
     if out.numel():
-        kernel[(N, -(-V // block))](
+        on_device_of(logits, kernel)[(N, -(-V // block))](
             grad.contiguous(), logits, targets, lse, out, logits.stride(0), out.stride(0), V,
             softcap or 1.0, ignore_index, BLOCK=block, HAS_SOFTCAP=softcap > 0, num_warps=8,
         )  # fmt: skip
@@ -119,7 +121,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 def _differentiate(ctx: Any, grad: Tensor, _grad_lse: Tensor) -> tuple[Any, ...]:
     logits, targets, lse = ctx.saved_tensors
-    grad_logits = torch.ops.gptpy.cross_entropy_backward(
+    grad_logits = OPERATORS.cross_entropy_backward(
         grad, logits, targets, lse, ctx.softcap, ctx.ignore_index, ctx.backend
     )
     return grad_logits, None, None, None, None
@@ -183,7 +185,7 @@ def cross_entropy(
     return _reduce(losses, targets, reduction, ignore_index)
 
 
-@torch.library.custom_op("gptpy::linear_cross_entropy", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::linear_cross_entropy", mutates_args=())
 def _linear_forward(
     hidden: Tensor,
     weight: Tensor,
@@ -208,7 +210,7 @@ def _(hidden: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     return losses, torch.empty_like(losses)
 
 
-@torch.library.custom_op("gptpy::linear_cross_entropy_backward", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::linear_cross_entropy_backward", mutates_args=())
 def _linear_backward(
     grad: Tensor,
     hidden: Tensor,
@@ -249,7 +251,7 @@ def _linear_save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor
 
 
 def _linear_differentiate(ctx: Any, grad: Tensor, _grad_lse: Tensor) -> tuple[Any, ...]:
-    grads = torch.ops.gptpy.linear_cross_entropy_backward(grad, *ctx.saved_tensors, *ctx.rest)
+    grads = OPERATORS.linear_cross_entropy_backward(grad, *ctx.saved_tensors, *ctx.rest)
     return (*grads, None, None, None, None, None)
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from ..availability import check_backend, choose_backend
+from ..devices import on_device_of
+from ..namespace import NAMESPACE, OPERATORS
 
 MAX_COLUMNS = 8192  # a program holds a row; longer ones would spill
 PROGRAMS = 256  # of the backward pass: rows of partial weight gradients
@@ -64,7 +66,7 @@ def _unit_columns(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 else x.contiguous()
 
 
-@torch.library.custom_op("gptpy::rms_norm", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::rms_norm", mutates_args=())
 def _forward(
     x: Tensor,
     residual: Tensor | None,
@@ -85,7 +87,7 @@ def _forward(
     total = x.new_empty(0) if residual is None else residual.new_empty(N, C)
     rstd = torch.empty(N, device=x.device, dtype=torch.float32)
     if N:
-        kernel[(N,)](
+        on_device_of(x, kernel)[(N,)](
             x, residual, weight, y, total, rstd, x.stride(0),
             0 if residual is None else residual.stride(0), C, eps,
             BLOCK=block_of(C), HAS_RESIDUAL=residual is not None,
@@ -108,7 +110,7 @@ def _(
     return x.new_empty(x.shape, dtype=dtype), total, x.new_empty(x.shape[:1], dtype=wide)
 
 
-@torch.library.custom_op("gptpy::rms_norm_backward", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::rms_norm_backward", mutates_args=())
 def _backward(
     grad_y: Tensor,
     grad_sum: Tensor | None,
@@ -130,7 +132,7 @@ def _backward(
     if weight is not None:
         partial = torch.zeros(programs, C, device=h.device, dtype=torch.float32)
     if N:
-        kernel[(programs,)](
+        on_device_of(h, kernel)[(programs,)](
             grad_y.contiguous(), None if grad_sum is None else grad_sum.contiguous(), h, weight,
             rstd, grad_x, partial, h.stride(0), N, C, BLOCK=block_of(C),
             HAS_GRAD_SUM=grad_sum is not None, HAS_WEIGHT=weight is not None,
@@ -165,7 +167,7 @@ def _differentiate(ctx: Any, grad_y: Tensor | None, grad_sum: Tensor | None, _: 
         grad_y = torch.zeros_like(h, dtype=ctx.y_dtype)
     if not ctx.has_residual:
         grad_sum = None
-    grad_h, grad_weight = torch.ops.gptpy.rms_norm_backward(
+    grad_h, grad_weight = OPERATORS.rms_norm_backward(
         grad_y, grad_sum, h, weight, rstd, ctx.backend
     )
     grad_x = grad_h.to(ctx.x_dtype)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from ..availability import check_backend, choose_backend
+from ..devices import on_device_of
+from ..namespace import NAMESPACE, OPERATORS
 
 
 def rope_reference(x: Tensor, cos: Tensor, sin: Tensor, sign: float = 1.0) -> Tensor:
@@ -26,7 +28,7 @@ def blocks_of(H: int, D: int) -> dict[str, int]:
     }
 
 
-@torch.library.custom_op("gptpy::rope", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::rope", mutates_args=())
 def _operator(x: Tensor, cos: Tensor, sin: Tensor, sign: float, backend: str) -> Tensor:
     if choose_backend(x, backend) != "triton":
         return rope_reference(x, cos, sin, sign).contiguous()
@@ -38,7 +40,7 @@ def _operator(x: Tensor, cos: Tensor, sin: Tensor, sign: float, backend: str) ->
     cos, sin = cos.contiguous(), sin.contiguous()
     half = D // 2
     if y.numel():
-        kernel[(B * T,)](
+        on_device_of(x, kernel)[(B * T,)](
             x, cos, sin, y, *x.stride(), 0 if cos.shape[0] == 1 else cos.stride(0),
             cos.stride(1), T, H, half, sign, **blocks_of(H, D), num_warps=4,
         )  # fmt: skip
@@ -58,7 +60,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     cos, sin = ctx.saved_tensors
     # A rotation's gradient is the rotation back, so any number of derivatives exists.
-    return torch.ops.gptpy.rope(grad, cos, sin, -ctx.sign, ctx.backend), None, None, None, None
+    return OPERATORS.rope(grad, cos, sin, -ctx.sign, ctx.backend), None, None, None, None
 
 
 _operator.register_autograd(_differentiate, setup_context=_save)

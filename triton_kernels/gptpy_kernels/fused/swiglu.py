@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..availability import check_backend, choose_backend
+from ..devices import on_device_of
+from ..namespace import NAMESPACE, OPERATORS
 
 
 def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -41,7 +43,7 @@ def _rows(x: Tensor) -> Tensor:
     return x if x.stride(1) == 1 else x.contiguous()
 
 
-@torch.library.custom_op("gptpy::swiglu", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::swiglu", mutates_args=())
 def _forward(x: Tensor, backend: str) -> Tensor:
     if choose_backend(x, backend) != "triton":
         return swiglu_reference(x)
@@ -53,7 +55,7 @@ def _forward(x: Tensor, backend: str) -> Tensor:
     y = torch.empty(N, C, device=x.device, dtype=x.dtype)
     if y.numel():
         block = block_of(C)
-        kernel[(N, -(-C // block))](x, y, x.stride(0), C, BLOCK=block, num_warps=4)
+        on_device_of(x, kernel)[(N, -(-C // block))](x, y, x.stride(0), C, BLOCK=block, num_warps=4)
     return y
 
 
@@ -62,7 +64,7 @@ def _(x: Tensor, *rest: Any) -> Tensor:
     return x.new_empty(x.shape[0], x.shape[1] // 2)
 
 
-@torch.library.custom_op("gptpy::swiglu_backward", mutates_args=())
+@torch.library.custom_op(f"{NAMESPACE}::swiglu_backward", mutates_args=())
 def _backward(grad: Tensor, x: Tensor, backend: str) -> Tensor:
     if choose_backend(x, backend) != "triton":
         return swiglu_backward_reference(grad, x)
@@ -75,7 +77,7 @@ def _backward(grad: Tensor, x: Tensor, backend: str) -> Tensor:
     grad_x = torch.empty(N, 2 * C, device=x.device, dtype=x.dtype)
     if grad.numel():
         block = block_of(C)
-        kernel[(N, -(-C // block))](
+        on_device_of(x, kernel)[(N, -(-C // block))](
             grad.contiguous(), x, grad_x, x.stride(0), C, BLOCK=block, num_warps=4
         )
     return grad_x
@@ -92,7 +94,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-    return torch.ops.gptpy.swiglu_backward(grad, *ctx.saved_tensors, ctx.backend), None
+    return OPERATORS.swiglu_backward(grad, *ctx.saved_tensors, ctx.backend), None
 
 
 _forward.register_autograd(_differentiate, setup_context=_save)
