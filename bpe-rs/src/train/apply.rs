@@ -181,41 +181,55 @@ unsafe fn apply_to_any<L: RecordLayout>(
     // SAFETY: postings and links are starts of records, which nobody else uses meanwhile.
     let at = |start: u32| unsafe { Record::<L>::at(base.add(start as usize * L::BLOCK_TOKENS)) };
     let mut record = at(posting);
-    // SAFETY: as above. Nothing is written while the tokens are borrowed.
-    let links = unsafe {
-        found.view.clear();
-        let tokens = record.tokens().iter();
-        found.view.extend(tokens.map(|&token| token.into()));
-        record.links()
+    let end = record.len;
+    let (left, right) = (L::token(merge.left), L::token(merge.right));
+    // SAFETY: as above; nothing is written while the tokens are borrowed.
+    let (links, first) = unsafe {
+        let tokens = record.tokens();
+        let inside = tokens.windows(2).position(|two| two == [left, right]);
+        let at_end = || (tokens.last() == Some(&left)).then_some(end - 1);
+        let links = record.links();
+        let across = || (links.behind != NONE).then(at_end).flatten();
+        match inside.or_else(across) {
+            Some(first) => (links, first),
+            None => return,
+        }
     };
     // As many tokens behind the record as a merge across its end can depend on.
-    let (end, mut behind) = (found.view.len(), links.behind);
-    while found.view.len() < end + 3 && behind != NONE {
+    let (mut beyond, mut known, mut behind) = ([left; 3], 0, links.behind);
+    while known < beyond.len() && behind != NONE {
         let chunk = at(behind);
-        let missing = end + 3 - found.view.len();
         // SAFETY: as above.
         unsafe {
-            let tokens = chunk.tokens().iter().take(missing);
-            found.view.extend(tokens.map(|&token| token.into()));
+            for &token in chunk.tokens().iter().take(beyond.len() - known) {
+                beyond[known] = token;
+                known += 1;
+            }
             behind = chunk.links().behind;
         }
     }
-    let view = &found.view;
-    let matches = |i: usize| {
-        let pair = view.get(i..i + 2);
-        pair.is_some_and(|pair| pair[0] == merge.left && pair[1] == merge.right)
+    // SAFETY: as above. What is read has not been written yet: tokens only move to the front.
+    let token_at = |i: usize| unsafe {
+        if i < end {
+            Some(record.get(i))
+        } else {
+            beyond[..known].get(i - end).copied()
+        }
     };
+    let matches = |i: usize| token_at(i) == Some(left) && token_at(i + 1) == Some(right);
     // The token on the left of `from`, and the record that holds it.
-    let mut before = (links.before != NONE)
-        .then(|| {
-            // SAFETY: as above.
-            let last = unsafe { at(links.before).tokens().last() };
-            last.map(|&token| (token.into(), links.before))
-        })
-        .flatten();
-    let (mut from, mut to) = (0, 0);
-    while from < end {
-        let mut token = view[from];
+    let mut before = if first > 0 {
+        token_at(first - 1).map(|token| (token.into(), posting))
+    } else if links.before != NONE {
+        // SAFETY: as above.
+        let last = unsafe { at(links.before).tokens().last() };
+        last.map(|&token| (token.into(), links.before))
+    } else {
+        None
+    };
+    let (mut from, mut to) = (first, first);
+    while let Some(token) = token_at(from).filter(|_| from < end) {
+        let mut token = token.into();
         if matches(from) {
             match before {
                 // It has just been made.
@@ -226,8 +240,8 @@ unsafe fn apply_to_any<L: RecordLayout>(
                 Some((token, holder)) => found.left.add(token, record.count, holder),
                 None => {}
             }
-            if let Some(&after) = view.get(from + 2).filter(|_| !matches(from + 2)) {
-                found.right.add(after, record.count, posting);
+            if let Some(after) = token_at(from + 2).filter(|_| !matches(from + 2)) {
+                found.right.add(after.into(), record.count, posting);
             }
             token = merge.new;
             from += 1;

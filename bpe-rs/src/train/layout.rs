@@ -166,7 +166,7 @@ pub(super) struct Record<L: RecordLayout> {
     start: *mut L::Token,
     pub(super) count: u64,
     pub(super) len: usize,
-    is_chunk: bool,
+    pub(super) is_chunk: bool,
 }
 
 impl<L: RecordLayout> Record<L> {
@@ -264,6 +264,17 @@ impl<L: RecordLayout> Record<L> {
         debug_assert!(self.is_chunk);
         // SAFETY: a chunk has links.
         unsafe { *self.links_mut() = links }
+    }
+
+    /// Token `i`.
+    ///
+    /// # Safety
+    /// As for [`Record::at`]; `i < len`.
+    #[inline(always)]
+    pub(super) unsafe fn get(self, i: usize) -> L::Token {
+        debug_assert!(i < self.len);
+        // SAFETY: the caller's promise.
+        unsafe { *self.first().add(i) }
     }
 
     /// Write `token` over token `i`.
