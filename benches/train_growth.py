@@ -4,9 +4,9 @@
     python benches/train_growth.py --most 4 --only letters
     python benches/train_growth.py --write benches/records/train-growth.md
 
-Each text is one word: the pattern takes all of it. Timed is `train` of 1,000 merges in the process's
-CPU time, on one thread; the smallest size is first compared with the reference implementation, the
-others must give back their text. Further rows count words with more and more special tokens, and
+Each text is one word: the pattern takes all of it. Timed is `train` of 1,000 merges in the
+process's CPU time, on one thread; a short word is first compared with the reference implementation,
+a longer one must decode to its text. Further rows count words with more and more special tokens, and
 train word-level tokenizers.
 """
 
@@ -70,9 +70,7 @@ def rows() -> dict[str, Callable[[int], Callable[[], object]]]:
     def training(make: Callable[[int], str]) -> Callable[[int], Callable[[], object]]:
         def at(size: int) -> Callable[[], object]:
             text = make(size)
-            return lambda: bpe_rs.train(
-                [text], vocab_size=256 + MERGES, pattern=ALL, num_threads=1
-            )
+            return lambda: bpe_rs.train([text], vocab_size=256 + MERGES, pattern=ALL, num_threads=1)
 
         return at
 
@@ -96,7 +94,9 @@ def rows() -> dict[str, Callable[[int], Callable[[], object]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--most", type=int, default=7, help="doublings of 10^4 bytes")
     parser.add_argument("--only", nargs="*", default=[], help="rows whose name has one of these")
     parser.add_argument("--write", type=Path, help="file of the record")

@@ -39,7 +39,9 @@ def test_a_vocabulary_is_as_large_as_the_text_allows():
 
 def test_the_limit_of_merges_is_told_before_the_work():
     letters = np.random.default_rng(1).integers(97, 123, 1_100_000, dtype=np.uint8).tobytes()
-    with pytest.raises(ValueError, match="vocab_size of at most 1048319 merges.*got one of 2096896"):
+    with pytest.raises(
+        ValueError, match=r"vocab_size of at most 1048319 merges.*got one of 2096896"
+    ):
         bpe_rs.train([letters], vocab_size=(1 << 21), initial_alphabet=range(256))
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import bpe_rs
 import pytest
 from bpe_rs import WordTokenizer
-from reference_training import reference_train, words_of
 from hard_texts import FAMILIES
+from reference_training import reference_train, words_of
 
 RULES = ["huggingface", "pair", "first_seen", "longest"]
 

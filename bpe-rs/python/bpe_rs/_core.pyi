@@ -56,6 +56,7 @@ _Special: TypeAlias = Literal["all"] | Collection[str] | None
 _Ids: TypeAlias = Sequence[int] | npt.NDArray[np.integer]
 
 def list_encoding_names() -> list[str]: ...
+
 MAX_ROW_LENGTH: int
 
 def whole_number(name: str, value: object, least: int, most: int = ...) -> int: ...
