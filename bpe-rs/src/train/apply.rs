@@ -181,22 +181,12 @@ unsafe fn apply_to_any<L: RecordLayout>(
     // SAFETY: postings and links are starts of records, which nobody else uses meanwhile.
     let at = |start: u32| unsafe { Record::<L>::at(base.add(start as usize * L::BLOCK_TOKENS)) };
     let mut record = at(posting);
-    let end = record.len;
+    let (count, end) = (record.count, record.len);
+    // SAFETY: as above; other records are elsewhere.
+    let (tokens, links) = unsafe { (record.tokens_mut(), record.links()) };
     let (left, right) = (L::token(merge.left), L::token(merge.right));
-    // SAFETY: as above; nothing is written while the tokens are borrowed.
-    let (links, first) = unsafe {
-        let tokens = record.tokens();
-        let inside = tokens.windows(2).position(|two| two == [left, right]);
-        let at_end = || (tokens.last() == Some(&left)).then_some(end - 1);
-        let links = record.links();
-        let across = || (links.behind != NONE).then(at_end).flatten();
-        match inside.or_else(across) {
-            Some(first) => (links, first),
-            None => return,
-        }
-    };
     // As many tokens behind the record as a merge across its end can depend on.
-    let (mut beyond, mut known, mut behind) = ([left; 3], 0, links.behind);
+    let (mut beyond, mut known, mut behind) = ([right; 3], 0, links.behind);
     while known < beyond.len() && behind != NONE {
         let chunk = at(behind);
         // SAFETY: as above.
@@ -208,53 +198,65 @@ unsafe fn apply_to_any<L: RecordLayout>(
             behind = chunk.links().behind;
         }
     }
-    // SAFETY: as above. What is read has not been written yet: tokens only move to the front.
-    let token_at = |i: usize| unsafe {
-        if i < end {
-            Some(record.get(i))
+    let beyond = &beyond[..known];
+    // The first match at or behind `from`, or `end`.
+    let next_match = |tokens: &[L::Token], from: usize| {
+        let rest = tokens.get(from..).unwrap_or_default();
+        let inside = rest
+            .windows(2)
+            .position(|two| two[0] == left && two[1] == right);
+        match inside {
+            Some(at) => from + at,
+            None if rest.last() == Some(&left) && beyond.first() == Some(&right) => end - 1,
+            None => end,
+        }
+    };
+    let mut from = next_match(tokens, 0);
+    let mut to = from;
+    while from < end {
+        // The token on the left, and the record that holds it.
+        let before = if to > 0 {
+            Some((tokens[to - 1].into(), posting))
+        } else if links.before != NONE {
+            // SAFETY: as above.
+            let last = unsafe { at(links.before).tokens().last() };
+            last.map(|&token| (token.into(), links.before))
         } else {
-            beyond[..known].get(i - end).copied()
-        }
-    };
-    let matches = |i: usize| token_at(i) == Some(left) && token_at(i + 1) == Some(right);
-    // The token on the left of `from`, and the record that holds it.
-    let mut before = if first > 0 {
-        token_at(first - 1).map(|token| (token.into(), posting))
-    } else if links.before != NONE {
-        // SAFETY: as above.
-        let last = unsafe { at(links.before).tokens().last() };
-        last.map(|&token| (token.into(), links.before))
-    } else {
-        None
-    };
-    let (mut from, mut to) = (first, first);
-    while let Some(token) = token_at(from).filter(|_| from < end) {
-        let mut token = token.into();
-        if matches(from) {
-            match before {
-                // It has just been made.
-                Some((token, holder)) if token == merge.new => {
-                    found.repeat_count += record.count;
-                    found.repeat_postings.push(holder);
-                }
-                Some((token, holder)) => found.left.add(token, record.count, holder),
-                None => {}
+            None
+        };
+        match before {
+            // It has just been made.
+            Some((token, holder)) if token == merge.new => {
+                found.repeat_count += count;
+                found.repeat_postings.push(holder);
             }
-            if let Some(after) = token_at(from + 2).filter(|_| !matches(from + 2)) {
-                found.right.add(after.into(), record.count, posting);
-            }
-            token = merge.new;
-            from += 1;
+            Some((token, holder)) => found.left.add(token, count, holder),
+            None => {}
         }
-        from += 1;
-        // SAFETY: `to < end`, the length.
-        unsafe { record.set(to, token) };
-        before = Some((token, posting));
-        to += 1;
+        tokens[to] = L::token(merge.new);
+        (from, to) = (from + 2, to + 1);
+        let next = next_match(tokens, from);
+        let (after, is_match) = match from.checked_sub(end) {
+            None => (Some(tokens[from]), next == from),
+            Some(at) => (
+                beyond.get(at).copied(),
+                beyond.get(at..at + 2) == Some(&[left, right]),
+            ),
+        };
+        if let Some(after) = after.filter(|_| !is_match) {
+            found.right.add(after.into(), count, posting);
+        }
+        if from < end {
+            tokens.copy_within(from..next, to);
+            to += next - from;
+            from = next;
+        }
     }
     // SAFETY: as above; a token past the end was the first one of the chunk behind.
     unsafe {
-        record.set_len(to);
+        if to < end {
+            record.set_len(to);
+        }
         if from > end {
             drop_first_of(links.behind, posting, merge.right_bytes, at);
         }
