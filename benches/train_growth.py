@@ -1,13 +1,13 @@
-"""How the time of `train` grows with the length of a word, over families that are hard for trainers.
+"""How the time of `train` grows with the length of a word, over families hard for trainers.
 
     python benches/train_growth.py                        # 10^4 to 1.3 * 10^6 bytes
     python benches/train_growth.py --most 4 --only letters
     python benches/train_growth.py --write benches/records/train-growth.md
 
-Each text is one word: the pattern takes all of it. Timed is `train` of 1,000 merges in the process's
-CPU time, on one thread; the smallest size is first compared with the reference implementation, the
-others must give back their text. Further rows count words with more and more special tokens, and
-train word-level tokenizers.
+Each text is one word: the pattern takes all of it. Timed is `train` of 1,000 merges in the
+process's CPU time, on one thread; a short word is first compared with the reference
+implementation, a longer one must decode to its text. Further rows count words with more and more
+special tokens, and train word-level tokenizers.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 USES = {
     "encode": ("bpe_rs.Encoding('o200k_base')", "e.encode('hello world, hello')"),
     "regex": (
-        "bpe_rs.Encoding('x', pat_str=r'\\p{L}+|\\P{L}+', mergeable_ranks=RANKS, special_tokens={})",
+        r"bpe_rs.Encoding('x', pat_str=r'\p{L}+|\P{L}+', mergeable_ranks=RANKS, "
+        "special_tokens={})",
         "e.encode('hello world')",
     ),
     "decode": ("bpe_rs.Encoding('cl100k_base')", "e.decode(list(range(5000)))"),

@@ -57,13 +57,13 @@ words = bpe_rs.WordTokenizer.train("0123456789abcdef low low", num_merges=2)
 CALLS: dict[str, Callable[[], Any]] = {
     "encode": lambda: encoding.encode(text() * 3),
     "encode, any pattern": lambda: regex.encode_to_numpy(text()),
-    "encode_batch": lambda: encoding.encode_batch([text()[:500_000]] * 50, num_threads=1),
-    "encode_batch, short texts": lambda: encoding.encode_batch(["a b c d"] * 1_000_000),
+    "encode_batch": lambda: encoding.encode_batch([text()[:500_000]] * 30, num_threads=1),
+    "encode_batch, short texts": lambda: encoding.encode_batch(["a b c d"] * 300_000),
     "decode": lambda: encoding.decode(ids()),
     "train": lambda: bpe_rs.train([text()], vocab_size=20_000),
     "count_words": lambda: bpe_rs.count_words([text()] * 5),
-    "WordTokenizer.train": lambda: bpe_rs.WordTokenizer.train(text(), num_merges=1000),
-    "WordTokenizer.encode": lambda: words.encode(text()),
+    "WordTokenizer.train": lambda: bpe_rs.WordTokenizer.train(text()[:1_000_000], num_merges=300),
+    "WordTokenizer.encode": lambda: words.encode(text()[:2_000_000]),
 }
 
 

@@ -196,13 +196,10 @@ impl PyCharTokenizer {
 
 /// The distinct characters of a text or of several, ordered by code point.
 #[pyfunction]
-fn distinct_characters(source: &Bound<'_, PyAny>) -> PyResult<String> {
-    let mut found = std::collections::BTreeSet::new();
-    for_each_text(source, |text| {
-        found.extend(text.chars());
-        Ok(())
-    })?;
-    Ok(found.into_iter().collect())
+fn distinct_characters(py: Python<'_>, source: &Bound<'_, PyAny>) -> PyResult<String> {
+    let mut found = words::DistinctCharacters::default();
+    for_each_text(source, |text| Ok(py.detach(|| found.add(text))?))?;
+    Ok(found.sorted().into_iter().collect())
 }
 
 /// Call `visit` with a str, or with each str of an iterable.

@@ -15,7 +15,7 @@ mod signals;
 mod slot;
 
 pub use count::{available_threads, requested_threads};
-pub use fork_once::ForkOnce;
+pub(crate) use fork_once::ForkOnce;
 pub(crate) use interrupt::check_interrupt;
 pub use interrupt::set_interrupt_check;
 pub use order::{in_order, ReusableBuffers};

@@ -166,7 +166,7 @@ pub(super) struct Record<L: RecordLayout> {
     start: *mut L::Token,
     pub(super) count: u64,
     pub(super) len: usize,
-    is_chunk: bool,
+    pub(super) is_chunk: bool,
 }
 
 impl<L: RecordLayout> Record<L> {
@@ -266,14 +266,14 @@ impl<L: RecordLayout> Record<L> {
         unsafe { *self.links_mut() = links }
     }
 
-    /// Write `token` over token `i`.
+    /// Its tokens, to be changed.
     ///
     /// # Safety
-    /// As for [`Record::at`]; `i < len`.
-    pub(super) unsafe fn set(self, i: usize, token: u32) {
-        debug_assert!(i < self.len);
-        // SAFETY: the caller's promise.
-        unsafe { *self.first().add(i) = L::token(token) }
+    /// As for [`Record::at`]; nobody else uses the record while the result is used.
+    #[inline(always)]
+    pub(super) unsafe fn tokens_mut<'a>(self) -> &'a mut [L::Token] {
+        // SAFETY: as in `tokens`, and the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.first(), self.len) }
     }
 
     /// Drop the first token.

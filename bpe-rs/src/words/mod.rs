@@ -30,7 +30,7 @@ mod symbol;
 mod tokenizer;
 mod train;
 
-pub use chars::CharTokenizer;
+pub use chars::{CharTokenizer, DistinctCharacters};
 pub use symbol::{Form, Symbol, SymbolPair, END_OF_WORD, PADDING, PADDING_ID, UNKNOWN, UNKNOWN_ID};
 pub use tokenizer::WordTokenizer;
 pub use train::DistinctWords;
