@@ -7,7 +7,7 @@ use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
 use super::components::refuse;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 
 /// A byte-pair model as files hold it: its tokens are strings in the byte-level alphabet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,7 +101,10 @@ impl<'de> Deserialize<'de> for MergeEntry {
                 split_merge(text)
                     .map(|(left, right)| MergeEntry(left.into(), right.into()))
                     .ok_or_else(|| {
-                        E::custom(format!("expected a merge \"left right\", got {text:?}"))
+                        E::custom(format!(
+                            "expected a merge \"left right\", got {text}",
+                            text = quoted(text)
+                        ))
                     })
             }
 
@@ -184,6 +187,25 @@ impl BpeModel {
             continuing_subword_prefix: raw.continuing_subword_prefix,
             end_of_word_suffix: raw.end_of_word_suffix,
         })
+    }
+
+    /// The text that [`BpeModel::from_json`] reads.
+    pub fn to_json(&self) -> String {
+        // Serialising strings, numbers and lists of them cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The settings, with no tokens and merges.
+    #[must_use]
+    pub fn without_tokens(&self) -> Self {
+        Self {
+            vocab: Vec::new(),
+            merges: Vec::new(),
+            unk_token: self.unk_token.clone(),
+            continuing_subword_prefix: self.continuing_subword_prefix.clone(),
+            end_of_word_suffix: self.end_of_word_suffix.clone(),
+            ..*self
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::model::{split_merge, BpeModel};
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 
 /// Reads the texts of the two files.
 ///
@@ -26,7 +26,8 @@ pub fn parse(vocab: &str, merges: &str) -> Result<BpeModel> {
         let (left, right) = split_merge(line).ok_or_else(|| {
             let number = number + 1;
             Error::invalid(format!(
-                "merges.txt, line {number}: expected two tokens and a space, got {line:?}"
+                "merges.txt, line {number}: expected two tokens and a space, got {line}",
+                line = quoted(line)
             ))
         })?;
         model.merges.push((left.into(), right.into()));
@@ -50,8 +51,10 @@ pub fn write(model: &BpeModel) -> Result<(String, String)> {
     for (left, right) in &model.merges {
         if left.contains([' ', '\n']) || right.contains([' ', '\n']) {
             return Err(Error::invalid(format!(
-                "merges.txt holds tokens without spaces, got {left:?} and {right:?}; \
-                 save as tokenizer.json"
+                "merges.txt holds tokens without spaces, got {left} and {right}; \
+                 save as tokenizer.json",
+                left = quoted(left),
+                right = quoted(right)
             )));
         }
         merges.push_str(left);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::encode::{encode_into, Scratch, ScratchPool};
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::format::{byte_level, BpeModel};
 use crate::pretokenize::Pretokenizer;
 use crate::vocab::Vocab;
@@ -37,12 +37,14 @@ impl Model {
         for (index, (token, id)) in file.vocab.iter().enumerate() {
             if by_token.insert(token.clone(), *id).is_some() {
                 return Err(Error::invalid(format!(
-                    "model.vocab: expected distinct tokens, got {token:?} twice"
+                    "model.vocab: expected distinct tokens, got {token} twice",
+                    token = quoted(token)
                 )));
             }
             if by_id.insert(*id, index as u32).is_some() {
                 return Err(Error::invalid(format!(
-                    "model.vocab: expected distinct ids, got {id} twice (again for {token:?})"
+                    "model.vocab: expected distinct ids, got {id} twice (again for {token})",
+                    token = quoted(token)
                 )));
             }
             // A token outside the byte-level alphabet is never the result of merging bytes.
@@ -56,7 +58,8 @@ impl Model {
         let find = |token: &str| {
             by_token.get(token).copied().ok_or_else(|| {
                 Error::invalid(format!(
-                    "model.merges: expected tokens of the vocabulary, got {token:?}"
+                    "model.merges: expected tokens of the vocabulary, got {token}",
+                    token = quoted(token)
                 ))
             })
         };
@@ -69,9 +72,10 @@ impl Model {
         let has_all = known_bytes.iter().all(|known| *known);
         if let (false, Some(unknown)) = (has_all, &file.unk_token) {
             return Err(Error::invalid(format!(
-                "model: unk_token {unknown:?} with bytes that are no tokens is not reproduced \
+                "model: unk_token {unknown} with bytes that are no tokens is not reproduced \
                  exactly (expected a token for each of the 256 bytes, or unk_token null); use the \
-                 original tokenizer for this file"
+                 original tokenizer for this file",
+                unknown = quoted(unknown)
             )));
         }
         let known_bytes = (!has_all).then(|| Box::new(known_bytes));

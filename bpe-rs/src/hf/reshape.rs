@@ -8,6 +8,10 @@ use super::encoded_input::EncodedInput;
 use super::fragment::{Fragment, Origin};
 use crate::error::{Error, Result};
 
+/// Most tokens that padding makes of an input: a larger number is a mistake that would use up the
+/// memory.
+const MAX_PADDED: usize = 1 << 24;
+
 impl EncodedInput {
     /// The tokens in `keep`, without sequences and overflowing parts.
     fn slice(&self, keep: Range<usize>) -> Self {
@@ -121,13 +125,28 @@ impl EncodedInput {
     }
 
     /// Add padding tokens up to `length` tokens, here and in the overflowing parts.
-    pub fn pad(&mut self, length: usize, id: u32, type_id: u32, token: &Arc<str>, left: bool) {
-        for part in &mut self.overflowing {
-            part.pad(length, id, type_id, token, left);
-        }
+    ///
+    /// # Errors
+    /// `Invalid` for padding to more than [`MAX_PADDED`] tokens.
+    pub fn pad(
+        &mut self,
+        length: usize,
+        id: u32,
+        type_id: u32,
+        token: &Arc<str>,
+        left: bool,
+    ) -> Result<()> {
         let len = self.len();
+        if length > MAX_PADDED.max(len) {
+            return Err(Error::invalid(format!(
+                "length: expected padding to at most {MAX_PADDED} tokens, got {length}"
+            )));
+        }
+        for part in &mut self.overflowing {
+            part.pad(length, id, type_id, token, left)?;
+        }
         if len >= length {
-            return;
+            return Ok(());
         }
         let count = length - len;
         let origin = Origin::Padding {
@@ -144,6 +163,7 @@ impl EncodedInput {
         } else {
             self.fragments.push(padding);
         }
+        Ok(())
     }
 
     /// These tokens, without the overflowing parts, with offsets that continue those of `before`.

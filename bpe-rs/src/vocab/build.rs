@@ -34,7 +34,7 @@ impl Vocab {
     ///
     /// # Errors
     ///
-    /// `Invalid` for an empty token, a token or rank given twice, or too many tokens.
+    /// `Invalid` for a token or rank given twice, or too many tokens.
     pub fn from_ranks<B: AsRef<[u8]>>(ranks: impl IntoIterator<Item = (B, u32)>) -> Result<Self> {
         let ranks: Vec<(B, u32)> = ranks.into_iter().collect();
         let tokens = sorted(ranks.iter().map(|(bytes, rank)| (*rank, bytes.as_ref())))?;
@@ -178,18 +178,13 @@ fn check_count(merges: usize) -> Result<()> {
 ///
 /// # Errors
 ///
-/// `Invalid` for an empty token, or an id or a token given twice.
+/// `Invalid` for an id or a token given twice.
 fn sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<Vec<(u32, &'a [u8])>> {
     let mut tokens: Vec<_> = tokens.collect();
     tokens.sort_unstable_by_key(|&(id, _)| id);
     let mut seen = HashSet::with_capacity(tokens.len());
     for (at, &(id, bytes)) in tokens.iter().enumerate() {
         let shown = String::from_utf8_lossy(bytes);
-        if bytes.is_empty() {
-            return Err(Error::invalid(format!(
-                "expected non-empty tokens, got an empty one with id {id}"
-            )));
-        }
         if at > 0 && tokens[at - 1].0 == id {
             return Err(Error::invalid(format!(
                 "expected distinct ids, got id {id} twice (again for {shown:?})"
@@ -250,7 +245,7 @@ fn build(
     }
     let unreachable = tokens
         .iter()
-        .filter(|(id, _)| !number_of.contains_key(id))
+        .filter(|(id, bytes)| !bytes.is_empty() && !number_of.contains_key(id))
         .map(|&(id, bytes)| (bytes.into(), id))
         .collect();
     Ok(Vocab {

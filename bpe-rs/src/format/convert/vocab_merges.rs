@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::options::LoadOptions;
 use crate::encoding::Encoding;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::format::model::BpeModel;
 use crate::format::{byte_level, vocab_merges};
 use crate::pretokenize::Pretokenizer;
@@ -61,19 +61,20 @@ pub(super) fn vocab_without(model: &BpeModel, special: &[(String, u32)]) -> Resu
     let mut ids = std::collections::HashMap::with_capacity(model.vocab.len());
     for (token, id) in model.vocab.iter().filter(|(_, id)| !special.contains(id)) {
         let bytes = byte_level::to_bytes(token).filter(|bytes| !bytes.is_empty());
-        let bytes = bytes.ok_or_else(|| {
-            Error::invalid(format!(
-                "expected tokens in the byte-level alphabet, got {token:?} (id {id}), which is no \
-                 added token either"
-            ))
-        })?;
+        let bytes =
+            bytes.ok_or_else(|| {
+                Error::invalid(format!(
+                "expected tokens in the byte-level alphabet, got {token} (id {id}), which is no \
+                 added token either", token = quoted(token)))
+            })?;
         tokens.push((bytes, *id));
         ids.insert(token.as_str(), *id);
     }
     let find = |token: &str| {
         ids.get(token).copied().ok_or_else(|| {
             Error::invalid(format!(
-                "expected merges of tokens of the vocabulary, got {token:?}"
+                "expected merges of tokens of the vocabulary, got {token}",
+                token = quoted(token)
             ))
         })
     };

@@ -174,9 +174,9 @@ impl PyHfEncoding {
         pad_token: &str,
     ) -> PyResult<()> {
         let left = self::direction(direction)? == Direction::Left;
-        self.inner
-            .pad(length, pad_id, pad_type_id, &pad_token.into(), left);
-        Ok(())
+        Ok(self
+            .inner
+            .pad(length, pad_id, pad_type_id, &pad_token.into(), left)?)
     }
 
     /// The tokens of several encodings, in order. With `growing_offsets` the offsets of each
