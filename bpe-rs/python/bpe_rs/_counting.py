@@ -168,7 +168,8 @@ def count_words(
     text. `special_tokens` separate texts and are not counted. `num_threads`: by default one per
     core.
     Raises OSError for a file that cannot be read, ValueError for one with other contents than its
-    name says and for texts that look like names of files, TypeError for a text that is neither str nor bytes.
+    name says and for texts that look like names of files, TypeError for a text that is neither str
+    nor bytes.
 
     >>> len(count_words(["the cat and the hat"]))
     5

@@ -292,9 +292,7 @@ class Encoding(_core.Encoding):
             cls, path, format=format, name=name, pattern=pattern, special_tokens=special_tokens
         )
 
-    def save(
-        self, path: PathLike, *, format: _formats.Format | None = None
-    ) -> list[Path]:
+    def save(self, path: PathLike, *, format: _formats.Format | None = None) -> list[Path]:
         """Write the encoding; returns the files written, each of them atomically.
 
         The format by default follows from the file's name: `NAME.tiktoken` (with a side file for

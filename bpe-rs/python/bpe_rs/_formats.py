@@ -38,7 +38,7 @@ def load(
         published = _published(source, name)
         if published is not None:
             return cls(published)
-    is_vocab = format == "vocab.json" or format is None and source.name.endswith("vocab.json")
+    is_vocab = format == "vocab.json" or (format is None and source.name.endswith("vocab.json"))
     if not is_vocab or pattern is not None:
         return cls(_core.load_encoding(source, format, name, pattern, special))
     # A vocabulary and its merges do not tell the pattern.
@@ -55,9 +55,7 @@ def load(
     return cls(loaded)
 
 
-def save(
-    encoding: Encoding, path: PathLike, *, format: Format | None = None
-) -> list[Path]:
+def save(encoding: Encoding, path: PathLike, *, format: Format | None = None) -> list[Path]:
     """Write an encoding; see `Encoding.save`."""
     return _core.save_encoding(encoding, as_path(path, "path"), format)
 

@@ -51,7 +51,9 @@ def encode_files(
         raise ValueError(
             f"expected dtype uint32: ids of {encoding.name} go up to {encoding.max_token_value}"
         )
-    writer = _core.IdWriter(None if out is None else as_path(out, "out"), id_type.itemsize, encoding)
+    writer = _core.IdWriter(
+        None if out is None else as_path(out, "out"), id_type.itemsize, encoding
+    )
     try:
         for run, has_columns in runs(files):
             if has_columns:

@@ -31,7 +31,7 @@ TEXT_TYPES = frozenset(
 # Endings of the names of files that hold texts. A name without white space that has one is not
 # counted as a text, because it is more probably a file that the caller means, or a misspelt one.
 ENDINGS = frozenset(
-    ".txt .text .md .csv .tsv .json .jsonl .ndjson .parquet .pq .gz .zst .bz2 .xz .zip".split()
+    {".csv", ".gz", ".json", ".jsonl", ".md", ".ndjson", ".parquet", ".pq", ".tsv", ".txt", ".zst"}
 )
 
 

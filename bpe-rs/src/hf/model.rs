@@ -1,6 +1,6 @@
 //! The BPE model of a `tokenizer.json`: token strings and ids around a [`Vocab`] of bytes.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use crate::encode::{encode_into, Scratch, ScratchPool};
 use crate::error::{quoted, Error, Result};
@@ -55,20 +55,7 @@ impl Model {
                 tokens.push((bytes, *id));
             }
         }
-        let find = |token: &str| {
-            by_token.get(token).copied().ok_or_else(|| {
-                Error::invalid(format!(
-                    "model.merges: expected tokens of the vocabulary, got {token}",
-                    token = quoted(token)
-                ))
-            })
-        };
-        let merges = file
-            .merges
-            .iter()
-            .map(|(left, right)| Ok((find(left)?, find(right)?)))
-            .collect::<Result<Vec<_>>>()?;
-        let vocab = Vocab::from_merges(tokens, &merges, file.ignore_merges)?;
+        let vocab = Vocab::from_merges(tokens, &file.merges, file.ignore_merges)?;
         let has_all = known_bytes.iter().all(|known| *known);
         if let (false, Some(unknown)) = (has_all, &file.unk_token) {
             return Err(Error::invalid(format!(

@@ -82,7 +82,7 @@ impl Tokenizer {
     /// A known token keeps its id, another gets the next free one; the `id` of `tokens` is not used.
     ///
     /// # Errors
-    /// `Invalid` where there are too many to search for, or two are one after normalisation.
+    /// `Invalid` where there are too many to search for.
     pub fn with_added_tokens(
         &self,
         tokens: impl IntoIterator<Item = AddedToken>,
@@ -297,6 +297,13 @@ impl Tokenizer {
             .added
             .string(id)
             .or_else(|| self.model.token(id))
+    }
+
+    /// The string of an id in an encoded text: the model's own, where decoding may have another.
+    pub(super) fn encoded_token(&self, id: u32) -> Option<&str> {
+        self.model
+            .token(id)
+            .or_else(|| self.pipeline.added.string(id))
     }
 
     pub(super) fn pre_tokens(&self, text: &str) -> Result<Vec<PreToken>> {

@@ -6,13 +6,13 @@
 //! into the token, in any text. A token that its own bytes do not merge into never results from
 //! merging at all, only from the look-up of whole pieces.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::merge::Merger;
 use super::pairs::{PairTable, NO_MERGE};
 use super::tokens::TokenBytes;
 use super::vocabulary::Vocab;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::simd::Portable;
 
 /// One line of a merge list: the ids of the two parts.
@@ -77,15 +77,18 @@ impl Vocab {
             .map(|(line, &pair)| (pair, line))
             .collect();
         let mut multi_byte = Vec::with_capacity(merges.len());
+        let mut joined = Vec::new();
         for (line, &(left, right)) in merges.iter().enumerate() {
             if last[&(left, right)] != line {
                 continue;
             }
-            let joined = [find(line, left)?, find(line, right)?].concat();
+            joined.clear();
+            joined.extend_from_slice(find(line, left)?);
+            joined.extend_from_slice(find(line, right)?);
             let (&bytes, &id) = by_bytes.get_key_value(joined.as_slice()).ok_or_else(|| {
                 Error::invalid(format!(
-                    "merge {line} ({left}, {right}): expected its result {:?} among the tokens",
-                    String::from_utf8_lossy(&joined)
+                    "merge {line} ({left}, {right}): expected its result {} among the tokens",
+                    quoted(String::from_utf8_lossy(&joined))
                 ))
             })?;
             multi_byte.push(MultiByteToken {
@@ -184,15 +187,17 @@ fn sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<Vec<(u32,
     tokens.sort_unstable_by_key(|&(id, _)| id);
     let mut seen = HashSet::with_capacity(tokens.len());
     for (at, &(id, bytes)) in tokens.iter().enumerate() {
-        let shown = String::from_utf8_lossy(bytes);
+        let shown = || quoted(String::from_utf8_lossy(bytes));
         if at > 0 && tokens[at - 1].0 == id {
             return Err(Error::invalid(format!(
-                "expected distinct ids, got id {id} twice (again for {shown:?})"
+                "expected distinct ids, got id {id} twice (again for {})",
+                shown()
             )));
         }
         if !seen.insert(bytes) {
             return Err(Error::invalid(format!(
-                "expected distinct tokens, got {shown:?} twice (again as id {id})"
+                "expected distinct tokens, got {} twice (again as id {id})",
+                shown()
             )));
         }
     }

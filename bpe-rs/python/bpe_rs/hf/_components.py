@@ -137,8 +137,11 @@ class Decoder(Component):
 
 
 class BPE:
-    """The model: vocabulary, merges and settings. Setting an attribute changes the tokenizer that it
-    came from, and is an AttributeError where the setting would not be reproduced exactly."""
+    """The model: vocabulary, merges and settings.
+
+    Setting an attribute changes the tokenizer that the model came from. A value that would not be
+    reproduced exactly is an AttributeError.
+    """
 
     def __init__(
         self, core: _core.HfTokenizer, write: Callable[[str], _core.HfTokenizer] | None = None

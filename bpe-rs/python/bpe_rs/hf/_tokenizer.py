@@ -112,9 +112,10 @@ class Tokenizer:
             ) from error
         original = tokenizers.Tokenizer.from_str(self.to_str())
         train(original)
-        core, _, _ = _core.HfTokenizer.from_str(original.to_str())
-        with self._changing:
-            self._core = core
+        self._set_model(original.model.__getstate__().decode())
+        # The trainer's special tokens are new; known ones keep their ids.
+        added = sorted(original.get_added_tokens_decoder().items())
+        self._add([token for _, token in added], special=False)
 
     def to_str(self, pretty: bool = False) -> str:
         """The text of the `tokenizer.json`, with this thread's truncation and padding."""
@@ -167,13 +168,13 @@ class Tokenizer:
 
         Raises `ValueError` for a stride of more tokens than remain beside the special ones.
         """
+        args = _settings.truncation_args(max_length, stride, strategy, direction)
         added = self.num_special_tokens_to_add(False)
         if max_length >= added and stride > max_length - added:
             raise ValueError(
                 f"stride: expected at most {max_length - added} (max_length {max_length} without "
                 f"{added} special tokens), got {stride}"
             )
-        args = _settings.truncation_args(max_length, stride, strategy, direction)
         self._settings.set(truncation=args)
 
     def no_truncation(self) -> None:
