@@ -39,7 +39,7 @@ struct ModelType {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw<'a> {
+pub(super) struct RawModel<'a> {
     #[serde(rename = "type")]
     kind: Option<String>,
     dropout: Option<f64>,
@@ -153,17 +153,14 @@ impl BpeModel {
     /// # Errors
     /// Names the model type or the setting that is not reproduced exactly.
     pub fn from_json(text: &str) -> Result<Self> {
-        let bad = |error: serde_json::Error| Error::invalid(format!("model: {error}"));
-        let raw: Raw = serde_json::from_str(text).map_err(|error| {
-            // Of another type of model, the type says more than the first setting that is unknown.
-            match serde_json::from_str::<ModelType>(text) {
-                Ok(ModelType { name: Some(name) }) if name != "BPE" => refuse(
-                    "model",
-                    &format!("expected a model of type BPE, got {name}"),
-                ),
-                _ => bad(error),
-            }
+        let raw = serde_json::from_str(text).map_err(|error| {
+            other_type(text).unwrap_or_else(|| Error::invalid(format!("model: {error}")))
         })?;
+        Self::from_raw(raw)
+    }
+
+    /// [`BpeModel::from_json`] of a value that was read with the rest of the file.
+    pub(super) fn from_raw(raw: RawModel<'_>) -> Result<Self> {
         let is_text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         let expected = [
             ("type", raw.kind.is_some_and(|kind| kind != "BPE"), "BPE"),
@@ -234,6 +231,15 @@ impl BpeModel {
             ..*self
         }
     }
+}
+
+/// The error for a model whose type is not BPE, which says more than that of the first setting that is
+/// unknown.
+pub(super) fn other_type(model: &str) -> Option<Error> {
+    let ModelType { name } = serde_json::from_str(model).ok()?;
+    let name = name.filter(|name| name != "BPE")?;
+    let problem = format!("expected a model of type BPE, got {name}");
+    Some(refuse("model", &problem))
 }
 
 /// The ids of pairs of tokens, which the file has at `path`.

@@ -6,7 +6,7 @@
 //! into the token, in any text. A token that its own bytes do not merge into never results from
 //! merging at all, only from the look-up of whole pieces.
 
-use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use foldhash::{HashMap, HashMapExt};
 
 use super::merge::Merger;
 use super::pairs::{PairTable, NO_MERGE};
@@ -37,7 +37,7 @@ impl Vocab {
     /// `Invalid` for a token or rank given twice, or too many tokens.
     pub fn from_ranks<B: AsRef<[u8]>>(ranks: impl IntoIterator<Item = (B, u32)>) -> Result<Self> {
         let ranks: Vec<(B, u32)> = ranks.into_iter().collect();
-        let tokens = sorted(ranks.iter().map(|(bytes, rank)| (*rank, bytes.as_ref())))?;
+        let (tokens, _) = sorted(ranks.iter().map(|(bytes, rank)| (*rank, bytes.as_ref())))?;
         let longer = tokens.iter().filter(|t| t.1.len() > 1);
         let multi_byte: Vec<_> = longer
             .map(|&(id, bytes)| MultiByteToken {
@@ -62,11 +62,14 @@ impl Vocab {
         whole_pieces: bool,
     ) -> Result<Self> {
         let given: Vec<(B, u32)> = tokens.into_iter().collect();
-        let tokens = sorted(given.iter().map(|(bytes, id)| (*id, bytes.as_ref())))?;
-        let by_bytes: HashMap<&[u8], u32> = tokens.iter().map(|&(id, bytes)| (bytes, id)).collect();
-        let by_id: HashMap<u32, &[u8]> = tokens.iter().copied().collect();
+        let (tokens, by_bytes) = sorted(given.iter().map(|(bytes, id)| (*id, bytes.as_ref())))?;
         let find = |line: usize, id: u32| {
-            by_id.get(&id).copied().ok_or_else(|| {
+            // Mostly, all ids from 0 are tokens.
+            let at = match tokens.get(id as usize) {
+                Some(token) if token.0 == id => Ok(id as usize),
+                _ => tokens.binary_search_by_key(&id, |token| token.0),
+            };
+            at.map(|at| tokens[at].1).map_err(|_| {
                 Error::invalid(format!("merge {line}: expected ids of tokens, got {id}"))
             })
         };
@@ -177,15 +180,18 @@ fn check_count(merges: usize) -> Result<()> {
     Ok(())
 }
 
-/// Sort by id.
+/// Tokens by ascending id, and the id of each.
+type SortedTokens<'a> = (Vec<(u32, &'a [u8])>, HashMap<&'a [u8], u32>);
+
+/// Sort by id; also gives the id of each token.
 ///
 /// # Errors
 ///
 /// `Invalid` for an id or a token given twice.
-fn sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<Vec<(u32, &'a [u8])>> {
+fn sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<SortedTokens<'a>> {
     let mut tokens: Vec<_> = tokens.collect();
     tokens.sort_unstable_by_key(|&(id, _)| id);
-    let mut seen = HashSet::with_capacity(tokens.len());
+    let mut by_bytes = HashMap::with_capacity(tokens.len());
     for (at, &(id, bytes)) in tokens.iter().enumerate() {
         let shown = || quoted(String::from_utf8_lossy(bytes));
         if at > 0 && tokens[at - 1].0 == id {
@@ -194,14 +200,14 @@ fn sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<Vec<(u32,
                 shown()
             )));
         }
-        if !seen.insert(bytes) {
+        if by_bytes.insert(bytes, id).is_some() {
             return Err(Error::invalid(format!(
                 "expected distinct tokens, got {} twice (again as id {id})",
                 shown()
             )));
         }
     }
-    Ok(tokens)
+    Ok((tokens, by_bytes))
 }
 
 /// Number the tokens of several bytes in the order given, which is their priority, and enter the pair of

@@ -51,6 +51,10 @@ class Tokenizer:
     @staticmethod
     def from_str(json: str) -> Tokenizer:
         """From the text of a `tokenizer.json`; ValueError names what is not reproduced exactly."""
+        return Tokenizer._from_json(json)
+
+    @staticmethod
+    def _from_json(json: str | bytes) -> Tokenizer:
         core, truncation, padding = _core.HfTokenizer.from_str(json)
         tokenizer = Tokenizer.__new__(Tokenizer)
         tokenizer._start(core, _settings.Settings(truncation, padding))
@@ -59,14 +63,14 @@ class Tokenizer:
     @staticmethod
     def from_buffer(buffer: bytes) -> Tokenizer:
         """From the bytes of a `tokenizer.json`."""
-        return Tokenizer.from_str(bytes(buffer).decode("utf-8"))
+        return Tokenizer._from_json(bytes(buffer))
 
     @staticmethod
     def from_file(path: PathLike) -> Tokenizer:
         """From a `tokenizer.json`; ValueError names what is not reproduced exactly."""
         file = as_path(path, "path")
         try:
-            return Tokenizer.from_str(file.read_text(encoding="utf-8"))
+            return Tokenizer.from_buffer(file.read_bytes())
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from None
 

@@ -5,7 +5,7 @@ mod encoding;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -54,12 +54,18 @@ fn json(text: &str) -> Result<Value> {
 
 #[pymethods]
 impl PyHfTokenizer {
-    /// From the text of a `tokenizer.json`; also returns its truncation and padding.
+    /// From the text of a `tokenizer.json`, or its bytes; also returns its truncation and padding.
     #[staticmethod]
     fn from_str(
         py: Python<'_>,
-        text: &str,
+        text: &Bound<'_, PyAny>,
     ) -> PyResult<(Self, Option<TruncationArgs>, Option<PaddingArgs>)> {
+        let text = match text.cast::<PyBytes>() {
+            Ok(bytes) => std::str::from_utf8(bytes.as_bytes()).map_err(|error| {
+                Error::invalid(format!("tokenizer.json: expected UTF-8: {error}"))
+            })?,
+            Err(_) => text.extract()?,
+        };
         let (inner, truncation, padding) = py.detach(|| {
             let file = TokenizerJson::parse(text)?;
             let truncation = file.truncation.as_ref().map(truncation_args);
