@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::decode::{decode_into, ShortTokens};
 use crate::encode::{count, encode_into, encode_texts, Lease, Rows, Scratch, ScratchPool};
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::pretokenize::Pretokenizer;
 use crate::special::{Finder, SpecialTokens};
 use crate::threads::ForkOnce;
@@ -87,11 +87,10 @@ impl Encoding {
                 "expected explicit_n_vocab={expected} tokens, got {tokens} mergeable and {special} special ones"
             )));
         }
-        let highest = self.max_token_value();
-        if highest.map(|id| id as usize + 1) != Some(expected) {
+        let count = self.max_token_value().map_or(0, |id| id as usize + 1);
+        if count != expected {
             return Err(Error::invalid(format!(
-                "expected ids 0 to {} for explicit_n_vocab={expected}, got {highest:?} as the highest",
-                expected.saturating_sub(1)
+                "expected ids below {expected} for explicit_n_vocab={expected}, got ids below {count}"
             )));
         }
         Ok(())
@@ -271,9 +270,9 @@ impl Encoding {
         };
         self.vocab.id_of(token).or_else(special).ok_or_else(|| {
             Error::not_found(format!(
-                "expected a token of {}, got {:?}",
+                "expected a token of {}, got {}",
                 self.name,
-                String::from_utf8_lossy(token)
+                quoted(String::from_utf8_lossy(token))
             ))
         })
     }

@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 /// Result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// A user's text as error messages show it: in double quotes, control characters escaped as in JSON.
+pub(crate) fn quoted(text: impl AsRef<str>) -> String {
+    serde_json::Value::from(text.as_ref()).to_string()
+}
+
 /// What went wrong. The message says what was expected, what was found and what to do.
 #[derive(Debug)]
 pub struct Error {

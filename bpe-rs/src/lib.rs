@@ -118,9 +118,7 @@ pub use pretokenize::{Pretokenizer, RegexEngine};
 #[cfg(feature = "vocabularies")]
 pub use registry::{encoding_names, get_encoding};
 pub use special::{Finder, FinderCache, SpecialPolicy, SpecialSelection, SpecialTokens};
-pub use threads::{
-    available_threads, requested_threads, set_interrupt_check, stop_idle_threads,
-};
+pub use threads::{available_threads, requested_threads, set_interrupt_check, stop_idle_threads};
 pub use vocab::{MergeRule, MissingByte, TokenBytes, Vocab};
 
 /// What the tests and the fuzzer of this repository look at; no part of the interface.

@@ -3,7 +3,7 @@
 //! Source: tiktoken 0.14, `tiktoken_ext/openai_public.py`.
 
 use crate::encoding::Encoding;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::pretokenize::Pretokenizer;
 use crate::simd::Level;
 use crate::special::SpecialTokens;
@@ -111,8 +111,9 @@ pub fn get_encoding(name: &str) -> Result<Encoding> {
     let found = PUBLISHED.iter().find(|p| p.name == name).ok_or_else(|| {
         let known: Vec<_> = encoding_names().collect();
         Error::not_found(format!(
-            "expected one of {}, got {name:?}",
-            known.join(", ")
+            "expected one of {}, got {name}",
+            known.join(", "),
+            name = quoted(name)
         ))
     })?;
     let special = found

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 
 from bpe_rs import _core
 from bpe_rs._progress import Phase, Report, reporter_of
-from bpe_rs._sources import Text, as_paths, parquet_texts, runs, text_batches
+from bpe_rs._sources import (
+    PathLike,
+    Text,
+    as_path,
+    as_text,
+    parquet_texts,
+    runs,
+    text_batches,
+    texts_or_paths,
+)
 
 
 class WordCounts:
@@ -33,7 +43,7 @@ class WordCounts:
         counts: Mapping[str, int] | Mapping[bytes, int],
         *,
         pattern: str = "gpt2",
-        special_tokens: Sequence[str] = (),
+        special_tokens: Sequence[Text] = (),
     ) -> WordCounts:
         """Words that were counted elsewhere, in the order of first occurrence.
 
@@ -46,7 +56,7 @@ class WordCounts:
                 raise ValueError(f"expected counts from 0 to 2^64 - 1, got {count} for {word!r}")
             if count:
                 words.append((word.encode() if isinstance(word, str) else word, count))
-        counter = _core.WordCounter(pattern, list(special_tokens), 1)
+        counter = _core.WordCounter(pattern, checked_special_tokens(special_tokens), 1)
         counter.add_words(words)
         return cls(counter.finish())
 
@@ -116,18 +126,18 @@ class WordCounts:
         """A copy without the words that occur less than `min_count` times."""
         return WordCounts(self._counts.pruned(min_count))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the counts to a file atomically, words sorted, with a checksum.
 
         Equal counts make equal files. The order of first occurrence, which only
         `tie_break="first_seen"` needs, is not kept.
         """
-        self._counts.save(os.fspath(path))
+        self._counts.save(os.fspath(as_path(path, "path")))
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> WordCounts:
+    def load(cls, path: PathLike) -> WordCounts:
         """Read a file that `save` wrote. Raises ValueError if it is damaged or another file."""
-        return cls(_core.WordCounts.load(os.fspath(path)))
+        return cls(_core.WordCounts.load(os.fspath(as_path(path, "path"))))
 
     def to_bytes(self) -> bytes:
         """What `save` writes."""
@@ -140,24 +150,26 @@ class WordCounts:
 
 
 def count_words(
-    source: str | os.PathLike[str] | Sequence[os.PathLike[str]] | Iterable[Text],
+    source: str | os.PathLike[str] | Iterable[os.PathLike[str]] | Iterable[Text],
     *,
     pattern: str = "gpt2",
-    special_tokens: Sequence[str] = (),
+    special_tokens: Sequence[Text] = (),
     text_column: str = "text",
     progress: bool | Report = False,
     num_threads: int | None = None,
 ) -> WordCounts:
     """Count the words that `pattern` cuts from a source.
 
-    `source`: the path of a file, or a list of paths (`.jsonl`, `.parquet`, any other name for
-    plain UTF-8; all but Parquet also compressed as `.gz` or `.zst`), or an iterable of texts (str,
-    or bytes in UTF-8), of which a few megabytes are held at a time. Every text and every file is
+    `source`: the path of a file (str or `pathlib.Path`); or several `pathlib.Path` (`.jsonl`,
+    `.parquet`, any other name for plain UTF-8; all but Parquet also compressed as `.gz` or `.zst`);
+    or an iterable of texts (str, or bytes in UTF-8), of which a few megabytes are held at a time. A
+    str in a list is a text, whatever files there are. Every text and every file is
     cut by itself. `text_column`: the field of JSON lines or column of Parquet files that holds the
     text. `special_tokens` separate texts and are not counted. `num_threads`: by default one per
     core.
     Raises OSError for a file that cannot be read, ValueError for one with other contents than its
-    name says, TypeError for a text that is neither str nor bytes.
+    name says and for texts that look like names of files, TypeError for a text that is neither str
+    nor bytes.
 
     >>> len(count_words(["the cat and the hat"]))
     5
@@ -165,13 +177,9 @@ def count_words(
     counter = _core.WordCounter(pattern, checked_special_tokens(special_tokens), num_threads)
     phase = Phase("count", reporter_of(progress))
     done = 0
-    paths = as_paths(source)
+    texts, paths = texts_or_paths(source)
     if paths is None:
-        if isinstance(source, bytes) or not isinstance(source, Iterable):
-            raise TypeError(
-                f"expected paths, an iterable of texts or WordCounts, got {type(source).__name__}"
-            )
-        for batch in text_batches(source):  # pyright: ignore[reportArgumentType]
+        for batch in text_batches(texts):
             counter.add_texts(batch, phase.callback(done))
             done += sum(map(len, batch))
         phase.total = done
@@ -190,19 +198,18 @@ def count_words(
     return WordCounts(counts)
 
 
-def checked_special_tokens(special_tokens: Sequence[str]) -> list[str]:
-    """The special tokens as a list. Raises TypeError for one that is no str, ValueError for one
-    that is empty or listed twice."""
-    if isinstance(special_tokens, str):
-        raise TypeError(f"expected a list of special tokens, got the str {special_tokens!r}")
-    tokens = list(special_tokens)
-    seen: set[str] = set()
-    for token in tokens:
-        if not isinstance(token, str):
-            raise TypeError(f"expected special tokens of type str, got {type(token).__name__}")
-        if not token:
-            raise ValueError("expected special tokens that are not empty")
-        if token in seen:
-            raise ValueError(f"expected distinct special tokens, got {token!r} twice")
-        seen.add(token)
+def checked_special_tokens(special_tokens: Sequence[Text]) -> list[str]:
+    """The special tokens as a list. Raises TypeError for one that is neither str nor bytes,
+    ValueError for one that is empty or listed twice."""
+    if isinstance(special_tokens, str | bytes):
+        raise TypeError(
+            "special_tokens: expected a list of special tokens, got the "
+            f"{type(special_tokens).__name__} {special_tokens!r}"
+        )
+    tokens = [as_text(token, "special_tokens") for token in special_tokens]
+    if "" in tokens:
+        raise ValueError("special_tokens: expected special tokens that are not empty")
+    twice = next((token for token, count in Counter(tokens).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"special_tokens: expected distinct special tokens, got {twice!r} twice")
     return tokens

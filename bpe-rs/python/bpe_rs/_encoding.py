@@ -12,7 +12,6 @@ from bpe_rs._decode_stream import DecodeStream
 from bpe_rs._models import encoding_name_for_model
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from pathlib import Path
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from bpe_rs._progress import BytesCallback
+    from bpe_rs._sources import PathLike
 
 T = TypeVar("T")
 
@@ -190,11 +190,11 @@ class Encoding(_core.Encoding):
 
     def encode_files(
         self,
-        paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
+        paths: Iterable[PathLike] | PathLike,
         *,
-        separator: str | None = None,
+        separator: str | bytes | None = None,
         special_tokens: bool = False,
-        out: str | os.PathLike[str] | None = None,
+        out: PathLike | None = None,
         dtype: npt.DTypeLike | None = None,
         field: str = "text",
         num_threads: int | None = None,
@@ -265,12 +265,12 @@ class Encoding(_core.Encoding):
     @classmethod
     def from_file(
         cls,
-        path: str | os.PathLike[str],
+        path: PathLike,
         *,
         format: _formats.Format | None = None,
         name: str | None = None,
         pattern: str | None = None,
-        special_tokens: Mapping[str, int] | None = None,
+        special_tokens: Mapping[str, int] | Mapping[bytes, int] | None = None,
     ) -> Self:
         """Read a `tokenizer.json`, a `.tiktoken` file or a `vocab.json` with its `merges.txt`.
 
@@ -278,7 +278,8 @@ class Encoding(_core.Encoding):
         "vocab.json") by default follows from the file's name. `pattern` and `special_tokens` supply
         what the file lacks: a `.tiktoken` file needs both, here or in a side file
         `NAME.tiktoken.json` (a published encoding's file needs neither); for `vocab.json` the
-        pattern is GPT-2's and special tokens are those that no merge makes.
+        pattern is that of a `tokenizer.json` beside it, or else GPT-2's, with a warning unless the
+        vocabulary is GPT-2's; special tokens are those that no merge makes.
 
         Raises `ValueError` for a file of another format or one that an `Encoding` does not
         reproduce exactly (`bpe_rs.hf.Tokenizer` supports more), and `OSError`.
@@ -287,9 +288,7 @@ class Encoding(_core.Encoding):
             cls, path, format=format, name=name, pattern=pattern, special_tokens=special_tokens
         )
 
-    def save(
-        self, path: str | os.PathLike[str], *, format: _formats.Format | None = None
-    ) -> list[Path]:
+    def save(self, path: PathLike, *, format: _formats.Format | None = None) -> list[Path]:
         """Write the encoding; returns the files written, each of them atomically.
 
         The format by default follows from the file's name: `NAME.tiktoken` (with a side file for
@@ -315,7 +314,7 @@ def text_and_offsets(tokens: list[bytes]) -> tuple[str, list[int]]:
     characters = 0
     for token in tokens:
         # A byte from 0x80 to 0xBF continues a character.
-        starts_inside = 0x80 <= token[0] < 0xC0
+        starts_inside = b"\x80" <= token[:1] < b"\xc0"
         offsets.append(max(0, characters - starts_inside))
         characters += sum(not 0x80 <= byte < 0xC0 for byte in token)
     return b"".join(tokens).decode("utf-8", errors="strict"), offsets

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from bpe_rs import _core
+from bpe_rs._sources import PathLike, as_path, as_text
 
 if TYPE_CHECKING:
     from bpe_rs._encoding import Encoding
@@ -19,28 +20,44 @@ Format = Literal["tiktoken", "tokenizer.json", "vocab.json"]
 
 def load(
     cls: type[E],
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     format: Format | None = None,
     name: str | None = None,
     pattern: str | None = None,
-    special_tokens: Mapping[str, int] | None = None,
+    special_tokens: Mapping[str, int] | Mapping[bytes, int] | None = None,
 ) -> E:
     """The encoding in a file, as a `cls`; see `Encoding.from_file`."""
-    source = _file_in(Path(path)) if format is None else Path(path)
-    special = None if special_tokens is None else list(special_tokens.items())
+    source = as_path(path, "path")
+    if format is None:
+        source = _file_in(source)
+    special = None
+    if special_tokens is not None:
+        special = [(as_text(text, "special_tokens"), id) for text, id in special_tokens.items()]
     if format is None and source.suffix == ".tiktoken" and pattern is None and special is None:
         published = _published(source, name)
         if published is not None:
             return cls(published)
-    return cls(_core.load_encoding(source, format, name, pattern, special))
+    is_vocab = format == "vocab.json" or (format is None and source.name.endswith("vocab.json"))
+    if not is_vocab or pattern is not None:
+        return cls(_core.load_encoding(source, format, name, pattern, special))
+    # A vocabulary and its merges do not tell the pattern.
+    whole = source.with_name("tokenizer.json")
+    if source.name == "vocab.json" and whole.is_file():
+        return cls(_core.load_encoding(whole, None, name or source.stem, None, special))
+    loaded = _core.load_encoding(source, "vocab.json", name, "gpt2", special)
+    if loaded.fingerprint != _core.Encoding("gpt2").fingerprint:
+        warnings.warn(
+            f"{source}: vocab.json and merges.txt name no pattern, and GPT-2's is taken; if the "
+            'model has another, pass pattern= (pattern="gpt2" says that this is right)',
+            stacklevel=3,
+        )
+    return cls(loaded)
 
 
-def save(
-    encoding: Encoding, path: str | os.PathLike[str], *, format: Format | None = None
-) -> list[Path]:
+def save(encoding: Encoding, path: PathLike, *, format: Format | None = None) -> list[Path]:
     """Write an encoding; see `Encoding.save`."""
-    return _core.save_encoding(encoding, Path(path), format)
+    return _core.save_encoding(encoding, as_path(path, "path"), format)
 
 
 def from_json(cls: type[E], name: str, text: str) -> E:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bpe_rs import _core
-from bpe_rs._sources import parquet_texts, runs
+from bpe_rs._sources import PathLike, Text, as_path, as_text, parquet_texts, runs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,11 +19,11 @@ if TYPE_CHECKING:
 
 def encode_files(
     encoding: Encoding,
-    paths: Iterable[str | os.PathLike[str]] | str | os.PathLike[str],
+    paths: Iterable[PathLike] | PathLike,
     *,
-    separator: str | None,
+    separator: Text | None,
     special_tokens: bool,
-    out: str | os.PathLike[str] | None,
+    out: PathLike | None,
     dtype: npt.DTypeLike | None,
     field: str,
     num_threads: int | None,
@@ -33,8 +32,17 @@ def encode_files(
     """See `Encoding.encode_files`."""
     import numpy as np
 
-    if isinstance(paths, (str, os.PathLike)):
+    if isinstance(paths, str | bytes | os.PathLike):
         paths = [paths]
+    if not isinstance(paths, Iterable):
+        raise TypeError(f"paths: expected a path or several, got {type(paths).__name__}")
+    files = [as_path(path, "paths") for path in paths]
+    end = None if separator is None else as_text(separator, "separator")
+    if not isinstance(special_tokens, bool):
+        raise TypeError(
+            "special_tokens: expected True or False (whether those in texts are recognised), got "
+            f"{type(special_tokens).__name__}"
+        )
     fits_uint16 = encoding.max_token_value <= np.iinfo(np.uint16).max
     id_type = np.dtype(dtype if dtype is not None else (np.uint16 if fits_uint16 else np.uint32))
     if id_type not in (np.uint16, np.uint32):
@@ -43,17 +51,19 @@ def encode_files(
         raise ValueError(
             f"expected dtype uint32: ids of {encoding.name} go up to {encoding.max_token_value}"
         )
-    writer = _core.IdWriter(None if out is None else Path(out), id_type.itemsize, encoding)
+    writer = _core.IdWriter(
+        None if out is None else as_path(out, "out"), id_type.itemsize, encoding
+    )
     try:
-        for run, has_columns in runs(map(Path, paths)):
+        for run, has_columns in runs(files):
             if has_columns:
                 for texts in parquet_texts(run[0], field):
                     writer.encode_documents(
-                        encoding, texts, separator, special_tokens, num_threads, progress
+                        encoding, texts, end, special_tokens, num_threads, progress
                     )
             else:
                 writer.encode_files(
-                    encoding, run, separator, special_tokens, field, num_threads, progress
+                    encoding, run, end, special_tokens, field, num_threads, progress
                 )
         count = writer.count
         data = writer.finish()

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow
 
 Text = str | bytes
-PathLike = str | os.PathLike[str]
+PathLike = str | bytes | os.PathLike[str]
 
 # Limits of a batch of texts for one call of Rust: enough for all threads, little enough to hold.
 BATCH_BYTES = 8 << 20
@@ -27,38 +28,77 @@ TEXT_TYPES = frozenset(
 )
 
 
-def as_paths(source: object) -> list[Path] | None:
-    """The files that `source` names, or None if it is an iterable of texts.
+# Endings of the names of files that hold texts. A name without white space that has one is not
+# counted as a text, because it is more probably a file that the caller means, or a misspelt one.
+ENDINGS = frozenset(
+    {".csv", ".gz", ".json", ".jsonl", ".md", ".ndjson", ".parquet", ".pq", ".tsv", ".txt", ".zst"}
+)
 
-    A `str` or `os.PathLike` names a file. A list or tuple of `os.PathLike`, or of `str` that are
-    all names of existing files, names several. Any other iterable holds texts.
-    Raises FileNotFoundError for a file that does not exist, IsADirectoryError for a folder.
+
+def as_path(value: object, argument: str) -> Path:
+    """A path that may be str, bytes or os.PathLike; TypeError names the argument."""
+    try:
+        return Path(os.fsdecode(value))  # pyright: ignore[reportArgumentType]
+    except TypeError:
+        kind = type(value).__name__
+        raise TypeError(f"{argument}: expected a path as str or os.PathLike, got {kind}") from None
+
+
+def as_text(value: object, argument: str) -> str:
+    """A text that may be str or bytes in UTF-8; TypeError or ValueError names the argument."""
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{argument}: expected UTF-8, got {value!r}: {error}") from None
+    if not isinstance(value, str):
+        raise TypeError(f"{argument}: expected str or bytes, got {type(value).__name__}")
+    return value
+
+
+def texts_or_paths(source: object) -> tuple[Iterable[Text], None] | tuple[None, list[Path]]:
+    """The texts or the files of a source, by type alone: whether a file exists changes nothing.
+
+    A `str` or `os.PathLike` by itself names a file, an iterable of `os.PathLike` names several,
+    and any other iterable holds texts.
+    Raises TypeError for anything else, FileNotFoundError for a file that does not exist,
+    IsADirectoryError for a folder, ValueError for texts that look like the names of files.
     """
     if isinstance(source, str | os.PathLike):
-        return [_existing(source)]
-    if isinstance(source, list | tuple) and source:
-        if all(isinstance(item, os.PathLike) for item in source):
-            return [_existing(item) for item in source]
-        if _are_file_names(source):
-            return [Path(item) for item in source]
-    return None
+        return None, [_existing(source)]
+    if isinstance(source, bytes | bytearray) or not isinstance(source, Iterable):
+        kind = type(source).__name__
+        raise TypeError(
+            "source: expected a path, an iterable of paths (pathlib.Path) or of texts (str or "
+            f"bytes), or WordCounts, got {kind}"
+        )
+    items = iter(source)
+    first = list(islice(items, 1))
+    if first and isinstance(first[0], os.PathLike):
+        return None, [_existing(item) for item in chain(first, items)]
+    first += islice(items, 99)
+    if first and all(is_file_name(item) for item in first):
+        raise ValueError(
+            f"source: expected texts in this iterable of str, got {first[0]!r}, which looks like "
+            "the name of a file; pass files as pathlib.Path, and texts like this one as bytes"
+        )
+    return chain(first, items), None
 
 
-def _are_file_names(items: list | tuple) -> TypeGuard[list[str]]:
-    def is_file(item: object) -> bool:
-        # A text with a line break or a NUL, or of the length of most texts, is no name.
-        if not isinstance(item, str) or not 0 < len(item) < 4096 or "\n" in item or "\0" in item:
-            return False
-        try:
-            return os.path.isfile(item)  # noqa: PTH113  # Path.is_file raises for a long name
-        except OSError:  # the name is too long for the system
-            return False
-
-    return all(is_file(item) for item in items)
+def is_file_name(item: object) -> bool:
+    """Whether a text looks like the name of a file, whatever files there are."""
+    return (
+        isinstance(item, str)
+        and len(item.split()) == 1
+        and Path(item).suffix.lower() in ENDINGS
+        and len(item) < 4096
+    )
 
 
-def _existing(path: PathLike) -> Path:
-    name = os.fspath(path)
+def _existing(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"source: expected only paths after a path, got {type(path).__name__}")
+    name = os.fsdecode(path)
     if os.path.isdir(name):  # noqa: PTH112  # Path.is_dir raises for a name that is too long
         raise IsADirectoryError(
             f"{name} is a folder, expected a file; pass its files, for example "

@@ -16,7 +16,7 @@ from bpe_rs._sources import Text
 
 TieBreak = Literal["huggingface", "pair", "first_seen", "longest"]
 Source: TypeAlias = (
-    WordCounts | str | os.PathLike[str] | Sequence[os.PathLike[str]] | Iterable[Text]
+    WordCounts | str | os.PathLike[str] | Iterable[os.PathLike[str]] | Iterable[Text]
 )
 
 
@@ -26,7 +26,7 @@ def train(
     *,
     vocab_size: int,
     pattern: str | None = ...,
-    special_tokens: Sequence[str] = ...,
+    special_tokens: Sequence[Text] = ...,
     min_frequency: int = ...,
     max_token_length: int | None = ...,
     tie_break: TieBreak = ...,
@@ -43,7 +43,7 @@ def train(
     *,
     vocab_size: Sequence[int],
     pattern: str | None = ...,
-    special_tokens: Sequence[str] = ...,
+    special_tokens: Sequence[Text] = ...,
     min_frequency: int = ...,
     max_token_length: int | None = ...,
     tie_break: TieBreak = ...,
@@ -59,7 +59,7 @@ def train(
     *,
     vocab_size: int | Sequence[int],
     pattern: str | None = None,
-    special_tokens: Sequence[str] = (),
+    special_tokens: Sequence[Text] = (),
     min_frequency: int = 0,
     max_token_length: int | None = None,
     tie_break: TieBreak = "huggingface",

@@ -11,10 +11,10 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 from bpe_rs import _core
+from bpe_rs._sources import PathLike, as_path, is_file_name
 
 _FORMAT = "bpe_rs.{}"
 _VERSION = 1
@@ -56,7 +56,7 @@ class WordTokenizer(_core.WordTokenizer):
         Raises ValueError for a text without words or a negative `num_merges`, and warns when
         every word is one token before `num_merges` merges are made.
         """
-        tokens, merges = _core.train_words(source, num_merges, form)
+        tokens, merges = _core.train_words(_texts(source), num_merges, form)
         if len(merges) < num_merges:
             warnings.warn(
                 f"asked for {num_merges} merges, the text allows {len(merges)}: "
@@ -104,7 +104,7 @@ class WordTokenizer(_core.WordTokenizer):
         """The id of a token; `</u>`'s for one that is not in the vocabulary."""
         return self.vocab.get(token, 0)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the tokenizer to a JSON file atomically."""
         _save(
             path,
@@ -113,7 +113,7 @@ class WordTokenizer(_core.WordTokenizer):
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> WordTokenizer:
+    def load(cls, path: PathLike) -> WordTokenizer:
         """Read a file that `save` wrote; ValueError for any other file."""
         form, tokens, merges = _load(path, "words", ("form", "tokens", "merges"))
         return _construct(path, cls, form, tokens, merges)
@@ -149,14 +149,14 @@ class CharTokenizer(_core.CharTokenizer):
     @classmethod
     def train(cls, source: str | Iterable[str], *, unknown: str | None = None) -> CharTokenizer:
         """Collect the characters of a text, or of several; ValueError when there are none."""
-        return cls(_core.distinct_characters(source), unknown)
+        return cls(_core.distinct_characters(_texts(source)), unknown)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the tokenizer to a JSON file atomically."""
         _save(path, "characters", {"symbols": self.symbols, "unknown": self.unknown})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> CharTokenizer:
+    def load(cls, path: PathLike) -> CharTokenizer:
         """Read a file that `save` wrote; ValueError for any other file."""
         symbols, unknown = _load(path, "characters", ("symbols", "unknown"))
         return _construct(path, cls, symbols, unknown)
@@ -176,18 +176,28 @@ class CharTokenizer(_core.CharTokenizer):
         return f"<CharTokenizer with {self.vocab_size} characters>"
 
 
-def _save(path: str | os.PathLike[str], kind: str, content: dict[str, Any]) -> None:
+def _texts(source: str | Iterable[str]) -> str | Iterable[str]:
+    """`source`, if it is not meant as a path. Raises TypeError or ValueError for one that is."""
+    if isinstance(source, os.PathLike) or is_file_name(source):
+        raise (TypeError if isinstance(source, os.PathLike) else ValueError)(
+            f"source: expected a text or several, got {os.fspath(source)!r}, which looks like the "
+            "name of a file; pass Path(...).read_text()"
+        )
+    return source
+
+
+def _save(path: PathLike, kind: str, content: dict[str, Any]) -> None:
     """Write a file of this `kind`."""
     head = {"format": _FORMAT.format(kind), "version": _VERSION}
     text = json.dumps(head | content, ensure_ascii=False)
-    _core.write_atomic(Path(path), text.encode())
+    _core.write_atomic(as_path(path, "path"), text.encode())
 
 
-def _load(path: str | os.PathLike[str], kind: str, keys: tuple[str, ...]) -> list[Any]:
+def _load(path: PathLike, kind: str, keys: tuple[str, ...]) -> list[Any]:
     """The values under `keys` in a file of this `kind`; ValueError for any other file."""
     expected = _FORMAT.format(kind)
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(as_path(path, "path").read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a {expected} file: {error}") from None
     found = content.get("format") if isinstance(content, dict) else None
@@ -204,7 +214,7 @@ def _load(path: str | os.PathLike[str], kind: str, keys: tuple[str, ...]) -> lis
     return [content[key] for key in keys]
 
 
-def _construct(path: str | os.PathLike[str], cls: Any, *parts: Any) -> Any:
+def _construct(path: PathLike, cls: Any, *parts: Any) -> Any:
     """`cls(*parts)`, with the file in the error if they do not fit together."""
     try:
         # JSON has lists where the constructor wants tuples.

@@ -66,7 +66,11 @@ pub fn to_text(bytes: &[u8]) -> String {
 /// The bytes of a token written in the alphabet, or `None` when one of its characters is outside it
 /// (an added token in plain text).
 pub fn to_bytes(token: &str) -> Option<Vec<u8>> {
-    token.chars().map(byte_of).collect()
+    let mut bytes = Vec::with_capacity(token.len());
+    for character in token.chars() {
+        bytes.push(byte_of(character)?);
+    }
+    Some(bytes)
 }
 
 /// The bytes that a token decodes to: read through the alphabet where every character belongs to it,

@@ -12,7 +12,7 @@
 //!
 //! All numbers are little-endian, ids too. The Python package `gptpy` reads and writes the same.
 
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 
 /// First bytes of every id file.
 pub const MAGIC: [u8; 8] = *b"GPTPYIDS";
@@ -130,11 +130,7 @@ impl Header {
             }
         };
         let magic = String::from_utf8_lossy(&bytes[..8]);
-        expect(
-            bytes[..8] == MAGIC,
-            "the magic \"GPTPYIDS\"",
-            format!("{magic:?}"),
-        )?;
+        expect(bytes[..8] == MAGIC, "the magic \"GPTPYIDS\"", quoted(magic))?;
         expect(number(8) == VERSION, "version 1", number(8).to_string())?;
         let mark = number(16);
         expect(

@@ -1,21 +1,23 @@
 //! The `model` of a `tokenizer.json`: a vocabulary and its merges.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use foldhash::HashMap;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 
 use super::components::refuse;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 
 /// A byte-pair model as files hold it: its tokens are strings in the byte-level alphabet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BpeModel {
     /// Every token with its id, in file order.
     pub vocab: Vec<(String, u32)>,
-    /// Pairs of tokens, the first is merged first.
-    pub merges: Vec<(String, String)>,
+    /// Pairs of ids, the first is merged first.
+    pub merges: Vec<(u32, u32)>,
     /// Take a piece that is a token whole, before any merging.
     pub ignore_merges: bool,
     /// The token for bytes that have none. It never occurs where all 256 bytes are tokens; kept for
@@ -37,7 +39,7 @@ struct ModelType {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+pub(super) struct RawModel<'a> {
     #[serde(rename = "type")]
     kind: Option<String>,
     dropout: Option<f64>,
@@ -51,7 +53,8 @@ struct Raw {
     #[serde(default)]
     ignore_merges: bool,
     vocab: VocabEntries,
-    merges: Vec<MergeEntry>,
+    #[serde(borrow)]
+    merges: Vec<MergeEntry<'a>>,
 }
 
 struct VocabEntries(Vec<(String, u32)>);
@@ -81,37 +84,53 @@ impl<'de> Deserialize<'de> for VocabEntries {
     }
 }
 
-/// `"a b"` (files before 2024) or `["a", "b"]`.
-struct MergeEntry(String, String);
+/// `"a b"` (files before 2024) or `["a", "b"]`, borrowed from the text of the file where nothing is
+/// escaped.
+struct MergeEntry<'a>(Cow<'a, str>, Cow<'a, str>);
 
-impl<'de> Deserialize<'de> for MergeEntry {
+#[derive(Deserialize)]
+struct Token<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for MergeEntry<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         struct Pair;
+        fn split<E: serde::de::Error>(text: &str) -> std::result::Result<(&str, &str), E> {
+            split_merge(text).ok_or_else(|| {
+                E::custom(format!(
+                    "expected a merge \"left right\", got {}",
+                    quoted(text)
+                ))
+            })
+        }
         impl<'de> Visitor<'de> for Pair {
-            type Value = MergeEntry;
+            type Value = MergeEntry<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a merge: \"left right\" or [\"left\", \"right\"]")
             }
 
+            fn visit_borrowed_str<E: serde::de::Error>(
+                self,
+                text: &'de str,
+            ) -> std::result::Result<MergeEntry<'de>, E> {
+                split(text).map(|(left, right)| MergeEntry(left.into(), right.into()))
+            }
+
             fn visit_str<E: serde::de::Error>(
                 self,
                 text: &str,
-            ) -> std::result::Result<MergeEntry, E> {
-                split_merge(text)
-                    .map(|(left, right)| MergeEntry(left.into(), right.into()))
-                    .ok_or_else(|| {
-                        E::custom(format!("expected a merge \"left right\", got {text:?}"))
-                    })
+            ) -> std::result::Result<MergeEntry<'de>, E> {
+                let (left, right) = split(text)?;
+                Ok(MergeEntry(left.to_owned().into(), right.to_owned().into()))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(
                 self,
                 mut seq: A,
-            ) -> std::result::Result<MergeEntry, A::Error> {
+            ) -> std::result::Result<MergeEntry<'de>, A::Error> {
                 let short = |count| serde::de::Error::invalid_length(count, &"two tokens");
-                let left = seq.next_element()?.ok_or_else(|| short(0))?;
-                let right = seq.next_element()?.ok_or_else(|| short(1))?;
+                let Token(left) = seq.next_element()?.ok_or_else(|| short(0))?;
+                let Token(right) = seq.next_element()?.ok_or_else(|| short(1))?;
                 match seq.next_element::<serde::de::IgnoredAny>()? {
                     None => Ok(MergeEntry(left, right)),
                     Some(_) => Err(short(3)),
@@ -134,17 +153,14 @@ impl BpeModel {
     /// # Errors
     /// Names the model type or the setting that is not reproduced exactly.
     pub fn from_json(text: &str) -> Result<Self> {
-        let bad = |error: serde_json::Error| Error::invalid(format!("model: {error}"));
-        let raw: Raw = serde_json::from_str(text).map_err(|error| {
-            // Of another type of model, the type says more than the first setting that is unknown.
-            match serde_json::from_str::<ModelType>(text) {
-                Ok(ModelType { name: Some(name) }) if name != "BPE" => refuse(
-                    "model",
-                    &format!("expected a model of type BPE, got {name}"),
-                ),
-                _ => bad(error),
-            }
+        let raw = serde_json::from_str(text).map_err(|error| {
+            other_type(text).unwrap_or_else(|| Error::invalid(format!("model: {error}")))
         })?;
+        Self::from_raw(raw)
+    }
+
+    /// [`BpeModel::from_json`] of a value that was read with the rest of the file.
+    pub(super) fn from_raw(raw: RawModel<'_>) -> Result<Self> {
         let is_text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         let expected = [
             ("type", raw.kind.is_some_and(|kind| kind != "BPE"), "BPE"),
@@ -171,13 +187,14 @@ impl BpeModel {
                 &format!("expected the setting {setting} to be {value}"),
             ));
         }
+        let merges = raw
+            .merges
+            .iter()
+            .map(|MergeEntry(left, right)| (&left[..], &right[..]));
+        let merges = merge_ids(&raw.vocab.0, merges, "model.merges")?;
         Ok(Self {
             vocab: raw.vocab.0,
-            merges: raw
-                .merges
-                .into_iter()
-                .map(|MergeEntry(left, right)| (left, right))
-                .collect(),
+            merges,
             ignore_merges: raw.ignore_merges,
             unk_token: raw.unk_token,
             fuse_unk: raw.fuse_unk,
@@ -185,6 +202,67 @@ impl BpeModel {
             end_of_word_suffix: raw.end_of_word_suffix,
         })
     }
+
+    /// The text that [`BpeModel::from_json`] reads.
+    pub fn to_json(&self) -> String {
+        // Serialising strings, numbers and lists of them cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// The tokens of each merge; empty ones for ids that are not in the vocabulary.
+    pub fn merged_tokens(&self) -> impl Iterator<Item = (&str, &str)> {
+        let tokens = self.vocab.iter().map(|(token, id)| (*id, &token[..]));
+        let tokens: HashMap<u32, &str> = tokens.collect();
+        self.merges.iter().map(move |(left, right)| {
+            let token = |id| tokens.get(id).copied().unwrap_or_default();
+            (token(left), token(right))
+        })
+    }
+
+    /// The settings, with no tokens and merges.
+    #[must_use]
+    pub fn without_tokens(&self) -> Self {
+        Self {
+            vocab: Vec::new(),
+            merges: Vec::new(),
+            unk_token: self.unk_token.clone(),
+            continuing_subword_prefix: self.continuing_subword_prefix.clone(),
+            end_of_word_suffix: self.end_of_word_suffix.clone(),
+            ..*self
+        }
+    }
+}
+
+/// The error for a model whose type is not BPE, which says more than that of the first setting that is
+/// unknown.
+pub(super) fn other_type(model: &str) -> Option<Error> {
+    let ModelType { name } = serde_json::from_str(model).ok()?;
+    let name = name.filter(|name| name != "BPE")?;
+    let problem = format!("expected a model of type BPE, got {name}");
+    Some(refuse("model", &problem))
+}
+
+/// The ids of pairs of tokens, which the file has at `path`.
+///
+/// # Errors
+/// `Invalid` with the token that is not in the vocabulary.
+pub(super) fn merge_ids<'a>(
+    vocab: &[(String, u32)],
+    merges: impl Iterator<Item = (&'a str, &'a str)>,
+    path: &str,
+) -> Result<Vec<(u32, u32)>> {
+    let ids: HashMap<&str, u32> = vocab.iter().map(|(token, id)| (&token[..], *id)).collect();
+    let find = |token: &str| {
+        ids.get(token).copied().ok_or_else(|| {
+            Error::invalid(format!(
+                "{path}: expected tokens of the vocabulary, got {}",
+                quoted(token)
+            ))
+        })
+    };
+    merges
+        .map(|(left, right)| Ok((find(left)?, find(right)?)))
+        .collect()
 }
 
 struct ById<'a>(Vec<&'a (String, u32)>);
@@ -213,7 +291,7 @@ impl Serialize for BpeModel {
         let mut by_id: Vec<&(String, u32)> = self.vocab.iter().collect();
         by_id.sort_by_key(|(_, id)| *id);
         map.serialize_entry("vocab", &ById(by_id))?;
-        map.serialize_entry("merges", &self.merges)?;
+        map.serialize_entry("merges", &self.merged_tokens().collect::<Vec<_>>())?;
         map.end()
     }
 }

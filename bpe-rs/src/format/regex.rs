@@ -57,7 +57,9 @@ pub(crate) fn from_hugging_face(pattern: &str) -> Result<String> {
 const ESCAPES: &str = "aAdDefnpPrsStuvxz";
 
 /// The beginnings of groups that both engines read alike.
-const GROUPS: [&str; 9] = ["(", "(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:", "(?-i:"];
+const GROUPS: [&str; 9] = [
+    "(", "(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:", "(?-i:",
+];
 
 fn differ(pattern: &str, what: &str) -> Error {
     Error::invalid(format!(
@@ -88,7 +90,11 @@ fn translated(pattern: &str) -> Result<String> {
         let mut written = *token;
         let first = token.chars().next().unwrap_or_default();
         match *token {
-            "^" | "$" => return Err(differ(&format!("{token}, the end of a line or of the text"))),
+            "^" | "$" => {
+                return Err(differ(&format!(
+                    "{token}, the end of a line or of the text"
+                )))
+            }
             // Elsewhere, all alternatives that follow belong to it in the other engine.
             "(?i)" if began => {
                 if let Some(fold) = folds.last_mut() {
@@ -189,7 +195,9 @@ fn check_class(class: &str, fold: bool) -> std::result::Result<(), String> {
         return Ok(());
     }
     let is_safe = |escape: &str| match escape.as_bytes() {
-        [_, b'p', ..] => escape[2..].trim_start_matches(['{', ' ']).starts_with(['N', 'P', 'S', 'Z']),
+        [_, b'p', ..] => escape[2..]
+            .trim_start_matches(['{', ' '])
+            .starts_with(['N', 'P', 'S', 'Z']),
         [_, b's' | b'd' | b'r' | b'n' | b't' | b'f' | b'v', ..] => true,
         [_, other, ..] => !other.is_ascii_alphanumeric(),
         _ => false,
@@ -212,7 +220,10 @@ fn check_escape(escape: &str) -> std::result::Result<(), String> {
     let is_alike = match letter {
         None => false,
         Some('p' | 'P') => {
-            let name: String = escape[2..].chars().filter(char::is_ascii_alphanumeric).collect();
+            let name: String = escape[2..]
+                .chars()
+                .filter(char::is_ascii_alphanumeric)
+                .collect();
             escape[2..].starts_with('{')
                 && !["graph", "print", "word"].contains(&name.to_lowercase().as_str())
         }
@@ -279,7 +290,10 @@ fn group_start_end(pattern: &str, at: usize) -> usize {
     let Some(rest) = pattern[at + 1..].strip_prefix('?') else {
         return at + 1;
     };
-    let flags = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_lowercase() || c == '-').len();
+    let flags = rest.len()
+        - rest
+            .trim_start_matches(|c: char| c.is_ascii_lowercase() || c == '-')
+            .len();
     let flags = if rest.starts_with('<') { 1 } else { flags };
     let last = rest[flags..].chars().next().map_or(0, char::len_utf8);
     at + 2 + flags + last

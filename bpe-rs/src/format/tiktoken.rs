@@ -1,6 +1,9 @@
 //! `.tiktoken` rank files: one token a line, base64, a space, its rank.
 
-use crate::error::{Error, Result};
+use std::collections::hash_map::Entry;
+use std::collections::HashMap;
+
+use crate::error::{quoted, Error, Result};
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -23,6 +26,10 @@ fn base64(bytes: &[u8], out: &mut String) {
 /// The bytes of a base64 text; `None` where it is not valid.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
+    // The empty token, which some files list, as Python's decoder reads it.
+    if matches!(text, b"=" | b"==") {
+        return Some(Vec::new());
+    }
     if text.is_empty() || !text.chunks_exact(4).remainder().is_empty() {
         return None;
     }
@@ -52,27 +59,39 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Reads a rank file: tokens with their ranks, in file order.
+/// Reads a rank file: tokens with their ranks, in file order. Of a token listed twice the later line
+/// counts.
 ///
 /// # Errors
 /// `Invalid` for a line that is not a base64 token, a space and a rank.
 pub fn parse(text: &str) -> Result<Vec<(Vec<u8>, u32)>> {
-    let mut ranks = Vec::new();
+    let mut ranks: Vec<(Vec<u8>, u32)> = Vec::new();
+    let mut places = HashMap::new();
     for (number, line) in text.lines().enumerate() {
         if line.is_empty() {
             continue;
         }
-        let entry = line
-            .split_once(' ')
-            .and_then(|(token, rank)| Some((from_base64(token)?, rank.trim_end().parse().ok()?)));
-        ranks.push(entry.ok_or_else(|| {
+        let mut fields = line.split_ascii_whitespace();
+        let mut entry = || {
+            let entry = (from_base64(fields.next()?)?, fields.next()?.parse().ok()?);
+            fields.next().is_none().then_some(entry)
+        };
+        let (token, rank) = entry().ok_or_else(|| {
             let number = number + 1;
             let shown: String = line.chars().take(60).collect();
             Error::invalid(format!(
                 ".tiktoken, line {number}: expected a base64 token, a space and its rank, \
-                 got {shown:?}"
+                 got {shown}",
+                shown = quoted(shown)
             ))
-        })?);
+        })?;
+        match places.entry(token.clone()) {
+            Entry::Vacant(place) => {
+                place.insert(ranks.len());
+                ranks.push((token, rank));
+            }
+            Entry::Occupied(place) => ranks[*place.get()].1 = rank,
+        }
     }
     Ok(ranks)
 }
@@ -83,7 +102,10 @@ pub fn write<'a>(ranks: impl IntoIterator<Item = (&'a [u8], u32)>) -> String {
     ranks.sort_by_key(|&(_, rank)| rank);
     let mut text = String::with_capacity(ranks.len() * 16);
     for (token, rank) in ranks {
-        base64(token, &mut text);
+        match token {
+            [] => text.push('='),
+            token => base64(token, &mut text),
+        }
         text.push(' ');
         text.push_str(&rank.to_string());
         text.push('\n');
@@ -123,6 +145,7 @@ mod tests {
             "IQ== 0\nIQ=",
             "IQ== 0\nIQ== x",
             "IQ== 0\n==== 1",
+            "IQ== 0\nIg== 1 2",
             "IQ== 0\nI*== 1",
         ] {
             let error = parse(bad).unwrap_err().to_string();

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::components::{
     self, refuse, Component, Decoder, Normalizer, Padding, PostProcessor, PreTokenizer, Truncation,
 };
-use super::model::BpeModel;
+use super::model::{other_type, BpeModel, RawModel};
 use crate::error::{Error, Result};
 
 /// The version that every such file has.
@@ -75,6 +75,12 @@ struct Raw<'a> {
     post_processor: Option<Value>,
     decoder: Option<Value>,
     #[serde(borrow)]
+    model: RawModel<'a>,
+}
+
+#[derive(Deserialize)]
+struct OnlyModel<'a> {
+    #[serde(borrow)]
     model: &'a RawValue,
 }
 
@@ -91,8 +97,11 @@ impl TokenizerJson {
     /// reproduced exactly: WordPiece, Unigram and WordLevel models, byte fallback, dropout, every
     /// normaliser, pre-tokenizer, post-processor or decoder that [`super::components`] does not list.
     pub fn parse(text: &str) -> Result<Self> {
-        let raw: Raw = serde_json::from_str(text)
-            .map_err(|error| Error::invalid(format!("tokenizer.json: {error}")))?;
+        let raw: Raw = serde_json::from_str(text).map_err(|error| {
+            let file: Option<OnlyModel> = serde_json::from_str(text).ok();
+            let other = file.and_then(|file| other_type(file.model.get()));
+            other.unwrap_or_else(|| Error::invalid(format!("tokenizer.json: {error}")))
+        })?;
         if let Some(version) = raw.version.filter(|version| version != VERSION) {
             return Err(refuse(
                 "version",
@@ -100,7 +109,7 @@ impl TokenizerJson {
             ));
         }
         // The model first: the message about its type tells most about a file that is refused.
-        let model = BpeModel::from_json(raw.model.get())?;
+        let model = BpeModel::from_raw(raw.model)?;
         let tokenizer = Self {
             truncation: optional(raw.truncation.as_ref(), "truncation")?,
             padding: optional(raw.padding.as_ref(), "padding")?,

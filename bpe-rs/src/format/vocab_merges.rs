@@ -2,8 +2,8 @@
 
 use serde_json::value::RawValue;
 
-use super::model::{split_merge, BpeModel};
-use crate::error::{Error, Result};
+use super::model::{merge_ids, split_merge, BpeModel};
+use crate::error::{quoted, Error, Result};
 
 /// Reads the texts of the two files.
 ///
@@ -19,18 +19,19 @@ pub fn parse(vocab: &str, merges: &str) -> Result<BpeModel> {
     serde_json::from_str::<&RawValue>(vocab).map_err(|error| wrong(&error))?;
     let model = format!("{{\"type\":\"BPE\",\"merges\":[],\"vocab\":{vocab}}}");
     let mut model = BpeModel::from_json(&model).map_err(|error| wrong(&error))?;
-    for (number, line) in merges.lines().enumerate() {
-        if line.is_empty() || line.starts_with("#version") {
-            continue;
-        }
-        let (left, right) = split_merge(line).ok_or_else(|| {
-            let number = number + 1;
-            Error::invalid(format!(
-                "merges.txt, line {number}: expected two tokens and a space, got {line:?}"
-            ))
-        })?;
-        model.merges.push((left.into(), right.into()));
-    }
+    let lines = (1..).zip(merges.lines());
+    let pairs = lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with("#version"))
+        .map(|(number, line)| {
+            split_merge(line).ok_or_else(|| {
+                Error::invalid(format!(
+                    "merges.txt, line {number}: expected two tokens and a space, got {}",
+                    quoted(line)
+                ))
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    model.merges = merge_ids(&model.vocab, pairs.into_iter(), "merges.txt")?;
     Ok(model)
 }
 
@@ -47,11 +48,13 @@ pub fn write(model: &BpeModel) -> Result<(String, String)> {
         .collect();
     let vocab = serde_json::Value::Object(entries).to_string();
     let mut merges = String::from("#version: 0.2\n");
-    for (left, right) in &model.merges {
+    for (left, right) in model.merged_tokens() {
         if left.contains([' ', '\n']) || right.contains([' ', '\n']) {
             return Err(Error::invalid(format!(
-                "merges.txt holds tokens without spaces, got {left:?} and {right:?}; \
-                 save as tokenizer.json"
+                "merges.txt holds tokens without spaces, got {left} and {right}; \
+                 save as tokenizer.json",
+                left = quoted(left),
+                right = quoted(right)
             )));
         }
         merges.push_str(left);
@@ -70,7 +73,7 @@ mod tests {
     fn reads_and_writes() {
         let vocab = r#"{"a":0,"b":1,"ab":2,"Ġ":3}"#;
         let model = parse(vocab, "#version: 0.2\na b\n").unwrap();
-        assert_eq!(model.merges, [("a".to_string(), "b".to_string())]);
+        assert_eq!(model.merges, [(0, 1)]);
         assert_eq!(
             write(&model).unwrap(),
             (vocab.to_string(), "#version: 0.2\na b\n".to_string())

@@ -79,8 +79,7 @@ impl AddedVocab {
     /// Build what finds the tokens in texts.
     ///
     /// # Errors
-    /// `Invalid` where there are too many for an automaton, or where two match the same normalised
-    /// text.
+    /// `Invalid` where there are too many for an automaton.
     pub(super) fn index(&mut self, normalizers: &Normalizers) -> Result<()> {
         let (normalized, raw): (Vec<_>, Vec<_>) = self
             .sorted()
@@ -178,12 +177,6 @@ impl AddedTokenMatcher {
         if contents.is_empty() {
             return Ok(Self::default());
         }
-        let mut seen = HashSet::new();
-        if let Some(twice) = contents.iter().find(|content| !seen.insert(&content[..])) {
-            return Err(Error::invalid(format!(
-                "expected added tokens that differ after normalisation, got two that are {twice}"
-            )));
-        }
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostLongest)
             .build(&contents)
@@ -230,6 +223,10 @@ impl AddedVocab {
             }
             if token.rstrip {
                 end = text.len() - text[end..].trim_start().len();
+            }
+            // The token before it took all of this one, white space included.
+            if start >= end {
+                continue;
             }
             if start > done {
                 out.push(plain(done..start));

@@ -3,7 +3,7 @@
 use super::normalize::AlignedText;
 use super::pre_tokenize::PreToken;
 use super::tokenizer::Tokenizer;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::format::byte_level;
 
 impl Tokenizer {
@@ -67,7 +67,8 @@ impl Tokenizer {
     pub fn tokenize_piece(&self, piece: &str) -> Result<Vec<(u32, (usize, usize))>> {
         let bytes = byte_level::to_bytes(piece).ok_or_else(|| {
             Error::invalid(format!(
-                "expected characters of the byte-level alphabet, got {piece:?}"
+                "expected characters of the byte-level alphabet, got {piece}",
+                piece = quoted(piece)
             ))
         })?;
         let mut ids = Vec::new();

@@ -140,7 +140,7 @@ impl Tokenizer {
             done,
         )?;
         if let Some(padding) = padding {
-            post_process::pad_batch(&mut batch, padding);
+            post_process::pad_batch(&mut batch, padding)?;
         }
         Ok(batch)
     }

@@ -116,10 +116,8 @@ impl EncodedSequence {
                 return matched.clone();
             }
         }
-        self.tokenizer
-            .id_to_token(self.ids[at])
-            .unwrap_or_default()
-            .to_string()
+        let token = self.tokenizer.encoded_token(self.ids[at]);
+        token.unwrap_or_default().to_string()
     }
 
     /// The number of white-space characters at the start and at the end of the token's string.
@@ -221,7 +219,7 @@ impl TokenDetails {
         matched: &str,
         tokenizer: &Tokenizer,
     ) {
-        if tokenizer.id_to_token(id) != Some(matched) {
+        if tokenizer.encoded_token(id) != Some(matched) {
             self.matched.insert(self.ids.len(), matched.to_string());
         }
         self.ids.push(id);

@@ -1,9 +1,9 @@
 //! The BPE model of a `tokenizer.json`: token strings and ids around a [`Vocab`] of bytes.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 use crate::encode::{encode_into, Scratch, ScratchPool};
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::format::{byte_level, BpeModel};
 use crate::pretokenize::Pretokenizer;
 use crate::vocab::Vocab;
@@ -37,12 +37,14 @@ impl Model {
         for (index, (token, id)) in file.vocab.iter().enumerate() {
             if by_token.insert(token.clone(), *id).is_some() {
                 return Err(Error::invalid(format!(
-                    "model.vocab: expected distinct tokens, got {token:?} twice"
+                    "model.vocab: expected distinct tokens, got {token} twice",
+                    token = quoted(token)
                 )));
             }
             if by_id.insert(*id, index as u32).is_some() {
                 return Err(Error::invalid(format!(
-                    "model.vocab: expected distinct ids, got {id} twice (again for {token:?})"
+                    "model.vocab: expected distinct ids, got {id} twice (again for {token})",
+                    token = quoted(token)
                 )));
             }
             // A token outside the byte-level alphabet is never the result of merging bytes.
@@ -53,25 +55,14 @@ impl Model {
                 tokens.push((bytes, *id));
             }
         }
-        let find = |token: &str| {
-            by_token.get(token).copied().ok_or_else(|| {
-                Error::invalid(format!(
-                    "model.merges: expected tokens of the vocabulary, got {token:?}"
-                ))
-            })
-        };
-        let merges = file
-            .merges
-            .iter()
-            .map(|(left, right)| Ok((find(left)?, find(right)?)))
-            .collect::<Result<Vec<_>>>()?;
-        let vocab = Vocab::from_merges(tokens, &merges, file.ignore_merges)?;
+        let vocab = Vocab::from_merges(tokens, &file.merges, file.ignore_merges)?;
         let has_all = known_bytes.iter().all(|known| *known);
         if let (false, Some(unknown)) = (has_all, &file.unk_token) {
             return Err(Error::invalid(format!(
-                "model: unk_token {unknown:?} with bytes that are no tokens is not reproduced \
+                "model: unk_token {unknown} with bytes that are no tokens is not reproduced \
                  exactly (expected a token for each of the 256 bytes, or unk_token null); use the \
-                 original tokenizer for this file"
+                 original tokenizer for this file",
+                unknown = quoted(unknown)
             )));
         }
         let known_bytes = (!has_all).then(|| Box::new(known_bytes));

@@ -193,18 +193,23 @@ fn apply(processor: &PostProcessor, sequences: &mut Vec<EncodedInput>, add_speci
 }
 
 /// Pad a batch to a common length.
-pub fn pad_batch(batch: &mut [EncodedInput], padding: &Padding) {
+///
+/// # Errors
+/// As [`EncodedInput::pad`].
+pub fn pad_batch(batch: &mut [EncodedInput], padding: &Padding) -> Result<()> {
     let longest = batch.iter().map(EncodedInput::len).max().unwrap_or(0);
     let mut length = match padding.strategy {
         PaddingLength::BatchLongest => longest,
         PaddingLength::Fixed(length) => length,
     };
     if let Some(multiple) = padding.pad_to_multiple_of.filter(|&multiple| multiple > 0) {
-        length = length.next_multiple_of(multiple);
+        length = length
+            .checked_next_multiple_of(multiple)
+            .unwrap_or(usize::MAX);
     }
     let token: Arc<str> = padding.pad_token.as_str().into();
     let left = padding.direction == Direction::Left;
-    for encoded in batch {
-        encoded.pad(length, padding.pad_id, padding.pad_type_id, &token, left);
-    }
+    batch.iter_mut().try_for_each(|encoded| {
+        encoded.pad(length, padding.pad_id, padding.pad_type_id, &token, left)
+    })
 }

@@ -181,7 +181,9 @@ impl CompiledPreTokenizer {
 
 /// The regular expression that matches `text`.
 fn escaped(text: &str) -> String {
-    let escape = |c: char| c.is_ascii_punctuation().then_some('\\').into_iter().chain([c]);
+    // `\<` and `\>` are the ends of words.
+    let is_plain = |c: char| !c.is_ascii_punctuation() || c == '<' || c == '>';
+    let escape = |c: char| (!is_plain(c)).then_some('\\').into_iter().chain([c]);
     text.chars().flat_map(escape).collect()
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::encoded_input::EncodedInput;
 use super::fragment::{Fragment, Origin};
-use crate::error::{Error, Result};
+use crate::encode::check_row_length;
+use crate::error::Result;
 
 impl EncodedInput {
     /// The tokens in `keep`, without sequences and overflowing parts.
@@ -121,13 +122,26 @@ impl EncodedInput {
     }
 
     /// Add padding tokens up to `length` tokens, here and in the overflowing parts.
-    pub fn pad(&mut self, length: usize, id: u32, type_id: u32, token: &Arc<str>, left: bool) {
-        for part in &mut self.overflowing {
-            part.pad(length, id, type_id, token, left);
-        }
+    ///
+    /// # Errors
+    /// `Invalid` for padding to more than [`crate::encode::MAX_ROW_LENGTH`] tokens.
+    pub fn pad(
+        &mut self,
+        length: usize,
+        id: u32,
+        type_id: u32,
+        token: &Arc<str>,
+        left: bool,
+    ) -> Result<()> {
         let len = self.len();
+        if length > len {
+            check_row_length("length", length)?;
+        }
+        for part in &mut self.overflowing {
+            part.pad(length, id, type_id, token, left)?;
+        }
         if len >= length {
-            return;
+            return Ok(());
         }
         let count = length - len;
         let origin = Origin::Padding {
@@ -144,6 +158,7 @@ impl EncodedInput {
         } else {
             self.fragments.push(padding);
         }
+        Ok(())
     }
 
     /// These tokens, without the overflowing parts, with offsets that continue those of `before`.

@@ -8,11 +8,11 @@ use super::added_tokens::{AddedVocab, TextSegment};
 use super::model::Model;
 use super::normalize::{AlignedText, Normalizers};
 use super::pre_tokenize::{CompiledPreTokenizer, PreToken};
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::format::components::{
     self, Component, Decoder, Normalizer, PostProcessor, PreTokenizer,
 };
-use crate::format::{AddedToken, TokenizerJson};
+use crate::format::{AddedToken, BpeModel, TokenizerJson};
 
 /// Byte-level BPE the way a `tokenizer.json` describes it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ impl Tokenizer {
     /// A known token keeps its id, another gets the next free one; the `id` of `tokens` is not used.
     ///
     /// # Errors
-    /// `Invalid` where there are too many to search for, or two are one after normalisation.
+    /// `Invalid` where there are too many to search for.
     pub fn with_added_tokens(
         &self,
         tokens: impl IntoIterator<Item = AddedToken>,
@@ -107,6 +107,22 @@ impl Tokenizer {
         added.index(normalizers)?;
         let pipeline = (*self.pipeline).clone();
         Ok((self.with_pipeline(Pipeline { added, ..pipeline }), count))
+    }
+
+    /// With another model. Added tokens keep their ids.
+    ///
+    /// # Errors
+    /// `Invalid` where vocabulary and merges contradict each other.
+    pub fn with_model(&self, model: BpeModel) -> Result<Self> {
+        Ok(Self {
+            model: Arc::new(Model::new(model)?),
+            ..self.clone()
+        })
+    }
+
+    /// The model as files describe it.
+    pub fn model(&self) -> &BpeModel {
+        &self.model.file
     }
 
     /// With another normaliser.
@@ -265,12 +281,29 @@ impl Tokenizer {
             .or_else(|| self.model.id_of(token))
     }
 
+    /// The id of a token string in the model, whatever the added tokens are.
+    pub fn model_id_of(&self, token: &str) -> Option<u32> {
+        self.model.id_of(token)
+    }
+
+    /// The model's string of an id.
+    pub fn model_token(&self, id: u32) -> Option<&str> {
+        self.model.token(id)
+    }
+
     /// The string of an id.
     pub fn id_to_token(&self, id: u32) -> Option<&str> {
         self.pipeline
             .added
             .string(id)
             .or_else(|| self.model.token(id))
+    }
+
+    /// The string of an id in an encoded text: the model's own, where decoding may have another.
+    pub(super) fn encoded_token(&self, id: u32) -> Option<&str> {
+        self.model
+            .token(id)
+            .or_else(|| self.pipeline.added.string(id))
     }
 
     pub(super) fn pre_tokens(&self, text: &str) -> Result<Vec<PreToken>> {
@@ -310,5 +343,8 @@ impl Tokenizer {
 }
 
 fn unknown_component(name: &str) -> Error {
-    Error::invalid(format!("expected a component, got {name:?}"))
+    Error::invalid(format!(
+        "expected a component, got {name}",
+        name = quoted(name)
+    ))
 }

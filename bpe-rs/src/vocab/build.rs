@@ -6,13 +6,13 @@
 //! into the token, in any text. A token that its own bytes do not merge into never results from
 //! merging at all, only from the look-up of whole pieces.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt};
 
 use super::merge::Merger;
 use super::pairs::{PairTable, NO_MERGE};
 use super::tokens::TokenBytes;
 use super::vocabulary::Vocab;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::simd::Portable;
 
 /// One line of a merge list: the ids of the two parts.
@@ -34,10 +34,10 @@ impl Vocab {
     ///
     /// # Errors
     ///
-    /// `Invalid` for an empty token, a token or rank given twice, or too many tokens.
+    /// `Invalid` for a token or rank given twice, or too many tokens.
     pub fn from_ranks<B: AsRef<[u8]>>(ranks: impl IntoIterator<Item = (B, u32)>) -> Result<Self> {
         let ranks: Vec<(B, u32)> = ranks.into_iter().collect();
-        let tokens = sorted(ranks.iter().map(|(bytes, rank)| (*rank, bytes.as_ref())))?;
+        let (tokens, _) = sorted(ranks.iter().map(|(bytes, rank)| (*rank, bytes.as_ref())))?;
         let longer = tokens.iter().filter(|t| t.1.len() > 1);
         let multi_byte: Vec<_> = longer
             .map(|&(id, bytes)| MultiByteToken {
@@ -62,11 +62,14 @@ impl Vocab {
         whole_pieces: bool,
     ) -> Result<Self> {
         let given: Vec<(B, u32)> = tokens.into_iter().collect();
-        let tokens = sorted(given.iter().map(|(bytes, id)| (*id, bytes.as_ref())))?;
-        let by_bytes: HashMap<&[u8], u32> = tokens.iter().map(|&(id, bytes)| (bytes, id)).collect();
-        let by_id: HashMap<u32, &[u8]> = tokens.iter().copied().collect();
+        let (tokens, by_bytes) = sorted(given.iter().map(|(bytes, id)| (*id, bytes.as_ref())))?;
         let find = |line: usize, id: u32| {
-            by_id.get(&id).copied().ok_or_else(|| {
+            // Mostly, all ids from 0 are tokens.
+            let at = match tokens.get(id as usize) {
+                Some(token) if token.0 == id => Ok(id as usize),
+                _ => tokens.binary_search_by_key(&id, |token| token.0),
+            };
+            at.map(|at| tokens[at].1).map_err(|_| {
                 Error::invalid(format!("merge {line}: expected ids of tokens, got {id}"))
             })
         };
@@ -77,15 +80,18 @@ impl Vocab {
             .map(|(line, &pair)| (pair, line))
             .collect();
         let mut multi_byte = Vec::with_capacity(merges.len());
+        let mut joined = Vec::new();
         for (line, &(left, right)) in merges.iter().enumerate() {
             if last[&(left, right)] != line {
                 continue;
             }
-            let joined = [find(line, left)?, find(line, right)?].concat();
+            joined.clear();
+            joined.extend_from_slice(find(line, left)?);
+            joined.extend_from_slice(find(line, right)?);
             let (&bytes, &id) = by_bytes.get_key_value(joined.as_slice()).ok_or_else(|| {
                 Error::invalid(format!(
-                    "merge {line} ({left}, {right}): expected its result {:?} among the tokens",
-                    String::from_utf8_lossy(&joined)
+                    "merge {line} ({left}, {right}): expected its result {} among the tokens",
+                    quoted(String::from_utf8_lossy(&joined))
                 ))
             })?;
             multi_byte.push(MultiByteToken {
@@ -176,34 +182,34 @@ fn check_count(merges: usize) -> Result<()> {
     Ok(())
 }
 
-/// Sort by id.
+/// Tokens by ascending id, and the id of each.
+type SortedTokens<'a> = (Vec<(u32, &'a [u8])>, HashMap<&'a [u8], u32>);
+
+/// Sort by id; also gives the id of each token.
 ///
 /// # Errors
 ///
-/// `Invalid` for an empty token, or an id or a token given twice.
-fn sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<Vec<(u32, &'a [u8])>> {
+/// `Invalid` for an id or a token given twice.
+fn sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<SortedTokens<'a>> {
     let mut tokens: Vec<_> = tokens.collect();
     tokens.sort_unstable_by_key(|&(id, _)| id);
-    let mut seen = HashSet::with_capacity(tokens.len());
+    let mut by_bytes = HashMap::with_capacity(tokens.len());
     for (at, &(id, bytes)) in tokens.iter().enumerate() {
-        let shown = String::from_utf8_lossy(bytes);
-        if bytes.is_empty() {
-            return Err(Error::invalid(format!(
-                "expected non-empty tokens, got an empty one with id {id}"
-            )));
-        }
+        let shown = || quoted(String::from_utf8_lossy(bytes));
         if at > 0 && tokens[at - 1].0 == id {
             return Err(Error::invalid(format!(
-                "expected distinct ids, got id {id} twice (again for {shown:?})"
+                "expected distinct ids, got id {id} twice (again for {})",
+                shown()
             )));
         }
-        if !seen.insert(bytes) {
+        if by_bytes.insert(bytes, id).is_some() {
             return Err(Error::invalid(format!(
-                "expected distinct tokens, got {shown:?} twice (again as id {id})"
+                "expected distinct tokens, got {} twice (again as id {id})",
+                shown()
             )));
         }
     }
-    Ok(tokens)
+    Ok((tokens, by_bytes))
 }
 
 /// Number the tokens of several bytes in the order given, which is their priority, and enter the pair of
@@ -252,7 +258,7 @@ fn build(
     }
     let unreachable = tokens
         .iter()
-        .filter(|(id, _)| !number_of.contains_key(id))
+        .filter(|(id, bytes)| !bytes.is_empty() && !number_of.contains_key(id))
         .map(|&(id, bytes)| (bytes.into(), id))
         .collect();
     Ok(Vocab {

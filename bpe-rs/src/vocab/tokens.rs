@@ -12,6 +12,8 @@ pub struct TokenBytes {
     ends: Vec<u32>,
     /// The ranges of tokens whose ids lie far beyond the number of tokens before them.
     sparse: HashMap<u32, (u32, u32)>,
+    /// The id of the empty token, which some rank files list. No text is encoded as it.
+    empty: Option<u32>,
     len: usize,
     max_id: Option<u32>,
 }
@@ -30,8 +32,8 @@ impl TokenBytes {
     ///
     /// # Errors
     ///
-    /// `Invalid` if `id` is not above every id so far, if `token` is empty, or if the tokens have
-    /// 4 GiB or more in total.
+    /// `Invalid` if `id` is not above every id so far, if a second token is empty, or if the
+    /// tokens have 4 GiB or more in total.
     pub(super) fn push(&mut self, id: u32, token: &[u8]) -> Result<()> {
         if !self.add_range(id, token.len()) {
             return Err(self.refusal(id, token.len()));
@@ -65,8 +67,12 @@ impl TokenBytes {
     /// Enter token `id`, whose bytes are the next `len` that are appended; `false` if it is refused.
     fn add_range(&mut self, id: u32, len: usize) -> bool {
         let end = self.bytes.len() + len;
-        if self.max_id.is_some_and(|max| id <= max) || len == 0 || end > u32::MAX as usize {
+        let is_second_empty = len == 0 && self.empty.is_some();
+        if self.max_id.is_some_and(|max| id <= max) || is_second_empty || end > u32::MAX as usize {
             return false;
+        }
+        if len == 0 {
+            self.empty = Some(id);
         }
         let (start, end) = (self.bytes.len() as u32, end as u32);
         self.max_id = Some(id);
@@ -88,7 +94,7 @@ impl TokenBytes {
     fn refusal(&self, id: u32, len: usize) -> Error {
         Error::invalid(match self.max_id {
             Some(max) if id <= max => format!("expected ids above {max}, got {id}"),
-            _ if len == 0 => format!("expected non-empty tokens, got an empty one with id {id}"),
+            _ if len == 0 => format!("expected one empty token at most, got another with id {id}"),
             _ => format!("expected tokens of less than 4 GiB in total, got more with id {id}"),
         })
     }
@@ -106,8 +112,10 @@ impl TokenBytes {
     /// The bytes of token `id`, if there is one.
     #[inline]
     pub fn get(&self, id: u32) -> Option<&[u8]> {
-        self.range(id)
-            .map(|(from, to)| &self.bytes[from as usize..to as usize])
+        match self.range(id) {
+            Some((from, to)) => Some(&self.bytes[from as usize..to as usize]),
+            None => (self.empty == Some(id)).then_some(&[]),
+        }
     }
 
     /// The number of tokens.
@@ -171,7 +179,6 @@ mod tests {
         for (result, problem) in [
             (tokens.clone().push(5, b"b"), "ids above 5, got 5"),
             (tokens.clone().push(4, b"b"), "ids above 5, got 4"),
-            (tokens.clone().push(6, b""), "empty one with id 6"),
             (tokens.clone().push_joined(6, 5, 4), "before 6, got 4"),
         ] {
             let error = result.unwrap_err().to_string();
@@ -179,5 +186,14 @@ mod tests {
         }
         tokens.push_joined(6, 5, 5).unwrap();
         assert_eq!(tokens.get(6), Some(&b"aa"[..]));
+
+        for far in [8, 1 << 30] {
+            let mut tokens = tokens.clone();
+            tokens.push(far, b"").unwrap();
+            assert_eq!(tokens.get(far), Some(&b""[..]));
+            assert_eq!(tokens.get(far - 1), None);
+            assert_eq!((tokens.len(), tokens.iter().count()), (3, 3));
+            assert!(tokens.push(far + 1, b"").is_err());
+        }
     }
 }

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bpe_rs import _core
+from bpe_rs._sources import PathLike, as_path
 
 
 class Token:
@@ -136,13 +137,16 @@ class Decoder(Component):
 
 
 class BPE:
-    """The model, vocabulary and merges, read-only. `Tokenizer.from_str` makes another one."""
+    """The model: vocabulary, merges and settings.
 
-    dropout = None
-    byte_fallback = False
+    Setting an attribute changes the tokenizer that the model came from. A value that would not be
+    reproduced exactly is an AttributeError.
+    """
 
-    def __init__(self, core: _core.HfTokenizer) -> None:
-        self._core = core
+    def __init__(
+        self, core: _core.HfTokenizer, write: Callable[[str], _core.HfTokenizer] | None = None
+    ) -> None:
+        self.__dict__.update(_core=core, _write=write)
 
     def tokenize(self, sequence: str) -> list[Token]:
         """The tokens of one piece, given in the byte-level alphabet."""
@@ -150,24 +154,54 @@ class BPE:
 
     def token_to_id(self, token: str) -> int | None:
         """The id of a token string."""
-        return self._core.get_vocab(False).get(token)
+        return self._core.model_token_to_id(token)
 
     def id_to_token(self, id: int) -> str | None:
         """The token string of an id."""
-        return self._core.id_to_token(id)
+        return self._core.model_id_to_token(id)
+
+    def save(
+        self,
+        folder: PathLike,
+        prefix: str | None = None,
+        name: str | None = None,
+    ) -> list[str]:
+        """Write `vocab.json` and `merges.txt`, their names after `prefix` and a hyphen, each
+        atomically; returns their paths. `name` is another name of `prefix`."""
+        prefix = prefix if name is None else name
+        start = "" if prefix is None else f"{prefix}-"
+        vocab, merges = self._core.vocab_and_merges()
+        files = {f"{start}vocab.json": vocab, f"{start}merges.txt": merges}
+        paths = {as_path(folder, "folder") / file: text for file, text in files.items()}
+        for path, text in paths.items():
+            _core.write_atomic(path, text.encode())
+        return [str(path) for path in paths]
+
+    def _settings(self) -> dict[str, Any]:
+        return json.loads(self._core.model(False))
 
     def __getattr__(self, name: str) -> Any:
-        state = self.__dict__.get("_state")
-        if state is None:
-            state = self.__dict__["_state"] = json.loads(self._core.to_str(False, None, None))
-        model = state["model"]
-        if name in model and name not in ("vocab", "merges", "type"):
-            return model[name]
+        if not name.startswith("_") and name not in ("vocab", "merges", "type"):
+            settings = self._settings()
+            if name in settings:
+                return settings[name]
         raise AttributeError(f"BPE has no attribute {name!r}")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if getattr(self, name) == value:
+            return
+        if self._write is None:
+            raise AttributeError(
+                f"expected the model of a tokenizer to set {name!r}, got a copy of one"
+            )
+        changed = json.dumps(json.loads(self._core.model(True)) | {name: value})
+        try:
+            self.__dict__["_core"] = self._write(changed)
+        except ValueError as error:
+            raise AttributeError(f"{name} cannot be set to {value!r}: {error}") from None
+
     def __getstate__(self) -> bytes:
-        model = json.loads(self._core.to_str(False, None, None))["model"]
-        return json.dumps(model, ensure_ascii=False).encode()
+        return self._core.model(True).encode()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _revive_model, (self._core.to_str(False, None, None),)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from bpe_rs import _core
 from bpe_rs._core import HfEncoding
+from bpe_rs._sources import PathLike, as_path
 from bpe_rs.hf import _added_token, _components, _settings
 
 
@@ -52,6 +51,10 @@ class Tokenizer:
     @staticmethod
     def from_str(json: str) -> Tokenizer:
         """From the text of a `tokenizer.json`; ValueError names what is not reproduced exactly."""
+        return Tokenizer._from_json(json)
+
+    @staticmethod
+    def _from_json(json: str | bytes) -> Tokenizer:
         core, truncation, padding = _core.HfTokenizer.from_str(json)
         tokenizer = Tokenizer.__new__(Tokenizer)
         tokenizer._start(core, _settings.Settings(truncation, padding))
@@ -60,24 +63,72 @@ class Tokenizer:
     @staticmethod
     def from_buffer(buffer: bytes) -> Tokenizer:
         """From the bytes of a `tokenizer.json`."""
-        return Tokenizer.from_str(bytes(buffer).decode("utf-8"))
+        return Tokenizer._from_json(bytes(buffer))
 
     @staticmethod
-    def from_file(path: str | os.PathLike[str]) -> Tokenizer:
+    def from_file(path: PathLike) -> Tokenizer:
         """From a `tokenizer.json`; ValueError names what is not reproduced exactly."""
+        file = as_path(path, "path")
         try:
-            return Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+            return Tokenizer.from_buffer(file.read_bytes())
         except ValueError as error:
-            raise ValueError(f"{os.fspath(path)}: {error}") from None
+            raise ValueError(f"{file}: {error}") from None
+
+    @staticmethod
+    def from_pretrained(
+        identifier: str, revision: str = "main", token: str | None = None
+    ) -> Tokenizer:
+        """From the `tokenizer.json` of a model on the Hugging Face Hub; needs `huggingface_hub`."""
+        try:
+            from huggingface_hub import hf_hub_download
+        except ImportError as error:
+            raise ImportError(
+                "from_pretrained needs the package huggingface_hub; install it, or pass a file to "
+                "from_file"
+            ) from error
+        return Tokenizer.from_file(
+            hf_hub_download(identifier, "tokenizer.json", revision=revision, token=token)
+        )
+
+    # Training
+
+    def train(self, files: Sequence[str], trainer: Any = None) -> None:
+        """Replace the model by one trained on files, as `tokenizers` does.
+
+        `trainer`: a `tokenizers.trainers.BpeTrainer`. The package `tokenizers` does the work; the
+        result runs on this engine. `bpe_rs.train` is the fast way to train.
+        """
+        self._train(lambda original: original.train(files, trainer))
+
+    def train_from_iterator(
+        self, iterator: Any, trainer: Any = None, length: int | None = None
+    ) -> None:
+        """`train` on texts, or lists of texts."""
+        self._train(lambda original: original.train_from_iterator(iterator, trainer, length))
+
+    def _train(self, train: Callable[[Any], None]) -> None:
+        try:
+            import tokenizers
+        except ImportError as error:
+            raise ImportError(
+                "training this object needs the package tokenizers, whose trainers it takes; "
+                "bpe_rs.train needs no other package"
+            ) from error
+        original = tokenizers.Tokenizer.from_str(self.to_str())
+        train(original)
+        self._set_model(original.model.__getstate__().decode())
+        # The trainer's special tokens are new; known ones keep their ids.
+        added = sorted(original.get_added_tokens_decoder().items())
+        self._add([token for _, token in added], special=False)
 
     def to_str(self, pretty: bool = False) -> str:
         """The text of the `tokenizer.json`, with this thread's truncation and padding."""
         settings = self._settings.get()
         return self._core.to_str(pretty, settings.truncation, settings.padding)
 
-    def save(self, path: str | os.PathLike[str], pretty: bool = True) -> None:
+    def save(self, path: PathLike, pretty: bool = True) -> None:
         """Write a `tokenizer.json` atomically."""
-        _core.write_atomic(os.fspath(path), self.to_str(pretty).encode())
+        _core.write_atomic(as_path(path, "path"), self.to_str(pretty).encode())
 
     def __getstate__(self) -> bytes:
         return self.to_str().encode()
@@ -121,13 +172,13 @@ class Tokenizer:
 
         Raises `ValueError` for a stride of more tokens than remain beside the special ones.
         """
+        args = _settings.truncation_args(max_length, stride, strategy, direction)
         added = self.num_special_tokens_to_add(False)
         if max_length >= added and stride > max_length - added:
             raise ValueError(
                 f"stride: expected at most {max_length - added} (max_length {max_length} without "
                 f"{added} special tokens), got {stride}"
             )
-        args = _settings.truncation_args(max_length, stride, strategy, direction)
         self._settings.set(truncation=args)
 
     def no_truncation(self) -> None:
@@ -307,8 +358,17 @@ class Tokenizer:
 
     @property
     def model(self) -> _components.BPE:
-        """The model, read-only."""
-        return _components.BPE(self._core)
+        """The model. Set it to a BPE of `tokenizers` or ours; added tokens keep their ids."""
+        return _components.BPE(self._core, self._set_model)
+
+    @model.setter
+    def model(self, value: Any) -> None:
+        self._set_model(_components.component_json(value, "model"))
+
+    def _set_model(self, text: str) -> _core.HfTokenizer:
+        with self._changing:
+            self._core = self._core.with_model(text)
+        return self._core
 
     def _component(self, kind: str) -> Any:
         text = self._core.component(kind)

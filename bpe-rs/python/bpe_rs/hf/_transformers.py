@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any, TypeVar
 
 from bpe_rs.hf._tokenizer import Tokenizer
@@ -13,7 +14,8 @@ T = TypeVar("T")
 def from_pretrained_fast(tokenizer: T) -> T:
     """A copy of a tokenizer of `transformers` that uses `bpe_rs.hf.Tokenizer` as its back end.
 
-    Class, special tokens, chat template and all other settings are kept.
+    Class, special tokens, chat template and all other settings are kept. What its
+    `train_new_from_iterator` returns uses `bpe_rs.hf.Tokenizer`, too.
 
     Raises TypeError for a tokenizer without a `tokenizers` back end (a "slow" one), ValueError
     that names the component for one that would not be reproduced exactly.
@@ -29,4 +31,13 @@ def from_pretrained_fast(tokenizer: T) -> T:
     ours = Tokenizer.from_str(backend.to_str())
     ours.encode_special_tokens = backend.encode_special_tokens
     # The memo makes the deep copy use ours wherever the original refers to its back end.
-    return copy.deepcopy(tokenizer, {id(backend): ours})
+    made: Any = copy.deepcopy(tokenizer, {id(backend): ours})
+    made.train_new_from_iterator = partial(_train_new_from_iterator, made)
+    return made
+
+
+def _train_new_from_iterator(tokenizer: Any, *args: Any, **kwargs: Any) -> Any:
+    """The method of the tokenizer's class, which makes a tokenizer on the engine of `tokenizers`,
+    with its result moved to ours."""
+    trained = type(tokenizer).train_new_from_iterator(tokenizer, *args, **kwargs)
+    return from_pretrained_fast(trained)

@@ -2,8 +2,10 @@
 
 Names, signatures, results and errors are those of the tiktoken that `__version__` names. What
 differs on purpose: the published encodings need no download, text that makes tiktoken panic or
-hang is encoded or refused with an ordinary exception, and some messages say more. Everything else
-that `bpe_rs.Encoding` can do is available under the same name.
+hang is encoded or refused with an ordinary exception, some messages say more, and of special tokens
+that begin at the same place in a text the longest is taken (`<|end|>` before `<|end`), where
+tiktoken's choice follows from a hash. Everything else that `bpe_rs.Encoding` can do is available
+under the same name.
 
 >>> import bpe_rs.tiktoken as tiktoken
 >>> enc = tiktoken.get_encoding("o200k_base")

@@ -14,7 +14,7 @@ use vocab_merges::{from_vocab_merges, merges_path, to_vocab_merges};
 
 use super::tokenizer_json::TokenizerJson;
 use crate::encoding::Encoding;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{quoted, Error, ErrorKind, Result};
 use crate::io::{read_text, write_atomic};
 
 /// The formats in which an encoding can be stored.
@@ -39,7 +39,8 @@ impl Format {
             "tokenizer.json" => Ok(Self::TokenizerJson),
             "vocab.json" => Ok(Self::VocabMerges),
             other => Err(Error::invalid(format!(
-                "expected format \"tiktoken\", \"tokenizer.json\" or \"vocab.json\", got {other:?}"
+                "expected format \"tiktoken\", \"tokenizer.json\" or \"vocab.json\", got {other}",
+                other = quoted(other)
             ))),
         }
     }

@@ -1,9 +1,11 @@
 //! `tokenizer.json` files that are no more than an [`Encoding`].
 
+use std::collections::HashMap;
+
 use super::options::LoadOptions;
 use super::vocab_merges::{model_of, vocab_without};
 use crate::encoding::Encoding;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::format::components::{
     Behavior, ByteLevel, Decoder, PostProcessor, PreTokenizer, SplitPattern,
 };
@@ -33,12 +35,13 @@ pub fn to_tokenizer_json(encoding: &Encoding) -> Result<TokenizerJson> {
             )));
         }
     }
-    for (token, id) in &special {
-        let is_same = |(known, at): &&(String, u32)| known == token && at != id;
-        if let Some((_, known)) = model.vocab.iter().find(is_same) {
+    let by_token: HashMap<&str, u32> = special.iter().map(|(text, id)| (&text[..], *id)).collect();
+    for (token, known) in &model.vocab {
+        if let Some(id) = by_token.get(&token[..]).filter(|id| *id != known) {
             return Err(Error::invalid(format!(
                 "tokenizer.json has one id a token, this encoding has {id} for the special token \
-                 {token} and {known} for the token of the vocabulary; save as .tiktoken"
+                 {} and {known} for the token of the vocabulary; save as .tiktoken",
+                quoted(token)
             )));
         }
     }
@@ -55,8 +58,9 @@ pub fn to_tokenizer_json(encoding: &Encoding) -> Result<TokenizerJson> {
             encoding.pattern().pieces(token, &mut |_| pieces += 1)?;
             if pieces == 1 {
                 return Err(Error::invalid(format!(
-                    "tokenizer.json cannot keep {token:?} out of ordinary text with this pattern; \
-                     save as .tiktoken"
+                    "tokenizer.json cannot keep {token} out of ordinary text with this pattern; \
+                     save as .tiktoken",
+                    token = quoted(token)
                 )));
             }
         }
@@ -135,8 +139,8 @@ pub fn from_tokenizer_json(
     for token in &file.added_tokens {
         if token.lstrip || token.rstrip || token.single_word {
             return Err(refuse(&format!(
-                "added token {:?} with lstrip, rstrip or single_word",
-                token.content
+                "added token {} with lstrip, rstrip or single_word",
+                quoted(&token.content)
             )));
         }
     }

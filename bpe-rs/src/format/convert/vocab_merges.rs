@@ -3,9 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use foldhash::HashSet;
+
 use super::options::LoadOptions;
 use crate::encoding::Encoding;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::format::model::BpeModel;
 use crate::format::{byte_level, vocab_merges};
 use crate::pretokenize::Pretokenizer;
@@ -32,10 +34,9 @@ pub(super) fn from_vocab_merges(
     let pattern = Pretokenizer::new(options.pattern.as_deref().unwrap_or("gpt2"))?;
     let special = options.special_tokens.unwrap_or_else(|| {
         // A token of several characters that no merge makes can only be a special token.
-        let made: std::collections::HashSet<String> = model
-            .merges
-            .iter()
-            .map(|(left, right)| format!("{left}{right}"))
+        let joined = model.merged_tokens();
+        let made: HashSet<String> = joined
+            .map(|(left, right)| left.to_owned() + right)
             .collect();
         let is_whole = |token: &str| token.chars().count() > 1 && !made.contains(token);
         model
@@ -56,33 +57,21 @@ pub(super) fn from_vocab_merges(
 
 /// The vocabulary of a model without the special tokens.
 pub(super) fn vocab_without(model: &BpeModel, special: &[(String, u32)]) -> Result<Vocab> {
-    let special: std::collections::HashSet<u32> = special.iter().map(|&(_, id)| id).collect();
-    let mut tokens = Vec::with_capacity(model.vocab.len());
-    let mut ids = std::collections::HashMap::with_capacity(model.vocab.len());
-    for (token, id) in model.vocab.iter().filter(|(_, id)| !special.contains(id)) {
-        let bytes = byte_level::to_bytes(token).filter(|bytes| !bytes.is_empty());
-        let bytes = bytes.ok_or_else(|| {
-            Error::invalid(format!(
-                "expected tokens in the byte-level alphabet, got {token:?} (id {id}), which is no \
-                 added token either"
-            ))
-        })?;
-        tokens.push((bytes, *id));
-        ids.insert(token.as_str(), *id);
-    }
-    let find = |token: &str| {
-        ids.get(token).copied().ok_or_else(|| {
-            Error::invalid(format!(
-                "expected merges of tokens of the vocabulary, got {token:?}"
-            ))
+    let special: HashSet<u32> = special.iter().map(|&(_, id)| id).collect();
+    let tokens = model.vocab.iter().filter(|(_, id)| !special.contains(id));
+    let tokens = tokens
+        .map(|(token, id)| {
+            let bytes = byte_level::to_bytes(token).ok_or_else(|| {
+                Error::invalid(format!(
+                    "expected tokens in the byte-level alphabet, got {} (id {id}), which is no \
+                     added token either",
+                    quoted(token)
+                ))
+            })?;
+            Ok((bytes, *id))
         })
-    };
-    let merges = model
-        .merges
-        .iter()
-        .map(|(left, right)| Ok((find(left)?, find(right)?)))
         .collect::<Result<Vec<_>>>()?;
-    Vocab::from_merges(tokens, &merges, model.ignore_merges)
+    Vocab::from_merges(tokens, &model.merges, model.ignore_merges)
 }
 
 pub(super) fn to_vocab_merges(encoding: &Encoding) -> Result<(String, String)> {
@@ -116,13 +105,6 @@ pub(super) fn to_vocab_merges(encoding: &Encoding) -> Result<(String, String)> {
 /// The model of an encoding, without its special tokens.
 pub(super) fn model_of(encoding: &Encoding) -> BpeModel {
     let vocab = encoding.vocab();
-    let text = |id: u32| {
-        vocab
-            .tokens()
-            .get(id)
-            .map(byte_level::to_text)
-            .unwrap_or_default()
-    };
     BpeModel {
         vocab: vocab
             .tokens()
@@ -132,7 +114,7 @@ pub(super) fn model_of(encoding: &Encoding) -> BpeModel {
         merges: vocab
             .merges()
             .iter()
-            .map(|&(left, right, _)| (text(left), text(right)))
+            .map(|&(left, right, _)| (left, right))
             .collect(),
         ignore_merges: !vocab.whole_piece_ids().is_empty(),
         ..BpeModel::default()

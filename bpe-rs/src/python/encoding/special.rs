@@ -1,12 +1,19 @@
 //! The arguments `allowed_special` and `disallowed_special`.
 
-use std::collections::BTreeSet;
-
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyBytes, PyString};
 
+use crate::python::text::type_name;
 use crate::special::{SpecialPolicy, SpecialSelection};
+
+/// The text of a special token, given as str or as bytes in UTF-8.
+pub(super) fn special_text(token: &Bound<'_, PyAny>) -> Option<String> {
+    match token.cast::<PyBytes>() {
+        Ok(bytes) => String::from_utf8(bytes.as_bytes().into()).ok(),
+        Err(_) => token.extract().ok(),
+    }
+}
 
 /// The selection that an argument makes: a set, or "all".
 ///
@@ -22,9 +29,18 @@ pub(super) fn selection(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<Sp
             )))
         };
     }
-    let strings = given.try_iter()?.map(|item| item?.extract::<String>());
-    let strings: PyResult<BTreeSet<String>> = strings.collect();
-    Ok(SpecialSelection::Only(strings?))
+    let wrong = |got: &Bound<'_, PyAny>| {
+        PyTypeError::new_err(format!(
+            "expected {argument} to be \"all\" or a collection of str or bytes, got {}",
+            type_name(got)
+        ))
+    };
+    let string = |item: PyResult<Bound<'_, PyAny>>| {
+        let item = item?;
+        special_text(&item).ok_or_else(|| wrong(&item))
+    };
+    let strings = given.try_iter().map_err(|_| wrong(given))?.map(string);
+    Ok(SpecialSelection::Only(strings.collect::<PyResult<_>>()?))
 }
 
 /// Refuse a text with a disallowed special token.

@@ -5,7 +5,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::arguments::direction;
-use crate::encode::check_row_length;
 use crate::format::components::Direction;
 use crate::hf::EncodedInput;
 
@@ -175,10 +174,9 @@ impl PyHfEncoding {
         pad_token: &str,
     ) -> PyResult<()> {
         let left = self::direction(direction)? == Direction::Left;
-        check_row_length("length", length)?;
-        self.inner
-            .pad(length, pad_id, pad_type_id, &pad_token.into(), left);
-        Ok(())
+        Ok(self
+            .inner
+            .pad(length, pad_id, pad_type_id, &pad_token.into(), left)?)
     }
 
     /// The tokens of several encodings, in order. With `growing_offsets` the offsets of each

@@ -5,11 +5,11 @@ mod encoding;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::format::TokenizerJson;
+use crate::format::{vocab_merges, BpeModel, TokenizerJson};
 use crate::hf::{InputSequence, Tokenizer};
 use arguments::{
     added_tokens, padding, padding_args, token_arguments, truncation, truncation_args,
@@ -54,12 +54,18 @@ fn json(text: &str) -> Result<Value> {
 
 #[pymethods]
 impl PyHfTokenizer {
-    /// From the text of a `tokenizer.json`; also returns its truncation and padding.
+    /// From the text of a `tokenizer.json`, or its bytes; also returns its truncation and padding.
     #[staticmethod]
     fn from_str(
         py: Python<'_>,
-        text: &str,
+        text: &Bound<'_, PyAny>,
     ) -> PyResult<(Self, Option<TruncationArgs>, Option<PaddingArgs>)> {
+        let text = match text.cast::<PyBytes>() {
+            Ok(bytes) => std::str::from_utf8(bytes.as_bytes()).map_err(|error| {
+                Error::invalid(format!("tokenizer.json: expected UTF-8: {error}"))
+            })?,
+            Err(_) => text.extract()?,
+        };
         let (inner, truncation, padding) = py.detach(|| {
             let file = TokenizerJson::parse(text)?;
             let truncation = file.truncation.as_ref().map(truncation_args);
@@ -111,6 +117,34 @@ impl PyHfTokenizer {
     fn component(&self, name: &str) -> PyResult<Option<String>> {
         let value = self.inner.component(name)?;
         Ok(value.map(|value| value.to_string()))
+    }
+
+    fn model_token_to_id(&self, token: &str) -> Option<u32> {
+        self.inner.model_id_of(token)
+    }
+
+    fn model_id_to_token(&self, id: u32) -> Option<&str> {
+        self.inner.model_token(id)
+    }
+
+    /// The texts of `vocab.json` and `merges.txt`.
+    fn vocab_and_merges(&self, py: Python<'_>) -> PyResult<(String, String)> {
+        Ok(py.detach(|| vocab_merges::write(self.inner.model()))?)
+    }
+
+    /// With the model that the JSON describes.
+    fn with_model(&self, py: Python<'_>, text: &str) -> PyResult<Self> {
+        let inner = py.detach(|| self.inner.with_model(BpeModel::from_json(text)?))?;
+        Ok(Self { inner })
+    }
+
+    /// The JSON of the model, or of its settings without vocabulary and merges.
+    fn model(&self, py: Python<'_>, with_tokens: bool) -> String {
+        let model = self.inner.model();
+        py.detach(|| match with_tokens {
+            true => model.to_json(),
+            false => model.without_tokens().to_json(),
+        })
     }
 
     fn with_plain_special(&self, plain_special: bool) -> Self {
@@ -191,7 +225,7 @@ impl PyHfTokenizer {
         let encoded = tokenizer.post_process(first, second, add_special_tokens, truncation)?;
         let mut batch = [encoded];
         if let Some(args) = padding_args {
-            crate::hf::pad_batch(&mut batch, &padding(args)?);
+            crate::hf::pad_batch(&mut batch, &padding(args)?)?;
         }
         let [encoded] = batch;
         Ok(PyHfEncoding::new(encoded))
