@@ -28,7 +28,9 @@ def reported(job: Callable[[], int]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        # Of a file that takes another's name, that name
+        name = error.filename2 or error.filename
+        where = f"{name}: " if name else ""
         return fail(f"{where}{error.strerror or error}", MISTAKE)
 
 
