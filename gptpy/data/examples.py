@@ -14,7 +14,6 @@ from typing import Any
 from gptpy.config.run import RunConfig
 from gptpy.data.chat import chat_row, conversation_of, segments
 from gptpy.data.documents import (
-    SPLITS,
     PrepareOptions,
     both_sides,
     share_of,
