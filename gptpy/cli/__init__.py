@@ -12,14 +12,12 @@ from gptpy.cli.clock import STARTED as STARTED  # first of all: the time of its 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code: 0, 1 (the job failed), 2 (a user's mistake)."""
     arguments = _parser().parse_args(argv)
-    from gptpy.cli.encoding import escaping
     from gptpy.cli.errors import reported
     from gptpy.cli.openmp import shorten_spinning
 
     shorten_spinning()
     try:
-        with escaping():
-            return reported(lambda: arguments.run(arguments))
+        return reported(lambda: arguments.run(arguments))
     except BrokenPipeError:
         # The reader of our output has closed it (`| head`): Python must not flush it at exit
         sys.stdout = None  # type: ignore[assignment]
