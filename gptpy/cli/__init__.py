@@ -13,14 +13,13 @@ from gptpy.cli.clock import STARTED as STARTED  # first of all: the time of its 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code: 0, 1 (the job failed), 2 (a user's mistake)."""
     arguments = _parser().parse_args(argv)
-    from gptpy.cli.encoding import escaping
-    from gptpy.cli.errors import reported
+    from gptpy.cli.errors import escape_unprintable, reported
     from gptpy.cli.openmp import shorten_spinning
 
     shorten_spinning()
+    escape_unprintable()
     try:
-        with escaping():
-            code = reported(lambda: arguments.run(arguments))
+        code = reported(lambda: arguments.run(arguments))
         if argv is None:  # the program ends: a late Ctrl-C must not end in a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         return code

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 from collections.abc import Callable
 from unicodedata import category
@@ -10,6 +12,8 @@ from gptpy.config.errors import GptpyError
 
 MISTAKE = 2
 INTERRUPTED = 130
+ESCAPE = "gptpy.escape"
+_said = False
 
 
 def reported(job: Callable[[], int]) -> int:
@@ -28,8 +32,37 @@ def reported(job: Callable[[], int]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
+        # Of a file that takes another's name, that name
+        name = error.filename2 or error.filename
+        where = f"{name}: " if name else ""
         return fail(f"{where}{error.strerror or error}", MISTAKE)
+
+
+def escape_unprintable() -> None:
+    r"""Let characters that the output's encoding lacks be written as escapes (`\xe9`), and say so.
+
+    Python's default is an error that loses the text. It is said once, on stderr.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        known = getattr(stream, "encoding", None) or "utf-8"
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(known).name != "utf-8":
+            stream.reconfigure(errors=ESCAPE)
+
+
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    global _said
+    escaped = codecs.backslashreplace_errors(error)
+    if not _said and isinstance(error, UnicodeEncodeError):
+        _said = True
+        print(
+            f"gptpy: note: the output is in {error.encoding}, what it lacks is written as escapes; "
+            "PYTHONIOENCODING=utf-8 keeps it",
+            file=sys.stderr,
+        )
+    return escaped
+
+
+codecs.register_error(ESCAPE, _escape)
 
 
 def fail(text: str, code: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -29,7 +30,7 @@ class Verb(argparse.ArgumentParser):
             args, overrides = split_overrides(list(args), self)
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            self.error(f"unknown: {' '.join(unknown)}{self._suggestion(unknown)}")
+            self.error(f"unknown: {shlex.join(unknown)}{self._suggestion(unknown)}")
         namespace.overrides = overrides
         return namespace, unknown
 

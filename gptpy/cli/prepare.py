@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 from gptpy.cli.options import add_verb
 from gptpy.cli.tokenizer import TOKENIZER_HELP
+from gptpy.config.errors import ConfigError
 from gptpy.config.escapes import unescaped
 from gptpy.runs.progress import Silent
 
@@ -25,7 +27,8 @@ def add(verbs: Any) -> None:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help="txt, jsonl, parquet (each also .gz, .zst), folders of them, hf:NAME[@CONFIG][:SPLIT]",
+        help="a text (.txt, .md), lines of JSON (.jsonl) or Parquet, each also packed (.gz, .zst); "
+        "an array (.json); a folder of such files; hf:NAME[@CONFIG][:SPLIT] of Hugging Face",
     )
     parser.add_argument("--tokenizer", required=True, metavar="T", help=TOKENIZER_HELP)
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write")
@@ -46,17 +49,17 @@ def add(verbs: Any) -> None:
         type=float,
         default=0.1,
         metavar="SHARE",
-        help="share of documents that validate; of one single document, its end (default: 0.1)",
+        help="share of documents held back to validate; of a single one, its end (default: 0.1)",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the choice of documents (default: 0)"
+        "--seed", type=int, default=0, metavar="N", help="another choice of those (default: 0)"
     )
     parser.add_argument(
         "--slice-mb",
         type=float,
         default=256,
         metavar="MB",
-        help="size of a unit of work, and so of a shard (default: 256)",
+        help="text that is encoded at a time, into one file of ids (default: 256)",
     )
     parser.add_argument(
         "--ray",
@@ -70,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     from gptpy.data.prepare import PrepareOptions, prepare
     from gptpy.tokenizer import open_tokenizer
 
+    if not 0 < arguments.slice_mb < math.inf:
+        raise ConfigError(f"--slice-mb must be greater than 0, got {arguments.slice_mb:g}")
     options = PrepareOptions(
         field=arguments.field,
         separator=arguments.separator,

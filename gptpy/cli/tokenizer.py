@@ -31,7 +31,7 @@ def add(verbs: Any) -> None:
         "train a byte-level BPE on text files",
         "  gptpy tokenizer train a.txt b.txt --vocab-size 8192 -o tok.json",
     )
-    train.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 text files")
+    train.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 texts, also .gz, .zst")
     train.add_argument(
         "--vocab-size",
         type=int,

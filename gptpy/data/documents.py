@@ -52,6 +52,8 @@ class PrepareOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.validation < 1:
             raise DataError(f"the validation share must lie in 0..1, got {self.validation}")
+        if not -(2**63) <= self.seed < 2**63:
+            raise DataError(f"the seed must fit into 64 bits, got {self.seed}")
         if self.slice_bytes < 1:
             raise DataError(f"slices need at least one byte, got {self.slice_bytes}")
 

@@ -14,7 +14,6 @@ from typing import Any
 from gptpy.config.run import RunConfig
 from gptpy.data.chat import chat_row, conversation_of, segments
 from gptpy.data.documents import (
-    SPLITS,
     PrepareOptions,
     both_sides,
     share_of,
@@ -70,7 +69,8 @@ def plain_texts(config: RunConfig, sources: Sequence[str], splits: Sequence[str]
     if config.data.form in ("stream", "lines"):
         yield from split_texts(sources, options, splits)
         return
-    sides = dict(zip(SPLITS, both_sides(examples(config, sources), options), strict=True))
+    train, validation = both_sides(examples(config, sources), options)
+    sides: dict[str, list[Any]] = {"train": train, "validation": validation}
     for example in chain.from_iterable(sides[split] for split in splits):
         if config.data.form == "pairs":
             yield from example

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gptpy.data.errors import DataError
+from gptpy.data.kinds import HEAD_BYTES, other_encoding, other_kind
 from gptpy.data.packed import is_packed, open_file
-from gptpy.data.text import HEAD_BYTES, other_encoding, other_kind
 
 HIDDEN = "hidden (named .something)"
 EMPTY = "empty"

@@ -124,7 +124,7 @@ def digest_of(shards: Sequence[np.ndarray]) -> str:
         first = [last * place // (DIGEST_BLOCKS - 1) for place in range(DIGEST_BLOCKS)]
     for start in first:
         for part in spans(shards, starts, start, min(DIGEST_BLOCK, total - start)):
-            digest.update(np.ascontiguousarray(part, dtype="<u4"))
+            digest.update(part.astype("<u4").tobytes())
     return digest.hexdigest()
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from gptpy.data.errors import DataError
+from gptpy.data.kinds import HEAD_BYTES
 from gptpy.data.packed import Place, open_file
-from gptpy.data.text import BYTE_ORDER_MARK, HEAD_BYTES, decoded, file_blocks
+from gptpy.data.text import BYTE_ORDER_MARK, decoded, file_blocks
 
 # A JSON escape that may be half of a surrogate pair
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")

@@ -172,9 +172,9 @@ def pair_of(row: Any, where: object) -> tuple[str, str]:
     """`source` and `target` of a parsed row of JSON; `DataError` where it is no pair."""
     found = kind_of(row)
     if isinstance(row, dict):
-        pair = (row.get("source"), row.get("target"))
-        if all(isinstance(text, str) for text in pair):
-            return pair
+        source, target = row.get("source"), row.get("target")
+        if isinstance(source, str) and isinstance(target, str):
+            return source, target
         wrong = [key for key in ("source", "target") if not isinstance(row.get(key, ""), str)]
         found = f"{kind_of(row[wrong[0]])} under {wrong[0]!r}" if wrong else f"keys {sorted(row)}"
     raise DataError(f"{where}: expected texts under 'source' and 'target', found {found}")

@@ -16,9 +16,10 @@ from gptpy.data import hugging_face
 from gptpy.data.errors import DataError
 from gptpy.data.folders import files_of, listed
 from gptpy.data.json_rows import array_rows, is_array, kind_of, line_rows
+from gptpy.data.kinds import HEAD_BYTES, refuse_no_text
 from gptpy.data.packed import is_packed, open_file
 from gptpy.data.parquet import parquet_texts
-from gptpy.data.text import BYTE_ORDER_MARK, HEAD_BYTES, decoded, file_blocks, refuse_no_text
+from gptpy.data.text import BYTE_ORDER_MARK, decoded, file_blocks
 from gptpy.runs.progress import Reporter
 
 SUFFIXES = {
@@ -72,8 +73,9 @@ def list_slices(
         path = Path(source)
         if path.is_dir():
             found, left_out = files_of(path, lambda file: _kind(file) is not None)
-            for reason, names in left_out.items() if reporter else ():
-                reporter.on_message(f"{path}: left out {listed(names)}: {reason}")
+            if reporter:
+                for reason, names in left_out.items():
+                    reporter.on_message(f"{path}: left out {listed(names)}: {reason}")
             if not found:
                 raise DataError(
                     f"{path}: no {', '.join(SUFFIXES)} file (or .gz, .zst) inside that can be "

@@ -37,10 +37,16 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(figure: Any, path: Path) -> Path:
-    """Write a figure as `path`, in the format of its name; PNG for a name without one."""
+    """Write a figure as `path`, in the format of its name; PNG for a name without one.
+
+    Raises `ConfigError` for a format that matplotlib does not write.
+    """
+    kind, known = path.suffix[1:].lower() or "png", figure.canvas.get_supported_filetypes()
+    if kind not in known:
+        raise ConfigError(f"{path}: expected a name that ends in one of {', '.join(sorted(known))}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic.file(path) as out:
-        figure.savefig(out, format=path.suffix[1:] or "png")
+        figure.savefig(out, format=kind)
     return path
 
 

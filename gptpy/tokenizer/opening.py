@@ -150,7 +150,7 @@ def train_tokenizer(
                 special_tokens=list(special_tokens),
                 **options,
             )
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ConfigError(str(error)) from None
     return cast(Tokenizer, trained)
 

@@ -141,7 +141,7 @@ def rows_of(tmp_path, form: str, lines: list[Any], **data: Any) -> tuple[int, in
     config, heard = config_for(architecture, **given), Heard()
     gather(config, tmp_path / "run")
     material = open_material(config, tmp_path / "run", reporter=heard)
-    held_out = material.held_out
+    held_out: Any = material.held_out
     return len(material.dataset.rows), len(held_out.rows) if held_out else 0, heard.texts
 
 

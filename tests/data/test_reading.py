@@ -147,6 +147,7 @@ def test_damaged_arrays_are_named_by_line(tmp_path, data, message):
         collect(tmp_path / "a.json")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes as POSIX has them")
 def test_folders_leave_out_what_is_hidden_or_cannot_be_read(tmp_path):
     folder = tmp_path / ".here"  # hidden itself, but named
     for place in (".ipynb_checkpoints", "more", ".git/deep"):
@@ -198,6 +199,7 @@ def test_files_that_are_no_text_are_named(tmp_path, data, message):
         read_text(tmp_path / "a.txt")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes as POSIX has them")
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe.txt")
     for path in (tmp_path / "pipe.txt", "/dev/null"):

@@ -6,10 +6,11 @@ import bpe_rs
 import pytest
 import torch
 
-from gptpy.config import GPTConfig
+from gptpy.config import ConfigError, GPTConfig
 from gptpy.model import build_model
 from gptpy.model.maps import attention_maps
 from gptpy.report.comparison import plot_comparison
+from gptpy.report.page import write_report
 from gptpy.report.plots import (
     nearest_tokens,
     plot_attention,
@@ -18,6 +19,7 @@ from gptpy.report.plots import (
     smoothed,
     smoothing_weight,
 )
+from gptpy.runs.metrics import read_metrics
 from gptpy.tokenizer.comparison import compare_tokenizers
 
 SHAPE: dict[str, Any] = {
@@ -171,3 +173,25 @@ def test_smoothing_does_not_lag(points):
     slope = [1 - i / points for i in range(points)]
     mean = smoothed(slope, smoothing_weight(points))
     assert abs(mean[points // 2] - slope[points // 2]) < 0.1
+
+
+def test_a_name_that_no_picture_has_is_refused(tmp_path):
+    same = compare_tokenizers(bpe_rs.get_encoding("gpt2"), bpe_rs.get_encoding("gpt2"), "a text")
+    with pytest.raises(ConfigError, match=r"x\.xyz: expected a name that ends in one of .*png"):
+        plot_comparison(same, tmp_path / "x.xyz")
+    for name in ("[red]x.PNG", "y"):
+        plot_comparison(same, tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_of_damaged_files(tmp_path):
+    """Lines of metrics that are no text are left out; a summary that is none is named."""
+    (tmp_path / "metrics.jsonl").write_bytes(b'\xff\0{\n[1]\n{"kind": "step", "step": 1}\n')
+    assert list(read_metrics(tmp_path / "metrics.jsonl")) == [{"kind": "step", "step": 1}]
+    for damaged in ("{", "[1]"):
+        (tmp_path / "summary.json").write_text(damaged)
+        with pytest.raises(ConfigError, match=r"summary\.json: is damaged"):
+            write_report(tmp_path, [])
+    (tmp_path / "summary.json").write_text('{"<b>": "[/b]"}')
+    page = write_report(tmp_path, []).read_text()
+    assert "&lt;b&gt;" in page and "[/b]" in page

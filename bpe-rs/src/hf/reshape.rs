@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::encoded_input::EncodedInput;
 use super::fragment::{Fragment, Origin};
 use crate::encode::check_row_length;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 impl EncodedInput {
     /// The tokens in `keep`, without sequences and overflowing parts.
