@@ -116,7 +116,6 @@ class _Printed(Silent):
 
 def _print_counts(folder: Path, prefix: str = "") -> None:
     from gptpy.data.prepared import open_prepared
-
     from gptpy.interop.llama_cpp import note_on
     from gptpy.tokenizer import FILE_NAME
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import gptpy
 from gptpy.cli import main
 from gptpy.inference.text import prepare_prompt, stream_text
-from gptpy.interop import ExportError, export_huggingface, import_huggingface
+from gptpy.interop import ExportError, import_huggingface
 from gptpy.interop.llama_cpp import note_on, pre_tokenizer
 from gptpy.tokenizer.published import begin_ids, end_ids
 
