@@ -5,8 +5,9 @@ from typing import Any
 import bpe_rs
 import pytest
 import torch
+from torch import nn
 
-from gptpy.config import GPTConfig
+from gptpy.config import ConfigError, GPTConfig
 from gptpy.model import build_model
 from gptpy.model.maps import attention_maps
 from gptpy.report.comparison import plot_comparison
@@ -171,3 +172,16 @@ def test_smoothing_does_not_lag(points):
     slope = [1 - i / points for i in range(points)]
     mean = smoothed(slope, smoothing_weight(points))
     assert abs(mean[points // 2] - slope[points // 2]) < 0.1
+
+
+def test_attention_is_drawn_inside_documents(tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        "gptpy.report.plots.attention_maps", lambda *a, **inputs: seen.update(inputs) or {}
+    )
+    for end in (None, 0):
+        with pytest.raises(ConfigError, match="no self-attention"):
+            plot_attention(
+                nn.Linear(1, 1), [5, 0, 6], ["a", "b", "c"], tmp_path / "a.png", end_of_text=end
+            )
+    assert seen["cu_seqlens"].tolist() == [0, 1, 3]
