@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import sys
 from collections.abc import Callable
 
@@ -41,7 +42,7 @@ def escape_unprintable() -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         known = getattr(stream, "encoding", None) or "utf-8"
-        if hasattr(stream, "reconfigure") and codecs.lookup(known).name != "utf-8":
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(known).name != "utf-8":
             stream.reconfigure(errors=ESCAPE)
 
 

@@ -107,7 +107,8 @@ def test_a_layer_by_itself_computes_what_it_computes_in_the_network(preset):
     x = torch.randn(2, 12, 32)
     state = ForwardState(masks=Masks())
     state.locate(model.config.position, model.tables, 0, 12)
-    block = model.blocks[1]
+    blocks: Any = model.blocks
+    block = blocks[1]
     torch.testing.assert_close(block(x), block(x, state))
     torch.testing.assert_close(block.attention(x), block.attention(x, state))
     out, weights = block(x, return_attention=True)

@@ -24,7 +24,7 @@ def test_the_run_of_a_trainer_opens_everywhere(tmp_path, capsys, with_tokenizer)
     run = tmp_path / "lib"
     model = GPT(GPTConfig(**SHAPE, vocab_size=tokenizer.n_vocab))
     data, config = Dataset([ids], 16), TrainConfig(steps=3, batch_size=4, compile="off")
-    given = {"tokenizer": tokenizer} if with_tokenizer else {}
+    given: dict[str, Any] = {"tokenizer": tokenizer} if with_tokenizer else {}
     Trainer(model, data, config, run_dir=run, **given).fit()
     loaded = gptpy.load(run, device="cpu", dtype="float32")
     model.eval()
