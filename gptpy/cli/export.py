@@ -69,13 +69,14 @@ def _export(loaded: Any, out: Path, arguments: argparse.Namespace) -> None:
     """Write a model with its tokenizer: a folder for `transformers`, or a GGUF file."""
     from gptpy.data.chat import jinja_template
     from gptpy.interop import export_gguf, export_huggingface
-    from gptpy.tokenizer import END_OF_TEXT, FILE_NAME, published
+    from gptpy.tokenizer import END_OF_TEXT, FILE_NAME, NumberTokenizer, published
     from gptpy.tokenizer.word_level import is_word_level_file
 
     end, data = loaded.end_of_text, loaded.config.data
     origin = loaded.folder / published.FOLDER
     file = None if arguments.no_tokenizer else loaded.folder / FILE_NAME
-    if file is not None and is_word_level_file(file):
+    numbers = isinstance(loaded.tokenizer, NumberTokenizer)
+    if file is not None and (numbers or is_word_level_file(file)):
         raise ConfigError(
             f"{file}: a {loaded.tokenizer.name} tokenizer has no form that other programs read: "
             "give --no-tokenizer, or train with a byte-level one"

@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gptpy.config.run import RunConfig
     from gptpy.data.chat import template_of_jinja
     from gptpy.interop import import_huggingface
+    from gptpy.interop.errors import writing
     from gptpy.runs import checkpoint
     from gptpy.storage import atomic
     from gptpy.tokenizer import open_tokenizer, published, save_tokenizer
@@ -49,12 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
     chat = published.chat_template(folder)
     template = None if chat is None else template_of_jinja(chat)
     data = DataConfig() if template is None else DataConfig(form="chat", template=template)
-    out.mkdir(parents=True, exist_ok=True)
-    published.keep_files(folder, out)
-    save_tokenizer(tokenizer, out)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        published.keep_files(folder, out)
+        save_tokenizer(tokenizer, out)
     checkpoint.save(out, 0, tensors={"model": model.state_dict()}, state={})
     # Written last: a directory that holds this file counts as a run
-    atomic.write_text(out / "config.toml", RunConfig(model=model.config, data=data).to_toml())
+    with writing(out / "config.toml"):
+        atomic.write_text(out / "config.toml", RunConfig(model=model.config, data=data).to_toml())
     print(f"wrote {out}: {model.num_parameters():,} parameters, {tokenizer.n_vocab:,} tokens")
     if chat is not None and template is None:
         print("its chat template is kept for export; prompts are continued as plain text")

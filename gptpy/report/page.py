@@ -51,7 +51,9 @@ def draw_run(run_dir: Path, loaded: Loaded, *, text: str | None = None) -> list[
     if architecture == "encoder-decoder":
         drawn += _draw_translation(loaded, ids, plots)
     elif architecture != "bigram":
-        drawn.append(plot_attention(loaded.model, ids, labels, plots / "attention.png"))
+        border = loaded.end_of_text if loaded.config.data.document_mask else None
+        path = plots / "attention.png"
+        drawn.append(plot_attention(loaded.model, ids, labels, path, end_of_text=border))
     positions = plot_positions(loaded.model, plots / "positions.png")
     if positions is not None:
         drawn.append(positions)

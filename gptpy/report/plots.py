@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from gptpy.config.errors import ConfigError
+from gptpy.data.dataset import Batch, number_documents
 from gptpy.model.maps import attention_maps
 from gptpy.storage import atomic
 
@@ -136,16 +137,20 @@ def plot_attention(
     layers: int = 4,
     kind: str = "self",
     source: tuple[Sequence[int], Sequence[str]] | None = None,
+    end_of_text: int | None = None,
 ) -> Path:
     """Attention weights as heat maps, one for each head (columns) and layer (rows), on `ids`.
 
     For an encoder-decoder, `source` is the ids and labels of its source, and `kind` is "self" (in
-    the decoder), "cross" (from the decoder to the source) or "encoder". Raises `ConfigError` for a
+    the decoder), "cross" (from the decoder to the source) or "encoder". With `end_of_text`, no
+    document sees another, as in training with `data.document_mask`. Raises `ConfigError` for a
     model without such layers.
     """
     device = next(model.parameters()).device
     tensor = torch.tensor([list(ids)], device=device)
     inputs = {} if source is None else {"source": torch.tensor([list(source[0])], device=device)}
+    if end_of_text is not None:
+        inputs = Batch(tensor, tensor, number_documents(tensor, end_of_text)).masks()
     maps = attention_maps(model, tensor, **inputs).get(kind)
     if not maps:
         raise ConfigError(f"this model has no {kind}-attention layer to plot")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,13 @@ class Loaded:
             return end_of_text(self.tokenizer)
         return reserve(self.tokenizer, self.config.model.architecture, data.form).end
 
-    @property
+    @functools.cached_property
     def ends(self) -> tuple[int, ...]:
         """The ids that end generation: those of the published model, if the run is an import."""
         end = self.end_of_text
         return published.end_ids(self.folder / published.FOLDER) or (() if end is None else (end,))
 
-    @property
+    @functools.cached_property
     def beginning(self) -> tuple[int, ...]:
         """The ids before every text, which the tokenizer of an imported model gives."""
         if self.config.data.form != "stream":

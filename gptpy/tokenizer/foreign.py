@@ -46,11 +46,7 @@ class ForeignTokenizer:
         self.name = type(self.inner.model).__name__
         added = self.inner.get_added_tokens_decoder().values()
         self.special_tokens_set = {token.content for token in added if token.special}
-
-    @property
-    def n_vocab(self) -> int:
-        """One more than the largest id."""
-        return max(self.inner.get_vocab(with_added_tokens=True).values()) + 1
+        self.n_vocab = max(self.inner.get_vocab(with_added_tokens=True).values()) + 1
 
     @property
     def fingerprint(self) -> str:

@@ -13,7 +13,13 @@ from gptpy.inference import precision
 from gptpy.model import GPT
 from gptpy.runs.opening import Loaded
 
-SHAPE = {"n_layer": 2, "n_head": 2, "n_embd": 32, "vocab_size": 64, "block_size": 32}
+SHAPE: dict[str, Any] = {
+    "n_layer": 2,
+    "n_head": 2,
+    "n_embd": 32,
+    "vocab_size": 64,
+    "block_size": 32,
+}
 
 
 def loaded(step=10, dtype="auto", **settings) -> Loaded:

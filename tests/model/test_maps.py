@@ -1,5 +1,7 @@
 """Attention weights that functions, layers and networks return: every mask is honoured."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,8 +11,14 @@ from gptpy.model import Block, SelfAttention, build_model, plain_formulas
 from gptpy.model.attention import Masks, reference
 from gptpy.model.transformer import CrossAttention, ForwardState
 
-SHAPE = {"n_layer": 2, "n_head": 4, "n_embd": 32, "vocab_size": 29, "block_size": 16}
-SETTINGS = {
+SHAPE: dict[str, Any] = {
+    "n_layer": 2,
+    "n_head": 4,
+    "n_embd": 32,
+    "vocab_size": 29,
+    "block_size": 16,
+}
+SETTINGS: dict[str, Any] = {
     "gpt2": {},
     "modern-1m": {"n_kv_head": 2, "init_head": "normal", "init_residual": "normal"},
     "encoder-mini": {},
@@ -99,7 +107,8 @@ def test_a_layer_by_itself_computes_what_it_computes_in_the_network(preset):
     x = torch.randn(2, 12, 32)
     state = ForwardState(masks=Masks())
     state.locate(model.config.position, model.tables, 0, 12)
-    block = model.blocks[1]
+    blocks: Any = model.blocks
+    block = blocks[1]
     torch.testing.assert_close(block(x), block(x, state))
     torch.testing.assert_close(block.attention(x), block.attention(x, state))
     out, weights = block(x, return_attention=True)

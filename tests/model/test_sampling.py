@@ -1,6 +1,7 @@
 """Sampling and generation, with a model whose next token is known."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -139,7 +140,7 @@ def test_tiny_temperatures_are_greedy(temperature):
         {"min_p": math.nan}, {"min_p": 1.5}, {"min_p": -0.1},
     ],
 )  # fmt: skip
-def test_settings_out_of_range_are_named(settings):
+def test_settings_out_of_range_are_named(settings: dict[str, Any]):
     with pytest.raises(ValueError, match=f"^{next(iter(settings))}: expected"):
         sample(torch.zeros(1, 3), **settings)
 

@@ -5,6 +5,7 @@ from typing import Any
 import bpe_rs
 import pytest
 import torch
+from torch import nn
 
 from gptpy.config import ConfigError, GPTConfig
 from gptpy.model import build_model
@@ -195,3 +196,16 @@ def test_a_page_of_damaged_files(tmp_path):
     (tmp_path / "summary.json").write_text('{"<b>": "[/b]"}')
     page = write_report(tmp_path, []).read_text()
     assert "&lt;b&gt;" in page and "[/b]" in page
+
+
+def test_attention_is_drawn_inside_documents(tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        "gptpy.report.plots.attention_maps", lambda *a, **inputs: seen.update(inputs) or {}
+    )
+    for end in (None, 0):
+        with pytest.raises(ConfigError, match="no self-attention"):
+            plot_attention(
+                nn.Linear(1, 1), [5, 0, 6], ["a", "b", "c"], tmp_path / "a.png", end_of_text=end
+            )
+    assert seen["cu_seqlens"].tolist() == [0, 1, 3]

@@ -25,8 +25,9 @@ TEXT = "The quick brown foxes were jumping over a lazy dog, unbelievably often."
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as `transformers` saves a BERT: random weights, a WordPiece tokenizer."""
-    import transformers as t
+    import transformers
 
+    t: Any = transformers
     folder = tmp_path_factory.mktemp("hf") / "bert"
     specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     letters = "abcdefghijklmnopqrstuvwxyz,."
@@ -90,7 +91,7 @@ def test_an_encoder_begins_with_the_embeddings_of_a_bert(bert, tmp_path, capsys)
     loaded = gptpy.load(tmp_path / "run", device="cpu")
     from transformers import BertForMaskedLM
 
-    theirs = BertForMaskedLM.from_pretrained(bert).get_input_embeddings().weight
+    theirs: Any = BertForMaskedLM.from_pretrained(bert).get_input_embeddings().weight
     torch.testing.assert_close(loaded.model.token_embedding.weight, theirs)
     assert loaded.config.model.vocab_size == len(theirs)  # its own [MASK] and [SEP]
     for command in (["eval"], ["info"], ["plot"]):

@@ -1,5 +1,7 @@
 """`Trainer` and `Dataset` as a library: the run opens, the data set is one of torch."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from gptpy.config import ConfigError
 from gptpy.tokenizer import train_tokenizer
 
 TEXT = "To be, or not to be, that is the question. " * 30
-SHAPE = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16}
+SHAPE: dict[str, Any] = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16}
 
 
 @pytest.mark.parametrize("with_tokenizer", [True, False])
@@ -22,7 +24,7 @@ def test_the_run_of_a_trainer_opens_everywhere(tmp_path, capsys, with_tokenizer)
     run = tmp_path / "lib"
     model = GPT(GPTConfig(**SHAPE, vocab_size=tokenizer.n_vocab))
     data, config = Dataset([ids], 16), TrainConfig(steps=3, batch_size=4, compile="off")
-    given = {"tokenizer": tokenizer} if with_tokenizer else {}
+    given: dict[str, Any] = {"tokenizer": tokenizer} if with_tokenizer else {}
     Trainer(model, data, config, run_dir=run, **given).fit()
     loaded = gptpy.load(run, device="cpu", dtype="float32")
     model.eval()
@@ -42,6 +44,9 @@ def test_the_run_of_a_trainer_opens_everywhere(tmp_path, capsys, with_tokenizer)
     assert prompt in capsys.readouterr().out
     assert main(["eval", str(run)]) == 2
     assert "give --data" in capsys.readouterr().err
+    export = ["export", str(run), "-o", str(tmp_path / "hf")]
+    assert main(export) == (0 if with_tokenizer else 2)
+    assert main([*export[:3], str(tmp_path / "bare"), "--no-tokenizer"]) == 0
     # It goes on, and keeps what it is
     again = GPT(GPTConfig(**SHAPE, vocab_size=tokenizer.n_vocab))
     more = TrainConfig(steps=5, batch_size=4, compile="off")
