@@ -61,9 +61,10 @@ class Trainer:
     ) -> None:
         self.model = model
         self.data = data
-        if resume and run_dir is not None and hasattr(data, "go_on_as"):
+        go_on_as = getattr(data, "go_on_as", None)
+        if resume and run_dir is not None and go_on_as is not None:
             saved = checkpoint.read_state(checkpoint.find(run_dir)).get("data", {})
-            data.go_on_as(saved.get("fingerprint"))
+            go_on_as(saved.get("fingerprint"))
         self.config = config
         self.run_dir = None if run_dir is None else Path(run_dir)
         self.evaluate = evaluate
