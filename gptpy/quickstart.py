@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from gptpy.config.files import merged, to_mapping
 from gptpy.config.run import RunConfig, over_run
 from gptpy.data.errors import DataError
 from gptpy.data.material import gather, open_material, training_lines
-from gptpy.data.prepared import Prepared, open_splits
+from gptpy.data.prepared import OWN_DATA, Prepared, open_splits
 from gptpy.data.sources import is_plain_text
 from gptpy.data.text import Text, check_text, copy_text, read_text
 from gptpy.devices.selection import choose_device, choose_dtype
@@ -40,8 +41,9 @@ MIN_BYTES = 1000
 BYTES = "bytes:257"  # and end-of-text
 VALIDATION = 0.1
 SAMPLE_CHARACTERS = 400
-# The share of a time budget after which a tokenizer that is still being trained is given up
-TOKENIZER_SHARE = 0.3
+# The share of what is left of a time budget after which a tokenizer that is still being trained is
+# given up, and the seconds that it has at least
+TOKENIZER_SHARE, MIN_TOKENIZER_SECONDS = 0.3, 2.0
 # Part of a time budget is kept for the end, besides the final score: seconds for plots and sample,
 # and a share for what other programs take meanwhile
 SHOWING_SECONDS = 3.0
@@ -118,6 +120,8 @@ def quickstart(
             raise ConfigError("quickstart trains a decoder on a stream of text: use `gptpy train`")
         if source != text:
             copy_text(text, source)
+        # What an attempt left that ended before its first checkpoint
+        shutil.rmtree(run_dir / OWN_DATA, ignore_errors=True)
         data["tokenizer"] = _gather(config, run_dir, reporter, started, seconds)
         prepared = open_splits(config, run_dir)
         if not prepared.validation.n_ids:
@@ -200,11 +204,12 @@ def _gather(
     config: RunConfig, run_dir: Path, reporter: Reporter, started: float, seconds: float
 ) -> str:
     """Tokenizer and ids, in the time that there is; returns the tokenizer's specification."""
-    tell = training_lines(reporter)
+    tell, begin = training_lines(reporter), time.perf_counter()
+    limit = max(MIN_TOKENIZER_SECONDS, TOKENIZER_SHARE * (seconds - (begin - started)))
 
     def progress(report: Any) -> None:
         tell(report)
-        if time.perf_counter() - started > TOKENIZER_SHARE * seconds:
+        if time.perf_counter() - begin > limit:
             raise _TimeIsUpError
 
     try:
@@ -212,8 +217,8 @@ def _gather(
         return config.data.tokenizer
     except _TimeIsUpError:
         reporter.on_message(
-            f"the tokenizer was not trained within {TOKENIZER_SHARE:.0%} of the time: bytes are "
-            "the tokens"
+            f"the tokenizer was not trained within {limit:.0f} seconds of the time: bytes are the "
+            "tokens"
         )
     config = replace(config, data=replace(config.data, tokenizer=BYTES))
     gather(config, run_dir, reporter)

@@ -369,11 +369,12 @@ def test_a_tokenizer_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
     def slow(spec, texts, *, progress=None):
         asked.append(spec)
         if progress is not None and spec != "bytes:257":
-            monkeypatch.setattr("gptpy.quickstart.TOKENIZER_SHARE", 0.0)
             progress(Progress("merge", 3, 10, 1.0))
         return make_tokenizer(spec, texts)
 
     monkeypatch.setattr("gptpy.data.material.make_tokenizer", slow)
+    monkeypatch.setattr("gptpy.quickstart.TOKENIZER_SHARE", 0.0)
+    monkeypatch.setattr("gptpy.quickstart.MIN_TOKENIZER_SECONDS", -1.0)
     heard = Recorder()
     text = Text(b"abcdefghij" * 3000, "one line")
     done = quickstart(text, tmp_path / "run", heard, overrides=SMALL)

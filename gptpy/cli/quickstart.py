@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--seconds must be greater than 0, got {seconds:g}")
     run_dir = _run_dir(arguments)
     resumed = arguments.resume and (goes_on(run_dir, asked=True) or not arguments.text)
-    text = None
+    text: Any = None
     if arguments.text or not resumed:
         # Before torch loads, so that a mistake is reported at once
         text = _text(arguments.text)

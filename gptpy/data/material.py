@@ -75,6 +75,8 @@ def gather(
     sources = _found(data.sources, run_dir, reporter)
     validation_sources = _found(data.validation_sources, run_dir)
     if not (resume and (run_dir / FILE_NAME).is_file()):
+        if data.tokenizer.partition(":")[0] in ("bytes", "words", "characters"):
+            reporter.on_message(f"training the tokenizer {data.tokenizer}")
         progress = progress or training_lines(reporter)
         tokenizer = _make_tokenizer(config, sources, validation_sources, run_dir, progress)
         save_tokenizer(tokenizer, run_dir)

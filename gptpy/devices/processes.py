@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -55,7 +56,7 @@ class World:
         Collectives give up after some minutes, so that a process that hangs is found.
         """
         if self.size > 1:
-            group = dist.new_group(backend="gloo", timeout=PATIENCE)
+            group: Any = dist.new_group(backend="gloo", timeout=PATIENCE)
             dist.barrier(group)
             dist.destroy_process_group(group)
 

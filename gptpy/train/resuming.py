@@ -64,7 +64,8 @@ def fit_schedule(
     learning rate.
     """
     before, factor, state.progress = state.progress, state.lr_factor, progress
-    other_budget = before is not None and abs(progress - before) > 1e-9
+    # The time of a last evaluation counts in the seconds that were saved, not in the progress
+    other_budget = before is not None and abs(progress - before) > 1e-3
     if config.on_resume == "follow":
         state.anchor = None
     if before is None or factor is None or progress >= 1:

@@ -158,13 +158,13 @@ def train_on(
     torch.manual_seed(config.train.seed)
     sharded = world.size > 1 and config.train.parallel == "fsdp"
     whole = None
-    if not sharded or (world.is_main and not resume):
-        whole = _build(material, reporter, resume=resume)
     if sharded:
+        if world.is_main and not resume:
+            whole = _build(material, reporter, resume=False)
         with torch.device("meta"):
             model = _build(material, Silent(), resume=True)
     else:
-        model = whole.to(device)
+        model = _build(material, reporter, resume=resume).to(device)
     # Before sharding, which changes the classes of layers
     asked = config.train.attention
     name, reason = model.select_attention(
@@ -276,7 +276,7 @@ def _write_summary(run_dir: Path, trained: Trained, evaluation: Evaluation | Non
         "stopped": result.stopped,
         "checkpoint": result.model_step,
     }
-    if result.best_step is not None:
+    if result.best_loss is not None:
         summary |= {"best_step": result.best_step, "best_val_loss": round(result.best_loss, 6)}
     if trained.trainer.state.unscored:
         summary["unscored_steps"] = trained.trainer.state.unscored

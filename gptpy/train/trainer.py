@@ -313,9 +313,9 @@ class Trainer:
 
     def _take_final_weights(self, stopped: str) -> int:
         """Give the model the weights that `gptpy.load` takes; returns their step."""
-        best = self.state.best_step
-        if stopped == "early" and self.run_dir is not None and best is not None:
-            self.world.barrier()  # the main process may be writing still
+        if stopped == "early" and self.run_dir is not None:
+            # What the main process has written, when it has written it
+            best = int(self.world.from_main(self.state.best_step or 0, self.device))
             if best in checkpoint.steps(self.run_dir):
                 restore(checkpoint.find(self.run_dir, best), self.model, averaged=True)
                 return best

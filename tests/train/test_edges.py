@@ -51,10 +51,16 @@ class Heard(Silent):
         return any(all(part in text for part in parts) for text in self.messages)
 
 
-def trainer(run: Path | None, heard: Silent | None = None, *, resume=False, **changes: Any):
+def trainer(run: Path | None, heard: Any = None, *, resume: Any = False, **changes: Any):
     torch.manual_seed(0)
-    given = {key: changes.pop(key) for key in ("evaluate", "sample") if key in changes}
-    base = {"batch_size": 2, "dtype": "float32", "compile": "off", "log_every": 1, "steps": 6}
+    given: Any = {key: changes.pop(key) for key in ("evaluate", "sample") if key in changes}
+    base: dict[str, Any] = {
+        "batch_size": 2,
+        "dtype": "float32",
+        "compile": "off",
+        "log_every": 1,
+        "steps": 6,
+    }
     base["schedule"] = ScheduleConfig(warmup_steps=0)
     data = Dataset([np.arange(600).astype(np.uint16) % 64], 16)
     config = TrainConfig(**{**base, **changes})

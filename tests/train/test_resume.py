@@ -33,9 +33,9 @@ class Heard(Silent):
         self.messages.append(text)
 
 
-def trainer(run: Path, heard: Silent | None = None, *, resume=False, evaluate=None, **changes: Any):
+def trainer(run: Path, heard: Any = None, *, resume: Any = False, evaluate=None, **changes: Any):
     torch.manual_seed(0)
-    base = {"batch_size": 8, "dtype": "float32", "compile": "off", "log_every": 1}
+    base: dict[str, Any] = {"batch_size": 8, "dtype": "float32", "compile": "off", "log_every": 1}
     base["schedule"] = ScheduleConfig(kind="cosine", warmup_steps=2)
     config = TrainConfig(**{**base, **changes})
     data = Dataset([DATA], 16)
@@ -82,7 +82,8 @@ def test_progress_of_unchanged_settings_is_steps_over_all_steps(tmp_path: Path):
 
 
 def test_another_optimiser_is_refused_before_anything_changes(tmp_path: Path):
-    for name, other in (("muon", "adamw"), ("adamw", "muon")):
+    pairs: Any = (("muon", "adamw"), ("adamw", "muon"))
+    for name, other in pairs:
         trainer(tmp_path / name, steps=2, optim=OptimConfig(name=name)).fit()
         files = {p: p.read_bytes() for p in (tmp_path / name).rglob("*") if p.is_file()}
         with pytest.raises(checkpoint.CheckpointError, match="state of another optimiser"):
@@ -150,7 +151,7 @@ def scripted(losses):
 
 
 def test_a_run_that_stopped_early_has_nothing_to_do_until_patience_is_raised(tmp_path: Path):
-    early = {"steps": 30, "eval_every": 2, "patience": 2}
+    early: dict[str, Any] = {"steps": 30, "eval_every": 2, "patience": 2}
     first = trainer(tmp_path, evaluate=scripted([3, 2, 2.5, 2.6]), **early).fit()
     assert (first.stopped, first.step, first.model_step) == ("early", 8, 4)
     heard, before = Heard(), checkpoint.steps(tmp_path)
