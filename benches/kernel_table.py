@@ -19,7 +19,19 @@ from kernel_gates.compilation import KernelReport, compile_all  # noqa: E402
 
 COLUMNS = ("kernel", "sm", "dtype", "size", "level", "tile", "warps", "stages", "TMA", "registers",
            "spilled", "shared", "wgmma", "tcgen05", "mma", "TMA loads", "exp2", "instructions",
-           "verdict")  # fmt: skip
+           "products", "barriers", "predicted", "verdict")  # fmt: skip
+
+
+def waste(case: Any, report: KernelReport) -> list[str]:
+    """Products issued over needed, barriers in the loop, predicted share of peak and its bound."""
+    if not isinstance(case, attention.Case) or report.loop is None:
+        return ["", "", ""]
+    issued, share = case.duplication(report), case.predicted_share(report)
+    return [
+        f"{issued:.2f} x" if issued else "",
+        str(report.loop.barriers),
+        f"{share[0]:.0%} ({share[1]})" if share else "",
+    ]
 
 
 def row(case: Any, report: KernelReport | str) -> list[str]:
@@ -32,11 +44,12 @@ def row(case: Any, report: KernelReport | str) -> list[str]:
         left[0] = f"decoding {case.kernel}"
         left[4:6] = ["paged" if case.paged else "", f"{case.rows} rows"]
     if isinstance(report, str):
-        right = [""] * 9 + [report.splitlines()[-1][:60]]
+        right = [""] * 12 + [report.splitlines()[-1][:60]]
     else:
         n = report.counts
         right = [report.registers, report.spilled_bytes, report.shared_bytes, n["hgmma"],
                  n["tcgen05"], n["hmma"], n["tma_load"], n["exp2"], report.instructions,
+                 *waste(case, report),
                  "; ".join(case.problems(report)) or "clean"]  # fmt: skip
     return [str(cell) for cell in (*left, *right)]
 
@@ -81,7 +94,11 @@ def main() -> int:
         text = (
             "# Kernels as compiled\n\n"
             f"triton {triton.__version__}, ahead of time, no GPU: `make kernel-table`. wgmma, "
-            "tcgen05, mma, TMA loads and exp2 count machine instructions.\n\n" + table + "\n"
+            "tcgen05, mma, TMA loads and exp2 count machine instructions. products: matrix "
+            "operations in the loop over full tiles, over those needed. predicted: share of the "
+            "matrix units' peak that the busiest unit leaves, if all overlap; not measured.\n\n"
+            + table
+            + "\n"
         )
         path = REPOSITORY / "benches" / "records" / "kernel-table.md"
         path.write_text(text, encoding="utf-8")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from gptpy_kernels.attention import configs
-from kernel_gates import attention, decoding, fused
+from kernel_gates import attention, decoding, fused, machine_code
 from kernel_gates.attention import Case
 from kernel_gates.compilation import SASS_PATTERNS, KernelReport, compile_all
 
@@ -84,6 +84,56 @@ def test_a_kernel_that_misses_the_instructions_meant_is_refused():
     assert (
         hopper._replace(architecture=80, config=config._replace(tma=False)).problems(report) == []
     )
+
+
+# Two loops, as a disassembler writes them: the first has a mask, the second is the loop over full
+# tiles; a wait for a barrier and a trap at the end are loops without products.
+SASS = """
+        /*0010*/                   MOV R1, c[0x0][0x28] ;
+        /*0020*/                   HMMA.16816.F32.BF16 R4, R8, R10, R4 ;
+        /*0030*/                   MUFU.EX2 R3, R4 ;
+        /*0040*/                   FSEL R3, R3, RZ, P1 ;
+        /*0050*/               @P0 BRA 0x20 ;
+        /*0060*/                   HGMMA.64x32x16.F32.BF16 R24, gdesc[UR4], R24 ;
+        /*0070*/                   HGMMA.64x32x16.F32.BF16 R24, R8, gdesc[UR4].tnspB, R24 ;
+        /*0080*/                   MUFU.EX2 R3, R4 ;
+        /*0090*/                   LDSM.16.M88.4 R12, [R7] ;
+        /*00a0*/                   LDS.128 R16, [R7] ;
+        /*00b0*/                   BAR.SYNC.DEFER_BLOCKING 0x0 ;
+        /*00c0*/              @!P1 BRA 0xc0 ;
+        /*00d0*/                   BRA 0x60 ;
+        /*00e0*/                   BRA 0xe0;
+"""
+
+
+def test_loops_are_read_from_machine_code():
+    masked, full = machine_code.loops(SASS, warps=8)
+    assert masked.matrix_flops == 2 * 16 * 8 * 16 * 8 and masked.exp2 == 32 * 8
+    assert full == machine_code.Loop(
+        matrix_flops=2 * (2 * 64 * 32 * 16) * 2,  # two products of two warp groups
+        exp2=32 * 8,
+        shared_bytes=((64 + 32) + 32) * 16 * 2 * 2 + (512 + 512) * 8,
+        barriers=1,
+        instructions=8 * 8,
+    )
+    assert full.cycles(90)["exponentials"] == 32 * 8 / 16
+
+
+def test_a_product_computed_twice_is_refused():
+    """dK/dV of 64 keys by 8 warps: both warp groups need all scores, and compute them."""
+    counts = {**dict.fromkeys(SASS_PATTERNS, 0), "hgmma": 1, "tma_load": 1}
+    config = configs.TileConfig(64, 64, 8, 2, tma=True)
+    case = Case("key_gradient", 90, "bf16", 128, "causal", config)
+    loop = machine_code.Loop(case.matrix_flops, 64 * 64, 100_000, 5, 1000)
+    report = KernelReport(128, 0, 0, 1000, 100, counts, (), loop)
+    assert case.problems(report) == []
+    share = case.predicted_share(report)
+    assert share is not None and share[0] == 1 and share[1] == "matrix"
+    twice = report._replace(loop=loop._replace(matrix_flops=loop.matrix_flops * 3 // 2))
+    assert case.problems(twice) == ["1.50 times the matrix products that are needed"]
+    assert case.predicted_share(twice) == (pytest.approx(2 / 3), "matrix")
+    slow = case.predicted_share(report._replace(loop=loop._replace(shared_bytes=262_144)))
+    assert slow == (pytest.approx(0.5), "shared memory")
 
 
 def test_a_compiler_error_is_a_complaint_not_a_crash():

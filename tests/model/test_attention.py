@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gptpy.model.attention import BACKENDS, Masks, document_ids
+from gptpy.model.attention import dense as dense_attention
 
 
 def attention(q, k, v, *, backend, window=None, softcap=None, dropout_p=0.0, **masks):
@@ -150,3 +151,43 @@ def test_gradient_of_dense_with_dropout():
 
     leaves = [x.double().requires_grad_() for x in random_qkv(B=1, T=4, D=3)]
     assert torch.autograd.gradcheck(run, leaves)
+
+
+@pytest.mark.parametrize("heads", [(4, 4), (4, 2), (2, 1)])
+@pytest.mark.parametrize("dropout_p", [0.0, 0.3])
+def test_blocks_of_rows_in_dense_are_one(heads, dropout_p, monkeypatch):
+    """A causal context in blocks, which skip what no query of theirs sees, and as one."""
+    q, k, v = random_qkv(T=27, H=heads[0], H_kv=heads[1])
+    results = []
+    for rows in (27, 8):
+        monkeypatch.setattr(dense_attention, "FROM", 27)
+        monkeypatch.setattr(dense_attention, "ROWS", rows)
+        blocks = dense_attention.row_blocks(27, 27, True)
+        assert sum((b - a) * keys for a, b, keys in blocks) <= (729 if rows == 27 else 486)
+
+        def drop(self, p, rows=rows):  # the same weights in both
+            count = 27 if rows == 27 else min(8, 27 - drop.first)
+            whole = torch.arange(2 * heads[0] * 27 * 27).view(2 * heads[1], -1, 27, 27) * 7919 % 10
+            part = whole[:, :, drop.first : drop.first + count, : self.shape[2]]
+            drop.first += count
+            return self.copy_((part.reshape(self.shape) < 7).to(self))
+
+        drop.first = 0
+        monkeypatch.setattr(torch.Tensor, "bernoulli_", drop)
+        leaves = [x.double().requires_grad_() for x in (q, k, v)]
+        out = dense_attention.dense(*leaves, Masks(), dropout_p=dropout_p)
+        weights = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
+        results.append([out, *torch.autograd.grad((out * weights).sum(), leaves)])
+        monkeypatch.undo()
+    for one, blocked in zip(*results, strict=True):
+        torch.testing.assert_close(blocked, one)
+
+
+def test_dense_skips_hidden_keys_from_256_tokens_on():
+    def work(*sizes):
+        return sum((b - a) * keys for a, b, keys in dense_attention.row_blocks(*sizes, True))
+
+    assert dense_attention.row_blocks(255, 255, True) == [(0, 255, 255)]
+    assert dense_attention.row_blocks(512, 512, False) == [(0, 512, 512)]
+    assert dense_attention.row_blocks(1, 512, True) == [(0, 1, 512)]
+    assert work(256, 256) == 0.75 * 256**2 and work(512, 512) == 0.625 * 512**2

@@ -15,8 +15,10 @@ from gptpy_kernels.attention.configs import (
     TileConfig,
     class_of,
 )
+from gptpy_kernels.attention.launch import padded_head_dim
 
 from kernel_gates.compilation import KernelReport, compile_kernel, inspect
+from kernel_gates.machine_code import MATRIX_RATE
 
 _FLAGS = (
     "HAS_WINDOW", "HAS_DOCUMENTS", "HAS_SINKS", "HAS_KEY_MASK", "HAS_SOFTCAP", "HAS_ALIBI",
@@ -42,6 +44,14 @@ _OPTIONAL_POINTERS = {
 }
 
 
+# Matrix products of a turn of the loop, each of BLOCK_M x BLOCK_N x BLOCK_D.
+PRODUCTS = {"forward": 2, "key_gradient": 4, "query_gradient": 3}
+# At D = 256 both gradients of a key tile fill the registers: 64 keys spill, and with fewer the
+# warps share rows, so that each computes the scores of all. With 100 KB of shared memory the other
+# kernels' tiles are as small.
+DUPLICATION_IS_KNOWN_FROM = 256
+
+
 class Case(NamedTuple):
     """One kernel at one configuration for one architecture."""
 
@@ -62,6 +72,33 @@ class Case(NamedTuple):
     def size(self) -> str:
         return f"D={self.head_dim}"
 
+    @property
+    def matrix_flops(self) -> int:
+        """What a turn of the loop over full tiles needs of the matrix units."""
+        rows, keys = self.config[:2]
+        return PRODUCTS[self.kernel] * 2 * rows * keys * padded_head_dim(self.head_dim)
+
+    def duplication(self, report: KernelReport) -> float | None:
+        """Matrix operations issued over those needed; None where the code does not tell.
+
+        float32 is multiplied in three TF32 parts, and fifth-generation products show no shape.
+        """
+        loop = report.loop
+        if loop is None or not loop.matrix_flops or self.kernel not in PRODUCTS:
+            return None
+        return None if self.dtype == "fp32" else loop.matrix_flops / self.matrix_flops
+
+    def predicted_share(self, report: KernelReport) -> tuple[float, str] | None:
+        """Share of the matrix units' peak that the busiest unit leaves, and which one it is."""
+        loop = report.loop
+        if loop is None or self.kernel not in PRODUCTS or self.dtype == "fp32":
+            return None
+        needed = self.matrix_flops / MATRIX_RATE[self.architecture]
+        cycles = loop.cycles(self.architecture)
+        cycles["matrix"] = max(cycles["matrix"], needed)
+        busiest = max(cycles, key=lambda unit: cycles[unit])
+        return needed / cycles[busiest], busiest
+
     def problems(self, report: KernelReport) -> list[str]:
         """Why this compiled kernel is refused; empty when it is what was meant."""
         kind = class_of(self.architecture)
@@ -78,6 +115,9 @@ class Case(NamedTuple):
         fifth = kind == "blackwell" and config.tma and self.kernel == "forward"
         if fifth and not counts["tcgen05"]:
             found.append("no fifth-generation matrix products")
+        issued = self.duplication(report)
+        if issued and issued > 1.05 and self.head_dim < DUPLICATION_IS_KNOWN_FROM:
+            found.append(f"{issued:.2f} times the matrix products that are needed")
         return found
 
     def __str__(self) -> str:
@@ -101,8 +141,6 @@ def kernel_function(name: str) -> Any:
 
 def specification(kernel: Any, case: Case) -> tuple[dict[str, str], dict[str, Any], frozenset[str]]:
     """(types, constants, aligned) for `compile_kernel`: what a launch of this case would pass."""
-    from gptpy_kernels.attention.launch import padded_head_dim
-
     config = case.config
     block_d = padded_head_dim(case.head_dim)
     flags: dict[str, Any] = {"CAUSAL": True, **dict.fromkeys(_FLAGS, False)}

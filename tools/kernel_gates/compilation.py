@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 from gptpy_kernels.attention.configs import SHARED_MEMORY_LIMIT
 
+from kernel_gates.machine_code import Loop, main_loop
+
 # What to count in the machine code: matrix products by generation, bulk copies, local memory.
 SASS_PATTERNS = {
     "hgmma": r"\bHGMMA\b",
@@ -45,6 +47,8 @@ class KernelReport(NamedTuple):
     instructions: int
     counts: dict[str, int]
     warnings: tuple[str, ...]
+    loop: Loop | None = None
+    """One turn of the loop over full tiles; None in a kernel that multiplies no matrices."""
 
     def problems(self, architecture: int) -> list[str]:
         """Why any kernel would be refused; empty when clean."""
@@ -148,6 +152,7 @@ def inspect(compiled: Any, log: str = "") -> KernelReport:
             for line in log.splitlines()
             if "warning" in line.lower() or "Performance" in line
         ),
+        loop=main_loop(sass, compiled.metadata.num_warps),
     )
 
 
@@ -174,7 +179,11 @@ def compile_all(cases: Sequence[Any], timeout: float = 3600) -> list[KernelRepor
         raise RuntimeError(
             f"kernel_gates.worker: exit code {done.returncode}: {done.stderr[-2000:]}"
         )
-    return [
-        KernelReport(**result["report"]) if "report" in result else str(result.get("error"))
-        for result in json.loads(done.stdout)
-    ]
+    return [_from_json(result) for result in json.loads(done.stdout)]
+
+
+def _from_json(result: dict[str, Any]) -> KernelReport | str:
+    if "report" not in result:
+        return str(result.get("error"))
+    report = KernelReport(**result["report"])
+    return report._replace(loop=Loop(*report.loop)) if report.loop else report

@@ -39,6 +39,12 @@ class Loop(NamedTuple):
         }
 
 
+def main_loop(sass: str, warps: int) -> Loop | None:
+    """The loop over full tiles: of those that take exponentials, the one with the least code."""
+    found = [loop for loop in loops(sass, warps) if loop.exp2]
+    return min(found, key=lambda loop: loop.instructions) if found else None
+
+
 class _Instruction(NamedTuple):
     place: int
     name: str
