@@ -71,6 +71,12 @@ class Engine:
             model, number_type, block_tokens=block_tokens, cache_tokens=cache_tokens
         )
         c = self.config = self.runner.config
+        guessed = getattr(speculation, "vocab_size", c.vocab_size)
+        if guessed != c.vocab_size:
+            raise ConfigError(
+                f"speculation: a model with {c.vocab_size} tokens cannot use guesses of one with "
+                f"{guessed}: both need the same tokenizer"
+            )
         self.tokenizer, self.speculation = tokenizer, speculation
         self.scheduler = Scheduler(
             self.runner.pool,

@@ -83,6 +83,7 @@ class DraftModel:
         _check_tokens(tokens)
         self.tokens = tokens
         self.runner = Runner(model, number_type, cache_tokens=cache_tokens)
+        self.vocab_size = self.runner.config.vocab_size
         if self.runner.config.architecture == "encoder-decoder":
             raise ConfigError("an encoder-decoder cannot guess for another model: take a decoder")
         self._states: dict[Sequence, _DraftState] = {}
@@ -147,7 +148,7 @@ class _DraftState:
                 return False
         # The last id is computed in any case, for its logits.
         stored = min(self.start + self.computed, len(new) - 1)
-        right = min(self.length, stored)
+        right = min(max(self.length, self.start), stored)
         while right < stored and self.guesses[right - self.length] == new[right]:
             right += 1
         self.computed = right - self.start

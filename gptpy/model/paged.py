@@ -65,7 +65,7 @@ class PagedKeysValues:
 
 
 def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    if device.type != "cpu":
+    if device.type != "cpu" or not math.prod(shape):
         return torch.zeros(shape, device=device, dtype=dtype)
     # numpy takes zeroed pages from the system, which exist when they are first written.
     size = torch.empty((), dtype=dtype).element_size()
