@@ -22,7 +22,7 @@ class Constraints:
 
     def __init__(self, tokenizer: Any, vocab_size: int, end_id: int | None) -> None:
         try:
-            import llguidance
+            import llguidance  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise ConfigError(
                 "constrained text needs llguidance: pip install 'gptpy-lm[constrained]'"
@@ -48,6 +48,7 @@ class Constraints:
         text. "grammar": in the library's Lark syntax.
         """
         matcher = self._library.LLMatcher
+        grammar = ""
         try:
             if kind == "json_schema":
                 text = value if isinstance(value, str) else json.dumps(value)

@@ -62,13 +62,18 @@ class Engine:
         step_tokens: int = 512,
         cache_tokens: int | None = None,
         block_tokens: int = 16,
+        exact: bool = True,
         speculation: Speculation | None = None,
     ) -> None:
         for name, value in (("max_running", max_running), ("step_tokens", step_tokens)):
             if value < 1:
                 raise ConfigError(f"{name}: expected an integer >= 1, got {value}")
         self.runner = Runner(
-            model, number_type, block_tokens=block_tokens, cache_tokens=cache_tokens
+            model,
+            number_type,
+            block_tokens=block_tokens,
+            cache_tokens=cache_tokens,
+            exact=exact,
         )
         c = self.config = self.runner.config
         guessed = getattr(speculation, "vocab_size", c.vocab_size)

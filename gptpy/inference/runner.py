@@ -36,6 +36,7 @@ class Runner:
         *,
         block_tokens: int = 16,
         cache_tokens: int | None = None,
+        exact: bool = True,
     ) -> None:
         c: GPTConfig = model.config
         if c.architecture == "encoder":
@@ -61,13 +62,12 @@ class Runner:
             )
         self.pool = BlockPool(blocks + 1)
         self.cache = PagedKeysValues(c, blocks + 1, block_tokens, device=self.device, dtype=dtype)
-        found = row_floor(self.network) if self._cpu_fp32(dtype) else None
-        self.reproducible = found is not None
-        """Whether a token's logits depend on its context alone, bit for bit."""
-        self.row_floor = found or 1
-
-    def _cpu_fp32(self, dtype: torch.dtype) -> bool:
-        return self.device.type == "cpu" and dtype == torch.float32
+        possible = self.device.type == "cpu" and dtype == torch.float32
+        floor = row_floor(self.network) if exact and possible else None
+        self.exact = floor is not None
+        """Whether a token's logits depend on its context alone, bit for bit. That costs time where
+        fewer than `row_floor` tokens are computed at once."""
+        self.row_floor = floor or 1
 
     @torch.inference_mode()
     def logits(self, chunks: Sequence[Chunk], wanted: Sequence[int]) -> Tensor:
@@ -101,15 +101,15 @@ def row_floor(network: nn.Module) -> int | None:
     Tried, because libraries choose their method by the number of rows and say nothing about it.
     """
     generator = torch.Generator().manual_seed(0)
-    weights = {tuple(m.weight.shape): m.weight for m in network.modules() if _has_matrix(m)}
+    weights = {
+        tuple(module.weight.shape): module.weight
+        for module in network.modules()
+        if isinstance(module, (nn.Linear, nn.Embedding))  # a tied head is an embedding
+    }
     for floor in ROW_FLOORS:
         if all(_rows_agree(weight, floor, generator) for weight in weights.values()):
             return floor
     return None
-
-
-def _has_matrix(module: nn.Module) -> bool:
-    return isinstance(module, (nn.Linear, nn.Embedding))
 
 
 def _rows_agree(weight: Tensor, floor: int, generator: torch.Generator) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from gptpy.config.model import GPTConfig
@@ -224,69 +225,77 @@ class PagedStep:
         cross = masks is self.memory_masks
         results = []
         for group in self.groups:
-            B, T = group.shape
-            H, D = q.shape[2:]
-            rows = q[0].index_select(0, group.rows).float()
-            keys, values = self._keys_values(group, cross)  # (H_kv * B, S, D)
-            H_kv = keys.shape[0] // B
-            rows = rows.view(B, T, H_kv, H // H_kv, D).permute(2, 0, 3, 1, 4)
-            rows = rows.reshape(H_kv * B, H // H_kv * T, D)
+            (B, T), (H, D) = group.shape, q.shape[2:]
+            rows = q[0].index_select(0, group.rows).view(B, T, H, D)
+            keys, values = self._keys_values(group, cross)  # (H_kv, B, S, D)
             bias = None if cross else self._bias(group, window)
-            out = _attention(rows, keys, values, bias, softcap)
-            out = out.view(H_kv, B, H // H_kv, T, D).permute(1, 3, 0, 2, 4)
-            results.append(out.reshape(B * T, H, D))
+            form = _exact if softcap is not None or q.dtype == torch.float32 else _fused
+            results.append(form(rows, keys, values, bias, softcap).reshape(B * T, H, D))
         out = results[0] if len(results) == 1 else torch.cat(results)
-        out = out if self.order is None else out.index_select(0, self.order)
-        return out[None].to(q.dtype)
+        return (out if self.order is None else out.index_select(0, self.order))[None]
 
     def _keys_values(self, group: _Group, cross: bool) -> tuple[Tensor, Tensor]:
+        """`(H_kv, B, S, D)` each, of the present layer."""
         if cross:
             assert group.memory is not None
             keys, values = group.memory[self.layer]
-            return keys.float(), values.float()
+            return keys[:, None], values[:, None]
         keys, values = self.cache.keys[self.layer], self.cache.values[self.layer]
         if isinstance(group.blocks, slice):
             keys, values = keys[:, group.blocks], values[:, group.blocks]
         else:
             keys, values = (x.index_select(1, group.blocks) for x in (keys, values))
-        if len(group.key_positions) == 1:
-            return keys.flatten(1, 2).float(), values.flatten(1, 2).float()
-        shape = (-1, group.key_positions.shape[1], keys.shape[-1])
-        return keys.view(shape).float(), values.view(shape).float()
+        shape = (keys.shape[0], *group.key_positions.shape, keys.shape[-1])
+        return keys.view(shape), values.view(shape)
 
     def _bias(self, group: _Group, window: int | None) -> Tensor:
-        """What is added to the scores: `(1 or H_kv, B, 1 or H / H_kv, T, S)`, `-inf` if unseen."""
+        """What is added to the scores: `(B, 1 or H, T, S)`, `-inf` where a key is not seen."""
         if window not in group.biases:
             distance = group.positions[:, :, None] - group.key_positions[:, None, :]  # (B, T, S)
             unseen = distance < 0
             if window is not None:
                 unseen |= distance >= window
             bias = torch.zeros(distance.shape, device=self.device)
-            bias = bias.masked_fill_(unseen, -math.inf)[None, :, None]
+            bias = bias.masked_fill_(unseen, -math.inf)[:, None]
             slopes = self.masks.alibi_slopes
             if slopes is not None:
-                slopes = slopes.view(self.config.kv_heads, 1, -1, 1, 1)
-                bias = bias - slopes * distance[None, :, None]
+                bias = bias - slopes[:, None, None] * distance[:, None]
             group.biases[window] = bias
         return group.biases[window]
 
 
-def _attention(
-    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, softcap: float | None
-) -> Tensor:
-    """`softmax(q k^T / sqrt(D) + bias) v`, batched over the first dimension; fp32."""
+def _exact(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, softcap: float | None) -> Tensor:
+    """Attention of `q: (B, T, H, D)` to `k, v: (H_kv, B, S, D)`, computed in fp32: `(B, T, H, D)`.
+
+    Every sum has an order that depends on its own terms alone (see the head of this file).
+    """
+    (B, T, H, D), (H_kv, _, S, _) = q.shape, k.shape
+    k, v = k.reshape(H_kv * B, S, D).float(), v.reshape(H_kv * B, S, D).float()
     # The scale is not left to the product, which applies it before or after, depending on shapes.
-    scores = torch.bmm(q * (1 / math.sqrt(q.shape[-1])), k.mT)
+    rows = (q * (1 / math.sqrt(D))).view(B, T, H_kv, H // H_kv, D).permute(2, 0, 3, 1, 4)
+    scores = torch.bmm(rows.reshape(H_kv * B, -1, D).float(), k.mT)
     if softcap is not None:
         scores = softcap * torch.tanh(scores / softcap)
     if bias is not None:
-        B, T, S = bias.shape[1], bias.shape[3], bias.shape[4]
-        scores.view(q.shape[0] // B, B, -1, T, S).add_(bias)
+        by_head = scores.view(H_kv, B, H // H_kv, T, S).permute(1, 0, 2, 3, 4)
+        by_head += bias.unflatten(1, (H_kv, -1)) if bias.shape[1] > 1 else bias[:, None]
     weights = torch.softmax(scores, -1)
     out = torch.bmm(weights[..., :SPAN], v[:, :SPAN])
-    for start in range(SPAN, k.shape[1], SPAN):
+    for start in range(SPAN, S, SPAN):
         out.baddbmm_(weights[..., start : start + SPAN], v[:, start : start + SPAN])
-    return out
+    return out.view(H_kv, B, H // H_kv, T, D).permute(1, 3, 0, 2, 4).reshape(q.shape).to(q.dtype)
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, softcap: float | None) -> Tensor:
+    """The same by torch's fused attention, in the type of `q`; without a softcap."""
+    out = F.scaled_dot_product_attention(
+        q.transpose(1, 2),
+        k.transpose(0, 1),
+        v.transpose(0, 1),
+        attn_mask=None if bias is None else bias.to(q.dtype),
+        enable_gqa=q.shape[2] != k.shape[0],
+    )
+    return out.transpose(1, 2)
 
 
 def paged_hidden_states(model: Any, step: PagedStep) -> Tensor:

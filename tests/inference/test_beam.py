@@ -1,6 +1,7 @@
 """Beam search against the same search over whole texts, and against all texts."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +50,8 @@ def test_the_search_is_that_of_the_definition(beams, penalty):
     prompt, ends = [1, 2, 3, 4], frozenset({5, 6})
     expected = reference(model, prompt, beams, 14, ends, penalty)
     # Few blocks and other requests: hypotheses are interrupted and computed again.
-    for settings in ({}, {"max_running": 4, "cache_tokens": 16 * 9, "step_tokens": 12}):
+    crowded: dict[str, Any] = {"max_running": 4, "cache_tokens": 16 * 9, "step_tokens": 12}
+    for settings in ({}, crowded):
         engine = Engine(model, **settings)
         request = Request(prompt, 14, beams=beams, n=beams, length_penalty=penalty, end_ids=ends)
         others = [Request([i] * 20, 20, seed=i) for i in range(4)]

@@ -155,7 +155,7 @@ def test_texts_and_logprobs_do_not_depend_on_the_batch(name):
     assert all(handle.done for handle in cancelled)
     statistics = engine.statistics
     assert statistics.preemptions > 0 and statistics.cached_tokens > 0
-    assert engine.runner.pool.held == 0 and engine.runner.reproducible
+    assert engine.runner.pool.held == 0 and engine.runner.exact
 
 
 def test_a_long_text_beside_short_ones_past_the_end_of_the_context():
