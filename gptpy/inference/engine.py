@@ -49,15 +49,23 @@ class _Text:
 
 
 class Engine:
-    """One model and its running requests. `submit` and `Handle.cancel` may come from any thread,
-    everything else from one."""
+    """One model and its running requests.
+
+    `number_type`: see `weights.prepare`. At most `max_running` texts grow at the same time, and a
+    step computes about `step_tokens`: fewer let running texts wait less for the prompts of others.
+    `cache_tokens`: tokens whose keys and values are kept, in blocks of `block_tokens`. Without
+    `exact`, fp32 on a CPU is faster for a few texts at a time and their last bits depend on what
+    runs beside them. `speculation`: a source of guesses.
+
+    `submit` and `Handle.cancel` may come from any thread, everything else from one.
+    """
 
     def __init__(
         self,
         model: Any,
         tokenizer: Decodes | None = None,
         *,
-        number_type: str = "float32",
+        number_type: str | None = None,
         max_running: int = 64,
         step_tokens: int = 512,
         cache_tokens: int | None = None,
@@ -221,28 +229,34 @@ class Engine:
         pieces: list[Piece],
     ) -> list[tuple[Sequence, int, int]]:
         """A token for each row. Returns the rows behind guesses that were right."""
-        ready: list[tuple[Sequence, int, int, Tensor]] = []
+        ready: list[tuple[Sequence, int, int]] = []
+        changed: dict[int, Tensor] = {}  # by place in `ready`
         for sequence, row, verified in rows:
             text: _Text = sequence.state
-            own = self._adjust(sequence, logits[row]) if usable[row] else None
-            if own is None:
+            own = self._adjusted(sequence, logits[row]) if usable[row] else None
+            if not usable[row]:
                 self._fail(sequence, "the model's logits are not finite numbers", pieces)
-            elif own.amax() == -torch.inf:
+            elif own is not None and own.amax() == -torch.inf:
                 self._fail(sequence, "no token is left to choose", pieces)
             elif text.beams is not None:
-                self._grow_beams(text.beams, sequence, own, pieces)
+                self._grow_beams(text.beams, sequence, logits[row] if own is None else own, pieces)
             else:
-                ready.append((sequence, row, verified, own))
-                ready += [(other, row, 0, own) for other in self._split(sequence)]
+                for one in (sequence, *self._split(sequence)):
+                    if own is not None:
+                        changed[len(ready)] = own
+                    ready.append((one, row, verified))
         if not ready:
             return []
+        chosen_from = logits[[row for _, row, _ in ready]]
+        for place, own in changed.items():
+            chosen_from[place] = own
         tokens = choose(
-            torch.stack([own for *_, own in ready]),
+            chosen_from,
             [sequence.state.handle.request.sampling for sequence, *_ in ready],
-            [(sequence.state.key, len(sequence.new_ids)) for sequence, *_ in ready],
+            [(sequence.state.key, sequence.new_count) for sequence, *_ in ready],
         )
         further = []
-        for (sequence, row, verified, _), token in zip(ready, tokens, strict=True):
+        for (sequence, row, verified), token in zip(ready, tokens, strict=True):
             handle: Handle = sequence.state.handle
             guess = sequence.drafts[verified] if verified < len(sequence.drafts) else None
             goes_on = self._append(sequence, token, logits[row], pieces)
@@ -256,14 +270,15 @@ class Engine:
                 further.append((sequence, row + 1, verified + 1))
         return further
 
-    def _adjust(self, sequence: Sequence, logits: Tensor) -> Tensor:
-        """`logits: (V,)` with everything that a request forbids or changes."""
+    def _adjusted(self, sequence: Sequence, logits: Tensor) -> Tensor | None:
+        """`logits: (V,)` with everything that a request forbids or changes, None if nothing."""
         text: _Text = sequence.state
         request = text.handle.request
-        banned = request.end_ids if len(sequence.new_ids) < request.min_tokens else ()
-        if request.sampling.changes_logits or banned:
-            prompt = sequence.ids[: sequence.prompt_length]
-            logits = adjusted(logits, request.sampling, prompt, sequence.new_ids, tuple(banned))
+        banned = request.end_ids if sequence.new_count < request.min_tokens else ()
+        if not (request.sampling.changes_logits or banned or text.matcher is not None):
+            return None
+        prompt = sequence.ids[: sequence.prompt_length]
+        logits = adjusted(logits, request.sampling, prompt, sequence.new_ids, tuple(banned))
         if text.matcher is not None:
             allowed = text.matcher.allowed(len(logits)).to(logits.device)
             logits = logits.masked_fill(~allowed, -torch.inf)

@@ -32,7 +32,7 @@ class Runner:
     def __init__(
         self,
         model: Any,
-        number_type: str = "float32",
+        number_type: str | None = None,
         *,
         block_tokens: int = 16,
         cache_tokens: int | None = None,
@@ -44,8 +44,8 @@ class Runner:
                 "an encoder sees both directions and cannot continue a text: "
                 "take a run with architecture = 'decoder' or 'encoder-decoder'"
             )
-        if block_tokens < 1:
-            raise ConfigError(f"block_tokens: expected an integer >= 1, got {block_tokens}")
+        if block_tokens < 1 or block_tokens % 16:  # vectors of 16 numbers add up alike
+            raise ConfigError(f"block_tokens: expected a multiple of 16, got {block_tokens}")
         self.config, self.block_tokens = c, block_tokens
         self.network, self.head = prepare(model, number_type)
         self.device: torch.device = self.network.device

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gptpy.config.errors import ConfigError
 
+GREEDY_BELOW = 1e-6
 MOST_LIKELY = 1024
 """So many tokens are sorted first; all only where these do not reach `top_p`."""
 
@@ -105,9 +106,14 @@ class Sampling:
         )
 
     @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken: so low a temperature would divide to infinity."""
+        return self.temperature < GREEDY_BELOW
+
+    @property
     def filters(self) -> tuple[float | None, ...]:
         """The settings that `choose` reads: rows that agree in them are computed together."""
-        if not self.temperature:
+        if self.greedy:
             return (0.0,)
         return self.temperature, self.top_k, self.typical_p, self.top_p, self.min_p
 
@@ -209,7 +215,7 @@ def choose(
     chosen = [0] * len(settings)
     for rows in groups.values():
         part = logits if len(groups) == 1 else logits[rows]
-        if settings[rows[0]].temperature:
+        if not settings[rows[0]].greedy:
             draws = np.stack([noise(*keys[row], logits.shape[-1]) for row in rows])
             part = probabilities(part, settings[rows[0]]) / torch.from_numpy(draws).to(part.device)
         for row, token in zip(rows, part.argmax(-1).tolist(), strict=True):

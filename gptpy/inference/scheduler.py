@@ -55,6 +55,10 @@ class Sequence:
         return self.length - self.computed
 
     @property
+    def new_count(self) -> int:
+        return len(self.ids) - self.prompt_length
+
+    @property
     def new_ids(self) -> list[int]:
         return self.ids[self.prompt_length :]
 

@@ -75,7 +75,7 @@ class DraftModel:
     def __init__(
         self,
         model: Any,
-        number_type: str = "float32",
+        number_type: str | None = None,
         *,
         tokens: int = 4,
         cache_tokens: int | None = None,
@@ -106,7 +106,7 @@ class DraftModel:
             for (_, state, *_), chunk in zip(active, chunks, strict=True):
                 state.computed += len(chunk.ids)
             keys = [
-                (key, len(sequence.new_ids) + len(guesses[sequence]))
+                (key, sequence.new_count + len(guesses[sequence]))
                 for sequence, _, _, key, _ in active
             ]
             tokens = choose(logits, [item[2] for item in active], keys)

@@ -28,7 +28,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
-        wide = weight.detach().float()
+        wide = weight.detach().float().contiguous()
         scales = (wide.abs().amax(1) / 127).clamp_(min=torch.finfo(torch.float32).tiny)
         self.register_buffer("weight", (wide / scales[:, None]).round_().to(torch.int8))
         self.register_buffer("scales", scales.to(torch.bfloat16))
@@ -44,13 +44,16 @@ class Int8Linear(nn.Module):
         return out.view(*x.shape[:-1], -1)
 
 
-def prepare(model: Any, number_type: str) -> tuple[Any, Callable[[Tensor], Tensor] | None]:
+def prepare(model: Any, number_type: str | None) -> tuple[Any, Callable[[Tensor], Tensor] | None]:
     """The network in `number_type`, of `NUMBER_TYPES`, and its head: `(N, C)` to `(N, V)` in fp32.
 
     The caller's model stays as it is: the network is a copy with merged adapters, which shares the
     weights that keep their type. "int8": linear layers in 8 bits, everything else in bfloat16. The
-    head is None for a bigram.
+    head is None for a bigram. None: as the model is.
     """
+    if number_type is None:
+        names = {dtype: name for name, dtype in DTYPES.items()}
+        number_type = names.get(model.dtype, "float32")
     if number_type not in NUMBER_TYPES:
         raise ConfigError(
             f"number_type: expected one of {', '.join(NUMBER_TYPES)}, got {number_type!r}"
@@ -66,20 +69,36 @@ def prepare(model: Any, number_type: str) -> tuple[Any, Callable[[Tensor], Tenso
         network.requires_grad_(False).to(DTYPES.get(number_type, torch.bfloat16))
         if network.config.architecture == "bigram":
             return network, None
-        weight = network.token_embedding.weight if network.head is None else network.head.weight
-        if number_type != "int8":
-            return network, lambda hidden: network.head_loss.logits(hidden, weight).float()
-        quantised = Int8Linear(weight)
-        for name, module in list(network.named_modules()):
-            if isinstance(module, nn.Linear):
-                parent, _, child = name.rpartition(".")
-                setattr(
-                    network.get_submodule(parent), child, Int8Linear(module.weight, module.bias)
-                )
+        if number_type == "int8":
+            return network, _in_eight_bits(network)
+    return network, lambda hidden: network.head_loss.logits(*_head_inputs(network, hidden)).float()
+
+
+def _head_inputs(network: Any, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """What the output layer multiplies, as `Transformer.forward` takes it."""
+    if network.head is not None:
+        return hidden, network.head.weight
+    projection = getattr(network, "token_projection", None)
+    if projection is not None:  # back to the narrow embedding by the same matrix
+        hidden = F.linear(hidden, projection.weight.T)
+    return hidden, network.token_embedding.weight
+
+
+def _in_eight_bits(network: Any) -> Callable[[Tensor], Tensor]:
+    """Replaces all linear layers of `network`; returns its head in 8 bits."""
+    narrow = getattr(network, "token_projection", None) if network.head is None else None
+    back = None if narrow is None else Int8Linear(narrow.weight.T)
+    tied = network.token_embedding.weight
+    output = Int8Linear(tied if network.head is None else network.head.weight)
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.Linear):
+            parent, _, child = name.rpartition(".")
+            replaced = Int8Linear(module.weight, module.bias)
+            setattr(network.get_submodule(parent), child, replaced)
     cap = network.config.logit_softcap
 
     def head(hidden: Tensor) -> Tensor:
-        logits = quantised(hidden).float()
+        logits = output(hidden if back is None else back(hidden)).float()
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
-    return network, head
+    return head

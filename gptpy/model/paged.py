@@ -106,6 +106,8 @@ class _Group:
     """`(B * n,)`, or a slice where `B == 1` and they lie side by side."""
     key_positions: Tensor
     """`(B, S)`"""
+    offset: int
+    """How far behind a multiple of `SPAN` the first key is."""
     memory: dict[int, tuple[Tensor, Tensor]] | None
     biases: dict[int | None, Tensor] = field(default_factory=dict)
 
@@ -153,19 +155,25 @@ class PagedStep:
         groups, short = [], []
         for number, chunk in enumerate(chunks):
             if len(chunk.ids) == 1 and chunk.memory is None:
-                short.append((len(chunk.blocks), number))
+                short.append((self._offset(chunk), len(chunk.blocks), number))
                 continue
             for start in range(0, len(chunk.ids), QUERIES):
                 length = min(QUERIES, len(chunk.ids) - start)
                 groups.append(self._make_group([(number, chunk)], start, length))
         short.sort()
         while short:
-            shortest = short[0][0]
-            count = sum(1 for blocks, _ in short if blocks <= max(2 * shortest, 4))
-            members = [(number, chunks[number]) for _, number in short[:count]]
+            offset, blocks, _ = short[0]
+            members = [
+                (number, chunks[number])
+                for other, count, number in short
+                if other == offset and count <= max(2 * blocks, 4)
+            ]
             groups.append(self._make_group(members, 0, 1))
-            short = short[count:]
+            short = short[len(members) :]
         return groups
+
+    def _offset(self, chunk: Chunk) -> int:
+        return chunk.first * self.cache.block_tokens % SPAN
 
     def _make_group(self, members: list[tuple[int, Chunk]], start: int, length: int) -> _Group:
         """Tokens `start` to `start + length` of each member; queries are padded by repetition."""
@@ -189,7 +197,8 @@ class PagedStep:
         first = self._tensor([chunk.first * size for _, chunk in members])[:, None]
         keys = first + torch.arange(width * size, device=self.device)
         shape = (len(members), padded)
-        return _Group(rows.flatten(), shape, positions, blocks, keys, members[0][1].memory)
+        offset, memory = self._offset(members[0][1]), members[0][1].memory
+        return _Group(rows.flatten(), shape, positions, blocks, keys, offset, memory)
 
     def _order(self, n: int) -> Tensor | None:
         """For each token of the pass its place among the results of all groups."""
@@ -229,8 +238,12 @@ class PagedStep:
             rows = q[0].index_select(0, group.rows).view(B, T, H, D)
             keys, values = self._keys_values(group, cross)  # (H_kv, B, S, D)
             bias = None if cross else self._bias(group, window)
-            form = _exact if softcap is not None or q.dtype == torch.float32 else _fused
-            results.append(form(rows, keys, values, bias, softcap).reshape(B * T, H, D))
+            if softcap is not None or q.dtype == torch.float32:
+                offset = 0 if cross else group.offset
+                found = _exact(rows, keys, values, bias, softcap, offset)
+            else:
+                found = _fused(rows, keys, values, bias)
+            results.append(found.reshape(B * T, H, D))
         out = results[0] if len(results) == 1 else torch.cat(results)
         return (out if self.order is None else out.index_select(0, self.order))[None]
 
@@ -264,10 +277,13 @@ class PagedStep:
         return group.biases[window]
 
 
-def _exact(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, softcap: float | None) -> Tensor:
+def _exact(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, softcap: float | None, offset: int
+) -> Tensor:
     """Attention of `q: (B, T, H, D)` to `k, v: (H_kv, B, S, D)`, computed in fp32: `(B, T, H, D)`.
 
-    Every sum has an order that depends on its own terms alone (see the head of this file).
+    Every sum has an order that depends on its own terms alone (see the head of this file). The
+    first key is `offset` keys behind a multiple of `SPAN`, where the sums over values are split.
     """
     (B, T, H, D), (H_kv, _, S, _) = q.shape, k.shape
     k, v = k.reshape(H_kv * B, S, D).float(), v.reshape(H_kv * B, S, D).float()
@@ -280,14 +296,15 @@ def _exact(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, softcap: float 
         by_head = scores.view(H_kv, B, H // H_kv, T, S).permute(1, 0, 2, 3, 4)
         by_head += bias.unflatten(1, (H_kv, -1)) if bias.shape[1] > 1 else bias[:, None]
     weights = torch.softmax(scores, -1)
-    out = torch.bmm(weights[..., :SPAN], v[:, :SPAN])
-    for start in range(SPAN, S, SPAN):
+    first = SPAN - offset
+    out = torch.bmm(weights[..., :first], v[:, :first])
+    for start in range(first, S, SPAN):
         out.baddbmm_(weights[..., start : start + SPAN], v[:, start : start + SPAN])
     return out.view(H_kv, B, H // H_kv, T, D).permute(1, 3, 0, 2, 4).reshape(q.shape).to(q.dtype)
 
 
-def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, softcap: float | None) -> Tensor:
-    """The same by torch's fused attention, in the type of `q`; without a softcap."""
+def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """The same by torch's fused attention, in the type of `q`."""
     out = F.scaled_dot_product_attention(
         q.transpose(1, 2),
         k.transpose(0, 1),
@@ -302,6 +319,8 @@ def paged_hidden_states(model: Any, step: PagedStep) -> Tensor:
     """What the head reads, `(N, C)`: `Transformer.run` with a position for every token."""
     c: GPTConfig = model.config
     x = model.token_embedding(step.ids[None])  # (1, N, C)
+    if getattr(model, "token_projection", None) is not None:  # of a narrow embedding
+        x = model.token_projection(x)
     if c.scale_embedding:
         x = x * c.n_embd**0.5
     rotation = None

@@ -97,6 +97,26 @@ def test_positions_beyond_the_tables_continue_the_rotation():
         expected = found
 
 
+@pytest.mark.parametrize("name", SHAPES)
+@torch.inference_mode()
+def test_torchs_fused_attention_is_near(name):
+    """In bfloat16: sequences of different lengths together, whose keys lie here and there."""
+    model = network(**SHAPES[name]).bfloat16()
+    texts = [torch.randint(V, (length,)).tolist() for length in (20, 37, 150)]
+    cache = PagedKeysValues(model.config, 60, 16, dtype=torch.bfloat16)
+    tables = [list(range(1 + n, 60, 3)) for n in range(3)]
+    chunks = [Chunk(ids[:-1], 0, table) for ids, table in zip(texts, tables, strict=True)]
+    paged_hidden_states(model, PagedStep(model.config, cache, chunks))
+    last = [
+        Chunk(ids[-1:], len(ids) - 1, table[: -(-len(ids) // 16)])
+        for ids, table in zip(texts, tables, strict=True)
+    ]
+    found = head(model, paged_hidden_states(model, PagedStep(model.config, cache, last)))
+    for row, ids in zip(found, texts, strict=True):
+        expected = model(torch.tensor([ids]), last_only=True)[0][0, 0]
+        torch.testing.assert_close(row.float(), expected.float(), rtol=0.05, atol=0.15)
+
+
 def test_blocks_are_copied_and_cleared():
     cache = PagedKeysValues(network().config, 5, 4)
     cache.keys[:, :, 2] = 3.0
