@@ -36,7 +36,9 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.reshape(-1, x.shape[-1])
-        if len(rows) <= FEW_ROWS and rows.device.type == "cpu":
+        # torch's product reads past the end of rows that are no multiple of its vectors.
+        fits = rows.device.type == "cpu" and rows.shape[1] % 16 == 0
+        if fits and len(rows) <= FEW_ROWS:
             out = torch.ops.aten._weight_int8pack_mm(rows, self.weight, self.scales)
         else:
             out = F.linear(rows, self.weight.to(rows.dtype)) * self.scales
