@@ -36,6 +36,7 @@ class BlockPool:
         self._block_of: dict[bytes, int] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()
         """Blocks with known contents that nobody holds, the least recently used first."""
+        self._tainted: set[int] = set()
 
     @property
     def available(self) -> int:
@@ -65,25 +66,28 @@ class BlockPool:
         self._idle.pop(block, None)
         self._holders[block] = self._holders.get(block, 0) + 1
 
-    def release(self, blocks: Sequence[int], *, forget: bool = False) -> list[int]:
-        """Removes a holder of each. With `forget` their contents are not found again.
+    def release(self, blocks: Sequence[int], *, tainted: bool = False) -> list[int]:
+        """Removes a holder of each. `tainted`: what they hold must not be used again.
 
-        Returns those that nobody holds now.
+        Returns the tainted blocks that nobody holds now: the caller clears them.
         """
-        idle = []
+        dirty = []
         for block in reversed(blocks):  # the end of a text is given away before its beginning
-            if forget:
+            if tainted:
                 self._forget(block)
+                self._tainted.add(block)
             self._holders[block] -= 1
             if self._holders[block]:
                 continue
             del self._holders[block]
-            idle.append(block)
+            if block in self._tainted:
+                self._tainted.remove(block)
+                dirty.append(block)
             if block in self._digest_of:
                 self._idle[block] = None
             else:
                 heappush(self._free, block)
-        return idle
+        return dirty
 
     def find(self, digest: bytes) -> int | None:
         """The block that holds the text of this digest."""
@@ -91,7 +95,8 @@ class BlockPool:
 
     def name(self, block: int, digest: bytes) -> None:
         """Says what a full block holds; of two blocks with the same text the first is found."""
-        if digest not in self._block_of and block not in self._digest_of:
+        known = digest in self._block_of or block in self._digest_of
+        if not known and block not in self._tainted:
             self._block_of[digest] = block
             self._digest_of[block] = digest
 

@@ -357,8 +357,8 @@ class Engine:
 
     # ---- The end of a text
 
-    def _leave(self, sequence: Sequence, *, poisoned: bool = False) -> None:
-        self.scheduler.remove(sequence, poisoned=poisoned)
+    def _leave(self, sequence: Sequence, *, tainted: bool = False) -> None:
+        self.scheduler.remove(sequence, tainted=tainted)
         if self.speculation is not None:
             self.speculation.forget(sequence)
 
@@ -368,7 +368,7 @@ class Engine:
         handle = text.handle
         alone = text.beams is None and len(self._handles[handle]) == handle.request.n
         for other in [sequence] if alone else list(self._handles[handle]):
-            self._leave(other, poisoned=True)
+            self._leave(other, tainted=True)
         for output in [text.output] if alone else handle.outputs:
             if output.finish_reason is None:
                 output.error = problem

@@ -115,14 +115,12 @@ class Scheduler:
         sequence.block_tokens = self.block_tokens
         insort(self.waiting, sequence, key=lambda s: s.arrival)
 
-    def remove(self, sequence: Sequence, *, poisoned: bool = False) -> None:
-        """Ends a sequence, waiting or running. `poisoned`: its numbers must not be used again."""
+    def remove(self, sequence: Sequence, *, tainted: bool = False) -> None:
+        """Ends a sequence, waiting or running. `tainted`: its numbers must not be used again."""
         for queue in (self.waiting, self.running):
             if sequence in queue:
                 queue.remove(sequence)
-        idle = self._give_up(sequence, poisoned)
-        if poisoned:
-            self.cache.zero(idle)
+        self._give_up(sequence, tainted)
 
     def fork(self, parent: Sequence, child: Sequence) -> bool:
         """Lets `child`, whose context is the parent's, run on the parent's blocks.
@@ -197,7 +195,7 @@ class Scheduler:
         """Gives up blocks that no window reaches any more."""
         count = min(first - sequence.first, len(sequence.blocks))
         if count > 0:
-            self.pool.release(sequence.blocks[:count])
+            self._release(sequence.blocks[:count])
             del sequence.blocks[:count]
             sequence.first += count
 
@@ -215,15 +213,17 @@ class Scheduler:
         self._give_up(sequence)
         sequence.start = len(sequence.ids) - max(1, self.context - max(1, self.context // 4))
 
-    def _give_up(self, sequence: Sequence, forget: bool = False) -> list[int]:
+    def _release(self, blocks: list[int], tainted: bool = False) -> None:
+        self.cache.zero(self.pool.release(blocks, tainted=tainted))
+
+    def _give_up(self, sequence: Sequence, tainted: bool = False) -> None:
         """Releases all blocks: the context is to be computed from its beginning."""
-        idle = self.pool.release(sequence.blocks, forget=forget)
+        self._release(sequence.blocks, tainted)
         for digest in sequence.digests:
             if self._computing.get(digest) is sequence:
                 del self._computing[digest]
         sequence.blocks, sequence.digests, sequence.drafts = [], [], []
         sequence.computed = sequence.first = 0
-        return idle
 
     def _take_blocks(self, sequence: Sequence, count: int, planned: dict[Sequence, int]) -> bool:
         """Blocks for `count` more tokens, from others that came later if need be."""
@@ -269,7 +269,7 @@ class Scheduler:
                 total = -(-sequence.length // self.block_tokens)
                 # One block to spare: its first new token may need it.
                 if total - len(found) + bool(self.running) > self.pool.available:
-                    self.pool.release(found)
+                    self._release(found)
                     sequence.digests = []
                     return
                 sequence.blocks = found + self.pool.take(total - len(found))
@@ -294,7 +294,7 @@ class Scheduler:
             block = self.pool.find(digest)
             if block is None:
                 if digest in self._computing:
-                    self.pool.release(found)
+                    self._release(found)
                     sequence.digests = []
                     return None
                 break

@@ -41,13 +41,14 @@ def test_the_end_of_a_text_goes_before_its_beginning():
     assert [pool.find(bytes([n])) is not None for n in range(3)] == [True, True, False]
 
 
-def test_forgotten_blocks_are_not_found():
+def test_tainted_blocks_are_not_found_and_cleared_when_the_last_holder_leaves():
     pool = BlockPool(3)
     [a] = pool.take(1)
     pool.name(a, b"a")
     pool.share(a)
-    assert pool.release([a], forget=True) == [] and pool.find(b"a") is None
-    assert pool.release([a], forget=True) == [a]
+    assert pool.release([a], tainted=True) == [] and pool.find(b"a") is None
+    pool.name(a, b"a")
+    assert pool.find(b"a") is None and pool.release([a]) == [a] and pool.available == 2
     [b] = pool.take(1)
     pool.name(b, b"b")
     pool.release([b])
@@ -62,7 +63,7 @@ def test_random_use_loses_nothing():
         if action == 0 and pool.available:
             held.append(pool.take(draw.randint(1, pool.available)))
         elif action == 1 and held:
-            pool.release(held.pop(draw.randrange(len(held))), forget=draw.random() < 0.1)
+            pool.release(held.pop(draw.randrange(len(held))), tainted=draw.random() < 0.1)
         elif action == 2 and held:
             block = draw.choice(held)[0]
             pool.share(block)

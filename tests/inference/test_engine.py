@@ -204,6 +204,8 @@ def test_several_samples_compute_their_prompt_once():
         run(Engine(model), Request(prompt, 5, seed=11 + i))[0][0] for i in range(4)
     ]
     assert len({tuple(ids) for ids in ids_of(handle)}) > 1
+    crowded = Engine(model, max_running=2, cache_tokens=64, step_tokens=16)
+    assert run(crowded, Request(prompt, 5, seed=11, n=4)) == [ids_of(handle)]
 
 
 def test_memory_follows_use():
@@ -298,7 +300,7 @@ def test_stop_strings_across_tokens():
 def test_cancelling_at_every_step_leaves_nothing():
     model = network()
     request = Request(list(range(30)), 20, seed=1, n=3)
-    for steps in range(0, 24, 2):
+    for steps in range(0, 24, 3):
         engine = Engine(model, step_tokens=16)
         handle = engine.submit(request)
         other = engine.submit(Request([4, 5], 12, seed=2))
