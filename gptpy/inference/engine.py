@@ -201,17 +201,19 @@ class Engine:
             request = text.handle.request
             if request.source is not None and sequence.memory is None:
                 sequence.memory = self.runner.memory_of(request.source)
-            if sequence.cached and text.output.index == 0 and not text.output.ids:
-                text.handle.cached_tokens += sequence.cached
-                self.statistics.cached_tokens += sequence.cached
-            sequence.cached = 0
+            further = sequence.cached - text.handle.cached_tokens
+            if sequence.arrival[1] == sequence.new_count == 0 and further > 0:
+                text.handle.cached_tokens += further
+                self.statistics.cached_tokens += further
         chunks = [sequence.chunk(count) for sequence, count in plan]
         rows: list[tuple[Sequence, int, int]] = []  # sequence, row of the logits, guesses verified
-        wanted = []
+        wanted: list[int] = []
+        row = 0
         for sequence, count in plan:
             wanted.append(1 + len(sequence.drafts) if count >= sequence.pending else 0)
             if wanted[-1]:
-                rows.append((sequence, sum(wanted[:-1]), 0))
+                rows.append((sequence, row, 0))
+            row += wanted[-1]
         logits = self.runner.logits(chunks, wanted)
         for sequence, count in plan:  # guesses are counted when they have been found right
             self.scheduler.computed(sequence, min(count, sequence.pending))

@@ -8,7 +8,6 @@ tokens are computed again. The oldest is never interrupted, so that every reques
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence as Ids
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -270,7 +269,6 @@ class Scheduler:
                 # One block to spare: its first new token may need it.
                 if total - len(found) + bool(self.running) > self.pool.available:
                     self._release(found)
-                    sequence.digests = []
                     return
                 sequence.blocks = found + self.pool.take(total - len(found))
                 sequence.computed = sequence.cached = len(found) * self.block_tokens
@@ -287,15 +285,15 @@ class Scheduler:
         None if another sequence is about to compute the next block: better to wait for that. The
         last token is computed in any case, for its logits.
         """
-        ids: Ids[int] = sequence.ids[sequence.start :]
-        sequence.digests = digests(ids, self.block_tokens, sequence.root)
+        if not sequence.digests:
+            ids = sequence.ids[sequence.start :]
+            sequence.digests = digests(ids, self.block_tokens, sequence.root)
         found: list[int] = []
-        for digest in sequence.digests[: (len(ids) - 1) // self.block_tokens]:
+        for digest in sequence.digests[: (sequence.length - 1) // self.block_tokens]:
             block = self.pool.find(digest)
             if block is None:
                 if digest in self._computing:
                     self._release(found)
-                    sequence.digests = []
                     return None
                 break
             self.pool.share(block)
