@@ -1,0 +1,366 @@
+"""One forward pass for many sequences at once, with keys and values in blocks of tokens.
+
+The new tokens of all sequences stand in one row, `(1, N)`, so that every linear layer is one
+product. Only attention tells sequences apart: each looks into its own blocks. The layers are those
+of `transformer.py`, called with a `PagedStep` where they expect a cache and a back end.
+
+On a CPU in fp32 a token's result depends on its own context alone, bit for bit, not on what else is
+computed in the pass, if every matrix product has at least `row_floor` rows: the matrix library then
+adds up each row in one fixed order. For the same reason sums over keys are split at fixed places.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gptpy.config.model import GPTConfig
+from gptpy.model.attention.reference import Masks
+from gptpy.model.transformer import ForwardState
+
+QUERIES = 128
+"""Most queries of one sequence that attention takes at once: bounds the matrix of scores."""
+SPAN = 256
+"""Keys that one product with the values sums over. Libraries split longer sums (MKL from 385 on)
+into parts that depend on the length."""
+
+
+class PagedKeysValues:
+    """Keys and values, `(n_layer, H_kv, n_blocks, block_tokens, D)` each; block 0 is scratch.
+
+    On a CPU memory is taken when a block is first written.
+    """
+
+    def __init__(
+        self,
+        c: GPTConfig,
+        n_blocks: int,
+        block_tokens: int,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.block_tokens, self.n_blocks = block_tokens, n_blocks
+        shape = (c.n_layer, c.kv_heads, n_blocks, block_tokens, c.head_size)
+        # Zeros, because what is masked is multiplied by zero and must be finite.
+        self.keys, self.values = (_zeros(shape, torch.device(device), dtype) for _ in range(2))
+
+    def zero(self, blocks: Sequence[int]) -> None:
+        """Clears blocks that may hold numbers which are not finite."""
+        if blocks:
+            index = torch.tensor(list(blocks), device=self.keys.device)
+            self.keys.index_fill_(2, index, 0)
+            self.values.index_fill_(2, index, 0)
+
+    def copy(self, source: int, target: int) -> None:
+        """Copies a block."""
+        self.keys[:, :, target] = self.keys[:, :, source]
+        self.values[:, :, target] = self.values[:, :, source]
+
+
+def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    if device.type != "cpu" or not math.prod(shape):
+        return torch.zeros(shape, device=device, dtype=dtype)
+    # numpy takes zeroed pages from the system, which exist when they are first written.
+    size = torch.empty((), dtype=dtype).element_size()
+    numbers = torch.from_numpy(np.zeros(math.prod(shape) * size, dtype=np.uint8))
+    return numbers.view(dtype).view(shape)
+
+
+@dataclass
+class Chunk:
+    """New tokens of one sequence."""
+
+    ids: Sequence[int]
+    start: int
+    """Position of the first."""
+    blocks: Sequence[int] = ()
+    """The blocks of positions from `first * block_tokens` on, up to the last new token's."""
+    first: int = 0
+    """Leading blocks that the sequence no longer needs."""
+    memory: dict[int, tuple[Tensor, Tensor]] | None = None
+    """Keys and values of its encoder's output by layer, `(H_kv, S, D)` each."""
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.ids)
+
+
+@dataclass
+class _Group:
+    """Queries `(B, T)` that attend in one batched product, and the blocks that they see."""
+
+    rows: Tensor
+    """`(B * T,)`: which tokens of the pass they are."""
+    shape: tuple[int, int]
+    positions: Tensor
+    """`(B, T)`"""
+    blocks: Tensor | slice
+    """`(B * n,)`, or a slice where `B == 1` and they lie side by side."""
+    key_positions: Tensor
+    """`(B, S)`"""
+    offset: int
+    """How far behind a multiple of `SPAN` the first key is."""
+    memory: dict[int, tuple[Tensor, Tensor]] | None
+    biases: dict[int | None, Tensor] = field(default_factory=dict)
+
+
+class PagedStep:
+    """What the layers of one pass share: cache (`append`) and attention back end (`attend`)."""
+
+    def __init__(
+        self, c: GPTConfig, cache: PagedKeysValues, chunks: Sequence[Chunk], row_floor: int = 1
+    ) -> None:
+        self.config, self.cache, self.row_floor = c, cache, row_floor
+        self.device = cache.keys.device
+        size = cache.block_tokens
+        ids: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        self.offsets = [0]
+        """Where in the pass the tokens of each chunk begin; the last entry is their number."""
+        for chunk in chunks:
+            ids.extend(chunk.ids)
+            positions.extend(range(chunk.start, chunk.end))
+            if chunk.blocks:
+                slots.extend(
+                    chunk.blocks[p // size - chunk.first] * size + p % size
+                    for p in range(chunk.start, chunk.end)
+                )
+            self.offsets.append(len(ids))
+        padding = [0] * max(0, row_floor - len(ids))
+        self.ids = self._tensor(ids + padding)
+        self.positions = self._tensor(positions + padding)
+        self.slots = self._tensor(slots + padding)
+        self.last_position = max(positions)
+        self.layer = 0
+        self.masks = Masks()
+        self.memory_masks = Masks(causal=False)
+        self.memory: dict[int, Any] = dict.fromkeys(range(c.n_layer), (None, None))
+        self.groups = self._make_groups(chunks) if c.n_layer else []
+        self.order = self._order(len(ids) + len(padding))
+
+    def _tensor(self, numbers: Any) -> Tensor:
+        return torch.tensor(numbers, dtype=torch.int64, device=self.device)
+
+    def _make_groups(self, chunks: Sequence[Chunk]) -> list[_Group]:
+        """Single tokens of sequences of similar length together, longer chunks in parts alone."""
+        groups, short = [], []
+        for number, chunk in enumerate(chunks):
+            if len(chunk.ids) == 1 and chunk.memory is None:
+                short.append((self._offset(chunk), len(chunk.blocks), number))
+                continue
+            for start in range(0, len(chunk.ids), QUERIES):
+                length = min(QUERIES, len(chunk.ids) - start)
+                groups.append(self._make_group([(number, chunk)], start, length))
+        short.sort()
+        while short:
+            offset, blocks, _ = short[0]
+            members = [
+                (number, chunks[number])
+                for other, count, number in short
+                if other == offset and count <= max(2 * blocks, 4)
+            ]
+            groups.append(self._make_group(members, 0, 1))
+            short = short[len(members) :]
+        return groups
+
+    def _offset(self, chunk: Chunk) -> int:
+        return chunk.first * self.cache.block_tokens % SPAN
+
+    def _make_group(self, members: list[tuple[int, Chunk]], start: int, length: int) -> _Group:
+        """Tokens `start` to `start + length` of each member; queries are padded by repetition."""
+        c, size = self.config, self.cache.block_tokens
+        padded = max(length, -(-self.row_floor * c.kv_heads // c.n_head))
+        columns = torch.arange(padded, device=self.device).clamp_(max=length - 1) + start
+        rows = self._tensor([self.offsets[number] for number, _ in members])[:, None] + columns
+        positions = self._tensor([chunk.start for _, chunk in members])[:, None] + columns
+        needed = [-(-(chunk.start + start + length) // size) - chunk.first for _, chunk in members]
+        width = max(needed)
+        table = [
+            [*chunk.blocks[:n], *([0] * (width - n))]
+            for n, (_, chunk) in zip(needed, members, strict=True)
+        ]
+        blocks: Tensor | slice
+        run = table[0]
+        if len(table) == 1 and run == list(range(run[0], run[0] + width)):
+            blocks = slice(run[0], run[0] + width)
+        else:
+            blocks = self._tensor(table).flatten()
+        first = self._tensor([chunk.first * size for _, chunk in members])[:, None]
+        keys = first + torch.arange(width * size, device=self.device)
+        shape = (len(members), padded)
+        offset, memory = self._offset(members[0][1]), members[0][1].memory
+        return _Group(rows.flatten(), shape, positions, blocks, keys, offset, memory)
+
+    def _order(self, n: int) -> Tensor | None:
+        """For each token of the pass its place among the results of all groups."""
+        if not self.groups:
+            return None
+        rows = torch.cat([group.rows for group in self.groups])
+        if len(rows) == n and bool((rows == torch.arange(n, device=self.device)).all()):
+            return None
+        order = torch.zeros(n, dtype=torch.int64, device=self.device)
+        # Repeated queries have equal results: it does not matter which of them is found.
+        order[rows] = torch.arange(len(rows), device=self.device)
+        return order
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Stores `(1, N, H_kv, D)` in the sequences' blocks, as `KVCache.append` does."""
+        self.layer = layer
+        for pool, new in ((self.cache.keys, k), (self.cache.values, v)):
+            by_head = new[0].transpose(0, 1).to(pool.dtype)
+            pool[layer].flatten(1, 2).index_copy_(1, self.slots, by_head)  # into a view
+        return k, v
+
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        masks: Masks,
+        window: int | None = None,
+        softcap: float | None = None,
+        dropout_p: float = 0.0,
+    ) -> Tensor:
+        """The results for `q: (1, N, H, D)`; keys and values are read from the blocks."""
+        cross = masks is self.memory_masks
+        results = []
+        for group in self.groups:
+            (B, T), (H, D) = group.shape, q.shape[2:]
+            rows = q[0].index_select(0, group.rows).view(B, T, H, D)
+            keys, values = self._keys_values(group, cross)  # (H_kv, B, S, D)
+            bias = None if cross else self._bias(group, window)
+            if softcap is not None or q.dtype == torch.float32:
+                offset = 0 if cross else group.offset
+                found = _exact(rows, keys, values, bias, softcap, offset)
+            else:
+                found = _fused(rows, keys, values, bias)
+            results.append(found.reshape(B * T, H, D))
+        out = results[0] if len(results) == 1 else torch.cat(results)
+        return (out if self.order is None else out.index_select(0, self.order))[None]
+
+    def _keys_values(self, group: _Group, cross: bool) -> tuple[Tensor, Tensor]:
+        """`(H_kv, B, S, D)` each, of the present layer."""
+        if cross:
+            assert group.memory is not None
+            keys, values = group.memory[self.layer]
+            return keys[:, None], values[:, None]
+        keys, values = self.cache.keys[self.layer], self.cache.values[self.layer]
+        if isinstance(group.blocks, slice):
+            keys, values = keys[:, group.blocks], values[:, group.blocks]
+        else:
+            keys, values = (x.index_select(1, group.blocks) for x in (keys, values))
+        shape = (keys.shape[0], *group.key_positions.shape, keys.shape[-1])
+        return keys.view(shape), values.view(shape)
+
+    def _bias(self, group: _Group, window: int | None) -> Tensor:
+        """What is added to the scores: `(B, 1 or H, T, S)`, `-inf` where a key is not seen."""
+        if window not in group.biases:
+            distance = group.positions[:, :, None] - group.key_positions[:, None, :]  # (B, T, S)
+            unseen = distance < 0
+            if window is not None:
+                unseen |= distance >= window
+            bias = torch.zeros(distance.shape, device=self.device)
+            bias = bias.masked_fill_(unseen, -math.inf)[:, None]
+            slopes = self.masks.alibi_slopes
+            if slopes is not None:
+                bias = bias - slopes[:, None, None] * distance[:, None]
+            group.biases[window] = bias
+        return group.biases[window]
+
+
+def _exact(
+    q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, softcap: float | None, offset: int
+) -> Tensor:
+    """Attention of `q: (B, T, H, D)` to `k, v: (H_kv, B, S, D)`, computed in fp32: `(B, T, H, D)`.
+
+    Every sum has an order that depends on its own terms alone (see the head of this file). The
+    first key is `offset` keys behind a multiple of `SPAN`, where the sums over values are split.
+    """
+    (B, T, H, D), (H_kv, _, S, _) = q.shape, k.shape
+    k, v = k.reshape(H_kv * B, S, D).float(), v.reshape(H_kv * B, S, D).float()
+    # The scale is not left to the product, which applies it before or after, depending on shapes.
+    rows = (q * (1 / math.sqrt(D))).view(B, T, H_kv, H // H_kv, D).permute(2, 0, 3, 1, 4)
+    scores = torch.bmm(rows.reshape(H_kv * B, -1, D).float(), k.mT)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
+    if bias is not None:
+        by_head = scores.view(H_kv, B, H // H_kv, T, S).permute(1, 0, 2, 3, 4)
+        by_head += bias.unflatten(1, (H_kv, -1)) if bias.shape[1] > 1 else bias[:, None]
+    weights = torch.softmax(scores, -1)
+    first = SPAN - offset
+    out = torch.bmm(weights[..., :first], v[:, :first])
+    for start in range(first, S, SPAN):
+        out.baddbmm_(weights[..., start : start + SPAN], v[:, start : start + SPAN])
+    return out.view(H_kv, B, H // H_kv, T, D).permute(1, 3, 0, 2, 4).reshape(q.shape).to(q.dtype)
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
+    """The same by torch's fused attention, in the type of `q`."""
+    out = F.scaled_dot_product_attention(
+        q.transpose(1, 2),
+        k.transpose(0, 1),
+        v.transpose(0, 1),
+        attn_mask=None if bias is None else bias.to(q.dtype),
+        enable_gqa=q.shape[2] != k.shape[0],
+    )
+    return out.transpose(1, 2)
+
+
+def paged_hidden_states(model: Any, step: PagedStep) -> Tensor:
+    """What the head reads, `(N, C)`: `Transformer.run` with a position for every token."""
+    c: GPTConfig = model.config
+    x = model.token_embedding(step.ids[None])  # (1, N, C)
+    if getattr(model, "token_projection", None) is not None:  # of a narrow embedding
+        x = model.token_projection(x)
+    if c.scale_embedding:
+        x = x * c.n_embd**0.5
+    rotation = None
+    if model.position_embedding is not None:
+        x = x + model.position_embedding(step.positions)
+    elif c.position == "sinusoidal":
+        x = x + model.tables["sinusoids"][step.positions].to(x.dtype)
+    elif c.position == "rope":
+        rotation = _rotation(model, step)
+    elif c.position == "alibi":
+        step.masks.alibi_slopes = model.tables["slopes"]
+    state = ForwardState(
+        step.attend,
+        step.masks,
+        step,  # type: ignore[arg-type]
+        rotation,
+        memory_masks=step.memory_masks,
+    )
+    for block in model.blocks:
+        x = block(x, state)
+    return model.norm(x)[0]
+
+
+def _rotation(model: Any, step: PagedStep) -> tuple[Tensor, Tensor]:
+    """Cosines and sines; computed beyond `block_size`, where the model's tables end."""
+    c: GPTConfig = model.config
+    if step.last_position < c.block_size:
+        return model.tables["cos"][step.positions], model.tables["sin"][step.positions]
+    D = c.head_size
+    exponents = torch.arange(0, D, 2, dtype=torch.float64, device=step.device) / D
+    angles = step.positions.double()[:, None] * c.rope_theta**-exponents
+    return angles.cos().float(), angles.sin().float()
+
+
+def memory_keys_values(model: Any, source: Tensor) -> dict[int, tuple[Tensor, Tensor]]:
+    """What each layer's cross-attention sees of the text `source: (1, S)`; `(H_kv, S, D)` each."""
+    memory = model.encode(source)
+    found = {}
+    for layer, block in enumerate(model.blocks):
+        state = ForwardState(model.attend, Masks(), memory=memory)
+        k, v = block.cross_attention.keys_values(state)
+        found[layer] = (k[0].transpose(0, 1).contiguous(), v[0].transpose(0, 1).contiguous())
+    return found
