@@ -28,9 +28,16 @@ def ids_of(handle):
 def run(engine: Engine, *requests):
     """The ids of all texts of all requests, and a look whether every block came back."""
     handles = engine.generate(requests)
-    assert engine.runner.pool.held == 0
-    assert engine.runner.pool.available == engine.runner.pool.capacity
+    check_idle(engine)
     return [ids_of(handle) for handle in handles]
+
+
+def check_idle(engine: Engine):
+    """Nothing of any request is left, but the contents of blocks."""
+    pool, scheduler = engine.runner.pool, engine.scheduler
+    assert pool.held == 0 and pool.available == pool.capacity
+    kept = (engine._handles, engine._inbox, scheduler.waiting, scheduler.running)
+    assert not any(kept) and not scheduler._computing and not pool._tainted
 
 
 class Bytes:

@@ -10,7 +10,7 @@ from gptpy.inference.engine import Engine
 from gptpy.inference.request import Request
 from gptpy.inference.sampling import Sampling
 
-from .networks import Bytes, network
+from .networks import Bytes, check_idle, network
 
 
 @torch.inference_mode()
@@ -60,7 +60,7 @@ def test_the_search_is_that_of_the_definition(beams, penalty):
         for output, (ids, score) in zip(handle.outputs, expected, strict=True):
             assert output.score == pytest.approx(score, abs=1e-4)
             assert (output.finish_reason == "stop") == (ids[-1] in ends)
-        assert engine.runner.pool.held == 0
+        check_idle(engine)
 
 
 def test_as_many_beams_as_texts_find_the_best_of_all():
@@ -107,4 +107,5 @@ def test_cancelling_at_every_step_leaves_nothing():
             engine.step()
         handle.cancel()
         engine.step()
-        assert handle.done and not engine.busy and engine.runner.pool.held == 0
+        assert handle.done
+        check_idle(engine)

@@ -12,7 +12,7 @@ from gptpy.inference.sampling import Sampling
 from gptpy.inference.speculative import PromptLookup
 from gptpy.tokenizer import make_tokenizer
 
-from .networks import Bytes, network
+from .networks import Bytes, check_idle, network
 
 pytest.importorskip("llguidance")
 from gptpy.inference.constraints import Constraints
@@ -45,7 +45,7 @@ def texts(model, constraint, count=6, **settings):
     engine = Engine(model, Bytes(), **settings)
     request = Request([1], 200, n=count, seed=0, constraint=constraint)
     [handle] = engine.generate([request])
-    assert engine.runner.pool.held == 0
+    check_idle(engine)
     return handle.outputs
 
 

@@ -15,7 +15,7 @@ from gptpy.inference.sampling import Sampling
 from gptpy.model import Bigram, build_model
 from gptpy.model.lora import add_adapters
 
-from .networks import BLOCK, Bytes, V, ids_of, network, run
+from .networks import BLOCK, Bytes, V, check_idle, ids_of, network, run
 
 GREEDY = Sampling(temperature=0.0)
 SHAPES = {
@@ -166,7 +166,8 @@ def test_texts_and_logprobs_do_not_depend_on_the_batch(name):
     statistics = engine.statistics
     assert statistics.cached_tokens > 0
     assert statistics.preemptions > 0 or name == "rolling"  # which gives blocks back in time
-    assert engine.runner.pool.held == 0 and engine.runner.exact
+    check_idle(engine)
+    assert engine.runner.exact
 
 
 def test_a_long_text_beside_short_ones_past_the_end_of_the_context():
@@ -186,7 +187,7 @@ def test_blocks_are_shared_within_a_step_and_kept_after_the_end():
     assert [h.cached_tokens for h in handles] == [0, 32, 32, 32, 32, 32]
     [later] = engine.generate([Request([*prompt, 9], 4, seed=0)])
     assert later.cached_tokens == 32
-    assert engine.runner.pool.held == 0
+    check_idle(engine)
     # A prompt that is known completely computes its last token again, for the logits.
     [again] = engine.generate([Request(prompt[:32], 4, seed=0)])
     assert again.cached_tokens == 16
@@ -312,7 +313,8 @@ def test_cancelling_at_every_step_leaves_nothing():
         assert len([p for p in pieces if p.handle is handle and p.finish_reason]) in (0, 3)
         while engine.busy:
             engine.step()
-        assert engine.runner.pool.held == 0 and len(other.outputs[0].ids) == 12
+        check_idle(engine)
+        assert len(other.outputs[0].ids) == 12
 
 
 def test_leaving_a_stream_cancels_the_request():
@@ -321,7 +323,7 @@ def test_leaving_a_stream_cancels_the_request():
         if piece.ids:
             break
     engine.step()
-    assert not engine.busy and engine.runner.pool.held == 0
+    check_idle(engine)
 
 
 def test_numbers_that_are_not_finite_end_one_request_only():
@@ -336,7 +338,8 @@ def test_numbers_that_are_not_finite_end_one_request_only():
     assert "finite" in (bad.outputs[0].error or "") and len(good.outputs[0].ids) == 5
     # Blocks that held such numbers are clean when others use them.
     [after] = engine.generate([Request([1, 2, 3], 5, seed=0, sampling=banned)])
-    assert ids_of(after) == ids_of(good) and engine.runner.pool.held == 0
+    check_idle(engine)
+    assert ids_of(after) == ids_of(good)
 
 
 # ---- What is refused

@@ -10,7 +10,7 @@ from gptpy.inference.sampling import Sampling
 from gptpy.inference.scheduler import Sequence
 from gptpy.inference.speculative import DraftModel, PromptLookup
 
-from .networks import BLOCK, V, ids_of, network
+from .networks import BLOCK, V, check_idle, ids_of, network
 from .test_engine import mixed_requests, prompts, results
 
 
@@ -46,7 +46,7 @@ def test_texts_are_the_same_with_guesses(name):
     for handle, expected in zip(handles, plain, strict=True):
         assert [o.ids for o in handle.outputs] == [ids for ids, *_ in expected]
         assert results(handle) == expected
-    assert engine.runner.pool.held == 0
+    check_idle(engine)
     statistics = engine.statistics
     assert 0 <= statistics.accepted <= statistics.drafted
     if isinstance(engine.speculation, DraftModel):
