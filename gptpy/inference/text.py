@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -10,6 +9,7 @@ import torch
 
 from gptpy.config.data import DataConfig
 from gptpy.data.chat import Message, request_segments, segment_ids
+from gptpy.inference.pieces import TextPieces
 from gptpy.model import LanguageModel
 from gptpy.model.sampling import end_ids, stream
 from gptpy.tokenizer import Tokenizer, is_lossless
@@ -93,45 +93,18 @@ def stream_text(
             raise ValueError("the prompt is empty and there is no end-of-text token to start from")
         tokens = ends[:1]
     ids = torch.tensor([tokens], dtype=torch.int64, device=model.device)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    held = ""
+    pieces = TextPieces(tokenizer, stop)
     was_training = model.training
     model.eval()
     try:
         for token in stream(model, ids, max_new_tokens, **sampling):
-            token = int(token)
-            if token in ends:
+            if int(token) in ends:
                 break
-            held += decoder.decode(_bytes_of(tokenizer, token))
-            found = [at for at in (held.find(s) for s in stop) if at >= 0]
-            if found:
-                if min(found):
-                    yield held[: min(found)]
+            if piece := pieces.add(int(token)):
+                yield piece
+            if pieces.stopped_by is not None:
                 return
-            keep = _held_back(held, stop)
-            if keep < len(held):
-                yield held[: len(held) - keep]
-                held = held[len(held) - keep :]
-        held += decoder.decode(b"", final=True)
-        if held:
-            yield held
+        if piece := pieces.finish():
+            yield piece
     finally:
         model.train(was_training)
-
-
-def _bytes_of(tokenizer: TextTokenizer, token: int) -> bytes:
-    try:
-        return tokenizer.decode_bytes([token])
-    except KeyError:
-        return b""  # the model's vocabulary is padded, or the tokenizer's has gaps
-
-
-def _held_back(text: str, stop: Sequence[str]) -> int:
-    """How many of the last characters may be the beginning of a stop string."""
-    longest = 0
-    for s in stop:
-        for n in range(min(len(s) - 1, len(text)), longest, -1):
-            if text.endswith(s[:n]):
-                longest = n
-                break
-    return longest
