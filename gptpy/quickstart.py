@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from gptpy.config.files import merged, to_mapping
 from gptpy.config.run import RunConfig, over_run
 from gptpy.data.errors import DataError
 from gptpy.data.material import gather, open_material, training_lines
-from gptpy.data.prepared import OWN_DATA, Prepared, open_splits
+from gptpy.data.prepared import Prepared, open_splits
 from gptpy.data.sources import is_plain_text
 from gptpy.data.text import Text, check_text, copy_text, read_text
 from gptpy.devices.selection import choose_device, choose_dtype
@@ -115,13 +114,15 @@ def quickstart(
     with only_writer(run_dir):
         source = _source(text, size, run_dir)
         data = _data(source, size)
-        config = RunConfig.from_mapping(merged({"model": MODEL, "data": data}, overrides))
+        train = {**TRAIN, "seconds": seconds}
+        tables = {"model": MODEL, "data": data, "train": train}
+        config = RunConfig.from_mapping(merged(tables, overrides))
         if config.data.form != "stream" or config.model.architecture.startswith("encoder"):
             raise ConfigError("quickstart trains a decoder on a stream of text: use `gptpy train`")
         if source != text:
             copy_text(text, source)
-        # What an attempt left that ended before its first checkpoint
-        shutil.rmtree(run_dir / OWN_DATA, ignore_errors=True)
+        # Whose folder this is, should the job end before its training begins
+        atomic.write_text(run_dir / "config.toml", config.to_toml())
         data["tokenizer"] = _gather(config, run_dir, reporter, started, seconds)
         prepared = open_splits(config, run_dir)
         if not prepared.validation.n_ids:

@@ -348,6 +348,9 @@ def test_a_quickstart_that_ended_before_its_first_checkpoint_begins_again(tmp_pa
     with pytest.raises(Killed):
         quickstart(source, run, Recorder(kill), overrides=SMALL)
     assert (run / "config.toml").is_file() and not checkpoint.steps(run)
+    (tmp_path / "mine/data").mkdir(parents=True)
+    assert main(["quickstart", str(source), "-o", str(tmp_path / "mine")]) == 2
+    assert "exists and is not empty" in capsys.readouterr().err
     assert main(["quickstart", "--resume", "-o", str(run)]) == 2
     assert "give the command that began it again" in capsys.readouterr().err
     options = {"model": SMALL["model"], "train": {"steps": 2, "dtype": "float32"}}

@@ -126,7 +126,8 @@ def _may_begin(path: Path) -> bool:
     if path.is_file():
         return False
     names = {inside.name for inside in path.iterdir()}
-    return names <= BEGUN and not goes_on(path, asked=True)
+    ours = "config.toml" in names and names <= BEGUN
+    return not names or (ours and not goes_on(path, asked=True))
 
 
 def _windows(summary: dict[str, Any]) -> str:

@@ -67,11 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
     RunConfig.from_mapping(mapping)  # a misspelt key is the likelier cause of missing data
     if not _names_data(mapping):
         missing = f"{run_dir}: there is no run to resume (no config.toml), and " * arguments.resume
-        if arguments.resume and (run_dir / "tokenizer.json").is_file():
-            missing = (
-                f"{run_dir}: ended before its training began: give the command that began it again "
-                "(a `gptpy quickstart` or `gptpy finetune` by that name), for there is "
-            )
         raise ConfigError(
             f"{missing}no data: give DIR (what `gptpy prepare` wrote), or data.train or "
             "data.sources in --config"
