@@ -153,6 +153,10 @@ bench-encode: setup ## encoding, ours and the peers in turn (BENCH_ARGS=--quick:
 bench-growth: setup ## time of encode against length, 26 families that are hard for encoders
 	$(RUN) python benches/growth.py $(BENCH_ARGS)
 
+.PHONY: bench-train-growth
+bench-train-growth: setup ## time of train against the length of a word, families that are hard for trainers
+	$(RUN) python benches/train_growth.py $(BENCH_ARGS)
+
 .PHONY: bench-memory
 bench-memory: setup ## resident memory over ten million documents, strings of 300 MB
 	$(RUN) python benches/memory.py $(BENCH_ARGS)

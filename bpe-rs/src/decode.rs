@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::simd::prefetch;
+use crate::threads::check_interrupt;
 
 /// The bytes of every token that is short enough for a slot.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ const MAX_SLOTS: u32 = 1 << 21;
 const PREFETCH_DISTANCE: usize = 32;
 /// Ids for which room in the output is reserved at once.
 const CHUNK: usize = 1024;
+/// Chunks between two checks whether the caller wants to stop.
+const CHUNKS_PER_CHECK: usize = 256;
 
 impl ShortTokens {
     /// The table of `(id, bytes)`, in any order. Of two tokens with one id the first counts.
@@ -50,6 +53,7 @@ impl ShortTokens {
 /// # Errors
 ///
 /// `NotFound` for an id that `token` does not know; `out` then has the bytes of the ids before it.
+/// `Interrupted` when the caller wants to stop.
 pub(crate) fn decode_into<'a>(
     short: &ShortTokens,
     token: impl Fn(u32) -> Option<&'a [u8]>,
@@ -57,7 +61,10 @@ pub(crate) fn decode_into<'a>(
     out: &mut Vec<u8>,
 ) -> Result<()> {
     out.reserve(4 * ids.len());
-    for chunk in ids.chunks(CHUNK) {
+    for (i, chunk) in ids.chunks(CHUNK).enumerate() {
+        if i % CHUNKS_PER_CHECK == CHUNKS_PER_CHECK - 1 {
+            check_interrupt()?;
+        }
         out.reserve(SLOT * chunk.len());
         let mut len = out.len();
         for (at, &id) in chunk.iter().enumerate() {

@@ -1,7 +1,5 @@
 //! An encoding: vocabulary, pattern and special tokens under one name.
 
-use std::sync::OnceLock;
-
 use sha2::{Digest, Sha256};
 
 use crate::decode::{decode_into, ShortTokens};
@@ -9,6 +7,7 @@ use crate::encode::{count, encode_into, encode_texts, Lease, Rows, Scratch, Scra
 use crate::error::{Error, Result};
 use crate::pretokenize::Pretokenizer;
 use crate::special::{Finder, SpecialTokens};
+use crate::threads::ForkOnce;
 use crate::vocab::Vocab;
 
 /// The first call that decodes at least this many ids builds the table of short tokens.
@@ -21,9 +20,9 @@ pub struct Encoding {
     vocab: Vocab,
     pattern: Pretokenizer,
     special: SpecialTokens,
-    fingerprint: OnceLock<[u8; 32]>,
-    by_bytes: OnceLock<Vec<u32>>,
-    short_tokens: OnceLock<ShortTokens>,
+    fingerprint: ForkOnce<[u8; 32]>,
+    by_bytes: ForkOnce<Vec<u32>>,
+    short_tokens: ForkOnce<ShortTokens>,
     pool: ScratchPool,
 }
 
@@ -40,9 +39,9 @@ impl Encoding {
             vocab,
             pattern,
             special,
-            fingerprint: OnceLock::new(),
-            by_bytes: OnceLock::new(),
-            short_tokens: OnceLock::new(),
+            fingerprint: ForkOnce::new(),
+            by_bytes: ForkOnce::new(),
+            short_tokens: ForkOnce::new(),
             pool: ScratchPool::default(),
         }
     }

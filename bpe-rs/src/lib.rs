@@ -119,7 +119,8 @@ pub use pretokenize::{Pretokenizer, RegexEngine};
 pub use registry::{names as encoding_names, published as get_encoding};
 pub use special::{Finder, FinderCache, SpecialPolicy, SpecialSelection, SpecialTokens};
 pub use threads::{
-    available as available_threads, requested as requested_threads, stop_idle as stop_idle_threads,
+    available as available_threads, requested as requested_threads, set_interrupt_check,
+    stop_idle as stop_idle_threads,
 };
 pub use vocab::{MergeRule, MissingByte, TokenBytes, Vocab};
 

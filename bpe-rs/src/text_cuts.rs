@@ -7,6 +7,7 @@ use crate::pretokenize::Pretokenizer;
 /// The places where one pattern and a set of special tokens allow a cut.
 pub(crate) struct TextCuts<'a> {
     pattern: &'a Pretokenizer,
+    /// In byte order.
     special: Vec<&'a [u8]>,
     /// Length of the longest special token.
     longest: usize,
@@ -17,7 +18,8 @@ impl<'a> TextCuts<'a> {
         pattern: &'a Pretokenizer,
         special: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let special: Vec<&[u8]> = special.into_iter().map(str::as_bytes).collect();
+        let mut special: Vec<&[u8]> = special.into_iter().map(str::as_bytes).collect();
+        special.sort_unstable();
         Self {
             pattern,
             longest: special.iter().map(|token| token.len()).max().unwrap_or(0),
@@ -30,7 +32,12 @@ impl<'a> TextCuts<'a> {
     fn special_across(&self, text: &[u8], cut: usize) -> Option<usize> {
         let first = cut.saturating_sub(self.longest.saturating_sub(1));
         (first..cut).find(|&start| {
-            self.special.iter().any(|special| {
+            // What reaches over the cut begins like the text up to there and one byte more.
+            let begin = &text[start..text.len().min(cut + 1)];
+            let from = self.special.partition_point(|special| *special < begin);
+            let alike = self.special[from..].iter();
+            let mut alike = alike.take_while(|special| special.starts_with(begin));
+            alike.any(|special| {
                 let seen = special.len().min(text.len() - start);
                 start + special.len() > cut && text[start..start + seen] == special[..seen]
             })

@@ -252,7 +252,7 @@ def test_bad_files_are_named_and_explained(content: str, message: str, tmp_path:
 def test_training_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="no words"):
         WordTokenizer.train(" \n")
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="num_merges >= 0, got -1"):
         WordTokenizer.train("a", -1)
     with pytest.raises(ValueError, match='"notebook" or "standard"'):
         WordTokenizer.train("a", 1, form="other")  # type: ignore[arg-type]

@@ -196,11 +196,13 @@ def checked_special_tokens(special_tokens: Sequence[str]) -> list[str]:
     if isinstance(special_tokens, str):
         raise TypeError(f"expected a list of special tokens, got the str {special_tokens!r}")
     tokens = list(special_tokens)
-    for i, token in enumerate(tokens):
+    seen: set[str] = set()
+    for token in tokens:
         if not isinstance(token, str):
             raise TypeError(f"expected special tokens of type str, got {type(token).__name__}")
         if not token:
             raise ValueError("expected special tokens that are not empty")
-        if token in tokens[:i]:
+        if token in seen:
             raise ValueError(f"expected distinct special tokens, got {token!r} twice")
+        seen.add(token)
     return tokens

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _loaded: dict[str, Encoding] = {}
-_lock = threading.Lock()
 
 
 def list_encoding_names() -> list[str]:
@@ -52,13 +50,11 @@ def get_encoding(encoding_name: str) -> Encoding:
         return found
     if not isinstance(encoding_name, str):
         raise ValueError(f"expected the name of an encoding as a str, got {encoding_name!r}")
-    with _lock:
-        if encoding_name not in _loaded:
-            if encoding_name not in _core.list_encoding_names():
-                known = ", ".join(list_encoding_names())
-                raise ValueError(f"expected one of {known}, got {encoding_name!r}")
-            _loaded[encoding_name] = Encoding(encoding_name)
-        return _loaded[encoding_name]
+    if encoding_name not in _core.list_encoding_names():
+        known = ", ".join(list_encoding_names())
+        raise ValueError(f"expected one of {known}, got {encoding_name!r}")
+    # Atomic, and without a lock that a forked child could find held. Making one takes microseconds.
+    return _loaded.setdefault(encoding_name, Encoding(encoding_name))
 
 
 def encoding_for_model(model_name: str) -> Encoding:

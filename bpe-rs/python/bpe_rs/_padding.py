@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Literal
 
+from bpe_rs import _core
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -29,6 +31,8 @@ def encode_padded(
 
     if side not in ("left", "right"):
         raise ValueError(f"expected side 'left' or 'right', got {side!r}")
+    if max_length is not None:
+        max_length = _core.whole_number("max_length", max_length, 0, _core.MAX_ROW_LENGTH)
     if pad_id is None:
         pad_id = encoding.special_tokens.get("<|endoftext|>", 0)
     flat, offsets = encoding.encode_batch_to_numpy(
@@ -39,8 +43,6 @@ def encode_padded(
     lengths = np.diff(offsets)
     longest = int(lengths.max(initial=0))
     width = longest if max_length is None else max_length
-    if width < 0:
-        raise ValueError(f"expected max_length >= 0, got {max_length}")
     if longest > width and not truncate:
         raise ValueError(
             f"expected texts of at most max_length={width} tokens, got one of {longest}: "

@@ -99,13 +99,15 @@ def train(
     [b's', b'low']
     """
     specials = checked_special_tokens(special_tokens)
-    sizes = [vocab_size] if isinstance(vocab_size, int) else list(vocab_size)
+    several = isinstance(vocab_size, Iterable)
+    sizes = list(vocab_size) if several else [vocab_size]
+    sizes = [_core.whole_number("vocab_size", size, 0) for size in sizes]
     byte_order = _core.byte_order(tie_break)
     alphabet = None if initial_alphabet is None else _bytes_of(initial_alphabet)
-    if min_frequency < 0:
-        raise ValueError(f"expected min_frequency of at least 0, got {min_frequency}")
-    if max_token_length is not None and max_token_length < 1:
-        raise ValueError(f"expected max_token_length of at least 1, got {max_token_length}")
+    min_frequency = _core.whole_number("min_frequency", min_frequency, 0)
+    if max_token_length is not None:
+        max_token_length = _core.whole_number("max_token_length", max_token_length, 1)
+        max_token_length = min(max_token_length, (1 << 32) - 1)
     if base is None:
         least = len(byte_order) if alphabet is None else 1
         _check_sizes(sizes, least, "bytes", specials)
@@ -172,7 +174,7 @@ def train(
             encodings.append(Encoding(learned.encoding(merges, name, regex, list(ids.items()))))
         else:
             encodings.append(_extended(base, name, learned.tokens()[:merges], ids))
-    return encodings[0] if isinstance(vocab_size, int) else encodings
+    return encodings if several else encodings[0]
 
 
 def _extended(
@@ -226,18 +228,17 @@ def _check_base(
         raise ValueError(
             f"expected the pattern of base, {base.pat_str!r}, got {pattern!r}; leave pattern away"
         )
+    known = base.special_tokens
     for special in specials:
-        if special in base.special_tokens:
+        if special in known:
             raise ValueError(f"expected new special tokens, but base has {special!r} already")
 
 
 def _check_sizes(sizes: list[int], least: int, what: str, specials: list[str]) -> None:
-    """TypeError or ValueError for sizes without room for `least` ids (`what`) and `specials`."""
+    """ValueError for sizes without room for `least` ids (`what`) and `specials`."""
     if not sizes:
         raise ValueError("expected at least one vocab_size, got none")
     for size in sizes:
-        if not isinstance(size, int):
-            raise TypeError(f"expected vocab_size to be int, got {type(size).__name__}")
         if size < least + len(specials):
             raise ValueError(
                 f"expected vocab_size of at least {least + len(specials)} ({least} {what} and "

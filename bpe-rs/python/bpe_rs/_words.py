@@ -56,8 +56,6 @@ class WordTokenizer(_core.WordTokenizer):
         Raises ValueError for a text without words or a negative `num_merges`, and warns when
         every word is one token before `num_merges` merges are made.
         """
-        if num_merges < 0:
-            raise ValueError(f"num_merges must not be negative, got {num_merges}")
         tokens, merges = _core.train_words(source, num_merges, form)
         if len(merges) < num_merges:
             warnings.warn(

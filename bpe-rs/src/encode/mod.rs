@@ -29,3 +29,21 @@ pub use piece_encoder::PieceEncoder;
 pub use scratch::Scratch;
 pub use scratch_pool::{Lease, ScratchPool};
 pub use text::{count, encode_into};
+
+use crate::error::{Error, Result};
+
+/// Most ids of a row that is padded: many times the longest context of any model.
+pub const MAX_ROW_LENGTH: usize = 1 << 24;
+
+/// Check the length `length` to which a row of ids is to be padded; `argument` is its name.
+///
+/// # Errors
+/// `Invalid` for more than [`MAX_ROW_LENGTH`].
+pub fn check_row_length(argument: &str, length: usize) -> Result<()> {
+    if length > MAX_ROW_LENGTH {
+        return Err(Error::invalid(format!(
+            "expected {argument} of at most {MAX_ROW_LENGTH}, got {length}"
+        )));
+    }
+    Ok(())
+}

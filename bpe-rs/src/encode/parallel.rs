@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::scratch::Scratch;
 use super::scratch_pool::{Lease, ScratchPool};
 use super::sections::{rounds, sections, Section};
+use super::text::BYTES_PER_CHECK;
 use crate::error::{Error, Result};
 use crate::pretokenize::check_length;
 use crate::threads;
@@ -76,9 +77,15 @@ pub fn encode_texts(
     let threads = threads.min(total / BYTES_A_THREAD).max(1);
     if threads == 1 {
         return pool.with(|scratch| {
+            let mut unchecked = 0;
             for text in texts {
                 encode(scratch, text, &mut rows.ids)?;
                 rows.ends.push(rows.ids.len());
+                unchecked += text.len();
+                if unchecked >= BYTES_PER_CHECK {
+                    threads::check_interrupt()?;
+                    unchecked = 0;
+                }
             }
             Ok(rows)
         });
@@ -183,7 +190,9 @@ impl<'r, 'p> Round<'r, 'p> {
         encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()>,
     ) -> Result<()> {
         while let Some(part) = self.next(false) {
-            let encoded = self.encode_part(part, scratch, ids, &encode);
+            let encoded = self
+                .encode_part(part, scratch, ids, &encode)
+                .and_then(|()| threads::check_interrupt());
             if encoded.is_err() {
                 // Nothing that is left, or that a worker has, comes before this part.
                 self.left.store(0, Ordering::Relaxed);

@@ -41,6 +41,7 @@ impl PieceEncoder {
         }
         self.numbers.clear();
         self.merger.merge::<S>(vocab, piece, &mut self.numbers);
+        self.merger.finished()?;
         let written = self.ids_of_numbers(vocab, ids);
         if self.numbers.capacity() > MAX_KEPT_PARTS {
             self.numbers = Vec::new();

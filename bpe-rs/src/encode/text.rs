@@ -4,14 +4,18 @@ use super::output;
 use super::scratch::Scratch;
 use crate::error::{Error, Result};
 use crate::pretokenize::{Pretokenizer, Scanner};
+use crate::threads::check_interrupt;
 use crate::vocab::Vocab;
+
+/// Bytes of text between two checks whether the caller wants to stop.
+pub(super) const BYTES_PER_CHECK: usize = 1 << 20;
 
 /// Append the ids of `text` to `ids`, special tokens as plain text.
 ///
 /// # Errors
 ///
 /// `Pattern` when the regex engine gives up, `Invalid` for a byte without a token or a text of 4 GiB
-/// or more.
+/// or more, `Interrupted` when the caller wants to stop.
 pub fn encode_into(
     vocab: &Vocab,
     pattern: &Pretokenizer,
@@ -85,11 +89,15 @@ fn each_stretch(
         return result;
     };
     scanner.reset();
-    let mut at = 0;
+    let (mut at, mut checked) = (0, 0);
     while at < text.len() {
         let end = scanner.next(rules, text, at);
         work(at, scanner.bounds())?;
         at = end;
+        if at - checked >= BYTES_PER_CHECK {
+            check_interrupt()?;
+            checked = at;
+        }
     }
     Ok(())
 }

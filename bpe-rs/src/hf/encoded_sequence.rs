@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use super::added_tokens::TextSegment;
 use super::normalize::AlignedText;
@@ -15,6 +14,7 @@ use super::tokenizer::Tokenizer;
 use crate::encode::Scratch;
 use crate::error::Result;
 use crate::format::byte_level;
+use crate::threads::ForkOnce;
 
 /// An input sequence and its ids.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct EncodedSequence {
     texts: Vec<Box<str>>,
     is_pretokenized: bool,
     ids: Vec<u32>,
-    details: OnceLock<TokenDetails>,
+    details: ForkOnce<TokenDetails>,
 }
 
 /// Everything about the tokens beside their ids, one entry a token.
@@ -74,7 +74,7 @@ impl EncodedSequence {
             texts,
             is_pretokenized,
             ids,
-            details: OnceLock::new(),
+            details: ForkOnce::new(),
         }
     }
 

@@ -1,11 +1,11 @@
 //! The reference implementation: any regular expression, run by a regex engine.
 
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use fancy_regex::{Regex, RegexBuilder};
 
 use crate::error::{Error, Result};
+use crate::threads::{check_interrupt, ForkOnce};
 
 /// Backtracking steps in one match after which the engine gives up with an error.
 const BACKTRACK_LIMIT: usize = 10_000_000;
@@ -17,7 +17,7 @@ const BACKTRACK_LIMIT: usize = 10_000_000;
 #[derive(Debug)]
 pub struct RegexEngine {
     pattern: String,
-    regex: OnceLock<Regex>,
+    regex: ForkOnce<Regex>,
 }
 
 impl RegexEngine {
@@ -25,7 +25,7 @@ impl RegexEngine {
     pub(super) fn lazy(pattern: &str) -> Self {
         Self {
             pattern: pattern.into(),
-            regex: OnceLock::new(),
+            regex: ForkOnce::new(),
         }
     }
 
@@ -66,9 +66,14 @@ impl RegexEngine {
     ///
     /// # Errors
     ///
-    /// `Pattern` when the engine gives up.
+    /// `Pattern` when the engine gives up, `Interrupted` when the caller wants to stop.
     pub fn pieces(&self, text: &str, emit: &mut dyn FnMut(Range<usize>)) -> Result<()> {
-        for found in self.regex()?.find_iter(text) {
+        /// Matches between two checks whether the caller wants to stop.
+        const MATCHES_PER_CHECK: usize = 1 << 12;
+        for (i, found) in self.regex()?.find_iter(text).enumerate() {
+            if i % MATCHES_PER_CHECK == MATCHES_PER_CHECK - 1 {
+                check_interrupt()?;
+            }
             let found = found.map_err(|e| {
                 Error::pattern(format!(
                     "the regex engine gave up on a text of {} bytes with pattern {:?}: {e}; \

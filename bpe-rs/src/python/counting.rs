@@ -7,9 +7,10 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyList, PyString};
 
+use super::numbers::whole_number;
 use super::progress::ProgressCheck;
 use super::text::type_name;
-use super::threads::exactly;
+use super::threads::{requested, NumThreads};
 use crate::error::{Error, Result};
 use crate::train::count::{Counter, WordCounts};
 
@@ -68,9 +69,9 @@ impl PyWordCounter {
     fn py_new(
         pattern: &str,
         special_tokens: Vec<String>,
-        num_threads: Option<isize>,
+        num_threads: Option<NumThreads>,
     ) -> PyResult<Self> {
-        let threads = exactly(num_threads)?;
+        let threads = requested(num_threads)?;
         Ok(Self(Some(Counter::new(pattern, &special_tokens, threads)?)))
     }
 
@@ -187,7 +188,8 @@ impl PyWordCounts {
         Ok(py.detach(|| counts.merge(other))?)
     }
 
-    fn pruned(&self, py: Python<'_>, min_count: u64) -> PyResult<Self> {
+    fn pruned(&self, py: Python<'_>, min_count: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let min_count = whole_number("min_count", min_count, 0, u64::MAX)?;
         Ok(Self(py.detach(|| self.0.pruned(min_count))?))
     }
 

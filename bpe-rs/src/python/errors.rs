@@ -6,6 +6,7 @@ use pyo3::exceptions::{
 };
 use pyo3::PyErr;
 
+use super::progress::take_raised;
 use crate::error::{Error, ErrorKind};
 
 impl From<Error> for PyErr {
@@ -13,7 +14,9 @@ impl From<Error> for PyErr {
         let message = error.to_string();
         match (error.kind(), error.io_kind()) {
             (ErrorKind::NotFound, _) => PyKeyError::new_err(message),
-            (ErrorKind::Interrupted, _) => PyKeyboardInterrupt::new_err(message),
+            (ErrorKind::Interrupted, _) => {
+                take_raised().unwrap_or_else(|| PyKeyboardInterrupt::new_err(message))
+            }
             (ErrorKind::Io, Some(std::io::ErrorKind::NotFound)) => {
                 PyFileNotFoundError::new_err(message)
             }

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use super::encoding::PyEncoding;
 use super::progress::ProgressCheck;
 use super::text::{texts, utf8_of};
-use super::threads::requested;
+use super::threads::{requested, NumThreads};
 use crate::error::{Error, Result};
 use crate::files::{encode_documents, encode_files, FileOptions, IdWriter};
 use crate::format::id_file::Width;
@@ -69,7 +69,7 @@ fn options(
     separator: Option<String>,
     special_tokens: bool,
     field: String,
-    num_threads: Option<isize>,
+    num_threads: Option<NumThreads>,
 ) -> PyResult<FileOptions> {
     Ok(FileOptions {
         separator,
@@ -117,7 +117,7 @@ impl PyIdWriter {
         separator: Option<String>,
         special_tokens: bool,
         field: String,
-        num_threads: Option<isize>,
+        num_threads: Option<NumThreads>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let options = options(separator, special_tokens, field, num_threads)?;
@@ -136,7 +136,7 @@ impl PyIdWriter {
         documents: &Bound<'_, PyAny>,
         separator: Option<String>,
         special_tokens: bool,
-        num_threads: Option<isize>,
+        num_threads: Option<NumThreads>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<()> {
         let options = options(separator, special_tokens, String::new(), num_threads)?;

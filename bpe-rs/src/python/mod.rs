@@ -11,6 +11,7 @@ mod files;
 mod formats;
 mod hf;
 mod ids;
+mod numbers;
 mod progress;
 mod text;
 mod threads;
@@ -42,6 +43,8 @@ mod _core {
         super::files::register(m)?;
         super::hf::register(m)?;
         super::words::register(m)?;
+        super::numbers::register(m)?;
+        super::progress::register();
         super::threads::register(m)
     }
 }

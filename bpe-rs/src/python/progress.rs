@@ -1,10 +1,12 @@
 //! Progress callbacks and signals during a long Rust call.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::threads;
 
 /// Time between two checks, each of which takes the GIL.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -70,4 +72,30 @@ impl ProgressCheck {
             None => Ok(result?),
         }
     }
+}
+
+thread_local! {
+    /// What a signal handler raised in [`check_signals`].
+    static RAISED: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// Run pending signal handlers (Ctrl-C) during work that has no [`ProgressCheck`].
+///
+/// # Errors
+/// `Interrupted` when a handler raises an exception; [`take_raised`] then has it.
+fn check_signals() -> Result<()> {
+    Python::attach(|py| py.check_signals()).map_err(|raised| {
+        RAISED.set(Some(raised));
+        Error::interrupted()
+    })
+}
+
+/// The exception of this thread that an `Interrupted` error stands for, if there is one.
+pub(super) fn take_raised() -> Option<PyErr> {
+    RAISED.take()
+}
+
+/// Long work of the crate looks for signals from now on.
+pub(super) fn register() {
+    threads::set_interrupt_check(check_signals);
 }

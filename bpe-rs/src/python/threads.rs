@@ -1,34 +1,25 @@
 //! The `num_threads` argument, and stopping idle workers before a fork.
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::numbers;
 use crate::threads;
+
+/// The argument `num_threads`: a whole number from 1 on.
+pub(super) struct NumThreads(usize);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for NumThreads {
+    type Error = PyErr;
+
+    fn extract(value: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        numbers::size("num_threads", &value, 1, u64::MAX).map(Self)
+    }
+}
 
 /// The number of threads for a caller that asks for `num_threads`: at most as many as can run at
 /// once, which None stands for.
-///
-/// # Errors
-/// `ValueError` for a number below 1.
-pub(super) fn requested(num_threads: Option<isize>) -> PyResult<usize> {
-    Ok(threads::requested(checked(num_threads)?)?)
-}
-
-/// As [`requested`], but not limited by what can run at once.
-///
-/// # Errors
-/// As [`requested`].
-pub(super) fn exactly(num_threads: Option<isize>) -> PyResult<usize> {
-    Ok(checked(num_threads)?.unwrap_or_else(threads::available))
-}
-
-fn checked(num_threads: Option<isize>) -> PyResult<Option<usize>> {
-    match num_threads {
-        Some(count) if count < 1 => Err(PyValueError::new_err(format!(
-            "expected num_threads >= 1, got {count}"
-        ))),
-        count => Ok(count.map(isize::unsigned_abs)),
-    }
+pub(super) fn requested(num_threads: Option<NumThreads>) -> PyResult<usize> {
+    Ok(threads::requested(num_threads.map(|threads| threads.0))?)
 }
 
 /// How many threads this process can run at once.

@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyList};
 use super::counting::PyWordCounts;
 use super::encoding::PyEncoding;
 use super::progress::ProgressCheck;
-use super::threads::exactly;
+use super::threads::{requested, NumThreads};
 use crate::encoding::Encoding;
 use crate::pretokenize::Pretokenizer;
 use crate::special::SpecialTokens;
@@ -63,7 +63,7 @@ fn learn(
     tie_break: &str,
     min_frequency: u64,
     max_token_length: Option<u32>,
-    num_threads: Option<isize>,
+    num_threads: Option<NumThreads>,
     consume: bool,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<PyLearnedMerges> {
@@ -72,7 +72,7 @@ fn learn(
         tie_break: tie_break_of(tie_break)?,
         min_frequency,
         max_token_length,
-        threads: exactly(num_threads)?,
+        threads: requested(num_threads)?,
     };
     let start = match &base {
         Some(base) => StartTokens::Vocab(base.core().vocab()),
@@ -92,6 +92,7 @@ fn learn(
     if consume {
         counts.try_borrow_mut()?.0 = Counter::new(".", &[], 1)?.finish();
     }
+    start.check_size(&corpus, vocab_size)?;
     let learned = py.detach(|| corpus.learn(&options, &mut |done| check.step(done)));
     let learned = check.result(learned)?;
     Ok(PyLearnedMerges(LearnedMerges::new(start, &learned)))

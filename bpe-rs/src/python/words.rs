@@ -2,12 +2,14 @@
 //! adds files and named constructors.
 
 use numpy::{IntoPyArray, PyArray1};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
+use super::numbers::size;
 use super::progress::ProgressCheck;
 use super::text::type_name;
+use crate::encode::MAX_ROW_LENGTH;
 use crate::words::{self, DistinctWords, Form, Symbol};
 
 /// `(text, whether the word ends here, count)`.
@@ -49,40 +51,48 @@ impl PyWordTokenizer {
         &self,
         py: Python<'py>,
         text: &str,
-        max_length: Option<usize>,
+        max_length: Option<&Bound<'py, PyAny>>,
         truncation: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let Some(max_length) = max_length else {
             if truncation {
                 return Err(PyValueError::new_err("truncation=True needs a max_length"));
             }
-            let ids = py.detach(|| self.inner.encode(text));
+            let ids = py.detach(|| self.inner.encode(text))?;
             return Ok(PyList::new(py, ids)?.into_any());
         };
+        let max_length = size("max_length", max_length, 0, MAX_ROW_LENGTH as u64)?;
         let run = || self.inner.encode_padded(text, max_length, truncation);
         let (ids, mask) = py.detach(run)?;
         Ok(PyTuple::new(py, [PyList::new(py, ids)?, PyList::new(py, mask)?])?.into_any())
     }
 
-    fn encode_to_numpy<'py>(&self, py: Python<'py>, text: &str) -> Bound<'py, PyArray1<u32>> {
-        py.detach(|| self.inner.encode(text)).into_pyarray(py)
+    fn encode_to_numpy<'py>(
+        &self,
+        py: Python<'py>,
+        text: &str,
+    ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        Ok(py.detach(|| self.inner.encode(text))?.into_pyarray(py))
     }
 
     fn tokens(&self, py: Python<'_>, text: &str) -> PyResult<Vec<String>> {
-        let ids = py.detach(|| self.inner.encode(text));
+        let ids = py.detach(|| self.inner.encode(text))?;
         Ok(ids
             .into_iter()
             .map(|id| self.inner.token(id))
             .collect::<Result<_, _>>()?)
     }
 
-    fn decode(&self, py: Python<'_>, ids: Vec<i64>) -> PyResult<String> {
-        let ids = checked(&ids, self.inner.vocab_size())?;
+    fn decode(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<String> {
+        let ids = checked(ids, self.inner.vocab_size())?;
         Ok(py.detach(|| self.inner.decode(&ids))?)
     }
 
-    fn id_to_token(&self, id: i64) -> PyResult<String> {
-        let ids = checked(&[id], self.inner.vocab_size())?;
+    fn id_to_token(&self, id: &Bound<'_, PyAny>) -> PyResult<String> {
+        let ids = checked(
+            PyTuple::new(id.py(), [id])?.as_any(),
+            self.inner.vocab_size(),
+        )?;
         Ok(self.inner.token(ids[0])?)
     }
 
@@ -113,13 +123,14 @@ impl PyWordTokenizer {
 fn train_words(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
-    num_merges: usize,
+    num_merges: &Bound<'_, PyAny>,
     form: &str,
 ) -> PyResult<(Vec<TokenParts>, Vec<MergeParts>)> {
+    let num_merges = size("num_merges", num_merges, 0, u64::MAX)?;
     let form = Form::from_name(form)?;
     let mut distinct = DistinctWords::default();
     for_each_text(source, |text| {
-        py.detach(|| distinct.add(text));
+        py.detach(|| distinct.add(text))?;
         py.check_signals()
     })?;
     if distinct.is_empty() {
@@ -162,8 +173,8 @@ impl PyCharTokenizer {
         Ok(py.detach(|| self.inner.encode(text))?.into_pyarray(py))
     }
 
-    fn decode(&self, py: Python<'_>, ids: Vec<i64>) -> PyResult<String> {
-        let ids = checked(&ids, self.inner.vocab_size())?;
+    fn decode(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<String> {
+        let ids = checked(ids, self.inner.vocab_size())?;
         Ok(py.detach(|| self.inner.decode(&ids))?)
     }
 
@@ -185,13 +196,10 @@ impl PyCharTokenizer {
 
 /// The distinct characters of a text or of several, ordered by code point.
 #[pyfunction]
-fn distinct_characters(source: &Bound<'_, PyAny>) -> PyResult<String> {
-    let mut found = std::collections::BTreeSet::new();
-    for_each_text(source, |text| {
-        found.extend(text.chars());
-        Ok(())
-    })?;
-    Ok(found.into_iter().collect())
+fn distinct_characters(py: Python<'_>, source: &Bound<'_, PyAny>) -> PyResult<String> {
+    let mut found = words::DistinctCharacters::default();
+    for_each_text(source, |text| Ok(py.detach(|| found.add(text))?))?;
+    Ok(found.sorted().into_iter().collect())
 }
 
 /// Call `visit` with a str, or with each str of an iterable.
@@ -217,17 +225,19 @@ fn for_each_text(
 }
 
 /// `ids` as `u32`; ValueError for one that does not fit.
-fn checked(ids: &[i64], size: usize) -> PyResult<Vec<u32>> {
-    ids.iter()
-        .map(|&id| {
-            u32::try_from(id).map_err(|_| {
-                PyValueError::new_err(format!(
-                    "id {id} is outside the vocabulary of {size} ids (0 to {})",
-                    size - 1
-                ))
-            })
+fn checked(ids: &Bound<'_, PyAny>, size: usize) -> PyResult<Vec<u32>> {
+    let id_of = |id: Bound<'_, PyAny>| {
+        id.extract::<u32>().map_err(|error| {
+            if !error.is_instance_of::<PyOverflowError>(id.py()) {
+                return error;
+            }
+            PyValueError::new_err(format!(
+                "id {id} is outside the vocabulary of {size} ids (0 to {})",
+                size - 1
+            ))
         })
-        .collect()
+    };
+    ids.try_iter()?.map(|id| id_of(id?)).collect()
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

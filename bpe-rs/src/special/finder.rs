@@ -1,7 +1,6 @@
 //! Searching a text for any of a set of strings.
 
-use std::sync::OnceLock;
-
+use crate::threads::ForkOnce;
 use aho_corasick::{AhoCorasick, MatchKind};
 
 /// Finds any of a set of strings: the leftmost, and the longest of those that start there.
@@ -12,7 +11,7 @@ pub struct Finder {
     automaton: Option<AhoCorasick>,
     /// The same finder without the strings that are no special tokens; built when one of these is
     /// found in a text.
-    pub(super) without_others: OnceLock<Box<Finder>>,
+    pub(super) without_others: ForkOnce<Box<Finder>>,
 }
 
 impl Finder {
@@ -36,7 +35,7 @@ impl Finder {
         Self {
             strings,
             automaton,
-            without_others: OnceLock::new(),
+            without_others: ForkOnce::new(),
         }
     }
 

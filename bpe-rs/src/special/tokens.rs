@@ -1,10 +1,10 @@
 //! The special tokens of an encoding, and finding those that a caller allows.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
 
 use super::finder::Finder;
 use crate::error::{Error, Result};
+use crate::threads::ForkOnce;
 
 /// The special tokens of an encoding, in the order given.
 #[derive(Debug, Default)]
@@ -12,7 +12,7 @@ pub struct SpecialTokens {
     tokens: Vec<(String, u32)>,
     by_id: HashMap<u32, usize>,
     by_text: HashMap<String, u32>,
-    all: OnceLock<Finder>,
+    all: ForkOnce<Finder>,
 }
 
 impl SpecialTokens {
@@ -38,7 +38,7 @@ impl SpecialTokens {
             tokens,
             by_id,
             by_text,
-            all: OnceLock::new(),
+            all: ForkOnce::new(),
         })
     }
 

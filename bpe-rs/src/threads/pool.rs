@@ -17,10 +17,14 @@ use super::slot::{Job, Slot, State};
 /// Attempts at the lock of the slots, which others hold for nanoseconds. It may be held for ever in a
 /// forked child that happens to have the process number of the pool's owner.
 const ATTEMPTS: usize = 1000;
+/// More threads than cores gain nothing and cost memory. On small machines there may be this many,
+/// so that tests run on several.
+const FEWEST_CORES: usize = 16;
 /// How long [`stop_idle`] waits for workers to end.
 const STOP_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Run `own` on this thread and `work` on up to `workers` other threads at the same time. Returns when
+/// Run `own` on this thread and `work` on up to `workers` other threads at the same time, though
+/// never on many more threads than there are cores. Returns when
 /// `own` and every `work` that has begun are done. Fewer workers or none may begin, so `own` must be
 /// able to do everything alone: both take their shares from the same source until it is empty.
 ///
@@ -46,6 +50,7 @@ pub(crate) fn run<T>(
     if workers == 0 {
         return own();
     }
+    let workers = workers.min(available().max(FEWEST_CORES) - 1);
     let job = Job::new(work);
     // SAFETY: `posted` is dropped before `job`, whatever `own` does.
     let posted = unsafe { PostedJob::new(workers, wake, &job) };

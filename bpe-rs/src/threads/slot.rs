@@ -12,6 +12,7 @@ use std::thread::{park, park_timeout, yield_now, Builder, Thread};
 use std::time::{Duration, Instant};
 
 use super::affinity::Affinity;
+use super::interrupt::never_check_here;
 use super::signals::BlockedSignals;
 
 /// How long a worker spins for another job before it sleeps: about twice what waking it takes.
@@ -220,6 +221,7 @@ impl Slot {
 
     /// The worker's loop: run jobs, spin between them, sleep when none comes, then end.
     fn work(&self) {
+        never_check_here();
         let mut idle_since = Instant::now();
         let mut looks = 0_u32;
         loop {

@@ -181,66 +181,82 @@ unsafe fn apply_to_any<L: RecordLayout>(
     // SAFETY: postings and links are starts of records, which nobody else uses meanwhile.
     let at = |start: u32| unsafe { Record::<L>::at(base.add(start as usize * L::BLOCK_TOKENS)) };
     let mut record = at(posting);
-    // SAFETY: as above. Nothing is written while the tokens are borrowed.
-    let links = unsafe {
-        found.view.clear();
-        let tokens = record.tokens().iter();
-        found.view.extend(tokens.map(|&token| token.into()));
-        record.links()
-    };
+    let (count, end) = (record.count, record.len);
+    // SAFETY: as above; other records are elsewhere.
+    let (tokens, links) = unsafe { (record.tokens_mut(), record.links()) };
+    let (left, right) = (L::token(merge.left), L::token(merge.right));
     // As many tokens behind the record as a merge across its end can depend on.
-    let (end, mut behind) = (found.view.len(), links.behind);
-    while found.view.len() < end + 3 && behind != NONE {
+    let (mut beyond, mut known, mut behind) = ([right; 3], 0, links.behind);
+    while known < beyond.len() && behind != NONE {
         let chunk = at(behind);
-        let missing = end + 3 - found.view.len();
         // SAFETY: as above.
         unsafe {
-            let tokens = chunk.tokens().iter().take(missing);
-            found.view.extend(tokens.map(|&token| token.into()));
+            for &token in chunk.tokens().iter().take(beyond.len() - known) {
+                beyond[known] = token;
+                known += 1;
+            }
             behind = chunk.links().behind;
         }
     }
-    let view = &found.view;
-    let matches = |i: usize| {
-        let pair = view.get(i..i + 2);
-        pair.is_some_and(|pair| pair[0] == merge.left && pair[1] == merge.right)
+    let beyond = &beyond[..known];
+    // The first match at or behind `from`, or `end`.
+    let next_match = |tokens: &[L::Token], from: usize| {
+        let rest = tokens.get(from..).unwrap_or_default();
+        let inside = rest
+            .windows(2)
+            .position(|two| two[0] == left && two[1] == right);
+        match inside {
+            Some(at) => from + at,
+            None if rest.last() == Some(&left) && beyond.first() == Some(&right) => end - 1,
+            None => end,
+        }
     };
-    // The token on the left of `from`, and the record that holds it.
-    let mut before = (links.before != NONE)
-        .then(|| {
+    let mut from = next_match(tokens, 0);
+    let mut to = from;
+    while from < end {
+        // The token on the left, and the record that holds it.
+        let before = if to > 0 {
+            Some((tokens[to - 1].into(), posting))
+        } else if links.before != NONE {
             // SAFETY: as above.
             let last = unsafe { at(links.before).tokens().last() };
             last.map(|&token| (token.into(), links.before))
-        })
-        .flatten();
-    let (mut from, mut to) = (0, 0);
-    while from < end {
-        let mut token = view[from];
-        if matches(from) {
-            match before {
-                // It has just been made.
-                Some((token, holder)) if token == merge.new => {
-                    found.repeat_count += record.count;
-                    found.repeat_postings.push(holder);
-                }
-                Some((token, holder)) => found.left.add(token, record.count, holder),
-                None => {}
+        } else {
+            None
+        };
+        match before {
+            // It has just been made.
+            Some((token, holder)) if token == merge.new => {
+                found.repeat_count += count;
+                found.repeat_postings.push(holder);
             }
-            if let Some(&after) = view.get(from + 2).filter(|_| !matches(from + 2)) {
-                found.right.add(after, record.count, posting);
-            }
-            token = merge.new;
-            from += 1;
+            Some((token, holder)) => found.left.add(token, count, holder),
+            None => {}
         }
-        from += 1;
-        // SAFETY: `to < end`, the length.
-        unsafe { record.set(to, token) };
-        before = Some((token, posting));
-        to += 1;
+        tokens[to] = L::token(merge.new);
+        (from, to) = (from + 2, to + 1);
+        let next = next_match(tokens, from);
+        let (after, is_match) = match from.checked_sub(end) {
+            None => (Some(tokens[from]), next == from),
+            Some(at) => (
+                beyond.get(at).copied(),
+                beyond.get(at..at + 2) == Some(&[left, right]),
+            ),
+        };
+        if let Some(after) = after.filter(|_| !is_match) {
+            found.right.add(after.into(), count, posting);
+        }
+        if from < end {
+            tokens.copy_within(from..next, to);
+            to += next - from;
+            from = next;
+        }
     }
     // SAFETY: as above; a token past the end was the first one of the chunk behind.
     unsafe {
-        record.set_len(to);
+        if to < end {
+            record.set_len(to);
+        }
         if from > end {
             drop_first_of(links.behind, posting, merge.right_bytes, at);
         }

@@ -133,6 +133,14 @@ impl Corpus {
         Ok(Self { tokens, words })
     }
 
+    /// No more merges than this can be learned: each makes the words at least one token shorter.
+    pub fn max_merges(&self) -> usize {
+        match &self.words {
+            Segmented::Narrow(records) => records.tokens(),
+            Segmented::Wide(records) => records.tokens(),
+        }
+    }
+
     /// Learn merges until the vocabulary is full or no pair is left.
     ///
     /// # Errors
@@ -152,14 +160,22 @@ impl Corpus {
         max_postings: Option<usize>,
         progress: &mut Progress<'_>,
     ) -> Result<Vec<Learned>> {
-        let Self { tokens, words } = self;
-        if (options.vocab_size as usize) < tokens.len() {
+        if (options.vocab_size as usize) < self.tokens.len() {
             return Err(Error::invalid(format!(
                 "vocab_size {} is smaller than the vocabulary to start from, {} tokens",
                 options.vocab_size,
-                tokens.len()
+                self.tokens.len()
             )));
         }
+        // Memory and thresholds depend on the size of the vocabulary.
+        let reachable = self.tokens.len() + self.max_merges();
+        let options = &TrainOptions {
+            vocab_size: options
+                .vocab_size
+                .min(reachable.min(u32::MAX as usize) as u32),
+            ..options.clone()
+        };
+        let Self { tokens, words } = self;
         let mut vocab = GrowingVocab::new(&tokens, options.max_token_length);
         let mut run = Run {
             options,

@@ -207,8 +207,10 @@ fn each_pair<S: Send, L: RecordLayout>(
                 check()?;
                 for &start in starts {
                     let word = records.word(start);
-                    word.pairs()
-                        .for_each(|pair| visit(state, start, word.count, pair));
+                    word.any_pair(|pair| {
+                        visit(state, start, word.count, pair);
+                        false
+                    });
                 }
             }
         }

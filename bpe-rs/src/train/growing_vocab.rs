@@ -35,6 +35,8 @@ pub(super) struct GrowingVocab<'a> {
 struct ExistingTokens<'a> {
     tokens: &'a [Vec<u8>],
     spellings: HashSet<&'a [u8]>,
+    /// Bytes of the longest.
+    longest: usize,
 }
 
 impl<'a> GrowingVocab<'a> {
@@ -44,6 +46,7 @@ impl<'a> GrowingVocab<'a> {
         let existing = || ExistingTokens {
             tokens,
             spellings: tokens.iter().map(Vec::as_slice).collect(),
+            longest: tokens.iter().map(Vec::len).max().unwrap_or(0),
         };
         Self {
             lengths: tokens.iter().map(|token| token.len() as u32).collect(),
@@ -83,22 +86,21 @@ impl<'a> GrowingVocab<'a> {
         let Some(existing) = &self.existing else {
             return false;
         };
-        let mut spelling = Vec::new();
-        self.spell(existing.tokens, pair.left(), &mut spelling);
-        self.spell(existing.tokens, pair.right(), &mut spelling);
-        existing.spellings.contains(spelling.as_slice())
-    }
-
-    /// Append the bytes of token `id`.
-    fn spell(&self, tokens: &[Vec<u8>], id: u32, spelling: &mut Vec<u8>) {
-        match tokens.get(id as usize) {
-            Some(token) => spelling.extend_from_slice(token),
-            None => {
-                let merge = self.learned[id as usize - tokens.len()];
-                self.spell(tokens, merge.left, spelling);
-                self.spell(tokens, merge.right, spelling);
+        if self.merged_length(pair) as usize > existing.longest {
+            return false;
+        }
+        // A token of any number of merges, one inside the other, is spelled without recursion.
+        let (mut spelling, mut left) = (Vec::new(), vec![pair.right(), pair.left()]);
+        while let Some(id) = left.pop() {
+            match existing.tokens.get(id as usize) {
+                Some(token) => spelling.extend_from_slice(token),
+                None => {
+                    let merge = self.learned[id as usize - existing.tokens.len()];
+                    left.extend([merge.right, merge.left]);
+                }
             }
         }
+        existing.spellings.contains(spelling.as_slice())
     }
 
     /// Add the token that `pair`, which occurs `count` times, becomes.

@@ -86,7 +86,7 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
                 self.sweep(best.postings, progress)?;
                 continue;
             }
-            let ids = self.most_ids();
+            let ids = self.options.vocab_size as usize;
             let made = self.vocab.learned().len() as u64 + 1;
             merge_pair(
                 best,
@@ -103,13 +103,6 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
             }
         }
         Ok(true)
-    }
-
-    /// No more ids than this can be in use before the records are compacted again: each merge
-    /// makes the words at least one token shorter.
-    fn most_ids(&self) -> usize {
-        let reachable = self.vocab.len() as usize + self.records.tokens();
-        reachable.min(self.options.vocab_size as usize)
     }
 
     /// Pairs that occur less often are not merged.
@@ -173,7 +166,9 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
         let threshold = vocab.learned().last().map(|last| {
             let done = vocab.len() as f64 / self.options.vocab_size as f64;
             let predicted = last.count as f64 * done.powf(DECAY);
-            (predicted as u64 + 1).min(self.tracked.threshold - 1)
+            // By at least a quarter: the number of counts stays a logarithm of the first threshold.
+            let threshold = self.tracked.threshold;
+            (predicted as u64 + 1).min(threshold - (threshold / 4).max(1))
         });
         self.records.compact();
         self.queue.clear();

@@ -95,8 +95,6 @@ pub(super) struct Neighbourhood {
     pub(super) right: Side,
     pub(super) repeat_count: u64,
     pub(super) repeat_postings: Vec<u32>,
-    /// Reusable buffer for the tokens of one record and some behind it.
-    pub(super) view: Vec<u32>,
 }
 
 impl Neighbourhood {
@@ -107,7 +105,6 @@ impl Neighbourhood {
             right: Side::new(ids),
             repeat_count: 0,
             repeat_postings: Vec::new(),
-            view: Vec::new(),
         }
     }
 

@@ -58,7 +58,6 @@ pub(super) fn merge_pair<L: ApplyMerge, R: RankedPair>(
         right,
         repeat_count,
         repeat_postings,
-        view: _,
     } = &mut *neighbours;
     let repeat_count = *repeat_count;
     subtract_side(tracked, left, |x| Pair::new(x, merge.left));

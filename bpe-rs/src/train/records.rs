@@ -68,14 +68,19 @@ pub(super) struct Word<'a, L: RecordLayout> {
     pub(super) offset: u32,
 }
 
-impl<'a, L: RecordLayout> Word<'a, L> {
-    /// Its pairs of neighbours.
+impl<L: RecordLayout> Word<'_, L> {
+    /// Call `visit` with its pairs of neighbours until it returns `true`; whether it did.
     #[inline(always)]
-    pub(super) fn pairs(self) -> impl Iterator<Item = Pair> + 'a {
-        let pair = |left: L::Token, right: L::Token| Pair::new(left.into(), right.into());
-        let last = self.tokens.last().zip(self.behind);
-        let inside = self.tokens.windows(2).map(move |two| pair(two[0], two[1]));
-        inside.chain(last.map(|(&left, right)| pair(left, right)))
+    pub(super) fn any_pair(self, mut visit: impl FnMut(Pair) -> bool) -> bool {
+        for two in self.tokens.windows(2) {
+            if visit(Pair::new(two[0].into(), two[1].into())) {
+                return true;
+            }
+        }
+        match (self.tokens.last(), self.behind) {
+            (Some(&last), Some(behind)) => visit(Pair::new(last.into(), behind.into())),
+            _ => false,
+        }
     }
 }
 
@@ -178,10 +183,25 @@ impl<L: RecordLayout> Records<L> {
     #[inline(always)]
     pub(super) fn word(&self, start: u32) -> Word<'_, L> {
         let record = self.record(start);
-        // SAFETY: records are written by `write`, lie inside `blocks`, only get shorter, and are not
-        // changed while `self` is borrowed. A chunk that another one links has tokens.
+        if record.is_chunk {
+            return self.chunk(record);
+        }
+        Word {
+            count: record.count,
+            // SAFETY: records are written by `write`, lie inside `blocks`, only get shorter, and are
+            // not changed while `self` is borrowed.
+            tokens: unsafe { record.tokens() },
+            behind: None,
+            offset: 0,
+        }
+    }
+
+    #[cold]
+    fn chunk(&self, record: Record<L>) -> Word<'_, L> {
+        // SAFETY: as in `word`.
         unsafe {
             let links = record.links();
+            // A chunk that another one links has tokens.
             let behind = || self.record(links.behind).tokens().first().copied();
             Word {
                 count: record.count,

@@ -9,7 +9,7 @@ use super::word_source::WordSource;
 use crate::encode::PieceEncoder;
 use crate::error::{Error, Result};
 use crate::io::Progress;
-use crate::vocab::Vocab;
+use crate::vocab::{Vocab, MAX_MERGES};
 
 /// The tokens that training starts from.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,29 @@ impl StartTokens<'_> {
             ));
         }
         self.corpus_of(counts.in_order().as_slice(), progress)
+    }
+
+    /// Check that an encoding can hold what `corpus` may give: up to `vocab_size` tokens.
+    ///
+    /// # Errors
+    /// `Invalid` where these may be more than [`MAX_MERGES`] allows.
+    pub fn check_size(&self, corpus: &Corpus, vocab_size: u32) -> Result<()> {
+        let (tokens, merged) = match self {
+            Self::Bytes(alphabet) => (alphabet.len(), 0),
+            Self::Vocab(vocab) => {
+                let longer = vocab.tokens().iter().filter(|(_, token)| token.len() > 1);
+                (vocab.len(), longer.count())
+            }
+        };
+        let (wanted, most) = (vocab_size as usize - tokens, MAX_MERGES - merged);
+        if wanted.min(corpus.max_merges()) > most {
+            return Err(Error::invalid(format!(
+                "expected a vocab_size of at most {most} merges, which is what an encoding \
+                 {}holds, got one of {wanted}, and the text may have as many",
+                if merged > 0 { "that extends base " } else { "" }
+            )));
+        }
+        Ok(())
     }
 
     fn corpus_of(

@@ -60,7 +60,7 @@ impl TrackedPairs {
                     records.prefetch(ahead);
                 }
                 let record = self.postings[at];
-                if records.word(record).pairs().any(|pair| pair == slot.pair) {
+                if records.word(record).any_pair(|pair| pair == slot.pair) {
                     self.postings[end] = record;
                     end += 1;
                 }
@@ -126,11 +126,15 @@ fn first_occurrence<L: RecordLayout>(
         let record = postings[slot.start as usize];
         let word = records.word(record);
         let mut offset = word.offset;
-        for pair in word.pairs() {
-            if pair == slot.pair {
-                return (record as u64) << 32 | offset as u64;
+        let found = word.any_pair(|pair| {
+            let found = pair == slot.pair;
+            if !found {
+                offset += vocab.length(pair.left());
             }
-            offset += vocab.length(pair.left());
+            found
+        });
+        if found {
+            return (record as u64) << 32 | offset as u64;
         }
         slot.start += 1;
         slot.postings -= 1;

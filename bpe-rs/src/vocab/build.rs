@@ -164,11 +164,13 @@ impl Vocab {
 /// # Errors
 ///
 /// `Invalid` if there are not enough merge numbers for `merges` merges.
+/// Most tokens that merge: with the 256 bytes their numbers stay below [`NO_MERGE`].
+pub const MAX_MERGES: usize = NO_MERGE as usize - 256;
+
 fn check_count(merges: usize) -> Result<()> {
-    if merges + 256 >= NO_MERGE as usize {
+    if merges > MAX_MERGES {
         return Err(Error::invalid(format!(
-            "expected at most {} merged tokens, got {merges}",
-            NO_MERGE - 256
+            "expected at most {MAX_MERGES} merged tokens, got {merges}"
         )));
     }
     Ok(())

@@ -13,7 +13,9 @@ use std::mem::take;
 use super::pairs::{PairTable, NO_MERGE};
 use super::small::SmallMerge;
 use super::vocabulary::Vocab;
+use crate::error::{Error, Result};
 use crate::simd::{Lanes, Portable};
+use crate::threads::check_interrupt;
 
 /// Up to this length scanning for the minimum beats keeping a heap.
 const SCAN_LIMIT: usize = 128;
@@ -21,6 +23,8 @@ const SCAN_LIMIT: usize = 128;
 const WINDOW: usize = 2048;
 /// Bytes before a window that are merged again, at first.
 const BACK: usize = 64;
+/// Bytes between two checks whether the caller wants to stop.
+const BYTES_PER_CHECK: usize = 1 << 20;
 /// Entries for which a buffer of parts keeps its memory after a long piece.
 pub(crate) const MAX_KEPT_PARTS: usize = 1 << 16;
 
@@ -41,6 +45,8 @@ pub(crate) struct Merger {
     window: Vec<u32>,
     /// Where the parts of a very long piece begin, as far as it is merged.
     joined_starts: Vec<u32>,
+    /// The caller wanted to stop in the middle of a very long piece: what was appended is not whole.
+    interrupted: bool,
 }
 
 impl Merger {
@@ -60,6 +66,18 @@ impl Merger {
         } else {
             self.merge_long::<S>(vocab.pairs(), piece, out, byte_pair);
         }
+    }
+
+    /// Whether the merging since the last call was whole.
+    ///
+    /// # Errors
+    /// `Interrupted` when the caller wanted to stop.
+    #[inline(always)]
+    pub(crate) fn finished(&mut self) -> Result<()> {
+        if take(&mut self.interrupted) {
+            return Err(Error::interrupted());
+        }
+        Ok(())
     }
 
     /// [`Self::merge`] for a vocabulary that is being built and has no dense table of byte pairs.
@@ -145,8 +163,15 @@ impl Merger {
     ) {
         let (mut window, mut starts) = (take(&mut self.window), take(&mut self.joined_starts));
         starts.clear();
-        let (first, mut done) = (out.len(), 0);
+        let (first, mut done, mut checked) = (out.len(), 0, 0);
         while done < piece.len() {
+            if done - checked >= BYTES_PER_CHECK {
+                checked = done;
+                self.interrupted = check_interrupt().is_err();
+                if self.interrupted {
+                    break;
+                }
+            }
             let shared = starts
                 .partition_point(|&at| at as usize + back <= done)
                 .saturating_sub(1);

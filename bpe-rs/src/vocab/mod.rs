@@ -15,7 +15,7 @@ mod tests;
 mod tokens;
 mod vocabulary;
 
-pub use build::MergeRule;
+pub use build::{MergeRule, MAX_MERGES};
 pub(crate) use merge::{Merger, MAX_KEPT_PARTS};
 pub(crate) use small::SmallMerge;
 pub use tokens::TokenBytes;

@@ -4,13 +4,13 @@
 //! bytes are built at first use, so that a process pays only for what it does.
 
 use std::collections::HashMap;
-use std::sync::OnceLock;
 
 use super::pairs::{PairTable, NO_MERGE};
 #[cfg(feature = "vocabularies")]
 use super::published::packed;
 use super::published::Packed;
 use super::tokens::TokenBytes;
+use crate::threads::ForkOnce;
 
 /// What to do with a byte that has no token and takes part in no merge of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,20 +30,20 @@ pub enum MissingByte {
 /// [`Vocab::from_training`].
 pub struct Vocab {
     pub(super) packed: Option<&'static Packed>,
-    pub(super) tokens: OnceLock<TokenBytes>,
+    pub(super) tokens: ForkOnce<TokenBytes>,
     /// The id of each merge number, `None` for a byte without a token. A published vocabulary has
     /// entries for the bytes only: the ids of its other tokens follow from their numbers.
     pub(super) ids: Vec<Option<u32>>,
-    pub(super) pairs: OnceLock<PairTable>,
+    pub(super) pairs: ForkOnce<PairTable>,
     /// The part of `pairs` for two single bytes, as a dense table: the bytes of a new piece are
     /// looked up here.
-    pub(super) byte_pairs: OnceLock<Box<[u32]>>,
+    pub(super) byte_pairs: ForkOnce<Box<[u32]>>,
     /// Tokens that merging never produces. They encode only where they are a whole piece.
     pub(super) unreachable: HashMap<Box<[u8]>, u32>,
     /// Whether a piece that is a token becomes that token whatever the merges say.
     pub(super) whole_pieces: bool,
     pub(super) missing: MissingByte,
-    pub(super) by_bytes: OnceLock<HashMap<Box<[u8]>, u32>>,
+    pub(super) by_bytes: ForkOnce<HashMap<Box<[u8]>, u32>>,
 }
 
 impl std::fmt::Debug for Vocab {
@@ -73,14 +73,14 @@ impl Vocab {
     pub(super) fn empty() -> Self {
         Self {
             packed: None,
-            tokens: OnceLock::new(),
+            tokens: ForkOnce::new(),
             ids: Vec::new(),
-            pairs: OnceLock::new(),
-            byte_pairs: OnceLock::new(),
+            pairs: ForkOnce::new(),
+            byte_pairs: ForkOnce::new(),
             unreachable: HashMap::new(),
             whole_pieces: false,
             missing: MissingByte::Error,
-            by_bytes: OnceLock::new(),
+            by_bytes: ForkOnce::new(),
         }
     }
 

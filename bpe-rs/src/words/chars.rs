@@ -4,6 +4,47 @@ use std::collections::HashMap;
 
 use super::symbol::unknown_id;
 use crate::error::{Error, Result};
+use crate::threads::check_interrupt;
+
+/// Bytes of text between two checks whether the caller wants to stop.
+const BYTES_PER_CHECK: usize = 1 << 22;
+
+/// The characters that occur in texts.
+#[derive(Clone, Debug, Default)]
+pub struct DistinctCharacters {
+    /// By code point, as far as the highest that was seen.
+    seen: Vec<bool>,
+}
+
+impl DistinctCharacters {
+    /// Adds those of one more text.
+    ///
+    /// # Errors
+    /// `Interrupted` when the caller wants to stop.
+    pub fn add(&mut self, text: &str) -> Result<()> {
+        let mut checked = 0;
+        for (at, c) in text.char_indices() {
+            if at - checked >= BYTES_PER_CHECK {
+                check_interrupt()?;
+                checked = at;
+            }
+            let point = c as usize;
+            if point >= self.seen.len() {
+                self.seen.resize(point + 1, false);
+            }
+            self.seen[point] = true;
+        }
+        Ok(())
+    }
+
+    /// The characters by code point.
+    pub fn sorted(&self) -> Vec<char> {
+        let points = (0..).zip(&self.seen).filter(|(_, &seen)| seen);
+        points
+            .filter_map(|(point, _)| char::from_u32(point))
+            .collect()
+    }
+}
 
 /// Every distinct character of a text is an id; ids follow the code points.
 ///
@@ -31,15 +72,11 @@ impl CharTokenizer {
     /// gets one id more, which decodes to that text; without, it is an error.
     ///
     /// # Errors
-    /// `Invalid` where no text holds a character.
+    /// `Invalid` where no text holds a character; `Interrupted` when the caller wants to stop.
     pub fn train<T: AsRef<str>>(texts: &[T], unknown: Option<String>) -> Result<CharTokenizer> {
-        let mut symbols: Vec<char> = Vec::new();
-        for text in texts {
-            symbols.extend(text.as_ref().chars());
-            symbols.sort_unstable();
-            symbols.dedup();
-        }
-        Self::from_symbols(symbols, unknown)
+        let mut found = DistinctCharacters::default();
+        texts.iter().try_for_each(|text| found.add(text.as_ref()))?;
+        Self::from_symbols(found.sorted(), unknown)
     }
 
     /// A tokenizer with these characters as ids 0, 1, 2, ...
@@ -76,11 +113,15 @@ impl CharTokenizer {
     /// The id of every character.
     ///
     /// # Errors
-    /// `Invalid` for a character that is not in the vocabulary, where there is no unknown token.
+    /// `Invalid` for a character that is not in the vocabulary, where there is no unknown token;
+    /// `Interrupted` when the caller wants to stop.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let unknown = self.unknown.as_ref().map(|_| self.symbols.len() as u32);
         let mut ids = Vec::with_capacity(text.len());
         for (position, c) in text.chars().enumerate() {
+            if position % BYTES_PER_CHECK == BYTES_PER_CHECK - 1 {
+                check_interrupt()?;
+            }
             let id = match self.low.get(c as usize) {
                 Some(&id) => id,
                 None => self.high.get(&c).copied().unwrap_or(ABSENT),

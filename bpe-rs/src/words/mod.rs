@@ -17,9 +17,9 @@
 //! use bpe_rs::words::{DistinctWords, Form, WordTokenizer};
 //!
 //! let mut words = DistinctWords::default();
-//! words.add("low low lower lowest");
+//! words.add("low low lower lowest")?;
 //! let tokenizer = WordTokenizer::train(&words, 3, Form::Notebook, &mut |_| Ok(()))?;
-//! let ids = tokenizer.encode("low lower");
+//! let ids = tokenizer.encode("low lower")?;
 //! assert_eq!(tokenizer.decode(&ids)?, "low lower");
 //! # Ok::<(), bpe_rs::Error>(())
 //! ```
@@ -30,7 +30,7 @@ mod symbol;
 mod tokenizer;
 mod train;
 
-pub use chars::CharTokenizer;
+pub use chars::{CharTokenizer, DistinctCharacters};
 pub use symbol::{Form, Symbol, SymbolPair, END_OF_WORD, PADDING, PADDING_ID, UNKNOWN, UNKNOWN_ID};
 pub use tokenizer::WordTokenizer;
 pub use train::DistinctWords;

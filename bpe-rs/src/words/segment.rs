@@ -1,15 +1,15 @@
 //! Segmenting one word into token ids, as each of the two forms does.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::symbol::{Symbol, SymbolPair, FIRST_ID, UNKNOWN_ID};
 use crate::error::{Error, Result};
 
-/// The end-of-word mark as a character: one above the largest code point.
-const END: u32 = 0x11_0000;
-/// Stands for the characters of a taken token after its first.
-const INSIDE: u32 = u32::MAX;
+/// Stands for `</w>` behind the bytes of a text: no UTF-8 has this byte.
+const END: u8 = 0xFF;
 
 /// Longest token first: the token with the smallest id that occurs in the word is taken wherever
 /// it occurs (from the left, without overlaps), then the next one in the rest.
@@ -18,61 +18,64 @@ const INSIDE: u32 = u32::MAX;
 /// smallest id is the longest token.
 #[derive(Clone, Debug)]
 pub(super) struct LongestFirst {
-    /// A trie: (node, character) -> node; node 0 is the root.
-    edges: HashMap<(u32, u32), u32>,
-    /// The id that ends at a node, or `UNKNOWN_ID`.
-    id_at: Vec<u32>,
+    /// Finds the tokens, by id less [`FIRST_ID`].
+    tokens: AhoCorasick,
+    /// Bytes of each.
+    lengths: Vec<usize>,
 }
 
 impl LongestFirst {
-    pub(super) fn new(tokens: &[Symbol]) -> LongestFirst {
-        let mut trie = LongestFirst {
-            edges: HashMap::new(),
-            id_at: vec![UNKNOWN_ID],
-        };
-        for (token, id) in tokens.iter().zip(FIRST_ID..) {
-            let mut node = 0;
-            for character in characters(&token.text, token.end) {
-                let fresh = trie.id_at.len() as u32;
-                node = *trie.edges.entry((node, character)).or_insert(fresh);
-                if node == fresh {
-                    trie.id_at.push(UNKNOWN_ID);
-                }
-            }
-            trie.id_at[node as usize] = id;
-        }
-        trie
+    pub(super) fn new(tokens: &[Symbol]) -> Result<LongestFirst> {
+        let tokens = tokens.iter().map(|token| bytes_of(&token.text, token.end));
+        let tokens: Vec<Vec<u8>> = tokens.collect();
+        Ok(LongestFirst {
+            lengths: tokens.iter().map(Vec::len).collect(),
+            // A DFA would be built in time quadratic in the longest token.
+            tokens: AhoCorasick::builder()
+                .kind(Some(AhoCorasickKind::ContiguousNFA))
+                .build(tokens)
+                .map_err(|error| Error::invalid(format!("too many or too long tokens: {error}")))?,
+        })
     }
 
-    /// Appends the ids of `word` and its end.
+    /// Appends the ids of `word` and its end. Takes time in proportion to the word and to the
+    /// occurrences of tokens in it.
     pub(super) fn encode(&self, word: &str, ids: &mut Vec<u32>) {
-        let word: Vec<u32> = characters(word, true).collect();
-        let mut candidates = Vec::new();
-        for start in 0..word.len() {
-            let mut node = 0;
-            for (end, &character) in (start + 1..).zip(&word[start..]) {
-                let Some(&next) = self.edges.get(&(node, character)) else {
-                    break;
-                };
-                node = next;
-                let id = self.id_at[node as usize];
-                if id != UNKNOWN_ID {
-                    candidates.push((id, start, end));
-                }
-            }
-        }
+        let word = bytes_of(word, true);
+        let found = self.tokens.find_overlapping_iter(&word);
+        let mut candidates: Vec<(u32, usize)> = found
+            .map(|token| (token.pattern().as_u32(), token.end()))
+            .collect();
         // Taking candidates by id and place, except those that overlap a taken one, is the same
         // as cutting the word at each token and searching the parts for the later tokens.
         candidates.sort_unstable();
-        let mut taken = vec![UNKNOWN_ID; word.len()];
-        for (id, start, end) in candidates {
-            if taken[start..end].iter().all(|&id| id == UNKNOWN_ID) {
-                taken[start..end].fill(INSIDE);
-                taken[start] = id;
+        // Start of each taken token, its end and its id.
+        let mut taken: BTreeMap<usize, (usize, u32)> = BTreeMap::new();
+        for (token, end) in candidates {
+            let start = end - self.lengths[token as usize];
+            let before = taken.range(..end).next_back();
+            if before.is_none_or(|(_, &(taken_end, _))| taken_end <= start) {
+                taken.insert(start, (end, FIRST_ID + token));
             }
         }
-        ids.extend(taken.into_iter().filter(|&id| id != INSIDE));
+        let mut at = 0;
+        let push_unknown = |bytes: &[u8], ids: &mut Vec<u32>| {
+            let characters = bytes.iter().filter(|&&byte| byte & 0xC0 != 0x80).count();
+            ids.resize(ids.len() + characters, UNKNOWN_ID);
+        };
+        for (start, (end, id)) in taken {
+            push_unknown(&word[at..start], ids);
+            ids.push(id);
+            at = end;
+        }
+        push_unknown(&word[at..], ids);
     }
+}
+
+fn bytes_of(text: &str, end: bool) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    bytes.extend(end.then_some(END));
+    bytes
 }
 
 /// Merges in the order in which they were learned, leftmost first.
@@ -80,8 +83,7 @@ impl LongestFirst {
 pub(super) struct MergeOrder {
     /// (character, is it the last one) -> id.
     alphabet: HashMap<(char, bool), u32>,
-    /// (left id, right id) -> (rank of the merge, id of the result).
-    merges: HashMap<(u32, u32), (u32, u32)>,
+    merges: MergeRanks,
 }
 
 impl MergeOrder {
@@ -93,7 +95,7 @@ impl MergeOrder {
                 alphabet.insert((only, symbol.end), id);
             }
         }
-        let mut table = HashMap::with_capacity(merges.len());
+        let mut ranks = MergeRanks::default();
         for (rank, (left, right)) in merges.iter().enumerate() {
             let id = |symbol: &Symbol| {
                 ids.get(symbol).copied().ok_or_else(|| {
@@ -105,20 +107,15 @@ impl MergeOrder {
                     ))
                 })
             };
-            let pair = (id(left)?, id(right)?);
-            let value = (rank as u32, id(&left.join(right))?);
-            table.entry(pair).or_insert(value);
+            ranks.push(id(left)?, id(right)?, id(&left.join(right))?);
         }
         Ok(MergeOrder {
             alphabet,
-            merges: table,
+            merges: ranks,
         })
     }
 
     /// Appends the ids of `word`.
-    ///
-    /// A linked list of symbols and a heap of the possible merges: O(n log n) for a word of n
-    /// characters, because a text without white space is one long word.
     pub(super) fn encode(&self, word: &str, ids: &mut Vec<u32>) {
         let mut rest = word.chars().peekable();
         let mut list = Vec::with_capacity(word.len());
@@ -126,6 +123,26 @@ impl MergeOrder {
             let key = (c, rest.peek().is_none());
             list.push(self.alphabet.get(&key).copied().unwrap_or(UNKNOWN_ID));
         }
+        self.merges.apply(list, ids);
+    }
+}
+
+/// (left id, right id) -> (rank of the merge, id of the result).
+#[derive(Clone, Debug, Default)]
+pub(super) struct MergeRanks(HashMap<(u32, u32), (u32, u32)>);
+
+impl MergeRanks {
+    /// Add the next merge, unless there is one of these two.
+    pub(super) fn push(&mut self, left: u32, right: u32, merged: u32) {
+        let rank = self.0.len() as u32;
+        self.0.entry((left, right)).or_insert((rank, merged));
+    }
+
+    /// Merges the symbols of `list` and appends what is left of them to `ids`.
+    ///
+    /// A linked list of symbols and a heap of the possible merges: O(n log n) for a word of n
+    /// characters, because a text without white space is one long word.
+    pub(super) fn apply(&self, mut list: Vec<u32>, ids: &mut Vec<u32>) {
         let count = list.len();
         let mut next: Vec<usize> = (1..=count).collect();
         let mut previous: Vec<usize> = (0..count).map(|at| at.wrapping_sub(1)).collect();
@@ -154,7 +171,7 @@ impl MergeOrder {
     }
 
     fn propose(&self, queue: &mut Queue, at: usize, left: u32, right: u32) {
-        if let Some(&(rank, merged)) = self.merges.get(&(left, right)) {
+        if let Some(&(rank, merged)) = self.0.get(&(left, right)) {
             queue.push(Reverse((rank, at, left, right, merged)));
         }
     }
@@ -162,7 +179,3 @@ impl MergeOrder {
 
 /// Possible merges, smallest rank first, then leftmost.
 type Queue = BinaryHeap<Reverse<(u32, usize, u32, u32, u32)>>;
-
-fn characters(text: &str, end: bool) -> impl Iterator<Item = u32> + '_ {
-    text.chars().map(u32::from).chain(end.then_some(END))
-}

@@ -6,9 +6,11 @@ use super::segment::{LongestFirst, MergeOrder};
 use super::symbol::{
     split, unknown_id, Form, Symbol, SymbolPair, FIRST_ID, PADDING, PADDING_ID, UNKNOWN, UNKNOWN_ID,
 };
-use super::train::{self, DistinctWords};
+use super::train::{self, DistinctWords, WORDS_PER_CHECK};
+use crate::encode::check_row_length;
 use crate::error::{Error, Result};
 use crate::io::Progress;
+use crate::threads;
 
 /// Word-level BPE with an end-of-word mark. See [`crate::words`].
 #[derive(Clone, Debug)]
@@ -75,7 +77,7 @@ impl WordTokenizer {
             }
         }
         let segmenter = match form {
-            Form::Notebook => Segmenter::LongestFirst(LongestFirst::new(&tokens)),
+            Form::Notebook => Segmenter::LongestFirst(LongestFirst::new(&tokens)?),
             Form::Standard => Segmenter::MergeOrder(MergeOrder::new(&ids, &merges)?),
         };
         Ok(WordTokenizer {
@@ -88,11 +90,17 @@ impl WordTokenizer {
     }
 
     /// The ids of `text`; unknown characters become [`UNKNOWN_ID`], one each.
-    pub fn encode(&self, text: &str) -> Vec<u32> {
+    ///
+    /// # Errors
+    /// `Interrupted` when the caller wants to stop.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 2);
         // Words repeat: where the ids of a word stand in `ids` the first time.
         let mut seen: HashMap<&str, (usize, usize)> = HashMap::new();
-        for word in split(text) {
+        for (i, word) in split(text).enumerate() {
+            if i % WORDS_PER_CHECK == WORDS_PER_CHECK - 1 {
+                threads::check_interrupt()?;
+            }
             if let Some(&(start, end)) = seen.get(word) {
                 ids.extend_from_within(start..end);
                 continue;
@@ -104,21 +112,23 @@ impl WordTokenizer {
             }
             seen.insert(word, (start, ids.len()));
         }
-        ids
+        Ok(ids)
     }
 
     /// The ids of `text` padded to `max_length`, and their attention mask: 1 for tokens of the
     /// text, 0 for padding.
     ///
     /// # Errors
-    /// `Invalid` for a text of more tokens, unless `truncation` cuts it.
+    /// `Invalid` for a text of more tokens, unless `truncation` cuts it, and as
+    /// [`check_row_length`].
     pub fn encode_padded(
         &self,
         text: &str,
         max_length: usize,
         truncation: bool,
     ) -> Result<(Vec<u32>, Vec<u32>)> {
-        let mut ids = self.encode(text);
+        check_row_length("max_length", max_length)?;
+        let mut ids = self.encode(text)?;
         if ids.len() > max_length && !truncation {
             return Err(Error::invalid(format!(
                 "the text has {} tokens, max_length is {max_length}; \

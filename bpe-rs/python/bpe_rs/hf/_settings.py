@@ -12,6 +12,8 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bpe_rs import _core
+
 TruncationArgs = tuple[int, int, str, str]
 """`(max_length, stride, strategy, direction)`."""
 PaddingArgs = tuple[int | None, int | None, int, int, str, str]
@@ -63,6 +65,13 @@ def _integer(name: str, value: Any, limit: int) -> int:
     return value
 
 
+def _row_length(name: str, value: Any) -> int:
+    """A number of ids up to which rows are padded; ValueError for one that no memory would hold."""
+    if hasattr(value, "__index__") and value.__index__() > _core.MAX_ROW_LENGTH:
+        raise ValueError(f"expected {name} of at most {_core.MAX_ROW_LENGTH}, got {value}")
+    return _integer(name, value, _USIZE)
+
+
 def _choice(name: str, value: Any, choices: tuple[str, ...]) -> str:
     if value not in choices:
         known = ", ".join(f"`{choice}`" for choice in choices[:-1])
@@ -98,8 +107,8 @@ def padding_args(
         raise TypeError(f"expected pad_token as a str, got {type(pad_token).__name__}")
     multiple = pad_to_multiple_of
     return (
-        None if length is None else _integer("length", length, _USIZE),
-        None if multiple is None else _integer("pad_to_multiple_of", multiple, _USIZE),
+        None if length is None else _row_length("length", length),
+        None if multiple is None else _row_length("pad_to_multiple_of", multiple),
         _integer("pad_id", pad_id, _U32),
         _integer("pad_type_id", pad_type_id, _U32),
         pad_token,

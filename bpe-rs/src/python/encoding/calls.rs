@@ -11,12 +11,14 @@ use crate::encode::Rows;
 use crate::error::Error;
 use crate::python::ids::{ids_of, with_reusable_buffers};
 use crate::python::text::{text, texts, utf8_of};
-use crate::python::threads::requested;
+use crate::python::threads::{requested, NumThreads};
 use crate::special::SpecialPolicy;
 
 /// Texts of fewer bytes, and fewer ids, are processed while holding the GIL, because releasing and
 /// reacquiring it costs more.
 const MIN_LEN_TO_RELEASE_GIL: usize = 4096;
+/// Rows that become lists between two looks at pending signals.
+const ROWS_PER_CHECK: usize = 1 << 12;
 
 impl PyEncoding {
     /// Encode one text and call `make` with its ids. They are borrowed from a reusable buffer for
@@ -57,7 +59,10 @@ impl PyEncoding {
     /// The rows of a batch as a list of lists.
     pub(super) fn lists<'py>(&self, py: Python<'py>, rows: &Rows) -> PyResult<Bound<'py, PyList>> {
         let all = PyList::empty(py);
-        for row in rows.iter() {
+        for (i, row) in rows.iter().enumerate() {
+            if i % ROWS_PER_CHECK == ROWS_PER_CHECK - 1 {
+                py.check_signals()?;
+            }
             all.append(self.list(py, row)?)?;
         }
         Ok(all)
@@ -109,7 +114,7 @@ impl PyEncoding {
         &self,
         py: Python<'_>,
         input: &Bound<'_, PyAny>,
-        num_threads: Option<isize>,
+        num_threads: Option<NumThreads>,
         policy: Option<&SpecialPolicy<'_>>,
     ) -> PyResult<Rows> {
         let strings = texts(input)?;

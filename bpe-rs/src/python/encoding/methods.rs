@@ -9,7 +9,9 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use super::class::PyEncoding;
 use super::construct;
 use super::special::check;
+use crate::python::numbers::size;
 use crate::python::text::{decoded, text};
+use crate::python::threads::NumThreads;
 
 /// A list of ids, and the characters `(start, end)` of each.
 type IdsAndOffsets<'py> = (Bound<'py, PyList>, Vec<(usize, usize)>);
@@ -126,12 +128,12 @@ impl PyEncoding {
         &self,
         py: Python<'_>,
         text: &Bound<'_, PyAny>,
-        limit: usize,
+        limit: &Bound<'_, PyAny>,
         allowed_special: Option<&Bound<'_, PyAny>>,
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<usize>> {
         let policy = self.policy(allowed_special, disallowed_special)?;
-        self.count_up_to(py, text, limit, &policy)
+        self.count_up_to(py, text, size("limit", limit, 0, u64::MAX)?, &policy)
     }
 
     /// Ids, and for each the characters (start, end) that it covers.
@@ -152,8 +154,10 @@ impl PyEncoding {
     }
 
     /// Limit each thread's caches to about this many bytes (8 GiB at most) and empty them.
-    fn set_cache_limit(&self, bytes: usize) {
-        self.core.set_cache_limit(bytes);
+    fn set_cache_limit(&self, bytes: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.core
+            .set_cache_limit(size("bytes", bytes, 0, u64::MAX)?);
+        Ok(())
     }
 
     /// Bytes that the caches hold between calls.
@@ -185,7 +189,7 @@ impl PyEncoding {
         &self,
         py: Python<'py>,
         text: &Bound<'_, PyAny>,
-        num_threads: Option<isize>,
+        num_threads: Option<NumThreads>,
     ) -> PyResult<Bound<'py, PyList>> {
         self.lists(py, &self.batch(py, text, num_threads, None)?)
     }
@@ -195,7 +199,7 @@ impl PyEncoding {
         &self,
         py: Python<'py>,
         text: &Bound<'_, PyAny>,
-        num_threads: Option<isize>,
+        num_threads: Option<NumThreads>,
         allowed_special: Option<&Bound<'_, PyAny>>,
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
@@ -208,7 +212,7 @@ impl PyEncoding {
         &self,
         py: Python<'py>,
         text: &Bound<'py, PyAny>,
-        num_threads: Option<isize>,
+        num_threads: Option<NumThreads>,
         allowed_special: Option<&Bound<'_, PyAny>>,
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<IdsAndStarts<'py>> {

@@ -4,6 +4,7 @@ use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
+use crate::encode::check_row_length;
 use crate::format::params::{Direction, Padding, Strategy, Truncation};
 use crate::hf::InputSequence;
 
@@ -74,6 +75,8 @@ pub(super) fn truncation_args(truncation: &Truncation) -> TruncationArgs {
 pub(super) fn padding(args: PaddingArgs) -> PyResult<Padding> {
     let (length, pad_to_multiple_of, pad_id, pad_type_id, pad_token, side) = args;
     let direction = direction(&side)?;
+    check_row_length("length", length.unwrap_or(0))?;
+    check_row_length("pad_to_multiple_of", pad_to_multiple_of.unwrap_or(0))?;
     Ok(Padding {
         length,
         direction,

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::arguments::direction;
+use crate::encode::check_row_length;
 use crate::format::params::Direction;
 use crate::hf::EncodedInput;
 
@@ -174,6 +175,7 @@ impl PyHfEncoding {
         pad_token: &str,
     ) -> PyResult<()> {
         let left = self::direction(direction)? == Direction::Left;
+        check_row_length("length", length)?;
         self.inner
             .pad(length, pad_id, pad_type_id, &pad_token.into(), left);
         Ok(())

@@ -2,7 +2,6 @@
 //! reference to it.
 
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::OnceLock;
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -10,14 +9,19 @@ use pyo3::{ffi, PyErr};
 
 use super::object_layout::{ObjectLayout, HAS_GIL, PREFETCH_DISTANCE};
 use crate::simd::prefetch_at;
+use crate::threads::ForkOnce;
 
 /// Vocabularies with more ids get no table: 8 bytes an id would cost more memory than the table
 /// saves time.
 const MAX_TABLE_LEN: usize = 1 << 21;
 
+/// Ids between two looks at pending signals.
+const IDS_PER_CHECK: usize = 1 << 22;
+const _: () = assert!(IDS_PER_CHECK.is_multiple_of(PREFETCH_DISTANCE));
+
 /// The `int` objects of an encoding's ids, each created on first use and owned by this table.
 #[derive(Default)]
-pub(in crate::python) struct IntObjects(OnceLock<Box<[AtomicPtr<ffi::PyObject>]>>);
+pub(in crate::python) struct IntObjects(ForkOnce<Box<[AtomicPtr<ffi::PyObject>]>>);
 
 impl IntObjects {
     /// `ids` as a list; none may exceed `max_id`.
@@ -68,6 +72,9 @@ fn fill(
 ) -> PyResult<()> {
     let mut at = 0;
     for block in ids.chunks(PREFETCH_DISTANCE) {
+        if at % IDS_PER_CHECK == IDS_PER_CHECK - PREFETCH_DISTANCE {
+            py.check_signals()?;
+        }
         for &id in block {
             if let Some(slot) = table.get(id as usize) {
                 prefetch_at(slot.load(Ordering::Relaxed));

@@ -26,7 +26,8 @@ pub use word_counts::WordCounts;
 /// Counts words, on several threads, of texts and files.
 pub struct Counter {
     splitter: Splitter,
-    /// One for each thread.
+    threads: usize,
+    /// One for each thread that has counted at the same time as others.
     tables: Vec<WordTable>,
     /// Bytes counted so far, which is where the next text begins in the corpus.
     bytes: u64,
@@ -41,7 +42,8 @@ impl Counter {
     pub fn new(pattern: &str, special: &[String], threads: usize) -> Result<Self> {
         Ok(Self {
             splitter: Splitter::new(pattern, special)?,
-            tables: (0..threads.max(1)).map(|_| WordTable::new()).collect(),
+            threads: threads.max(1),
+            tables: Vec::new(),
             bytes: 0,
         })
     }
@@ -54,6 +56,7 @@ impl Counter {
     pub fn add_texts(&mut self, texts: &[&str], progress: &mut Progress<'_>) -> Result<()> {
         let Self {
             splitter,
+            threads,
             tables,
             bytes,
         } = self;
@@ -65,7 +68,7 @@ impl Counter {
             *bytes += text.len() as u64;
         }
         // Threads take runs of texts, not single ones, when these are small.
-        let run = (parts.len() / (tables.len() * 8)).clamp(1, 64);
+        let run = (parts.len() / threads.saturating_mul(8)).clamp(1, 64);
         let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
         let work = |table: &mut WordTable, check: &Check<'_>| loop {
             let from = next.fetch_add(run, Ordering::Relaxed);
@@ -79,7 +82,7 @@ impl Counter {
             }
             check(done.fetch_add(run_bytes, Ordering::Relaxed) + run_bytes)?;
         };
-        count_on_threads(tables, progress, &work)
+        count_on_threads(*threads, tables, progress, &work)
     }
 
     /// Count files, of plain UTF-8 text or of JSON lines (`.jsonl`, `.ndjson`) with a string under
@@ -98,6 +101,7 @@ impl Counter {
     ) -> Result<()> {
         let Self {
             splitter,
+            threads,
             tables,
             bytes,
         } = self;
@@ -123,13 +127,16 @@ impl Counter {
                 spare = part.into_buffer();
             }
         };
-        count_on_threads(tables, progress, &work)?;
+        count_on_threads(*threads, tables, progress, &work)?;
         *bytes += text_bytes.into_inner();
         Ok(())
     }
 
     /// Count `word` `count` times, without cutting it.
     pub fn add_word(&mut self, word: &[u8], count: u64) {
+        if self.tables.is_empty() {
+            self.tables.push(WordTable::new());
+        }
         self.tables[0].add(word, count, self.bytes);
         self.bytes += word.len() as u64;
     }
@@ -164,25 +171,25 @@ type Check<'a> = dyn Fn(u64) -> Result<()> + 'a;
 /// Take parts of a text until none is left, and count each into the table.
 type Work<'a> = dyn Fn(&mut WordTable, &Check<'_>) -> Result<()> + Sync + 'a;
 
-/// Run `work` with the first table on this thread, and with the others on as many workers as begin
-/// before no part is left. `progress` is called on this thread between two of its own parts.
+/// Run `work` on this thread and on as many others as begin before no part is left, `threads` in
+/// all, each with a table of its own: one of `tables`, or a new one, which is then added to them.
+/// `progress` is called on this thread between two of its own parts.
 ///
 /// # Errors
 /// The first error of any thread, after which the others stop.
 fn count_on_threads(
-    tables: &mut [WordTable],
+    threads: usize,
+    tables: &mut Vec<WordTable>,
     progress: &mut Progress<'_>,
     work: &Work<'_>,
 ) -> Result<()> {
-    let Some((own_table, others)) = tables.split_first_mut() else {
-        return Ok(());
-    };
-    let workers = others.len();
-    let others = Mutex::new(others.iter_mut());
+    let idle = Mutex::new(tables);
     let first_error = Mutex::new(None);
     let stopped = AtomicBool::new(false);
-    let count = |table: &mut WordTable, check: &Check<'_>| {
-        let outcome = work(table, &|done| match stopped.load(Ordering::Relaxed) {
+    let count = |check: &Check<'_>| {
+        let table = lock(&idle).pop();
+        let mut table = table.unwrap_or_else(WordTable::new);
+        let outcome = work(&mut table, &|done| match stopped.load(Ordering::Relaxed) {
             true => Err(Error::interrupted()),
             false => check(done),
         });
@@ -191,16 +198,11 @@ fn count_on_threads(
             lock(&first_error).get_or_insert(error);
             stopped.store(true, Ordering::Relaxed);
         }
-    };
-    let worker = || {
-        let table = lock(&others).next();
-        if let Some(table) = table {
-            count(table, &|_| Ok(()));
-        }
+        lock(&idle).push(table);
     };
     let progress = RefCell::new(progress);
-    threads::run(workers, true, &worker, || {
-        count(own_table, &|done| (progress.borrow_mut())(done));
+    threads::run(threads - 1, true, &|| count(&|_| Ok(())), || {
+        count(&|done| (progress.borrow_mut())(done));
     });
     let error = first_error
         .into_inner()

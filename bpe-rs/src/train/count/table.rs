@@ -5,10 +5,10 @@
 //! because the time would otherwise go into cache misses.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::OnceLock;
 
 use crate::memory::{LargeVec, Zeroable};
 use crate::simd::{prefetch, prefetch_at};
+use crate::threads::ForkOnce;
 
 /// Longest word that is its own key, in bytes.
 const SHORT: usize = 15;
@@ -59,7 +59,7 @@ pub(super) struct WordTable {
 /// Random numbers that make the hash differ from process to process, so that no text can be written
 /// whose words all collide.
 fn seeds() -> &'static [u64; 4] {
-    static SEEDS: OnceLock<[u64; 4]> = OnceLock::new();
+    static SEEDS: ForkOnce<[u64; 4]> = ForkOnce::new();
     SEEDS.get_or_init(|| {
         let random = RandomState::new();
         std::array::from_fn(|i| random.hash_one(i))

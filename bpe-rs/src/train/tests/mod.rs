@@ -195,6 +195,70 @@ fn words_of_any_length() {
     }
 }
 
+/// Words that are cut into many chunks, in which runs and periods cross the cuts.
+#[test]
+fn long_words_give_the_reference_merges() {
+    let mut fibonacci = (b"a".to_vec(), b"ab".to_vec());
+    while fibonacci.1.len() < 400 {
+        let longer = [&fibonacci.1[..], &fibonacci.0].concat();
+        fibonacci = (fibonacci.1, longer);
+    }
+    let runs = |i: u64| [vec![b'a'; 1 << (i % 7)], vec![b"bcd"[i as usize % 3]]].concat();
+    let letters = |count: u64| {
+        let mut random = Random(count);
+        let letter = |_| b'a' + random.below(count) as u8;
+        (0..500).map(letter).collect::<Vec<u8>>()
+    };
+    let words = [
+        vec![b'a'; 333],
+        b"ab".repeat(150),
+        b"aab".repeat(100),
+        b"abcdefg".repeat(60),
+        fibonacci.1,
+        (0..20).flat_map(runs).collect(),
+        letters(2),
+        letters(4),
+        letters(26),
+    ];
+    for rule in RULES {
+        let start: Vec<Vec<u8>> = rule.alphabet().iter().map(|&byte| vec![byte]).collect();
+        for from in 0..rounds(words.len() as u64) as usize {
+            // One word, and all from one on with words of other kinds between them.
+            for to in [from + 1, words.len()] {
+                let mut words: Vec<_> = words[from..to].iter().cloned().zip(2..).collect();
+                words.insert(0, (b"ab".to_vec(), 3));
+                words.push((b"zz".to_vec(), if from % 2 == 0 { 1 } else { 1 << 50 }));
+                let options = options(256 + 90, rule);
+                let expected = reference::merges(&words, &start, &options);
+                for max_postings in [None, Some(1)] {
+                    let corpus =
+                        Corpus::from_bytes(words.as_slice(), &rule.alphabet(), &mut quiet());
+                    let learned = corpus
+                        .unwrap()
+                        .learn_with(&options, max_postings, &mut quiet());
+                    assert_eq!(learned.unwrap(), expected, "{rule:?}, words {from}..{to}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_that_no_words_can_fill_cost_nothing() {
+    let words = [(b"low".to_vec(), 2), (vec![b'a'; 100], 1)];
+    let learned = |vocab_size, threads| {
+        let options = TrainOptions {
+            threads,
+            ..options(vocab_size, TieBreak::Pair)
+        };
+        let alphabet = TieBreak::Pair.alphabet();
+        let corpus = Corpus::from_bytes(&words[..], &alphabet, &mut quiet()).unwrap();
+        assert!(corpus.max_merges() == 103);
+        corpus.learn(&options, &mut quiet()).unwrap()
+    };
+    assert_eq!(learned(u32::MAX, usize::MAX), learned(400, 1));
+}
+
 #[test]
 fn extending_a_vocabulary_never_spells_a_token_twice() {
     for seed in 0..rounds(300) {
