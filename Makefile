@@ -131,6 +131,10 @@ wheels: toolchain $(filter .uv/bin/uv,$(UV)) ## build the wheels, check them, tr
 gpu-bench: ## measure the kernels on a GPU against SDPA, FlexAttention, FA3, or say why not
 	$(GPU_PYTHON) benches/gpu_bench.py
 
+.PHONY: gpu-day
+gpu-day: ## check, then measure everything of the kernels on a GPU in nine minutes (GPU_DAY_ARGS=--dry-run)
+	$(GPU_PYTHON) benches/gpu_day.py $(GPU_DAY_ARGS)
+
 .PHONY: bench-model
 bench-model: setup ## training steps against nanoGPT's configuration and Hugging Face's GPT-2
 	$(RUN) python benches/model.py --reach

@@ -30,12 +30,13 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     ("hopper", 2, "forward", "everything"): {
         64: TileConfig(128, 64, 8, 2, tma=True),
         128: TileConfig(128, 64, 8, 3, tma=True),
+        256: TileConfig(64, 16, 4, 1, tma=True),
     },
     ("hopper", 2, "key_gradient", "causal"): {
         16: TileConfig(64, 128, 8, 2, tma=True),
         32: TileConfig(64, 128, 8, 2, tma=True),
         64: TileConfig(64, 128, 8, 2, tma=True),
-        128: TileConfig(64, 64, 8, 2, tma=True),
+        128: TileConfig(32, 128, 8, 2, tma=True),
         256: TileConfig(32, 32, 8, 2),
     },
     ("hopper", 2, "key_gradient", "ranges"): {
@@ -45,13 +46,14 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     ("hopper", 2, "key_gradient", "everything"): {
         64: TileConfig(32, 64, 4, 2, tma=True),
         128: TileConfig(32, 64, 8, 2, tma=True),
+        256: TileConfig(32, 32, 8, 1),
     },
     ("hopper", 2, "query_gradient", "causal"): {
         16: TileConfig(128, 128, 8, 2, tma=True),
         32: TileConfig(128, 128, 8, 2, tma=True),
         64: TileConfig(128, 128, 8, 2, tma=True),
         128: TileConfig(128, 128, 8, 2, tma=True),
-        256: TileConfig(64, 32, 8, 2, tma=True),
+        256: TileConfig(128, 32, 8, 2, tma=True),
     },
     ("hopper", 2, "query_gradient", "ranges"): {
         64: TileConfig(128, 128, 8, 2, tma=True),
@@ -60,6 +62,7 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     ("hopper", 2, "query_gradient", "everything"): {
         64: TileConfig(128, 64, 8, 3, tma=True),
         128: TileConfig(128, 64, 8, 3, tma=True),
+        256: TileConfig(64, 16, 4, 1, tma=True),
     },
     ("hopper", 4, "forward", "causal"): {
         64: TileConfig(64, 32, 8, 2),
@@ -85,9 +88,28 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         64: TileConfig(32, 32, 8, 2),
         128: TileConfig(16, 32, 8, 1),
     },
+    ("hopper pointers", 2, "forward", "causal"): {
+        64: TileConfig(128, 128, 8, 2),
+        128: TileConfig(128, 128, 8, 2),
+        256: TileConfig(128, 32, 8, 2),
+    },
+    ("hopper pointers", 2, "key_gradient", "causal"): {
+        64: TileConfig(32, 128, 8, 2),
+        128: TileConfig(16, 128, 8, 2),
+        256: TileConfig(32, 32, 8, 2),
+    },
+    ("hopper pointers", 2, "key_gradient", "everything"): {
+        256: TileConfig(32, 32, 8, 1),
+    },
+    ("hopper pointers", 2, "query_gradient", "causal"): {
+        64: TileConfig(128, 128, 8, 2),
+        128: TileConfig(128, 64, 8, 2),
+        256: TileConfig(128, 32, 8, 2),
+    },
     ("blackwell", 2, "forward", "causal"): {
         64: TileConfig(128, 128, 8, 3, tma=True),
         128: TileConfig(128, 128, 8, 3, tma=True),
+        256: TileConfig(128, 64, 8, 2, tma=True),
     },
     ("blackwell", 2, "forward", "everything"): {
         64: TileConfig(128, 64, 8, 3, tma=True),
@@ -95,10 +117,25 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     ("blackwell", 2, "key_gradient", "causal"): {
         64: TileConfig(64, 128, 8, 2, tma=True),
         128: TileConfig(64, 64, 8, 2, tma=True),
+        256: TileConfig(16, 16, 8, 1, tma=True),
     },
     ("blackwell", 2, "query_gradient", "causal"): {
         64: TileConfig(128, 128, 8, 2, tma=True),
         128: TileConfig(128, 128, 8, 2, tma=True),
+        256: TileConfig(128, 32, 8, 2, tma=True),
+    },
+    ("blackwell pointers", 2, "forward", "causal"): {
+        64: TileConfig(128, 64, 8, 2),
+        128: TileConfig(128, 64, 8, 2),
+        256: TileConfig(128, 32, 8, 2),
+    },
+    ("blackwell pointers", 2, "key_gradient", "causal"): {
+        64: TileConfig(32, 128, 8, 2),
+        128: TileConfig(32, 64, 4, 1),
+    },
+    ("blackwell pointers", 2, "query_gradient", "causal"): {
+        64: TileConfig(128, 64, 8, 3),
+        128: TileConfig(128, 64, 8, 2),
     },
     ("large", 2, "forward", "causal"): {
         32: TileConfig(128, 64, 4, 3),
@@ -109,16 +146,17 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     ("large", 2, "forward", "everything"): {
         64: TileConfig(128, 64, 8, 3),
         128: TileConfig(64, 64, 8, 2),
+        256: TileConfig(32, 32, 4, 1),
     },
     ("large", 2, "key_gradient", "causal"): {
-        32: TileConfig(64, 64, 8, 2),
         64: TileConfig(32, 64, 4, 2),
-        128: TileConfig(32, 64, 8, 2),
+        128: TileConfig(16, 128, 8, 1),
         256: TileConfig(32, 32, 8, 1),
     },
     ("large", 2, "key_gradient", "everything"): {
         64: TileConfig(32, 32, 4, 2),
         128: TileConfig(32, 32, 4, 1),
+        256: TileConfig(32, 32, 8, 1),
     },
     ("large", 2, "query_gradient", "causal"): {
         32: TileConfig(128, 64, 8, 3),
@@ -127,8 +165,9 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         256: TileConfig(64, 64, 8, 2),
     },
     ("large", 2, "query_gradient", "everything"): {
-        64: TileConfig(64, 64, 8, 2),
+        64: TileConfig(64, 32, 4, 2),
         128: TileConfig(64, 64, 8, 2),
+        256: TileConfig(32, 32, 4, 1),
     },
     ("large", 4, "forward", "causal"): {
         64: TileConfig(32, 32, 8, 2),
@@ -157,25 +196,30 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     ("small", 2, "forward", "causal"): {
         64: TileConfig(128, 64, 8, 3),
         128: TileConfig(128, 64, 8, 2),
+        256: TileConfig(64, 32, 8, 2),
     },
     ("small", 2, "forward", "everything"): {
         64: TileConfig(128, 64, 8, 3),
-        128: TileConfig(64, 32, 8, 2),
+        256: TileConfig(32, 32, 4, 1),
     },
     ("small", 2, "key_gradient", "causal"): {
-        64: TileConfig(32, 64, 8, 2),
-        128: TileConfig(32, 64, 8, 2),
+        64: TileConfig(32, 128, 8, 2),
+        128: TileConfig(16, 128, 8, 1),
+        256: TileConfig(32, 32, 8, 2),
     },
     ("small", 2, "key_gradient", "everything"): {
         64: TileConfig(32, 32, 4, 2),
-        128: TileConfig(32, 64, 8, 1),
+        128: TileConfig(32, 32, 4, 1),
+        256: TileConfig(32, 32, 8, 1),
     },
     ("small", 2, "query_gradient", "causal"): {
         64: TileConfig(128, 64, 8, 3),
         128: TileConfig(64, 64, 8, 2),
+        256: TileConfig(64, 32, 8, 1),
     },
     ("small", 2, "query_gradient", "everything"): {
-        64: TileConfig(64, 64, 8, 2),
+        64: TileConfig(64, 32, 4, 2),
         128: TileConfig(64, 64, 8, 2),
+        256: TileConfig(32, 32, 4, 1),
     },
 }

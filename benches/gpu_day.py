@@ -1,0 +1,177 @@
+"""Fifteen minutes of a GPU, spent well: `make gpu-day`. At most 540 s in all, and resumable.
+
+A subprocess for each contender, with a limit of its own: what hangs or crashes costs its own rows.
+Every row is written when it is measured, so an interrupted day goes on where it stopped when it is
+started again with the same --folder. Correctness comes first, then attention of several libraries,
+a training step, tokens a second, decoding; the Gluon kernel comes last, under Triton's
+concurrency sanitizer before it is timed. At the end a table, a plot and a suggestion for
+gptpy/model/attention/preferences.py.
+
+--dry-run goes through every step in Triton's interpreter on tiny inputs; its times mean nothing.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(REPOSITORY / folder) for folder in ("triton_kernels", "benches", "")]
+
+
+class Task(NamedTuple):
+    """What one subprocess does, and for how many seconds at most."""
+
+    name: str
+    seconds: float
+    environment: dict[str, str] = {}  # noqa: RUF012 - never changed
+
+
+HOPPER = {"GPTPY_HOPPER_KERNEL": "1"}
+TASKS = [
+    Task("correct", 120),
+    Task("attention: gptpy", 50),
+    Task("attention: sdpa flash (FA2)", 40),
+    Task("attention: sdpa cudnn", 40),
+    Task("attention: flex", 60),
+    Task("attention: flash-attention 3", 40),
+    Task("step", 90),
+    Task("tokens", 60),
+    Task("decoding", 40),
+    Task("sanitizer", 60, {**HOPPER, "TRITON_INSTRUMENTATION_MODE": "consan"}),
+    Task("correct: hopper", 40, HOPPER),
+    Task("attention: gptpy hopper", 50, HOPPER),
+]
+DRY_RUN = {"attention: sdpa math", "attention: gptpy", "correct", "step", "tokens", "decoding"}
+
+
+def tasks(dry_run: bool) -> list[Task]:
+    if not dry_run:
+        return TASKS
+    chosen = [task for task in TASKS if task.name in DRY_RUN]
+    chosen.insert(2, Task("attention: sdpa math", 60))
+    return [task._replace(seconds=300) for task in chosen]
+
+
+def environment(task: Task, dry_run: bool) -> dict[str, str]:
+    folders = [str(REPOSITORY / f) for f in ("", "triton_kernels", "bpe-rs/python", "benches")]
+    path = os.pathsep.join([*folders, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "TRITON_INTERPRET": "1" if dry_run else "0",
+        "TRITON_DEFAULT_FP_FUSION": "1",
+        **task.environment,
+    }
+
+
+def run_task(task: Task, rows: Path, seconds: float, dry_run: bool) -> dict[str, Any]:
+    """How it ended: {"task", "ended", "seconds"}; its rows are in the file."""
+    command = [sys.executable, str(REPOSITORY / "benches" / "gpu_day_tasks.py"), task.name]
+    command += ["--rows", str(rows), "--seconds", str(seconds)]
+    command += ["--dry-run"] if dry_run else []
+    begin = time.monotonic()
+    try:
+        done = subprocess.run(
+            command, env=environment(task, dry_run), timeout=seconds, capture_output=True, text=True
+        )
+        lines = (done.stderr.strip() or "no message").splitlines()
+        ended = "done" if done.returncode == 0 else f"exit {done.returncode}: {lines[-1][:200]}"
+    except subprocess.TimeoutExpired:
+        ended = f"no end within {seconds:.0f} s"
+    return {"task": task.name, "ended": ended, "seconds": round(time.monotonic() - begin, 1)}
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Whole rows; a line that a killed process has cut is none."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def spend(folder: Path, budget: float, dry_run: bool) -> list[dict[str, Any]]:
+    """Run what is not done yet, within `budget` seconds; all rows of the folder."""
+    rows, log = folder / "rows.jsonl", folder / "tasks.jsonl"
+    done = {entry["task"] for entry in read(log) if entry["ended"] == "done"}
+    deadline = time.monotonic() + budget
+    for task in tasks(dry_run):
+        left = deadline - time.monotonic()
+        if task.name in done:
+            continue
+        if left < 5:
+            print(f"gpu-day: {task.name}: out of time; start again to go on", flush=True)
+            continue
+        entry = run_task(task, rows, min(task.seconds, left), dry_run)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        print(f"gpu-day: {task.name}: {entry['ended']} ({entry['seconds']} s)", flush=True)
+    return read(rows)
+
+
+def suggestion(rows: list[dict[str, Any]], device_class: str, record: str) -> str:
+    """A line for `preferences.MEASURED_AHEAD`, or why there is none."""
+    timed = [r for r in rows if r.get("what") == "attention" and "total_ms" in r]
+    wrong = [r for r in rows if r.get("what") == "correct" and r.get("wrong")]
+    if wrong:
+        return f"# none: {len(wrong)} answers were wrong, see the rows"
+    behind, pairs = [], 0
+    for D, T in sorted({(r["D"], r["T"]) for r in timed}):
+        here = {r["name"]: r["total_ms"] for r in timed if (r["D"], r["T"]) == (D, T)}
+        theirs = [ms for name, ms in here.items() if name.startswith("sdpa")]
+        if "gptpy" in here and theirs:
+            pairs += 1
+            if here["gptpy"] >= min(theirs):
+                behind.append(f"D = {D}, T = {T}: {here['gptpy']:.3f} against {min(theirs):.3f} ms")
+    if not pairs:
+        return "# none: nothing to compare"
+    if behind:
+        return f"# none: SDPA is ahead at {len(behind)} of {pairs} sizes, {behind[0]}"
+    return f'MEASURED_AHEAD["{device_class}"] = "{record}"'
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--dry-run", action="store_true", help="tiny sizes in the interpreter")
+    parser.add_argument("--seconds", type=float, default=540, help="for all tasks together")
+    parser.add_argument("--folder", type=Path, help="rows; an earlier one's to go on with it")
+    arguments = parser.parse_args()
+    dry_run = arguments.dry_run
+    os.environ["TRITON_INTERPRET"] = "1" if dry_run else "0"
+    import torch
+    from gptpy_kernels import available
+    from gptpy_kernels.attention.configs import device_class
+    from gpu_day_tasks import facts, plot, table
+
+    device = torch.device("cpu" if dry_run else "cuda")
+    ready, reason = available(device)
+    if not ready:
+        print(f"gpu-day: nothing measured: {reason}")
+        print("gpu-day: --dry-run goes through every step in Triton's interpreter")
+        return 1 if dry_run else 0
+    head = facts(dry_run)
+    stem = f"gpu-day-{head['date']}-{head['device'].replace(' ', '-').lower()}"
+    folder = arguments.folder or REPOSITORY / "benches" / "records" / stem
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = spend(folder, arguments.seconds, dry_run)
+    line = suggestion(rows, device_class(device), f"benches/records/{folder.name}/rows.jsonl")
+    text = f"{table(rows)}\n\nSuggested for preferences.py:\n\n    {line}\n"
+    described = "\n".join(f"- {key}: {value}" for key, value in head.items())
+    title = "Dry run in the interpreter, no measurement" if dry_run else head["device"]
+    (folder / "README.md").write_text(f"# {title}\n\n{described}\n\n{text}", encoding="utf-8")
+    drawn = plot(rows, folder / "attention.svg")
+    print(text)
+    print(f"gpu-day: {folder}: README.md, rows.jsonl, tasks.jsonl" + (", a plot" if drawn else ""))
+    log = {entry["task"]: entry["ended"] for entry in read(folder / "tasks.jsonl")}
+    return 1 if dry_run and set(log.values()) != {"done"} else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,244 @@
+"""The subprocesses of `gpu_day.py`: each does one task and appends a row as soon as it has one."""
+
+import argparse
+import datetime
+import itertools
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import attention_peers
+import gpu_bench
+import torch
+from gptpy_kernels import causal_attention
+
+Row = dict[str, Any]
+LENGTHS = (129, 257, 640, 1100)
+TOLERANCE = 1.5e-2
+FEATURES: dict[str, dict[str, Any]] = {
+    "causal": {}, "full": {"causal": False}, "window": {"window": 200},
+    "soft cap": {"softcap": 2.0},
+    "documents": {"cu_seqlens": (0.1, 0.35, 0.9)}, "padding": {"key_padding_mask": 0.8},
+    "alibi": {"alibi_slopes": 0.1}, "sinks": {"sinks": 0.5}, "dropout": {"dropout_p": 0.2},
+}  # fmt: skip
+
+
+def facts(dry_run: bool) -> Row:
+    import triton
+
+    device = platform.machine() + " interpreter" if dry_run else torch.cuda.get_device_name()
+    return {
+        "date": datetime.date.today().isoformat(), "device": device, "torch": torch.__version__,
+        "triton": triton.__version__, "cuda": torch.version.cuda,
+        "python": platform.python_version(),
+    }  # fmt: skip
+
+
+def graph_milliseconds(function: Callable[[], object], repeats: int = 12) -> float:
+    """Median time of a call, replayed from a CUDA graph with a cold L2 cache before each."""
+    flush = torch.empty(2**28, device="cuda", dtype=torch.uint8)
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            function()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    times = []
+    for _ in range(repeats):
+        flush.zero_()
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        graph.replay()
+        end.record()
+        end.synchronize()
+        times.append(begin.elapsed_time(end))
+    return sorted(times)[len(times) // 2]
+
+
+def measure(function: Callable[[], object], dry_run: bool) -> float:
+    return gpu_bench.measure(function, True) if dry_run else graph_milliseconds(function)
+
+
+def correct(dry_run: bool, deadline: float, only_causal: bool = False) -> Iterator[Row]:
+    """Output and gradients of every feature against plain torch in float32, on this device."""
+    device = "cpu" if dry_run else "cuda"
+    lengths = (40,) if dry_run else LENGTHS
+    types = (torch.float32,) if dry_run else (torch.bfloat16, torch.float16)
+    dims = (16,) if dry_run else (64, 128)
+    names = [n for n in FEATURES if not only_causal or n in ("causal", "full")]
+    for D, T, dtype, name in itertools.product(dims, lengths, types, names):
+        for S in (T,) if name == "documents" else (T, T + 256):
+            if time.monotonic() > deadline:
+                yield {"what": "correct", "feature": name, "T": T, "skipped": "out of time"}
+                return
+            yield compare(name, D, T, S, dtype, device)
+
+
+def compare(name: str, D: int, T: int, S: int, dtype: torch.dtype, device: str) -> Row:
+    """One call with grouped heads: relative errors of output and gradients."""
+    H, H_kv = 4, 2
+    torch.manual_seed(T)
+    arguments = dict(FEATURES[name])
+    if "cu_seqlens" in arguments:
+        inner = [int(part * T) for part in arguments["cu_seqlens"]]
+        edges = [0, *inner, T, T + T // 3, 2 * T]
+        arguments["cu_seqlens"] = torch.tensor(edges, device=device, dtype=torch.int32)
+    if "key_padding_mask" in arguments:
+        arguments["key_padding_mask"] = torch.rand(2, S, device=device) < 0.8
+    for key in ("alibi_slopes", "sinks"):
+        if key in arguments:
+            arguments[key] = torch.full((H,), arguments[key], device=device)
+    if "dropout_p" in arguments:
+        arguments["seed"] = 7
+    q, g = torch.randn(2, 2, T, H, D, device=device, dtype=dtype)
+    k, v = torch.randn(2, 2, S, H_kv, D, device=device, dtype=dtype)
+    found = []
+    for backend, kind in (("triton", dtype), ("reference", torch.float32)):
+        leaves = [x.to(kind).detach().clone().requires_grad_() for x in (q, k, v)]
+        out: Any = causal_attention(*leaves, backend=backend, **arguments)  # pyright: ignore
+        found.append([out, *torch.autograd.grad(out, leaves, g.to(out.dtype))])
+    errors = [
+        ((a.float() - b.float()).norm() / b.float().norm()).item()
+        for a, b in zip(*found, strict=True)
+    ]
+    worst = max(e if e == e else float("inf") for e in errors)
+    kind = str(dtype).removeprefix("torch.")
+    return {"what": "correct", "feature": name, "D": D, "T": T, "S": S, "dtype": kind,
+            "error": worst, "wrong": not worst <= TOLERANCE}  # fmt: skip
+
+
+def attention(name: str, dry_run: bool, deadline: float) -> Iterator[Row]:
+    """Forward, and forward with backward, of one contender; nothing for a wrong answer."""
+    device, dtype = ("cpu", torch.float32) if dry_run else ("cuda", torch.bfloat16)
+    contender = attention_peers.peers(dry_run)[name]()
+    for D in (16,) if dry_run else (128, 64):
+        base = {"what": "attention", "name": name, "D": D}
+        error = attention_peers.error_against_plain(contender, D, device, 40 if dry_run else 333)
+        if not error <= TOLERANCE:
+            yield {**base, "skipped": f"wrong: relative error {error:.1e}"}
+            continue
+        for T in (48,) if dry_run else (4096, 16384, 2048, 8192):
+            if time.monotonic() > deadline:
+                yield {**base, "T": T, "skipped": "out of time"}
+                continue
+            B, H = (1, 1) if dry_run else (16384 // T, 2048 // D)
+            q, k, v, g = torch.randn(4, B, T, H, D, device=device, dtype=dtype)
+            leaves = [x.requires_grad_() for x in (q, k, v)]
+
+            def forward(leaves: Any = leaves) -> Any:
+                with torch.no_grad():
+                    return contender(*leaves)
+
+            def both(leaves: Any = leaves, g: Any = g) -> Any:
+                return torch.autograd.grad(contender(*leaves), leaves, g)
+
+            one, total = measure(forward, dry_run), measure(both, dry_run)
+            product = 2 * B * H * T * T * D / 2
+            yield {**base, "T": T, "error": error, "forward_ms": one, "total_ms": total,
+                   "forward_tflops": 2 * product / one / 1e9,
+                   "backward_tflops": 5 * product / max(total - one, 1e-9) / 1e9}  # fmt: skip
+
+
+def tokens(dry_run: bool, deadline: float) -> Iterator[Row]:
+    """Tokens a second of training `modern-124m` with AdamW, by attention back end."""
+    from gptpy.config import GPTConfig
+    from gptpy.model import build_model
+
+    device = torch.device("cpu" if dry_run else "cuda")
+    small = {"n_layer": 1, "n_head": 2, "n_kv_head": 1, "n_embd": 32, "block_size": 16}
+    config = GPTConfig.preset("modern-124m", **(small if dry_run else {}))
+    rows, steps = (1, 1) if dry_run else (8, 10)
+    for backend in ("sdpa", "triton"):
+        torch.manual_seed(0)
+        model = build_model(config).to(device)
+        model.attention_backend = backend
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=not dry_run)
+        shape = (rows, config.block_size + 1)
+        ids = torch.randint(config.vocab_size, shape, device=device)
+
+        def step(model: Any = model, optimizer: Any = optimizer, ids: Any = ids) -> None:
+            with torch.autocast(device.type, torch.bfloat16, enabled=not dry_run):
+                loss = model(ids[:, :-1], ids[:, 1:])[1]
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        for _ in range(1 if dry_run else 3):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        begin = time.perf_counter()
+        for _ in range(steps):
+            step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds = (time.perf_counter() - begin) / steps
+        yield {"what": "tokens", "name": backend, "per_second": rows * config.block_size / seconds}
+        if time.monotonic() > deadline:
+            return
+
+
+def sanitizer(dry_run: bool, deadline: float) -> Iterator[Row]:
+    """The Gluon kernel under ConSan: a race ends the process, and this row is never written."""
+    for D, T in itertools.product((64, 128), (129, 640)):
+        row = compare("causal", D, T, T, torch.bfloat16, "cuda")
+        torch.cuda.synchronize()
+        yield {**row, "what": "sanitizer"}
+
+
+def rows_of(task: str, dry_run: bool, deadline: float) -> Iterator[Row]:
+    kind, _, name = task.partition(": ")
+    if kind == "attention":
+        return attention(name, dry_run, deadline)
+    if kind == "correct":
+        return correct(dry_run, deadline, only_causal=name == "hopper")
+    if kind == "step":
+        return iter(gpu_bench.bench_model_step(torch, dry_run, deadline))
+    if kind == "decoding":
+        return iter(gpu_bench.bench_decoding(torch, dry_run, deadline))
+    return {"tokens": tokens, "sanitizer": sanitizer}[kind](dry_run, deadline)
+
+
+def table(rows: list[Row]) -> str:
+    checked = [r for r in rows if r["what"] in ("correct", "sanitizer") and "error" in r]
+    lines = ["| answers | calls | largest error | wrong |", "|---|---|---|---|"]
+    for name in dict.fromkeys(f"{r['what']}: {r['feature']}" for r in checked):
+        mine = [r for r in checked if f"{r['what']}: {r['feature']}" == name]
+        worst, wrong = max(r["error"] for r in mine), sum(r["wrong"] for r in mine)
+        lines.append(f"| {name} | {len(mine)} | {worst:.1e} | {wrong} |")
+    lines += ["", gpu_bench.table([r for r in rows if r["what"] != "tokens"], None, None)]
+    lines += ["", "| modern-124m | tokens a second |", "|---|---|"]
+    lines += [f"| {r['name']} | {r['per_second']:,.0f} |" for r in rows if r["what"] == "tokens"]
+    return "\n".join(lines)
+
+
+def plot(rows: list[Row], path: Path) -> bool:
+    timed = any(r["what"] == "attention" and "forward_tflops" in r for r in rows)
+    return timed and gpu_bench.plot(rows, path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("task")
+    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--dry-run", action="store_true")
+    arguments = parser.parse_args()
+    deadline = time.monotonic() + 0.8 * arguments.seconds
+    with arguments.rows.open("a", encoding="utf-8") as file:
+        for row in rows_of(arguments.task, arguments.dry_run, deadline):
+            file.write(json.dumps({**row, "task": arguments.task}) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
