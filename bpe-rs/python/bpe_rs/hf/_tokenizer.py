@@ -12,7 +12,20 @@ from typing import Any
 from bpe_rs import _core
 from bpe_rs._core import HfEncoding
 from bpe_rs._sources import PathLike, as_path
-from bpe_rs.hf import _added_token, _components, _settings
+from bpe_rs.hf import _added_token, _components, _original, _settings
+
+
+def _component_property(kind: str) -> Any:
+    def get(self: Tokenizer) -> Any:
+        return self._component(kind)
+
+    def set(self: Tokenizer, value: Any) -> None:
+        self._set_component(kind, value)
+
+    name = kind.replace("_", "-")
+    return property(
+        get, set, doc=f"The {name}, or None. Set it to one of `tokenizers`, or to ours."
+    )
 
 
 class Tokenizer:
@@ -79,16 +92,7 @@ class Tokenizer:
         identifier: str, revision: str = "main", token: str | None = None
     ) -> Tokenizer:
         """From the `tokenizer.json` of a model on the Hugging Face Hub; needs `huggingface_hub`."""
-        try:
-            from huggingface_hub import hf_hub_download
-        except ImportError as error:
-            raise ImportError(
-                "from_pretrained needs the package huggingface_hub; install it, or pass a file to "
-                "from_file"
-            ) from error
-        return Tokenizer.from_file(
-            hf_hub_download(identifier, "tokenizer.json", revision=revision, token=token)
-        )
+        return Tokenizer.from_file(_original.downloaded(identifier, revision, token))
 
     # Training
 
@@ -107,19 +111,10 @@ class Tokenizer:
         self._train(lambda original: original.train_from_iterator(iterator, trainer, length))
 
     def _train(self, train: Callable[[Any], None]) -> None:
-        try:
-            import tokenizers
-        except ImportError as error:
-            raise ImportError(
-                "training this object needs the package tokenizers, whose trainers it takes; "
-                "bpe_rs.train needs no other package"
-            ) from error
-        original = tokenizers.Tokenizer.from_str(self.to_str())
-        train(original)
-        self._set_model(original.model.__getstate__().decode())
+        model, added = _original.trained(self.to_str(), train)
+        self._set_model(model)
         # The trainer's special tokens are new; known ones keep their ids.
-        added = sorted(original.get_added_tokens_decoder().items())
-        self._add([token for _, token in added], special=False)
+        self._add(added, special=False)
 
     def to_str(self, pretty: bool = False) -> str:
         """The text of the `tokenizer.json`, with this thread's truncation and padding."""
@@ -386,41 +381,10 @@ class Tokenizer:
         with self._changing:
             self._core = self._core.with_component(kind, text)
 
-    @property
-    def normalizer(self) -> Any:
-        """The normaliser, or None. Set it to one of `tokenizers`, ours, or None."""
-        return self._component("normalizer")
-
-    @normalizer.setter
-    def normalizer(self, value: Any) -> None:
-        self._set_component("normalizer", value)
-
-    @property
-    def pre_tokenizer(self) -> Any:
-        """The pre-tokenizer. Set it to one of `tokenizers` or ours that ends in `ByteLevel`."""
-        return self._component("pre_tokenizer")
-
-    @pre_tokenizer.setter
-    def pre_tokenizer(self, value: Any) -> None:
-        self._set_component("pre_tokenizer", value)
-
-    @property
-    def post_processor(self) -> Any:
-        """The post-processor, or None. Set it to one of `tokenizers`, ours, or None."""
-        return self._component("post_processor")
-
-    @post_processor.setter
-    def post_processor(self, value: Any) -> None:
-        self._set_component("post_processor", value)
-
-    @property
-    def decoder(self) -> Any:
-        """The decoder, or None. Set it to one of `tokenizers`, ours, or None."""
-        return self._component("decoder")
-
-    @decoder.setter
-    def decoder(self, value: Any) -> None:
-        self._set_component("decoder", value)
+    normalizer = _component_property("normalizer")
+    pre_tokenizer = _component_property("pre_tokenizer")
+    post_processor = _component_property("post_processor")
+    decoder = _component_property("decoder")
 
 
 def _unpickled(text: str, encode_special_tokens: bool) -> Tokenizer:
