@@ -57,7 +57,8 @@ def restore(
     `CheckpointError` for another model or optimiser.
     """
     state = TrainState.from_saved(checkpoint.read_state(folder))
-    if state.data != data:
+    # An older version identified the data by less
+    if any(value != data.get(key) for key, value in state.data.items()):
         raise DataError(
             f"{folder} was trained on other data: it had {state.data}, this run has "
             f"{data}; resume with the same data, block_size and seed"

@@ -70,6 +70,9 @@ class Trainer:
         )
         self.average = Average(model, config.ema_decay) if config.ema_decay else None
         identity = {"ids": len(data), "block_size": data.block_size, "seed": data.seed}
+        fingerprint = getattr(data, "fingerprint", None)
+        if fingerprint is not None:
+            identity["fingerprint"] = fingerprint
         self.state = TrainState(data=identity)
         if self.run_dir is not None and self.world.is_main:
             checkpoint.clear_leftovers(self.run_dir)
