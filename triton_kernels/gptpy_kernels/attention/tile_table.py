@@ -200,6 +200,7 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     },
     ("small", 2, "forward", "everything"): {
         64: TileConfig(128, 64, 8, 3),
+        128: TileConfig(64, 32, 8, 2),
         256: TileConfig(32, 32, 4, 1),
     },
     ("small", 2, "key_gradient", "causal"): {
