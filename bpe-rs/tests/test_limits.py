@@ -81,7 +81,7 @@ def test_padding_says_its_limit(length: int):
     hf = bpe_rs.hf.Tokenizer.from_str(MINIMAL)
     for name in ("length", "pad_to_multiple_of"):
         with pytest.raises(ValueError, match=f"expected {name} of at most {LONGEST_ROW}"):
-            hf.enable_padding(**{name: length})
+            hf.enable_padding(**{name: length})  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=f"expected length of at most {LONGEST_ROW}"):
         hf.encode("a").pad(min(length, 2**64 - 1))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import bpe_rs
 import pytest
@@ -12,7 +13,7 @@ from bpe_rs import WordTokenizer
 from hard_texts import FAMILIES
 from reference_training import reference_train, words_of
 
-RULES = ["huggingface", "pair", "first_seen", "longest"]
+RULES: list[Any] = ["huggingface", "pair", "first_seen", "longest"]
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,8 @@ def test_limits_and_bases_hold_in_long_words():
     rng = random.Random(4)
     texts = ["".join(rng.choices("abc", k=900)) for _ in range(3)]
     counted = words_of(texts)
-    for limits in ({"max_token_length": 3}, {"min_frequency": 20}):
+    different: list[Any] = [{"max_token_length": 3}, {"min_frequency": 20}]
+    for limits in different:
         expected = reference_train(counted, 300, "longest", **limits)
         found = bpe_rs.train(texts, vocab_size=300, tie_break="longest", **limits)
         assert tokens_of(found) == expected
@@ -60,7 +62,8 @@ def test_very_long_words_take_no_square():
     assert lengths[:5] == [2, 4, 8, 16, 32] and sum(lengths) < 1 << 22
     for rule in RULES[2:]:
         bpe_rs.train([lines[0] * 2], vocab_size=600, tie_break=rule)
-    for form in ("notebook", "standard"):
+    forms: list[Any] = ["notebook", "standard"]
+    for form in forms:
         words = WordTokenizer.train(lines[:3], num_merges=300, form=form)
         # The notebook's form may leave letters of the text without a token.
         assert words.decode(words.encode(lines[0])) == lines[0] or form == "notebook"
