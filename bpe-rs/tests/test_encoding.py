@@ -167,7 +167,6 @@ def test_own_vocabularies():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"ranks": [b""]}, "non-empty tokens"),
         ({"ranks": [b"a"], "pat_str": "("}, "expected a regular expression"),
         ({"ranks": [b"a"], "special_tokens": {"": 3}}, "non-empty special tokens"),
         ({"ranks": [b"a"], "explicit_n_vocab": 3}, "explicit_n_vocab=3"),

@@ -1,4 +1,4 @@
-"""What `tokenizers` and `huggingface_hub` do for this package, where they are installed."""
+"""What the packages `tokenizers` and `huggingface_hub` do for this one, if they are installed."""
 
 from __future__ import annotations
 
