@@ -25,7 +25,8 @@ class Partition:
 
     def __init__(self, machine: Machine, name: str, body: Callable[[], None]):
         self.name, self.machine = name, machine
-        self.turn, self.blocked_on = threading.Semaphore(0), None
+        self.turn = threading.Semaphore(0)
+        self.blocked_on: str | None = None
         self.products: list[Product] = []  # issued, in order, not yet waited for
         self.stores: list[Callable[[], None]] = []
         self.unfenced: set[int] = set()  # ids of buffers written since the last fence
