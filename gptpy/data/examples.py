@@ -96,7 +96,7 @@ class RowReader:
         at least one of two examples. Raises `DataError` where nothing can be learned from.
         """
         options = prepare_options(self.config)
-        found = self._rows(sources)
+        found = self._rows(sources, required=True)
         if not found:
             raise DataError(f"there is nothing to train on in {', '.join(sources)}")
         train, validation = both_sides(found, options)
@@ -106,7 +106,9 @@ class RowReader:
             self.reporter.on_message("nothing validates: there is one example only, to train on")
         return list(chain.from_iterable(train)), list(chain.from_iterable(validation))
 
-    def _rows(self, sources: Sequence[str]) -> list[tuple[float, list[Row]]]:
+    def _rows(
+        self, sources: Sequence[str], *, required: bool = False
+    ) -> list[tuple[float, list[Row]]]:
         """The rows of each example that has some, with its share; a message says what is left out.
 
         A conversation that is longer than the model's context has none.
@@ -124,7 +126,7 @@ class RowReader:
                 f"{too_long:,} of {count:,} conversations are longer than {block_size} tokens "
                 "(model.block_size)"
             )
-            if not found:
+            if required and not found:
                 raise DataError(f"{left_out}: there is nothing to learn from")
             self.reporter.on_message(f"{left_out} and were left out")
         return found
