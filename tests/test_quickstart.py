@@ -7,6 +7,7 @@ import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -322,10 +323,11 @@ def test_train_goes_on_with_a_quickstart_and_quickstart_with_its_command(done, t
     text, whole = done
     run = quickstart(text, tmp_path / "run", cut_at(3), overrides=SMALL).run_dir
     other = Text(text.data[:-1], "other")
-    for given, message in (
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"text": other}, "was begun with"),
         ({"overrides": {"train": {"optim": {"name": "adamw"}}}}, "train.optim.name"),
-    ):
+    ]
+    for given, message in cases:
         with pytest.raises(ConfigError, match=message):
             resume(run, Recorder(), **given)
     assert main(["train", "--resume", "-o", str(run), "--train.steps", "5"]) == 0

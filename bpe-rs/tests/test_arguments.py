@@ -1,6 +1,9 @@
 """Texts are told from paths by type; paths and special tokens are str or bytes; errors name the
 argument."""
 
+# Values of wrong types are what is tested.
+# pyright: reportArgumentType=false, reportCallIssue=false
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -24,7 +24,8 @@ def test_a_control_token_that_is_added_again_stays_one() -> None:
         tokenizer.add_special_tokens(["<s>"])
         assert tokenizer.add_tokens(["<s>"]) == 1
         assert tokenizer.decode(tokenizer.encode("<s>a").ids) == "a"
-        assert not tokenizer.get_added_tokens_decoder()[tokenizer.token_to_id("<s>")].special
+        id = tokenizer.token_to_id("<s>")
+        assert id is not None and not tokenizer.get_added_tokens_decoder()[id].special
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -216,7 +217,10 @@ def test_no_message_shows_an_option_of_rust() -> None:
 
 def test_padding_to_a_number_beyond_reason_is_refused() -> None:
     tokenizer = hf.Tokenizer.from_str(GPT2)
-    for options in ({"length": 10**15}, {"pad_to_multiple_of": 2**63}):
-        tokenizer.enable_padding(**options)
-        with pytest.raises(ValueError, match=r"at most \d+ tokens"):
+    for enable in (
+        lambda: tokenizer.enable_padding(length=10**15),
+        lambda: tokenizer.enable_padding(pad_to_multiple_of=2**63),
+    ):
+        with pytest.raises(ValueError, match=r"at most \d+, got \d+"):
+            enable()
             tokenizer.encode("a")

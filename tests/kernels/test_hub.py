@@ -12,7 +12,7 @@ from kernel_hub import lay_out
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,9 @@ def test_equals_one_sequence_at_a_time(name, backend, kernel_device):
     want, want_lse = expected(exact[0], exact[1], exact[2], **arguments)
     want_grads = torch.autograd.grad((want * values[3].double()).sum(), exact, retain_graph=True)
     leaves = [x.to(kernel_device).requires_grad_() for x in values[:3]]
-    moved = {n: x.to(kernel_device) if isinstance(x, Tensor) else x for n, x in arguments.items()}
+    moved: dict[str, Any] = {
+        n: x.to(kernel_device) if isinstance(x, Tensor) else x for n, x in arguments.items()
+    }
     if sinks is not None:
         leaves.append(sinks.to(kernel_device).requires_grad_())
         moved["sinks"] = leaves[3]

@@ -165,17 +165,18 @@ def test_blocks_of_rows_in_dense_are_one(heads, dropout_p, monkeypatch):
         blocks = dense_attention.row_blocks(27, 27, True)
         assert sum((b - a) * keys for a, b, keys in blocks) <= (729 if rows == 27 else 486)
 
-        def drop(self, p, rows=rows):  # the same weights in both
-            count = 27 if rows == 27 else min(8, 27 - drop.first)
+        first = [0]
+
+        def drop(self, p, rows=rows, first=first):  # the same weights in both
+            count = 27 if rows == 27 else min(8, 27 - first[0])
             whole = torch.arange(2 * heads[0] * 27 * 27).view(2 * heads[1], -1, 27, 27) * 7919 % 10
-            part = whole[:, :, drop.first : drop.first + count, : self.shape[2]]
-            drop.first += count
+            part = whole[:, :, first[0] : first[0] + count, : self.shape[2]]
+            first[0] += count
             return self.copy_((part.reshape(self.shape) < 7).to(self))
 
-        drop.first = 0
         monkeypatch.setattr(torch.Tensor, "bernoulli_", drop)
         leaves = [x.double().requires_grad_() for x in (q, k, v)]
-        out = dense_attention.dense(*leaves, Masks(), dropout_p=dropout_p)
+        out = dense_attention.dense(leaves[0], leaves[1], leaves[2], Masks(), dropout_p=dropout_p)
         weights = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
         results.append([out, *torch.autograd.grad((out * weights).sum(), leaves)])
         monkeypatch.undo()
@@ -184,8 +185,8 @@ def test_blocks_of_rows_in_dense_are_one(heads, dropout_p, monkeypatch):
 
 
 def test_dense_skips_hidden_keys_from_256_tokens_on():
-    def work(*sizes):
-        return sum((b - a) * keys for a, b, keys in dense_attention.row_blocks(*sizes, True))
+    def work(T, S):
+        return sum((b - a) * keys for a, b, keys in dense_attention.row_blocks(T, S, True))
 
     assert dense_attention.row_blocks(255, 255, True) == [(0, 255, 255)]
     assert dense_attention.row_blocks(512, 512, False) == [(0, 512, 512)]

@@ -133,7 +133,7 @@ def test_half_precision_whose_gradients_are_never_finite_stops(monkeypatch):
     run = trainer(None, heard, steps=200, dtype="float16")
     before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
     monkeypatch.setattr(run.update, "_clip", lambda: math.inf)
-    scaler = run.update.scaler
+    scaler: Any = run.update.scaler
     monkeypatch.setattr(scaler, "update", lambda: scaler._scale.div_(2))
     scaler._lazy_init_scale_growth_tracker(torch.device("cpu"))
     with pytest.raises(TrainingError, match=r"gradient norm inf.*dtype float32"):

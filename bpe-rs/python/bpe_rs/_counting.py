@@ -178,12 +178,12 @@ def count_words(
     phase = Phase("count", reporter_of(progress))
     done = 0
     texts, paths = texts_or_paths(source)
-    if paths is None:
+    if texts is not None:
         for batch in text_batches(texts):
             counter.add_texts(batch, phase.callback(done))
             done += sum(map(len, batch))
         phase.total = done
-    else:
+    elif paths is not None:
         phase.total = sum(path.stat().st_size for path in paths)
         for run, has_columns in runs(paths):
             if has_columns:

@@ -180,7 +180,7 @@ def _texts(source: str | Iterable[str]) -> str | Iterable[str]:
     """`source`, if it is not meant as a path. Raises TypeError or ValueError for one that is."""
     if isinstance(source, os.PathLike) or is_file_name(source):
         raise (TypeError if isinstance(source, os.PathLike) else ValueError)(
-            f"source: expected a text or several, got {os.fspath(source)!r}, which looks like the "
+            f"source: expected a text or several, got {str(source)!r}, which looks like the "
             "name of a file; pass Path(...).read_text()"
         )
     return source
