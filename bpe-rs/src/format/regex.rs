@@ -358,7 +358,7 @@ mod tests {
             r"(?i:ss)",
             r"(?i)ß",
             r"(?i)[à-ÿ]",
-            r"(?i:s)(t)",
+            r"(?i)(s)(t)",
             r"(?i)s{2}",
             r"(?i:ΐ)",
             r"a(?i)b|c",
@@ -382,6 +382,7 @@ mod tests {
             r"[一-龥ࠀ-一가-퟿]+",
             r"(?i:['’]s|é)|[]a]|[^]&]+|a{2,}?",
             r"(?<=[a-z])(?=[A-Z])|(?<!a)b",
+            r"(?i:s)(t)",
         ] {
             assert_eq!(from_hugging_face(pattern).unwrap(), pattern);
         }
