@@ -282,7 +282,13 @@ fn escape_end(pattern: &str, at: usize) -> usize {
             .find('}')
             .map_or(pattern.len(), |len| end + len + 1);
     }
-    end
+    // Digits of `\xE9`: at most two.
+    let digits = if letter == 'x' { 2 } else { 0 };
+    end + pattern.as_bytes()[end..]
+        .iter()
+        .take(digits)
+        .take_while(|digit| digit.is_ascii_hexdigit())
+        .count()
 }
 
 /// End of `(`, `(?:`, `(?<=`, `(?i)` or the like at `at`.
