@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashMapExt};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
@@ -245,13 +245,24 @@ pub(super) fn other_type(model: &str) -> Option<Error> {
 /// The ids of pairs of tokens, which the file has at `path`.
 ///
 /// # Errors
-/// `Invalid` with the token that is not in the vocabulary.
+/// `Invalid` with the token that is not in the vocabulary, or there twice, or has another's id.
 pub(super) fn merge_ids<'a>(
     vocab: &[(String, u32)],
     merges: impl Iterator<Item = (&'a str, &'a str)>,
     path: &str,
 ) -> Result<Vec<(u32, u32)>> {
-    let ids: HashMap<&str, u32> = vocab.iter().map(|(token, id)| (&token[..], *id)).collect();
+    let mut ids = HashMap::with_capacity(vocab.len());
+    let mut tokens = HashMap::with_capacity(vocab.len());
+    for (token, id) in vocab {
+        let twice = match (ids.insert(&token[..], *id), tokens.insert(*id, token)) {
+            (Some(_), _) => format!("tokens, got {} twice", quoted(token)),
+            (_, Some(_)) => format!("ids, got {id} twice (again for {})", quoted(token)),
+            _ => continue,
+        };
+        return Err(Error::invalid(format!(
+            "model.vocab: expected distinct {twice}"
+        )));
+    }
     let find = |token: &str| {
         ids.get(token).copied().ok_or_else(|| {
             Error::invalid(format!(

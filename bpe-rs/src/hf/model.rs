@@ -35,18 +35,8 @@ impl Model {
         let mut tokens = Vec::with_capacity(file.vocab.len());
         let mut known_bytes = [false; 256];
         for (index, (token, id)) in file.vocab.iter().enumerate() {
-            if by_token.insert(token.clone(), *id).is_some() {
-                return Err(Error::invalid(format!(
-                    "model.vocab: expected distinct tokens, got {token} twice",
-                    token = quoted(token)
-                )));
-            }
-            if by_id.insert(*id, index as u32).is_some() {
-                return Err(Error::invalid(format!(
-                    "model.vocab: expected distinct ids, got {id} twice (again for {token})",
-                    token = quoted(token)
-                )));
-            }
+            by_token.insert(token.clone(), *id);
+            by_id.insert(*id, index as u32);
             // A token outside the byte-level alphabet is never the result of merging bytes.
             if let Some(bytes) = byte_level::to_bytes(token).filter(|bytes| !bytes.is_empty()) {
                 if let [byte] = bytes[..] {
