@@ -45,7 +45,7 @@ def test_every_form_of_file_gives_the_same_counts(shared_dir: Path, tmp_path: Pa
         ("a.ZST", zstandard.compress(text.encode())),
     ]:
         (tmp_path / name).write_bytes(data)
-        for source in [tmp_path / name, str(tmp_path / name), [str(tmp_path / name)]]:
+        for source in [tmp_path / name, str(tmp_path / name), [tmp_path / name]]:
             assert bpe_rs.count_words(source, num_threads=2) == whole, name
 
 

@@ -22,7 +22,7 @@ from gptpy.config.lora import LoraConfig
 from gptpy.config.training import OptimConfig, ScheduleConfig, TrainConfig
 from gptpy.data import Dataset
 from gptpy.devices.processes import World, join_world, leave_world
-from gptpy.devices.sharding import distribute, shard_from_main
+from gptpy.devices.sharding import distribute, reshard, shard_from_main
 from gptpy.evaluation.loss import evaluate
 from gptpy.model import GPT, EncoderDecoder
 from gptpy.model.lora import add_adapters
@@ -166,6 +166,7 @@ def from_meta(world: World) -> dict[str, float]:
     state, ids = whole.state_dict(), torch.arange(24).view(2, 12)
     pairs = [(state[name], tensor.full_tensor()) for name, tensor in shared.state_dict().items()]
     loss = [float(model(ids, ids + 1)[1]) for model in (whole, shared)]
+    reshard(shared)  # a forward pass leaves the weights gathered
     return {
         "weights": max(float((one - other).abs().max()) for one, other in pairs),
         "loss": abs(loss[0] - loss[1]),
