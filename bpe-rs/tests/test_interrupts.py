@@ -59,7 +59,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "encode": lambda: encoding.encode(text() * 3),
     "encode, any pattern": lambda: regex.encode_to_numpy(text()),
     "encode_batch": lambda: encoding.encode_batch([text()[:500_000]] * 30, num_threads=1),
-    "encode_batch, short texts": lambda: encoding.encode_batch(["a b c d"] * 300_000),
+    "encode_batch, short texts": lambda: encoding.encode_batch(["a b c d"] * 1_000_000),
     "decode": lambda: encoding.decode(ids()),
     "train": lambda: bpe_rs.train([text()], vocab_size=20_000),
     "count_words": lambda: bpe_rs.count_words([text()] * 5),
