@@ -277,18 +277,13 @@ fn escape_end(pattern: &str, at: usize) -> usize {
         return pattern.len();
     };
     let end = at + 1 + letter.len_utf8();
-    if matches!(letter, 'p' | 'P' | 'x' | 'u') && pattern[end..].starts_with('{') {
-        return pattern[end..]
-            .find('}')
-            .map_or(pattern.len(), |len| end + len + 1);
+    let rest = &pattern[end..];
+    if matches!(letter, 'p' | 'P' | 'x' | 'u') && rest.starts_with('{') {
+        return rest.find('}').map_or(pattern.len(), |len| end + len + 1);
     }
-    // Digits of `\xE9`: at most two.
-    let digits = if letter == 'x' { 2 } else { 0 };
-    end + pattern.as_bytes()[end..]
-        .iter()
-        .take(digits)
-        .take_while(|digit| digit.is_ascii_hexdigit())
-        .count()
+    // `\xE9` has two digits at most.
+    let digits = rest.bytes().take(2).take_while(u8::is_ascii_hexdigit);
+    end + if letter == 'x' { digits.count() } else { 0 }
 }
 
 /// End of `(`, `(?:`, `(?<=`, `(?i)` or the like at `at`.
