@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,10 @@ def test_wandb_offline_keeps_every_number(tmp_path: Path, monkeypatch: pytest.Mo
     rows = train(tmp_path, wandb="project")
     assert started[0]["project"] == "project" and wandb.run is None, "finished"
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    for _ in range(300):  # a process of wandb's own writes it
+        if file.stat().st_size > 1000:
+            break
+        time.sleep(0.1)
     assert file.stat().st_size > 1000
     losses = [(step, data["step/loss"]) for step, data in logged if "step/loss" in data]
     expected = [(row["step"], row["loss"]) for row in rows if row["kind"] == "step"]
