@@ -245,4 +245,6 @@ def _check_sizes(sizes: list[int], least: int, what: str, specials: list[str]) -
                 f"{len(specials)} special tokens), got {size}"
             )
         if size >= 1 << 31:
-            raise ValueError(f"expected vocab_size below 2^31, got {size}")
+            # `whole_number` gives its largest number for what is larger
+            shown = size if size < (1 << 64) - 1 else f"{size} or more"
+            raise ValueError(f"expected vocab_size below 2^31, got {shown}")
