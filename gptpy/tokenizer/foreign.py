@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from gptpy.config.errors import ConfigError
+from gptpy.storage.atomic import write_text
+from gptpy.tokenizer.joined import join_ids
 from gptpy.tokenizer.published import read_object
 
 # Specials that end a text, of BERT and of T5 or RoBERTa
@@ -67,9 +69,7 @@ class ForeignTokenizer:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The ids of all texts in one array, and the offsets `(n + 1,)` of each."""
         found = self.inner.encode_batch_fast(list(texts), add_special_tokens=False)
-        rows = [np.array(one.ids, dtype=np.uint32) for one in found]
-        offsets = np.cumsum([0, *(len(row) for row in rows)])
-        return np.concatenate([np.empty(0, np.uint32), *rows]), offsets
+        return join_ids([np.array(one.ids, dtype=np.uint32) for one in found])
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """The id of one token; `KeyError` where there is none."""
@@ -95,7 +95,7 @@ class ForeignTokenizer:
 
     def save(self, path: str | Path) -> None:
         """Write the `tokenizer.json` as it was read."""
-        Path(path).write_text(self.text, encoding="utf-8")
+        write_text(path, self.text)
 
 
 def read_foreign(path: Path) -> ForeignTokenizer:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from gptpy.config.errors import ConfigError
+from gptpy.storage.atomic import write_text
+from gptpy.tokenizer.joined import join_ids
 
 FORMAT = "gptpy.numbers"
 
@@ -49,9 +51,7 @@ class NumberTokenizer:
         self, texts: Sequence[str], **_: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """The ids of all texts in one array, and the offsets `(n + 1,)` of each."""
-        rows = [self.encode_to_numpy(text) for text in texts]
-        offsets = np.cumsum([0, *(len(row) for row in rows)])
-        return np.concatenate([np.empty(0, np.uint32), *rows]), offsets
+        return join_ids([self.encode_to_numpy(text) for text in texts])
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """The id of one number; `KeyError` for anything else."""
@@ -71,4 +71,4 @@ class NumberTokenizer:
     def save(self, path: str | Path) -> None:
         """Write the tokenizer's own JSON file."""
         about = {"format": FORMAT, "n_vocab": self.n_vocab}
-        Path(path).write_text(json.dumps(about) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(about) + "\n")

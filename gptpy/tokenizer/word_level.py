@@ -17,6 +17,7 @@ import numpy as np
 
 from gptpy.config.errors import ConfigError
 from gptpy.tokenizer.bpe import bpe_rs
+from gptpy.tokenizer.joined import join_ids
 
 # How the files of these tokenizers begin; a byte-level tokenizer.json does not
 MAGIC = b'{"format": "bpe_rs.'
@@ -71,9 +72,7 @@ class WordLevelTokenizer:
         self, texts: Sequence[str], **_: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """The ids of all texts in one array, and the offsets `(n + 1,)` of each."""
-        rows = [self.encode_to_numpy(text) for text in texts]
-        offsets = np.cumsum([0, *(len(row) for row in rows)])
-        return np.concatenate([np.empty(0, np.uint32), *rows]), offsets
+        return join_ids([self.encode_to_numpy(text) for text in texts])
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """The id of one token; `KeyError` where there is none."""
