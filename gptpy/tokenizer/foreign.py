@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,39 @@ class ForeignTokenizer:
     def encode_ordinary(self, text: str) -> list[int]:
         """The ids of `text`, special tokens encoded as plain text."""
         return self.inner.encode(text, add_special_tokens=False).ids
+
+    def encode_with_special(self, text: str) -> list[int]:
+        """The ids of `text`, special tokens in it taken as tokens."""
+        return self._parsing.encode(text, add_special_tokens=False).ids
+
+    @functools.cached_property
+    def _parsing(self) -> Any:
+        parsing: Any = self.inner.from_str(self.text)
+        parsing.no_truncation()
+        parsing.no_padding()
+        return parsing
+
+    def encode_parts(self, parts: Iterable[tuple[str, bool]]) -> list[int]:
+        """The ids of a text in parts: special tokens (True), and text between them that is plain.
+
+        As `encode_with_special`, but for special tokens inside the plain parts.
+        """
+        ids: list[int] = []
+        for text, is_special in parts:
+            if is_special:
+                ids.append(self.encode_single_token(text))
+            else:
+                ids += self._later(text) if ids else self.encode_ordinary(text)
+        return ids
+
+    def _later(self, text: str) -> list[int]:
+        """The ids of a plain part that is not the first; some tokenizers begin that alone anew."""
+        special = min(self.special_tokens_set, default="")
+        if self.encode_with_special(special + "a")[1:] == self.encode_ordinary("a"):
+            return self.encode_ordinary(text)
+        before = self.encode_ordinary("\n")  # stands for what is before, and no word joins it
+        ids = self.encode_ordinary("\n" + text)
+        return ids[len(before) :] if ids[: len(before)] == before else self.encode_ordinary(text)
 
     def encode_to_numpy(self, text: str, **_: Any) -> np.ndarray:
         """The ids of `text`, uint32 `(n,)`; the options of byte-level tokenizers are ignored."""
