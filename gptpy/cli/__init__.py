@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         plot,
         prepare,
         quickstart,
+        serve,
         tokenizer,
         train,
     )
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         train,
         finetune,
         generate,
+        serve,
         evaluate,
         plot,
         importing,
