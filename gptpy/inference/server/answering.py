@@ -133,7 +133,7 @@ async def _events(
     while found := await stream.pieces():
         ready = [
             chunk(part)
-            for index, piece in _merged(stream, found)
+            for index, piece in merged(stream, found)
             for part in form.parts(index, piece)
         ]
         if ready:
@@ -149,7 +149,7 @@ async def _events(
     yield DONE
 
 
-def _merged(stream: Stream, found: Sequence[tuple[int, Piece]]) -> list[tuple[int, Piece]]:
+def merged(stream: Stream, found: Sequence[tuple[int, Piece]]) -> list[tuple[int, Piece]]:
     """One piece for each text, with its number in the answer."""
     made: dict[int, Piece] = {}
     for place, piece in found:

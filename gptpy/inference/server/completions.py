@@ -103,7 +103,8 @@ def router(service: Service, make: RequestMaker) -> APIRouter:
     ) -> Response:
         """Continues a prompt, or many, with `n` texts each.
 
-        Choice `i * n + j` is text j of prompt i. Tokens that end a text count, and stand in `token_ids` and `logprobs`.
+        Choice `i * n + j` is text j of prompt i. A token that ends a text counts, and stands in
+        `token_ids` and `logprobs`.
         """
         make.check_model(body.model)
         constraint = await make.constraint(body)

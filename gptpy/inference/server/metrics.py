@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,7 +15,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gptpy.inference.request import Handle, Output, Statistics
+from gptpy.inference.request import FinishReason, Handle, Output, Statistics
 
 FIRST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 EACH = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
@@ -77,6 +77,8 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        for reason in get_args(FinishReason):
+            self._ended.labels(reason)  # all are told, also before the first
         self._refused = Counter(
             "gptpy_requests_refused",
             "Requests refused because too many were waiting.",
