@@ -122,7 +122,7 @@ def _dotted(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
-def add_step(parser: argparse.ArgumentParser) -> None:
+def add_step(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add `--step`, which chooses a checkpoint of a run."""
     parser.add_argument(
         "--step",
