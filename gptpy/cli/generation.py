@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gptpy.cli.options import add_step
+from gptpy.cli.options import add_step, say_choice
 from gptpy.config.errors import ConfigError
 from gptpy.config.escapes import unescaped
 
@@ -160,7 +160,6 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 def open_run(arguments: argparse.Namespace) -> Loaded:
     """The run, its weights in the number type that was asked for, and a word on the checkpoint."""
-    from gptpy.cli.show import say_choice
     from gptpy.inference.precision import cast_for_generation
     from gptpy.runs.opening import load
 

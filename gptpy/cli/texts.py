@@ -79,10 +79,11 @@ def _as_json(given: Given, handle: Handle, output: Output) -> dict[str, Any]:
         "ids": output.ids,
         "finish_reason": output.finish_reason,
         "stopped_by": output.stopped_by,
-        "seed": handle.seed + output.index,
         "seconds_to_first_token": None if first is None else round(first - handle.submitted_at, 6),
         "tokens_per_second": round(tokens / seconds, 3) if seconds > 0 else None,
     }
+    if request.beams == 1:
+        row["seed"] = handle.seed + output.index
     if request.source is not None:
         row["source_ids"] = list(request.source)
     if request.logprobs is not None:
