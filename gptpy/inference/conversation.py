@@ -94,6 +94,8 @@ class Prompts:
         """Ids to continue, as they are."""
         if self.loaded.config.model.architecture == "encoder-decoder":
             raise ConfigError("an encoder-decoder reads a source: give a text instead of ids")
+        if not len(ids):
+            raise ConfigError("prompt: expected at least one id, got none")
         return Prompt([int(i) for i in ids], self.end_ids)
 
     def of_messages(self, messages: Sequence[Message]) -> Prompt:

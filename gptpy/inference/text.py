@@ -69,13 +69,13 @@ def prepare_prompt(
     return ids, {"memory": memory}
 
 
-def shown_prompt(tokenizer: Tokenizer, prompt: str, data: DataConfig) -> str:
+def shown_prompt(tokenizer: Tokenizer, prompt: str, data: DataConfig, *, raw: bool = False) -> str:
     """The prompt as it is shown before the continuation.
 
-    Empty if the prompt is a chat turn or a source, which the reply does not continue. A word-level
-    tokenizer writes one space between words, whatever the prompt has.
+    Empty if the prompt is a chat turn (unless `raw`) or a source, which the reply does not
+    continue. A word-level tokenizer writes one space between words, whatever the prompt has.
     """
-    if data.form in ("pairs", "chat"):
+    if data.form == "pairs" or (data.form == "chat" and not raw):
         return ""
     if is_lossless(tokenizer):
         return prompt
