@@ -1,0 +1,1 @@
+"""The server under OpenAI's own client, under schemathesis, and under load."""
