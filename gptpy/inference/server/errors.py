@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -14,6 +15,8 @@ from starlette.exceptions import HTTPException
 
 from gptpy.config.errors import ConfigError
 
+TOGETHER = "together"
+"""The kind of problem that is about several fields; its message names them."""
 TYPES = {
     401: "authentication_error",
     404: "not_found_error",
@@ -127,8 +130,10 @@ def _problem(one: Any, unsupported: Mapping[str, Any], known: Sequence[str]) -> 
         return f"{place[:80]}: there is no such field{hint}"
     if one["type"] == "missing":
         return f"{place}: this field is needed"
-    message = one["msg"].removeprefix("Value error, ")
-    message = message.replace("Input should be", "expected").replace("a valid ", "a ")
+    message = one["msg"].replace("Input should be", "expected").replace("a valid ", "a ")
+    message = re.sub(r"\ba (?=[aeio])", "an ", message)
+    if one["type"] == TOGETHER:
+        return message
     return f"{place}: {message}, got {shown(one['input'])}"
 
 
