@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gptpy.config.differences import check_resume
 from gptpy.config.errors import ConfigError
 from gptpy.config.files import merged, to_mapping
-from gptpy.config.run import RunConfig, over_run
+from gptpy.config.run import RunConfig, check_resume, over_run
 from gptpy.data.errors import DataError
 from gptpy.data.material import gather, open_material, training_lines
 from gptpy.data.prepared import Prepared, open_splits

@@ -99,7 +99,7 @@ def _data(path: Path) -> list[tuple[str, str]]:
 def _run(path: Path) -> list[tuple[str, str]]:
     from gptpy.model import build_model
     from gptpy.runs import checkpoint
-    from gptpy.runs.selection import choose
+    from gptpy.runs.opening import choose
 
     config = checkpoint.read_config(path)
     model = build_model(config.model)

@@ -25,7 +25,7 @@ from gptpy.data.rows import Row, line_rows, pair_of, pair_rows
 from gptpy.data.sources import json_rows, list_slices
 from gptpy.runs.progress import Reporter
 from gptpy.tokenizer import Tokenizer
-from gptpy.tokenizer.reserved import Reserved
+from gptpy.tokenizer.opening import Reserved
 
 
 def prepare_options(config: RunConfig) -> PrepareOptions:

@@ -14,8 +14,8 @@ from gptpy.model.attention import BACKENDS, choose_backend
 from gptpy.model.bigram import BigramTable
 from gptpy.model.cache import KVCache
 from gptpy.model.fast.fused import choose_fusions
-from gptpy.model.fast.head_loss import scored_chunks
-from gptpy.model.groups import parameter_groups
+from gptpy.model.fast.layers import scored_chunks
+from gptpy.model.parameters import parameter_groups
 from gptpy.model.sampling import generate
 from gptpy.model.transformer import IGNORE, Seq2SeqTransformer, Transformer, cross_entropy
 

@@ -12,13 +12,11 @@ from typing import Any
 
 import torch
 
-from gptpy.config.differences import check_resume
 from gptpy.config.errors import ConfigError
-from gptpy.config.run import RunConfig
+from gptpy.config.run import RunConfig, check_resume
 from gptpy.data.material import Material, gather, open_material
-from gptpy.devices.processes import World, join_world, leave_world
+from gptpy.devices.processes import World, join_world, leave_world, shard_from_main
 from gptpy.devices.selection import choose_device, choose_dtype
-from gptpy.devices.sharding import shard_from_main
 from gptpy.evaluation.loss import Evaluation
 from gptpy.evaluation.scoring import score_of
 from gptpy.inference.text import prepare_prompt, shown_prompt, stream_text
@@ -33,6 +31,7 @@ from gptpy.storage.lock import only_writer
 from gptpy.tokenizer import FILE_NAME, save_tokenizer
 from gptpy.train import Trainer, TrainResult
 from gptpy.train.initial import load_embeddings, load_weights
+from gptpy.train.interrupt import Interrupt
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,8 @@ def train_on(
     if sharded:
         shard_from_main(model, whole, world, device)
         del whole
-    score = score_of(material, world=world)
+    interrupt = Interrupt()
+    score = score_of(material, world=world, stop=lambda: interrupt.requested)
     trainer = Trainer(
         model,
         material.dataset,
@@ -193,6 +193,7 @@ def train_on(
         reporter=reporter,
         world=world,
         resume=resume,
+        interrupt=interrupt,
     )
     if world.is_main:  # not earlier: a resume that is refused leaves the run as it was
         run_dir.mkdir(parents=True, exist_ok=True)

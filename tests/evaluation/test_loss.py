@@ -12,7 +12,7 @@ from gptpy.data import DataError
 from gptpy.devices.processes import World
 from gptpy.evaluation.loss import evaluate, windows
 from gptpy.model import GPT
-from gptpy.model.fast import head_loss
+from gptpy.model.fast import layers
 from gptpy.model.transformer import HeadLoss
 
 
@@ -106,7 +106,7 @@ def test_logits_exist_for_a_chunk_of_scored_tokens_at_a_time(model, monkeypatch)
     ids = np.random.default_rng(0).integers(0, 32, 101)
     expected = evaluate(model, ids, stride=4).loss
     seen = []
-    monkeypatch.setattr(head_loss, "LOGITS_AT_ONCE", 32 * 7)
+    monkeypatch.setattr(layers, "LOGITS_AT_ONCE", 32 * 7)
     plain = HeadLoss.logits
     monkeypatch.setattr(
         HeadLoss, "logits", lambda *a: seen.append(len(a[1].flatten(0, -2))) or plain(*a)
