@@ -34,7 +34,7 @@ from gptpy.data.errors import DataError
 from gptpy.data.ids import IdWriter, dtype_for
 from gptpy.data.prepared import Shard, open_prepared, write_manifest
 from gptpy.data.sources import Slice, is_one_document, list_slices
-from gptpy.runs.progress import Reporter, Silent
+from gptpy.runs.progress import Reporter, Silent, counted
 from gptpy.storage import atomic
 from gptpy.tokenizer import Tokenizer, encode_batch, end_of_text, save_tokenizer
 
@@ -77,7 +77,7 @@ def prepare(
             continue
         here = held_out and held_out.in_slice(number)
         ids = _prepare_slice(folder, number, slices[number], tokenizer, options, here)
-        reporter.on_message(f"{name}: {ids:,} ids from {slices[number].path}")
+        reporter.on_message(f"{name}: {counted(ids, 'id')} from {slices[number].path}")
     complete = _finish(folder, len(slices), tokenizer)
     if complete and options.validation and not open_prepared(folder).validation.n_ids:
         reporter.on_message(
@@ -239,7 +239,7 @@ def _difference(key: str, there: dict[str, Any], here: dict[str, Any]) -> str:
         if was != now:
             changes = [f"{k} {was.get(k)!r}, not {now[k]!r}" for k in now if was.get(k) != now[k]]
             return f"other sources: {now['path']}: {', '.join(changes)}"
-    return f"other sources: {len(old)} slices, not {len(new)}"
+    return f"other sources: {counted(len(old), 'slice')}, not {len(new)}"
 
 
 def _content_of(piece: Slice) -> str | None:

@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from gptpy.config.errors import ConfigError
@@ -139,6 +137,9 @@ def distribute(
 
 
 def _shard(model: Any) -> None:
+    # Imported here, because these modules take long to load and few runs need them
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
     for block in _blocks(model):
         fully_shard(block)
     fully_shard(model)
@@ -154,6 +155,8 @@ def shard_from_main(model: Any, whole: Any | None, world: World, device: torch.d
     `whole`: on the main process the model with the weights, on a CPU; None on all processes where
     a checkpoint will be read. So no device, and no other process, ever holds the whole model.
     """
+    from torch.distributed.tensor import distribute_tensor
+
     _shard(model)
     model.to_empty(device=device)
     weights = whole.state_dict() if whole is not None else {}
@@ -169,7 +172,7 @@ def gradient_sync(forward: Any, model: Any, last: bool) -> AbstractContextManage
 
     `forward`: what `distribute` returned for `model`.
     """
-    if isinstance(model, FSDPModule):
+    if is_sharded(model):
         model.set_requires_gradient_sync(last)
         return nullcontext()
     if isinstance(forward, DistributedDataParallel) and not last:
@@ -185,13 +188,13 @@ def undo_compilation(model: Any) -> None:
 
 def is_sharded(model: Any) -> bool:
     """Whether every process holds only a part of the model's weights."""
-    return isinstance(model, FSDPModule)
+    return hasattr(model, "set_requires_gradient_sync")  # a method of torch's `FSDPModule`
 
 
 def reshard(model: Any) -> None:
     """Free gathered weights; the next forward gathers them again from the shards."""
     for module in model.modules():
-        if isinstance(module, FSDPModule):
+        if is_sharded(module):
             module.reshard()
 
 

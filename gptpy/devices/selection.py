@@ -9,17 +9,26 @@ from typing import Any
 import torch
 
 from gptpy.config.errors import ConfigError
+from gptpy.devices.processes import World
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Shortest run on a CPU, in steps, that wins back the time of compiling (benches/records/model.md)
 COMPILE_STEPS = 5000
 
 
-def choose_device(requested: str = "auto") -> torch.device:
+def choose_device(requested: str = "auto", world: World | None = None) -> torch.device:
     """The `requested` device; "auto": the first of CUDA, Apple's MPS and CPU that is there.
 
-    Raises `ConfigError` where the device is unknown or missing.
+    Of several processes of `world` each takes the GPU of its own local rank. Raises `ConfigError`
+    where the device is unknown or missing.
     """
+    device = _known_device(requested)
+    if device.type == "cuda" and world is not None and world.size > 1:
+        return torch.device("cuda", world.local_rank)
+    return device
+
+
+def _known_device(requested: str) -> torch.device:
     if requested == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

@@ -117,8 +117,8 @@ def exact_share(
 ) -> float:
     """The share of the first `rows` pairs whose whole target greedy generation reproduces.
 
-    `tokens` as for `row_batches`, `stop` as for `evaluate_rows`. A sharded model generates every row on every process, because how
-    many steps a row takes is known only afterwards.
+    `tokens` as for `row_batches`, `stop` as for `evaluate_rows`. A sharded model generates every
+    row on every process, because how many steps a row takes is known only afterwards.
     """
     device = next(model.parameters()).device
     everyone = world or World()

@@ -24,7 +24,7 @@ from gptpy.model import build_model
 from gptpy.model.fast.fused import applicable
 from gptpy.model.lora import add_adapters
 from gptpy.runs import checkpoint
-from gptpy.runs.progress import Reporter, Silent, survive_full_disk
+from gptpy.runs.progress import Reporter, Silent, counted, survive_full_disk
 from gptpy.runs.trackers import check_trackers
 from gptpy.storage import atomic
 from gptpy.storage.lock import only_writer
@@ -147,9 +147,7 @@ def train_on(
     `run_dir` is the caller's to lock (`only_writer`). All processes of `world` call it.
     """
     config, world = material.config, world or World()
-    device = choose_device(config.train.device)
-    if device.type == "cuda" and world.size > 1:
-        device = torch.device("cuda", world.local_rank)
+    device = choose_device(config.train.device, world)
     dtype, _ = choose_dtype(device, config.train.dtype)
     if config.train.deterministic:
         # The same bits from the same input on a GPU too; some operations get slower
@@ -225,7 +223,9 @@ def _build(material: Material, reporter: Reporter, *, resume: bool) -> Any:
     if config.lora is not None:
         names = add_adapters(model, config.lora)
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        reporter.on_message(f"adapters on {len(names)} layers: {trained:,} parameters")
+        reporter.on_message(
+            f"adapters on {counted(len(names), 'layer')}: {counted(trained, 'parameter')}"
+        )
     return model
 
 

@@ -18,7 +18,7 @@ from gptpy.devices.processes import World
 from gptpy.evaluation.loss import Evaluation, EvaluationStoppedError
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import MetricsLog, append_text
-from gptpy.runs.progress import Reporter, Silent, survive_full_disk
+from gptpy.runs.progress import Reporter, Silent, counted, survive_full_disk
 from gptpy.storage import atomic
 from gptpy.tokenizer import Tokenizer
 from gptpy.train import state as budgets
@@ -154,8 +154,8 @@ class Trainer:
             self._tell(warmup_note(self.config.schedule, state.step))
         if state.unscored:
             self._tell(
-                f"{state.unscored:,} of {state.step:,} steps were skipped: no token of their batch "
-                "was scored"
+                f"{state.unscored:,} of {counted(state.step, 'step')} skipped: no token of such a "
+                "batch was scored"
             )
         seconds = max(state.seconds - first_seconds, 1e-9)
         return TrainResult(

@@ -21,7 +21,7 @@ from gptpy.devices.processes import (
     undo_compilation,
 )
 from gptpy.devices.selection import autocast, choose_compile, choose_dtype
-from gptpy.runs.progress import Reporter
+from gptpy.runs.progress import Reporter, counted
 from gptpy.train.optimisers import Muon, build_optimizers
 from gptpy.train.state import TrainState
 
@@ -74,8 +74,9 @@ class SkippedUpdates:
         self.tell(f"step {state.step}: {found}; the update was skipped")
         if state.bad_steps >= self.max_bad_steps:
             raise TrainingError(
-                f"{state.bad_steps} steps in a row up to step {state.step} had {found}: lower the "
-                "learning rate (train.optim.lr, muon_lr), warm up longer, or use dtype float32"
+                f"{counted(state.bad_steps, 'step')} in a row up to step {state.step} had {found}: "
+                "lower the learning rate (train.optim.lr, muon_lr), warm up longer, or use dtype "
+                "float32"
             )
 
     def _count_unscored(self, state: TrainState) -> None:
