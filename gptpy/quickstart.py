@@ -115,7 +115,7 @@ def quickstart(
         data = _data(source, size)
         train = {**TRAIN, "seconds": seconds}
         tables = {"model": MODEL, "data": data, "train": train}
-        config = RunConfig.from_mapping(merged(tables, overrides))
+        config, _ = checked_config(merged(tables, overrides))
         if config.data.form != "stream" or config.model.architecture.startswith("encoder"):
             raise ConfigError("quickstart trains a decoder on a stream of text: use `gptpy train`")
         if source != text:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 # Spinning OpenMP threads slow each other down where other processes want the cores (see
-# gptpy/cli/cores.py). The variable is read when torch loads, which no test module has done yet.
+# gptpy/cli/openmp.py). The variable is read when torch loads, which no test module has done yet.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 REPOSITORY = Path(__file__).resolve().parent.parent

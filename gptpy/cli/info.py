@@ -98,13 +98,12 @@ def _data(path: Path) -> list[tuple[str, str]]:
 
 
 def _run(path: Path) -> list[tuple[str, str]]:
-    from gptpy.model import build_model
+    from gptpy.model.size import count_parameters
     from gptpy.runs import checkpoint
     from gptpy.runs.opening import choose
     from gptpy.runs.progress import counted
 
     config = checkpoint.read_config(path)
-    model = build_model(config.model)
     c = config.model
     rows = [
         (
@@ -112,7 +111,7 @@ def _run(path: Path) -> list[tuple[str, str]]:
             f"{c.architecture}, {counted(c.n_layer, 'layer')}, {counted(c.n_head, 'head')}, "
             f"{c.n_embd} wide",
         ),
-        ("parameters", f"{model.num_parameters():,}"),
+        ("parameters", f"{count_parameters(config.model):,}"),
         ("context", f"{c.block_size} tokens"),
         ("vocabulary", f"{c.vocab_size} tokens"),
     ]

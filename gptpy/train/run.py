@@ -23,6 +23,7 @@ from gptpy.inference.text import prepare_prompt, shown_prompt, stream_text
 from gptpy.model import build_model
 from gptpy.model.fast.fused import applicable
 from gptpy.model.lora import add_adapters
+from gptpy.model.size import WEIGHT_BYTES, check_size
 from gptpy.runs import checkpoint
 from gptpy.runs.progress import Reporter, Silent, counted, survive_full_disk
 from gptpy.runs.trackers import check_trackers
@@ -107,7 +108,11 @@ def checked_config(mapping: Mapping[str, Any]) -> tuple[RunConfig, bool]:
             "many lengths: give train.steps, epochs or seconds"
         )
     model = mapping.get("model", {})
-    return config, isinstance(model, Mapping) and "vocab_size" in model
+    fixed_vocabulary = isinstance(model, Mapping) and "vocab_size" in model
+    # Before the data are read: what is too large whatever vocabulary they need
+    known = config.model if fixed_vocabulary else config.model.replace(vocab_size=1)
+    check_size(known, torch.device("cpu"))
+    return config, fixed_vocabulary
 
 
 def _check_resume(config: RunConfig, run_dir: Path, *, fixed_vocabulary: bool) -> None:
@@ -149,11 +154,12 @@ def train_on(
     config, world = material.config, world or World()
     device = choose_device(config.train.device, world)
     dtype, _ = choose_dtype(device, config.train.dtype)
+    sharded = world.size > 1 and config.train.parallel == "fsdp"
+    _check_memory(config, device, world.size if sharded else 1)
     if config.train.deterministic:
         # The same bits from the same input on a GPU too; some operations get slower
         torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(config.train.seed)
-    sharded = world.size > 1 and config.train.parallel == "fsdp"
     whole = None
     if sharded:
         if world.is_main and not resume:
@@ -199,6 +205,17 @@ def train_on(
         if not (resume and (run_dir / FILE_NAME).is_file()):
             save_tokenizer(material.tokenizer, run_dir)
     return Trained(trainer, material, dtype, trainer.fit())
+
+
+def _check_memory(config: RunConfig, device: torch.device, parts: int) -> None:
+    """`ConfigError` for a model that the memory of `device` cannot hold while it is trained.
+
+    With fp32 weights come gradients and AdamW's two averages, or Muon's one; with adapters the
+    weights are frozen.
+    """
+    trained = {"adamw": 4, "muon": 3}[config.train.optim.name]
+    numbers = 1 if config.lora is not None else trained
+    check_size(config.model, device, bytes_per_parameter=numbers * WEIGHT_BYTES, parts=parts)
 
 
 def _build(material: Material, reporter: Reporter, *, resume: bool) -> Any:

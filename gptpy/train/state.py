@@ -6,10 +6,16 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import torch
+
 from gptpy.config.errors import ConfigError
 from gptpy.config.training import TrainConfig
 from gptpy.data.dataset import Samples
+from gptpy.devices.selection import total_memory
+from gptpy.model.size import gigabytes
 
+BYTES_OF_TOKEN = 3 * 8
+"""Of a batch: an id as read, as input and as target, int64 each."""
 EVALUATIONS = 20
 """How often a run is evaluated whose configuration does not say."""
 
@@ -119,16 +125,23 @@ def evaluation_due(config: TrainConfig, data: Samples, state: TrainState, before
     return int(now * EVALUATIONS + 1e-9) > int(before * EVALUATIONS + 1e-9)
 
 
-def divide_batch(config: TrainConfig, processes: int) -> tuple[int, int]:
+def divide_batch(config: TrainConfig, block_size: int, processes: int) -> tuple[int, int]:
     """`(sequences of one process, sequences of one micro-batch)` in a step.
 
-    Raises `ConfigError` if the batch does not divide into them.
+    Raises `ConfigError` if the batch does not divide into them, or cannot fit the memory.
     """
     if config.batch_size % processes:
         raise ConfigError(
             f"train.batch_size {config.batch_size} must divide over {processes} processes"
         )
     per_process = config.batch_size // processes
+    ids = per_process * block_size * BYTES_OF_TOKEN
+    memory = total_memory(torch.device("cpu"))
+    if memory is not None and ids > memory:
+        raise ConfigError(
+            f"train.batch_size {config.batch_size}: the ids of a step need {gigabytes(ids)} of "
+            f"memory, there are {gigabytes(memory)}: take a smaller batch"
+        )
     micro = min(config.micro_batch_size or per_process, per_process)
     if per_process % micro:
         raise ConfigError(

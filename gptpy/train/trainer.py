@@ -69,7 +69,9 @@ class Trainer:
             data=identity_of(data, self.run_dir if resume else None), decays_after_warmup=True
         )
         self.steps = budgets.total_steps(config, data)
-        self.rank_batch, self.micro_batch = budgets.divide_batch(config, self.world.size)
+        self.rank_batch, self.micro_batch = budgets.divide_batch(
+            config, data.block_size, self.world.size
+        )
         self.update = Updater(
             model, config, self.world, self.reporter, steps=self.steps, varying=data.varying
         )
