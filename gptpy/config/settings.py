@@ -125,7 +125,8 @@ Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 FractionBelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Switch = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(strict=True)]
-# On the command line `\n` and the like in it are what they stand for; a path must not be one
+# Escapes such as `\n` in values from the command line are replaced. Paths are plain `Text`, because
+# they may hold backslashes.
 EscapedText = Annotated[str, Field(strict=True, json_schema_extra={"escapes": True})]
 
 

@@ -65,8 +65,8 @@ class Samples(Protocol):
     """The data of a `Trainer`: batches of numbered samples, `n_windows` of them an epoch.
 
     Two more are used where data have them: `fingerprint` (str), by which a resumed run knows its
-    data, and `go_on_as(fingerprint)`, which makes them do as in the run that saved it; None stands
-    for a run of an older version.
+    data, and `go_on_as(fingerprint)`, which makes them draw samples by the rules of the run that
+    saved it (None: a run of an older version).
     """
 
     block_size: int
@@ -86,12 +86,12 @@ class Samples(Protocol):
 
 
 def windows_and_spare(n_ids: int, block_size: int, rule: int) -> tuple[int, int]:
-    """How many windows an epoch has, and by how many ids at most they are shifted, together.
+    """How many windows an epoch has, and the largest shift, in ids, that all of them may have.
 
-    The n windows of an epoch lie side by side, shifted by 0 to as many ids as are left over: in
-    every other epoch by none or all of them, in turn, between these by a number that is drawn. So
-    any four epochs have each id as a target, and what an epoch leaves out moves. Of many windows
-    one is left out: then window borders fall everywhere, too.
+    The windows of an epoch lie side by side; the ids that are left over are spare. Even epochs
+    shift all windows by nothing and by the whole spare in turn, odd epochs by a random number
+    between. So in any four epochs in a row each id is a target. Where there are more than
+    `MANY_WINDOWS`, one window is given up for a larger spare, so that borders fall everywhere, too.
 
     Rule 1, of runs begun by older versions, never reached the last ids: up to half of a short text.
     """
@@ -195,7 +195,7 @@ class Dataset(torch.utils.data.Dataset):
 
     def _shift(self, epoch: int) -> int:
         if self.windows > 1 and epoch % 2 == 0:
-            # Drawn, the first and the last ids would hardly ever be reached
+            # With random shifts alone the first and the last ids would hardly ever be reached
             return self.spare * (epoch % 4 == 2)
         return draw(self.seed, epoch, 1 << 32) % (self.spare + 1)
 

@@ -83,7 +83,7 @@ class Rows:
         return digest_of([part for row in parts for part in row if part is not None])
 
     def go_on_as(self, fingerprint: str | None) -> None:
-        """Rows have always been drawn as they are."""
+        """Does nothing: all versions draw rows by one rule."""
 
     def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
         """The rows of these sample numbers. `length_key` is for windows and is ignored."""

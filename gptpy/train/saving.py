@@ -69,7 +69,7 @@ class Checkpoints:
         self.saved_step, self._tried_at = 0, 0.0
 
     def begin_at(self, state: TrainState) -> None:
-        """Nothing new is to be saved yet."""
+        """The run goes on from the checkpoint of `state`, which need not be written again."""
         self.saved_step, self._tried_at = state.step, state.seconds
 
     def due(self, state: TrainState) -> bool:

@@ -147,8 +147,8 @@ class Updater:
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
             self._step_optimizers()
-        # With a gradient scaler an infinite norm means that the scale was too large, no harm, until
-        # the gradients are infinite without any scale
+        # With a gradient scaler, gradients that are not finite are normal: the scale was too large,
+        # the update is skipped and the scale halved. At a scale of 1 they count as a bad step.
         harmless = False
         if self.scaler:
             harmless = math.isfinite(loss) and self.scaler.get_scale() > 1

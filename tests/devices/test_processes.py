@@ -1,4 +1,4 @@
-"""A process alone talks to nobody; what torchrun sets must be numbers."""
+"""A single process needs no collective; what torchrun sets must be numbers."""
 
 import pytest
 import torch
