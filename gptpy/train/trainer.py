@@ -155,9 +155,10 @@ class Trainer:
         if self.steps is None and stopped == "done":
             self._tell(warmup_note(self.config.schedule, state.step))
         if state.unscored:
+            were = "was" if state.unscored == 1 else "were"
             self._tell(
-                f"{state.unscored:,} of {counted(state.step, 'step')} skipped: no token of such a "
-                "batch was scored"
+                f"{state.unscored:,} of {counted(state.step, 'step')} {were} skipped: no token of "
+                "the batch was scored"
             )
         seconds = max(state.seconds - first_seconds, 1e-9)
         return TrainResult(

@@ -110,7 +110,7 @@ def test_an_evaluation_stops_when_it_is_asked_to(model):
 
     with pytest.raises(EvaluationStoppedError):
         evaluate(model, np.arange(100) % 32, batch_tokens=16, stop=stop)
-    assert len(asked) == 3 and model.training is False
+    assert len(asked) == 3 and model.training
 
 
 def test_large_models_take_few_tokens_at_once_on_a_cpu(model):
