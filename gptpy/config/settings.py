@@ -116,7 +116,7 @@ def _none(value: Any) -> Any:
 OR_NONE = BeforeValidator(_none)
 
 # pydantic's own types convert "5" and true to an integer; these do not.
-Integer = Annotated[int, Field(strict=True), _WHOLE]
+Seed = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1), _WHOLE]
 PositiveInteger = Annotated[int, Field(strict=True, gt=0), _WHOLE]
 NonNegativeInteger = Annotated[int, Field(strict=True, ge=0), _WHOLE]
 PositiveNumber = Annotated[float, Field(strict=True, gt=0)]

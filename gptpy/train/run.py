@@ -100,6 +100,12 @@ def checked_config(mapping: Mapping[str, Any]) -> tuple[RunConfig, bool]:
         raise ConfigError("train.sample_every: an encoder does not generate, leave it out")
     if os.environ.get("RANK", "0") == "0":  # the process that writes
         check_trackers(config.train.tensorboard, config.train.wandb)
+    stride, block_size = config.train.eval_stride, config.model.block_size
+    if stride is not None and stride > block_size:
+        raise ConfigError(
+            f"train.eval_stride {stride}: windows of model.block_size = {block_size} tokens would "
+            f"leave tokens out: take at most {block_size}"
+        )
     padded = config.data.form != "stream" or config.data.min_length is not None
     if padded and config.train.tokens is not None:
         raise ConfigError(

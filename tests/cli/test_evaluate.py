@@ -15,26 +15,17 @@ from gptpy.devices.processes import World
 from gptpy.evaluation.loss import evaluate
 from gptpy.tokenizer import published
 
-SHAPE = [
-    "--model.n_layer",
-    "1",
-    "--model.n_embd",
-    "16",
-    "--model.n_head",
-    "2",
-    "--model.block_size",
-    "16",
-]
-TRAIN = [
-    "--train.steps",
-    "2",
-    "--train.batch_size",
-    "2",
-    "--train.dtype",
-    "float32",
-    "--train.compile",
-    "off",
-]
+SETTINGS = {
+    "model.n_layer": 1,
+    "model.n_embd": 16,
+    "model.n_head": 2,
+    "model.block_size": 16,
+    "train.steps": 2,
+    "train.batch_size": 2,
+    "train.dtype": "float32",
+    "train.compile": "off",
+}
+OPTIONS = [word for key, value in SETTINGS.items() for word in (f"--{key}", str(value))]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +33,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("eval")
     (folder / "text.txt").write_bytes(python_prose()[:20000])
     sources = ["--data.sources", str(folder / "text.txt"), "--data.tokenizer", "bytes:280"]
-    assert main(["train", "-o", str(folder / "run"), *sources, *SHAPE, *TRAIN]) == 0
+    assert main(["train", "-o", str(folder / "run"), *sources, *OPTIONS]) == 0
     return folder / "run"
 
 
@@ -98,7 +89,7 @@ def test_an_imported_model_gets_its_beginning_before_windows(run, capsys, monkey
     ],
 )
 def test_what_this_machine_cannot_hold_is_one_line_with_its_memory(run, capsys, setting):
-    words = ["train", str(run / "data"), "-o", str(run.parent / "huge"), *SHAPE, *TRAIN]
+    words = ["train", str(run / "data"), "-o", str(run.parent / "huge"), *OPTIONS]
     assert main([*words, *setting.split()]) == 2
     error = capsys.readouterr().err
     assert error.startswith("gptpy: error: ") and error.count("\n") == 1
@@ -110,3 +101,16 @@ def test_one_document_is_one_document(run, capsys):
     text = str(run.parent / "text.txt")
     assert main(["prepare", text, "--tokenizer", str(run), "-o", str(run.parent / "data")]) == 0
     assert " of 1 document to train on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("--train.seed 99999999999999999999", "train.seed: expected an integer in ["),
+        ("--train.eval_stride 17", "train.eval_stride 17"),
+    ],
+)
+def test_what_would_fail_later_is_refused_at_once(run, capsys, setting, message):
+    words = ["train", str(run / "data"), "-o", str(run.parent / "odd"), *OPTIONS]
+    assert main([*words, *setting.split()]) == 2
+    assert message in capsys.readouterr().err and not (run.parent / "odd").exists()
