@@ -1,7 +1,7 @@
 //! A value that is made at its first use, like `std::sync::OnceLock`, but safe against forks.
 //!
-//! A child that is forked while another thread makes the value has the lock and not the thread: a
-//! `OnceLock` would make it wait for ever. Here the lock is the number of the process that makes
+//! A child that is forked while another thread makes the value inherits the lock but not the thread,
+//! and would wait for a `OnceLock` for ever. Here the lock is the number of the process that makes
 //! the value, so a child sees that it must make its own.
 
 use std::marker::PhantomData;
@@ -21,7 +21,7 @@ pub struct ForkOnce<T> {
     value: AtomicPtr<T>,
     /// The process one of whose threads makes the value, or [`NOBODY`].
     maker: AtomicU32,
-    /// May be shared and sent where a `OnceLock` may.
+    /// `Send` and `Sync` where a `OnceLock` is.
     like: PhantomData<OnceLock<T>>,
 }
 
@@ -75,13 +75,6 @@ impl<T> ForkOnce<T> {
         }
         self.get().expect("made above")
     }
-
-    /// Take the value out.
-    pub fn take(&mut self) -> Option<T> {
-        let value = std::mem::replace(self.value.get_mut(), null_mut());
-        // SAFETY: from a box, and no longer in `self`.
-        (!value.is_null()).then(|| *unsafe { Box::from_raw(value) })
-    }
 }
 
 /// Ends the turn of the maker, also when it panics.
@@ -95,7 +88,11 @@ impl Drop for Turn<'_> {
 
 impl<T> Drop for ForkOnce<T> {
     fn drop(&mut self) {
-        self.take();
+        let value = *self.value.get_mut();
+        if !value.is_null() {
+            // SAFETY: from a box that no reference outlives.
+            drop(unsafe { Box::from_raw(value) });
+        }
     }
 }
 
@@ -142,8 +139,8 @@ mod tests {
             }
         });
         assert_eq!(made.load(Ordering::SeqCst), 1);
-        assert_eq!(ForkOnce::from(7).take(), Some(7));
-        assert_eq!(ForkOnce::<u8>::default().take(), None);
+        assert_eq!(ForkOnce::from(7).get(), Some(&7));
+        assert_eq!(ForkOnce::<u8>::default().get(), None);
     }
 
     #[test]
