@@ -14,7 +14,9 @@ use super::pairs::{PairTable, NO_MERGE};
 use super::small::SmallMerge;
 use super::vocabulary::Vocab;
 use crate::error::{Error, Result};
-use crate::simd::{Lanes, Portable};
+use crate::simd::Lanes;
+#[cfg(test)]
+use crate::simd::Portable;
 use crate::threads::check_interrupt;
 
 /// Up to this length scanning for the minimum beats keeping a heap.
@@ -59,13 +61,15 @@ impl Merger {
     }
 
     /// [`Self::merge`] for a vocabulary that is being built and has no dense table of byte pairs.
-    pub(super) fn merge_without_byte_pairs(
+    #[inline(always)]
+    pub(super) fn merge_without_byte_pairs<S: Lanes>(
         &mut self,
         pairs: &PairTable,
         piece: &[u8],
         out: &mut Vec<u32>,
     ) {
-        self.merge_with::<Portable>(pairs, piece, out, byte_pair_in(pairs));
+        let byte_pair = |a: u8, b: u8| pairs.get::<S>(a.into(), b.into());
+        self.merge_with::<S>(pairs, piece, out, byte_pair);
     }
 
     /// Merge `piece`; `byte_pair` gives the numbers of pairs of bytes.
@@ -285,6 +289,7 @@ impl Merger {
 }
 
 /// Looks up pairs of bytes in the pair table.
+#[cfg(test)]
 fn byte_pair_in(pairs: &PairTable) -> impl Fn(u8, u8) -> u32 + '_ {
     |a, b| pairs.get::<Portable>(a.into(), b.into())
 }
