@@ -75,6 +75,13 @@ impl<T> ForkOnce<T> {
         }
         self.get().expect("made above")
     }
+
+    /// Take the value out.
+    pub fn take(&mut self) -> Option<T> {
+        let value = std::mem::replace(self.value.get_mut(), null_mut());
+        // SAFETY: from a box, and no longer in `self`.
+        (!value.is_null()).then(|| *unsafe { Box::from_raw(value) })
+    }
 }
 
 /// Ends the turn of the maker, also when it panics.
@@ -88,11 +95,7 @@ impl Drop for Turn<'_> {
 
 impl<T> Drop for ForkOnce<T> {
     fn drop(&mut self) {
-        let value = *self.value.get_mut();
-        if !value.is_null() {
-            // SAFETY: from a box that no reference outlives.
-            drop(unsafe { Box::from_raw(value) });
-        }
+        self.take();
     }
 }
 
@@ -139,8 +142,8 @@ mod tests {
             }
         });
         assert_eq!(made.load(Ordering::SeqCst), 1);
-        assert_eq!(ForkOnce::from(7).get(), Some(&7));
-        assert_eq!(ForkOnce::<u8>::default().get(), None);
+        assert_eq!(ForkOnce::from(7).take(), Some(7));
+        assert_eq!(ForkOnce::<u8>::default().take(), None);
     }
 
     #[test]

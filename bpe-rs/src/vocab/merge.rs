@@ -290,6 +290,7 @@ impl Merger {
 
 #[cfg(test)]
 /// Looks up pairs of bytes in the pair table.
+#[cfg(test)]
 fn byte_pair_in(pairs: &PairTable) -> impl Fn(u8, u8) -> u32 + '_ {
     |a, b| pairs.get::<Portable>(a.into(), b.into())
 }

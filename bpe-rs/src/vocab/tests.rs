@@ -179,7 +179,6 @@ fn windows_of_long_pieces_join() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "a long piece takes an hour")]
 fn of_a_merge_listed_twice_the_later_line_counts() {
     let tokens = [("a", 0), ("b", 1), ("ab", 2), ("ba", 3), ("", 4)];
     let ids = |merges: &[MergeRule]| {
@@ -196,6 +195,7 @@ fn of_a_merge_listed_twice_the_later_line_counts() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a long piece takes an hour")]
 fn one_long_piece_keeps_no_memory() {
     let vocab = Vocab::published("r50k_base").unwrap();
     let (mut merger, mut numbers) = (Merger::default(), Vec::new());
