@@ -1,4 +1,4 @@
-"""`gptpy eval`: score a text or the run's own validation data."""
+"""`gptpy eval`: score a text, the run's own validation data, or lm-eval's tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from gptpy.config.errors import ConfigError
 
 EXAMPLE = """\
   gptpy eval runs/quickstart                    the run's own validation text
-  gptpy eval runs/quickstart --data other.txt --stride 32"""
+  gptpy eval runs/quickstart --data other.txt --stride 32
+  gptpy eval runs/gpt2 --tasks hellaswag,lambada_openai --limit 200"""
 
 
 def add(verbs: Any) -> None:
@@ -35,6 +36,15 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--tokens", type=int, metavar="N", help="score only the first N tokens (default: all)"
     )
+    group = parser.add_argument_group("tasks of lm-eval (extra: eval)")
+    group.add_argument("--tasks", metavar="NAME,...", help="their names, instead of a text")
+    group.add_argument("--task-folder", metavar="DIR", help="further tasks, as lm-eval's YAML")
+    group.add_argument(
+        "--fewshot", type=int, metavar="N", help="examples before each (default: the task's)"
+    )
+    group.add_argument(
+        "--limit", type=int, metavar="N", help="only the first N of each task (default: all)"
+    )
     add_step(parser)
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
@@ -46,6 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate and show."""
     if arguments.tokens is not None and arguments.tokens < 1:
         raise ConfigError(f"--tokens: expected at least 1, got {arguments.tokens}")
+    if arguments.tasks is not None:
+        return _tasks(arguments)
+    for name in ("task_folder", "fewshot", "limit"):
+        if getattr(arguments, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} belongs to --tasks")
     from gptpy.cli.show import table
     from gptpy.evaluation.loss import evaluate
     from gptpy.runs.opening import load
@@ -91,6 +106,52 @@ def run(arguments: argparse.Namespace) -> int:
         shown.append(("context", f"{result.context} tokens, moved on by {result.stride}"))
     shown.append(("checkpoint", f"step {loaded.step}, {loaded.reason}"))
     table(f"{arguments.run_dir} on {name}", shown)
+    return 0
+
+
+def _tasks(arguments: argparse.Namespace) -> int:
+    """Run lm-eval's tasks and show what they say."""
+    for name in ("data", "tokens"):
+        if getattr(arguments, name) is not None:
+            raise ConfigError(f"--tasks score their own texts: leave out --{name}")
+    for name, least in (("fewshot", 0), ("limit", 1)):
+        value = getattr(arguments, name)
+        if value is not None and value < least:
+            raise ConfigError(f"--{name}: expected at least {least}, got {value}")
+    names = [name.strip() for name in arguments.tasks.split(",") if name.strip()]
+    if not names:
+        raise ConfigError("--tasks: expected names as hellaswag,lambada_openai")
+    from gptpy.cli.show import table
+    from gptpy.inference.conversation import Prompts
+    from gptpy.inference.engine import Engine
+    from gptpy.inference.lm_harness import HarnessModel, run_tasks
+    from gptpy.runs.opening import load
+
+    loaded = load(arguments.run_dir, step=arguments.step, device=arguments.device)
+    engine = Engine(loaded.model, loaded.tokenizer, exact=False)
+    model = HarnessModel(
+        Prompts(loaded), engine, max_length=arguments.context, stride=arguments.stride
+    )
+    results = run_tasks(
+        model,
+        names,
+        folder=arguments.task_folder,
+        fewshot=arguments.fewshot,
+        limit=arguments.limit,
+    )
+    if arguments.json:
+        print(json.dumps({"step": loaded.step, "chosen": loaded.reason, "tasks": results}))
+        return 0
+    for name, values in results.items():
+        shown = []
+        for key, value in values.items():
+            metric, _, rest = key.partition(",")
+            if not isinstance(value, (int, float)) or not rest or metric.endswith("_stderr"):
+                continue
+            error = values.get(f"{metric}_stderr,{rest}")
+            plus = f" +- {error:.4f}" if isinstance(error, float) else ""
+            shown.append((metric if rest == "none" else f"{metric} ({rest})", f"{value:.4f}{plus}"))
+        table(name, shown)
     return 0
 
 
