@@ -22,6 +22,8 @@ except ImportError:
     ) from None
 
 MAX_TOKENS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+BOOTSTRAPS = 1000
+"""Draws for the standard errors that have no formula; lm-eval's 100,000 take minutes."""
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
@@ -78,7 +80,7 @@ class HarnessModel(TemplateLM):
         return [*beginning, *self.prompts.tokenizer.encode_ordinary(string)]
 
     def _loglikelihood_tokens(
-        self, requests: Sequence[tuple[Any, list[int], list[int]]], **_: Any
+        self, requests: Sequence[tuple[Any, list[int], list[int]]], **options: Any
     ) -> list[tuple[float, bool]]:
         texts = [
             ((context + continuation)[-(self.max_length + 1) :], len(continuation))
@@ -137,7 +139,7 @@ class HarnessModel(TemplateLM):
         until = options.pop("until", None) or []
         stop = [until] if isinstance(until, str) else list(until)
         given = [value for name in MAX_TOKENS if (value := options.pop(name, None)) is not None]
-        most = int(given[0]) if given else self.max_gen_toks
+        most = int(given[0]) if given else min(self.max_gen_toks, self.max_length // 2)
         if not 1 <= most < self.max_length:
             raise ConfigError(
                 f"a task wants {most} new tokens: expected less than the context of "
@@ -207,6 +209,7 @@ def run_tasks(
         num_fewshot=fewshot,
         limit=limit,
         task_manager=manager,
+        bootstrap_iters=BOOTSTRAPS,
         log_samples=False,
     )
     assert found is not None

@@ -108,7 +108,7 @@ def test_every_request_gives_the_numbers_of_transformers(run):
     assert written == theirs.generate_until(instances("generate_until", asked))
     assert any(written)
     for options, message in (
-        ({"num_beams": 3}, "sets num_beams"),
+        ({"num_beams": 3, "max_gen_toks": 5}, "sets num_beams"),
         ({"max_gen_toks": 99}, "a task wants 99"),
     ):
         with pytest.raises(ConfigError, match=message):
@@ -125,6 +125,7 @@ def test_a_stride_gives_tokens_more_context(run):
     model = HarnessModel(prompts, engine, max_length=20, stride=6)
     ids = [model.prefix_token_id, *loaded.tokenizer.encode_ordinary(TEXT)]
     total = 0.0
+    loaded.model.requires_grad_(False)
     for place in range(1, len(ids)):
         first = place <= 20
         end = 21 if first else min(len(ids), 21 + 6 * math.ceil((place - 20) / 6))
@@ -155,11 +156,19 @@ def test_tasks_of_files_from_the_command_line(run, tmp_path, capsys):
     ours = json.loads(capsys.readouterr().out.splitlines()[-1])["tasks"]
     manager = lm_eval.tasks.TaskManager(include_path=str(tmp_path))
     theirs = lm_eval.simple_evaluate(
-        model=models(run)[1], tasks=list(kinds), task_manager=manager, log_samples=False
+        model=models(run)[1],
+        tasks=list(kinds),
+        task_manager=manager,
+        log_samples=False,
+        bootstrap_iters=0,
     )["results"]
     for name in kinds:
-        numbers = {k: v for k, v in theirs[name].items() if isinstance(v, float)}
-        assert len(numbers) >= 2
+        numbers = {
+            key: value
+            for key, value in theirs[name].items()
+            if isinstance(value, float) and "stderr" not in key
+        }
+        assert numbers
         for key, value in numbers.items():
             assert ours[name][key] == pytest.approx(value, rel=1e-4), (name, key)
     assert main([*command[:-1], "--limit", "2"]) == 0
