@@ -14,8 +14,8 @@ import numpy as np
 
 from gptpy.config.errors import ConfigError
 from gptpy.storage.atomic import write_text
-from gptpy.tokenizer.joined import join_ids
 from gptpy.tokenizer.published import read_object
+from gptpy.tokenizer.simple import join_ids
 
 # Specials that end a text, of BERT and of T5 or RoBERTa
 ENDS = ("[SEP]", "</s>", "<eos>")

@@ -224,10 +224,11 @@ def test_on_a_terminal(run, tmp_path):
 def test_over_a_pipe_there_are_answers_only(run, tmp_path, monkeypatch, capsys):
     import io
 
-    def talk(text: str, *words: str, where: Path = run):
+    def talk(text: str, *words: str, where: Path = run) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
         code = main(["chat", str(where), "--tokens", "5", "--seed", "1", *words])
-        return code, *capsys.readouterr()
+        out, err = capsys.readouterr()
+        return code, out, err
 
     chat = make_chat(run, max_tokens=5, sampling=_sampling())
     expected = [f"{''.join(chat.answer(text))}\n" for text in ("the", "/word")]
