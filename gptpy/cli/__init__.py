@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from gptpy.cli import (
+        bench,
+        chat,
         evaluate,
         export,
         finetune,
@@ -59,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         train,
         finetune,
         generate,
+        chat,
         evaluate,
+        bench,
         plot,
         importing,
         export,
