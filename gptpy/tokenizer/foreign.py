@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,11 @@ from gptpy.tokenizer.published import read_object
 
 # Specials that end a text, of BERT and of T5 or RoBERTa
 ENDS = ("[SEP]", "</s>", "<eos>")
+# The characters that stand for bytes in byte-level vocabularies: printable ones for themselves, the
+# others in order from U+0100 on
+_PRINTABLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+_REST = sorted({*range(0x100)} - _PRINTABLE)
+BYTE_OF = {chr(b): b for b in _PRINTABLE} | {chr(0x100 + n): b for n, b in enumerate(_REST)}
 
 
 class ForeignTokenizer:
@@ -32,14 +38,10 @@ class ForeignTokenizer:
 
     def __init__(self, text: str) -> None:
         try:
-            from tokenizers import Tokenizer
-        except ImportError:
-            raise ConfigError(
-                "a tokenizer that is no byte-level BPE needs tokenizers: pip install tokenizers"
-            ) from None
-        try:
-            self.inner = Tokenizer.from_str(text)
+            self.inner = self._library().from_str(text)
         except Exception as error:  # it raises `Exception` itself
+            if isinstance(error, ConfigError):
+                raise
             raise ValueError(str(error)) from None
         self.inner.no_truncation()
         self.inner.no_padding()
@@ -50,6 +52,16 @@ class ForeignTokenizer:
         self.special_tokens_set = {token.content for token in added if token.special}
         self.n_vocab = max(self.inner.get_vocab(with_added_tokens=True).values()) + 1
 
+    def _library(self) -> Any:
+        """The class that reads the file."""
+        try:
+            from tokenizers import Tokenizer
+        except ImportError:
+            raise ConfigError(
+                "a tokenizer that is no byte-level BPE needs tokenizers: pip install tokenizers"
+            ) from None
+        return Tokenizer
+
     @property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of what decides the ids."""
@@ -59,6 +71,39 @@ class ForeignTokenizer:
     def encode_ordinary(self, text: str) -> list[int]:
         """The ids of `text`, special tokens encoded as plain text."""
         return self.inner.encode(text, add_special_tokens=False).ids
+
+    def encode_with_special(self, text: str) -> list[int]:
+        """The ids of `text`, special tokens in it taken as tokens."""
+        return self._parsing.encode(text, add_special_tokens=False).ids
+
+    @functools.cached_property
+    def _parsing(self) -> Any:
+        parsing: Any = self.inner.from_str(self.text)
+        parsing.no_truncation()
+        parsing.no_padding()
+        return parsing
+
+    def encode_parts(self, parts: Iterable[tuple[str, bool]]) -> list[int]:
+        """The ids of a text in parts: special tokens (True), and text between them that is plain.
+
+        As `encode_with_special`, but for special tokens inside the plain parts.
+        """
+        ids: list[int] = []
+        for text, is_special in parts:
+            if is_special:
+                ids.append(self.encode_single_token(text))
+            else:
+                ids += self._later(text) if ids else self.encode_ordinary(text)
+        return ids
+
+    def _later(self, text: str) -> list[int]:
+        """The ids of a plain part that is not the first; some tokenizers begin that alone anew."""
+        special = min(self.special_tokens_set, default="")
+        if self.encode_with_special(special + "a")[1:] == self.encode_ordinary("a"):
+            return self.encode_ordinary(text)
+        before = self.encode_ordinary("\n")  # stands for what is before, and no word joins it
+        ids = self.encode_ordinary("\n" + text)
+        return ids[len(before) :] if ids[: len(before)] == before else self.encode_ordinary(text)
 
     def encode_to_numpy(self, text: str, **_: Any) -> np.ndarray:
         """The ids of `text`, uint32 `(n,)`; the options of byte-level tokenizers are ignored."""
@@ -96,6 +141,44 @@ class ForeignTokenizer:
     def save(self, path: str | Path) -> None:
         """Write the `tokenizer.json` as it was read."""
         write_text(path, self.text)
+
+
+class ByteLevelPipeline(ForeignTokenizer):
+    """A byte-level BPE with steps that `bpe_rs.Encoding` lacks, as Qwen's normalisation.
+
+    Our own engine for such files encodes; ids are bytes as in every byte-level vocabulary.
+    """
+
+    def _library(self) -> Any:
+        from bpe_rs.hf import Tokenizer
+
+        return Tokenizer
+
+    def decode(self, tokens: Sequence[int], errors: str = "replace") -> str:
+        """The text of ids, special tokens too; `KeyError` for an id outside the vocabulary."""
+        return self.decode_bytes(tokens).decode("utf-8", errors)
+
+    def decode_bytes(self, tokens: Sequence[int]) -> bytes:
+        """The bytes of ids; `KeyError` for an id outside the vocabulary."""
+        return b"".join(self._bytes_of(int(token)) for token in tokens)
+
+    def _bytes_of(self, token: int) -> bytes:
+        text = self._added.get(token)
+        if text is not None:
+            return text.encode("utf-8")
+        text = self.inner.id_to_token(token)
+        if text is None:
+            raise KeyError(token)
+        return bytes(BYTE_OF[character] for character in text)
+
+    @functools.cached_property
+    def _added(self) -> dict[int, str]:
+        return {i: token.content for i, token in self.inner.get_added_tokens_decoder().items()}
+
+
+def read_byte_level(path: Path) -> ByteLevelPipeline:
+    """The tokenizer of such a `tokenizer.json`; `ValueError` for what is not reproduced exactly."""
+    return ByteLevelPipeline(path.read_text(encoding="utf-8"))
 
 
 def read_foreign(path: Path) -> ForeignTokenizer:
