@@ -14,7 +14,6 @@ const REASONS = {
 export class Answer {
   constructor({ label, prefix = "", onContinue }) {
     this.text = "";
-    this.promptIds = null;
     this.view = new TokensView(onContinue);
     this.prefix = el("span", { class: "prompt" }, prefix);
     this.written = el("span", { class: "written" });
@@ -90,7 +89,6 @@ export class Answer {
     try {
       for await (const event of stream) {
         first ??= performance.now();
-        this.promptIds ??= event.promptIds;
         this.text += event.text;
         this.written.append(event.text);
         said.add(event.text);

@@ -92,8 +92,9 @@ function drawMaps(maps, chosen, onHead) {
     large.replaceChildren(...largeMap(maps, i));
   }
   choose(chosen);
-  const left = maps.left_out
-    ? el("p", { class: "hint" }, `${grouped(maps.left_out)} tokens behind these are not shown.`)
+  const count = maps.left_out;
+  const left = count
+    ? el("p", { class: "hint" }, `${grouped(count)} more token${count === 1 ? " is" : "s are"} not shown.`)
     : null;
   return [left, heads, large].filter(Boolean);
 }
@@ -104,6 +105,7 @@ function thumbnail(weights) {
   const context = canvas.getContext("2d");
   weights.forEach((row, y) =>
     row.forEach((weight, x) => {
+      if (!weight) return;
       context.fillStyle = heatColour(weight);
       context.fillRect(x, y, 1, 1);
     }),
@@ -141,11 +143,23 @@ function largeMap(maps, head) {
   look(weights.length - 1);
   return [
     el("h3", {}, `Layer ${maps.layer + 1}, head ${head + 1}`),
-    el("div", { class: "scrolls", tabindex: 0, role: "region", "aria-label": "Attention map" }, map),
-    heatKey(),
-    el("p", { class: "hint" }, "Each row is a token; the colours say how much it takes from each token. Choose a token for the figures:"),
-    tokens,
-    words,
+    el(
+      "div",
+      { class: "map-and-words" },
+      el(
+        "div",
+        {},
+        el("div", { class: "scrolls", tabindex: 0, role: "region", "aria-label": "Attention map" }, map),
+        heatKey(),
+      ),
+      el(
+        "div",
+        {},
+        el("p", { class: "hint" }, "Each row is a token; the colours say how much it takes from each token. Choose a token for the figures:"),
+        tokens,
+        words,
+      ),
+    ),
   ];
 }
 
@@ -179,6 +193,7 @@ function heatMap(maps, weights, onRow) {
   const grid = svg("g", { transform: `translate(${space} ${space})` });
   weights.forEach((row, y) =>
     row.forEach((weight, x) => {
+      if (!weight) return;
       grid.append(
         svg("rect", { x: x * cell, y: y * cell, width: cell - 1, height: cell - 1, fill: heatColour(weight) },
           svg("title", {}, `${label(maps.tokens[y])} looks at ${label(maps.looked_at[x])}: ${percent(weight)}`)),
@@ -193,7 +208,7 @@ function heatMap(maps, weights, onRow) {
   );
   grid.append(svg("rect", { class: "row-mark", "data-top": cell, x: -1, y: 0, width: columns * cell + 1, height: cell }));
   grid.addEventListener("pointerover", (event) => {
-    if (event.target.tagName === "rect" && event.target.hasAttribute("fill")) {
+    if (event.target.hasAttribute("fill")) {
       onRow(Math.round(Number(event.target.getAttribute("y")) / cell));
     }
   });

@@ -1,7 +1,6 @@
 // The tab that talks: the history of messages, the reply streamed below it.
 
 import { Answer } from "./answer.js";
-import { PlainError } from "./api.js";
 import { continueFrom } from "./continuing.js";
 import { byId, el, showError } from "./dom.js";
 import { streamChat } from "./stream.js";
@@ -12,7 +11,7 @@ export function startChat(settings) {
   const [form, input, log] = [byId("chat-form"), byId("message"), byId("messages")];
   const [error, system, retry] = [byId("chat-error"), byId("system"), byId("chat-retry")];
   const task = new Task(byId("chat-stop"), input);
-  let turns = []; // { asked, answer, element }
+  const turns = []; // { asked, answer, element, messages }
 
   /** The messages before the reply to turn `index`. */
   function history(index) {
@@ -37,30 +36,30 @@ export function startChat(settings) {
       el("div", { class: "message user" }, el("h3", {}, "You"), el("p", {}, asked)),
       el("div", { class: "message" }, el("h3", {}, "Model"), answer.element),
     );
-    const turn = { asked, answer, element };
+    const turn = { asked, answer, element, messages: [] };
     turns.push(turn);
     log.append(element);
     retry.disabled = false;
-    const messages = history(turns.length - 1);
+    turn.messages = history(turns.length - 1);
     task.run(async (signal) => {
-      await answer.take(streamChat(messages, settings(), signal));
+      await answer.take(streamChat(turn.messages, settings(), signal));
     });
     element.scrollIntoView({ block: "nearest" });
   }
 
   /** What was said after a reply that is written anew belongs to it no more. */
   function goOn(turn, index, alternative) {
-    return task.run(async (signal) => {
-      try {
-        if (!turn.answer.promptIds) {
-          throw new PlainError("The server did not tell the prompt's ids, so that no text can continue from here.");
-        }
-        dropFrom(turns.indexOf(turn) + 1);
-        await continueFrom(turn.answer, index, alternative, settings(), signal);
-      } catch (failure) {
-        if (failure.name !== "AbortError") showError(turn.answer.error, failure);
-      }
-    });
+    return task.run((signal) =>
+      continueFrom({
+        answer: turn.answer,
+        index,
+        alternative,
+        asked: { messages: turn.messages },
+        settings: settings(),
+        signal,
+        begins: () => dropFrom(turns.indexOf(turn) + 1),
+      }),
+    );
   }
 
   function dropFrom(index) {

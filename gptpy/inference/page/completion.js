@@ -1,7 +1,6 @@
 // The tab that continues a text.
 
 import { Answer } from "./answer.js";
-import { request } from "./api.js";
 import { continueFrom } from "./continuing.js";
 import { byId, showError } from "./dom.js";
 import { streamCompletion } from "./stream.js";
@@ -26,14 +25,9 @@ export function startCompletion(settings) {
       label: "Continued text",
       prefix: asked,
       onContinue: (index, alternative) =>
-        task.run(async (signal) => {
-          try {
-            own.promptIds ??= (await request("/tokenize", { text: asked }, signal)).ids;
-            await continueFrom(own, index, alternative, settings(), signal);
-          } catch (failure) {
-            if (failure.name !== "AbortError") showError(own.error, failure);
-          }
-        }),
+        task.run((signal) =>
+          continueFrom({ answer: own, index, alternative, asked: { text: asked }, settings: settings(), signal }),
+        ),
     });
     answer = own;
     own.showTokens(tokens);

@@ -41,7 +41,6 @@ export function showRun(facts) {
       ["checkpoint", `step ${grouped(facts.step)} (${facts.chosen})`],
       ["parameters", facts.parameters],
       ...named(MODEL, model),
-      ["tokenizer", facts.tokenizer.name],
     ]),
   );
   const results = named(RESULTS, summary);

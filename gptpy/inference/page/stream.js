@@ -1,5 +1,5 @@
 // The two streaming doors of the server, in one form:
-// { text, tokens: [{ id, text, logprob, alternatives: [{ id, text, logprob }] }], finish, promptIds }
+// { text, tokens: [{ id, text, logprob, alternatives: [{ id, text, logprob }] }], finish }
 
 import { events } from "./api.js";
 
@@ -16,13 +16,11 @@ export async function* streamCompletion(prompt, settings, signal) {
   };
   for await (const event of events("/v1/completions", body, signal)) {
     const choice = event.choices?.[0];
-    const promptIds = choice?.prompt_token_ids ?? event.prompt_token_ids ?? null;
     if (!choice) continue; // the last event may hold the usage alone
     const { tokens = [], token_logprobs = [], alternatives = [] } = choice.logprobs ?? {};
     const ids = choice.token_ids ?? [];
     yield {
       text: choice.text ?? "",
-      promptIds,
       finish: choice.finish_reason ?? null,
       tokens: tokens.map((text, i) => ({
         id: ids[i] ?? null,
@@ -46,12 +44,10 @@ export async function* streamChat(messages, settings, signal) {
   };
   for await (const event of events("/v1/chat/completions", body, signal)) {
     const choice = event.choices?.[0];
-    const promptIds = choice?.prompt_token_ids ?? event.prompt_token_ids ?? null;
     if (!choice) continue;
     const content = choice.logprobs?.content ?? [];
     yield {
       text: choice.delta?.content ?? "",
-      promptIds,
       finish: choice.finish_reason ?? null,
       tokens: content.map((one, i) => ({
         id: one.id ?? choice.token_ids?.[i] ?? null,
