@@ -1,4 +1,4 @@
-"""What the tests of the page need: small runs, a server of them, a browser, and checks of a page."""
+"""What the tests of the page need: small runs, a server, a browser, and checks of a page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gptpy.runs.opening import load
 from gptpy.runs.progress import Silent
 from gptpy.train.run import run_training
 
-WORDS = "the cat sat on a mat and the dog ran to it . ".split()
+WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "the", "dog", "ran", "to", "it", "."]
 TINY = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_kv_head": 2, "block_size": 64}
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -53,7 +53,11 @@ def train_chat(run: Path) -> Path:
 
 def _train(run: Path, data: dict[str, Any], train: dict[str, Any]) -> Path:
     model = {"preset": "modern-1m", **TINY}
-    mapping = {"model": model, "data": data, "train": {"dtype": "float32", "compile": "off", "optim": {"lr": 0.01}, **train}}
+    mapping = {
+        "model": model,
+        "data": data,
+        "train": {"dtype": "float32", "compile": "off", "optim": {"lr": 0.01}, **train},
+    }
     run_training(mapping, run, Silent())
     return run
 
@@ -128,6 +132,8 @@ def _slowed(step: Callable[[], Any], seconds: float) -> Callable[[], Any]:
 
 # ---- Checks of a page
 
+# Comments before an expression are no expression
+CHECKS = Path(__file__).with_name("page_checks.js").read_text(encoding="utf-8").partition("\n")[2]
 CONTROLS = {
     "button", "textbox", "slider", "spinbutton", "combobox", "tab", "tabpanel", "checkbox",
     "radio", "radiogroup", "listbox", "searchbox", "link", "image", "region", "log", "form",
@@ -145,18 +151,14 @@ def nameless(page: Any) -> list[str]:
         role = node.get("role", {}).get("value", "")
         if node.get("ignored") or role not in CONTROLS:
             continue
-        if role == "group" and not node.get("name", {}).get("value"):
-            # `details` is a group, too, whose summary says what it holds
-            kind = node.get("backendDOMNodeId")
-            continue_if = _tag(page, kind)
-            if continue_if == "DETAILS":
-                continue
         if not node.get("name", {}).get("value", "").strip():
-            found.append(f"{role} {_tag(page, node.get('backendDOMNodeId'))}")
+            tag = _tag(page, node["backendDOMNodeId"])
+            if tag != "DETAILS":  # a group, too: its summary says what it holds
+                found.append(f"{role} {tag}")
     return found
 
 
-def _tag(page: Any, node: int | None) -> str:
+def _tag(page: Any, node: int) -> str:
     session = page.context.new_cdp_session(page)
     try:
         return session.send("DOM.describeNode", {"backendNodeId": node})["node"]["nodeName"]
@@ -164,76 +166,15 @@ def _tag(page: Any, node: int | None) -> str:
         session.detach()
 
 
-FOCUSED = """() => { const e = document.activeElement;
-  return e.tagName.toLowerCase() + (e.id ? '#' + e.id : ''); }"""
-
-# Text whose contrast against what is behind it is below 4.5 (3 where it is large): WCAG 2, 1.4.3.
-# Controls that are switched off are exempt there.
-UNREADABLE = """() => {
-  const parse = (text) => {
-    const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
-    return [r, g, b, a];
-  };
-  const over = ([r, g, b, a], [x, y, z]) => [r * a + x * (1 - a), g * a + y * (1 - a), b * a + z * (1 - a)];
-  const light = (rgb) => {
-    const [r, g, b] = rgb.map((c) => { c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; });
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = (element) => {
-    const layers = [];
-    for (let e = element; e; e = e.parentElement) layers.push(parse(getComputedStyle(e).backgroundColor));
-    const dark = matchMedia('(prefers-color-scheme: dark)').matches;
-    return layers.reverse().reduce((below, layer) => over(layer, below), dark ? [18, 18, 18] : [255, 255, 255]);
-  };
-  const found = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const text = walker.currentNode.data.trim();
-    const element = walker.currentNode.parentElement;
-    if (!text || !element.checkVisibility() || element.closest(':disabled, .unseen, noscript, option, script')) continue;
-    const style = getComputedStyle(element);
-    const ground = behind(element);
-    const colour = element.closest('svg') ? style.fill : style.color;
-    const front = over(parse(colour), ground);
-    const [a, b] = [light(front), light(ground)].sort((x, y) => y - x);
-    const size = parseFloat(style.fontSize);
-    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
-    const ratio = (a + 0.05) / (b + 0.05);
-    if (ratio < (large ? 3 : 4.5)) found.push(`${text.slice(0, 30)}: ${ratio.toFixed(2)}`);
-  }
-  return found;
-}"""
-
-# What is wider than the window. What scrolls inside its own frame is not.
-OVERFLOWING = """() => {
-  const width = document.documentElement.clientWidth;
-  if (document.documentElement.scrollWidth <= width) return [];
-  return [...document.querySelectorAll('body *')]
-    .filter((e) => e.checkVisibility() && e.getBoundingClientRect().right > width + 1)
-    .map((e) => e.tagName + '.' + e.className).slice(0, 9);
-}"""
-
-# Everything that can be operated, once; of tabs, tokens and radios the group's one stop.
-OPERABLE = """() => {
-  const all = 'a[href], button, input, select, textarea, summary, [role=button], [role=tab], [role=radio]';
-  const groups = '[role=tablist], [role=radiogroup], .tokens';
-  const found = new Set();
-  let number = 0;
-  for (const element of document.querySelectorAll(all)) {
-    if (element.disabled || !element.checkVisibility()) continue;
-    const group = element.closest(groups);
-    const stop = group ? group.querySelector('[tabindex="0"]') : element;
-    stop?.setAttribute('data-stop', stop.dataset.stop ?? `${++number} ${stop.outerHTML.slice(0, 60)}`);
-    found.add(stop ? stop.dataset.stop : 'a group without a stop');
-  }
-  return [...found];
-}"""
+def check(page: Any, name: str) -> Any:
+    """One of the checks in `page_checks.js`."""
+    return page.evaluate(f"() => ({CHECKS}).{name}()")
 
 
 def reachable(page: Any) -> tuple[set[str], set[str]]:
     """What can be operated, and what of it the tab key reaches, in one round."""
     page.evaluate("document.activeElement.blur()")
-    wanted = set(page.evaluate(OPERABLE))
+    wanted = set(check(page, "operable"))
     found = set()
     for _ in range(len(wanted) + 20):
         page.keyboard.press("Tab")

@@ -11,10 +11,8 @@ from typing import Any
 import pytest
 
 from .browsing import (
-    FOCUSED,
-    OVERFLOWING,
-    UNREADABLE,
     Server,
+    check,
     find_chromium,
     nameless,
     reachable,
@@ -201,7 +199,9 @@ def test_every_slider_says_what_it_does(watched: Watched, server: Server) -> Non
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowRight")
         page.keyboard.press("ArrowLeft")
-        number = page.locator(f"#sliders input[type=number][data-field={slider.get_attribute('data-field')}]")
+        number = page.locator(
+            f"#sliders input[type=number][data-field={slider.get_attribute('data-field')}]"
+        )
         assert number.input_value() == slider.input_value()
         assert slider.input_value() != before or before == slider.get_attribute("max")
 
@@ -223,7 +223,7 @@ def test_stop_ends_a_text_and_keeps_it(watched: Watched, slow_server: Server) ->
     assert statistics.running == statistics.waiting == 0
     assert page.locator(".written").text_content() == text
     # The keyboard does not begin again at the top of the page
-    assert page.evaluate(FOCUSED) != "body"
+    assert check(page, "focused") != "body"
 
 
 def test_a_second_text_ends_the_first(watched: Watched, slow_server: Server) -> None:
@@ -436,7 +436,9 @@ def test_the_run_at_a_glance(watched: Watched, server: Server, base: Path) -> No
     expect(curve).to_contain_text("training step")
     points = len(re.findall("[ML]", page.locator(".line.training").first.get_attribute("d")))
     assert points == len(facts["curve"]["training"])
-    expect(page.locator("#run-model")).to_contain_text(f"{facts['parameters']:,}".replace(",", "\u202f"))
+    expect(page.locator("#run-model")).to_contain_text(
+        f"{facts['parameters']:,}".replace(",", "\u202f")
+    )
     expect(page.locator("#run-results")).to_contain_text("validation loss")
     expect(page.locator("#samples")).to_contain_text(INJECTION)
     page.get_by_text("The figures as a table").click()
@@ -642,21 +644,19 @@ def open_everything(page: Any, tab: str) -> None:
 
 
 @pytest.mark.parametrize("tab", TABS)
-def test_names_contrast_keyboard_and_width(
-    watched: Watched, chat_server: Server, tab: str
-) -> None:
+def test_names_contrast_keyboard_and_width(watched: Watched, chat_server: Server, tab: str) -> None:
     page = visit(watched, chat_server)
     open_everything(page, tab)
     assert nameless(page) == []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        assert page.evaluate(UNREADABLE) == [], scheme
+        assert check(page, "unreadable") == [], scheme
     wanted, found = reachable(page)
     assert found == wanted
     for width in (360, 700, 1600):
         page.set_viewport_size({"width": width, "height": 800})
         page.wait_for_timeout(50)
-        assert page.evaluate(OVERFLOWING) == [], width
+        assert check(page, "overflowing") == [], width
 
 
 def test_tabs_by_keyboard_and_address(watched: Watched, server: Server) -> None:
@@ -686,8 +686,8 @@ def test_the_checks_find_what_they_look_for(browser: Any) -> None:
         <p style="color:#999;background:#fff">pale</p><div style="width:900px">wide</div>"""
     )
     assert len(nameless(page)) == 2
-    assert len(page.evaluate(UNREADABLE)) == 1
-    assert page.evaluate(OVERFLOWING)
+    assert len(check(page, "unreadable")) == 1
+    assert check(page, "overflowing")
     wanted, found = reachable(page)
     assert wanted - found
     page.close()

@@ -41,7 +41,6 @@ class Glance:
             "chat": self._chats,
             "model": c.to_dict(),
             "parameters": self._parameters,
-            "tokenizer": {"name": loaded.tokenizer.name, "tokens": loaded.tokenizer.n_vocab},
             "encodings": ["run", *bpe_rs.list_encoding_names()],
             "summary": _summary(folder / "summary.json"),
             "curve": self.curve(),
@@ -50,7 +49,6 @@ class Glance:
                 "kinds": kinds_of(c),
                 "layers": c.n_layer,
                 "encoder_layers": c.encoder_layers,
-                "heads": c.n_head,
                 "most_tokens": min(MOST_TOKENS, c.block_size),
             },
         }

@@ -59,9 +59,7 @@ class Maps:
             "tokens": [self._token(i) for i in query],
             "looked_at": [self._token(i) for i in key],
             "left_out": left_out,
-            "weights": [
-                [[round(w, 4) for w in row] for row in head] for head in weights.tolist()
-            ],
+            "weights": [[[round(w, 4) for w in row] for row in head] for head in weights.tolist()],
         }
 
     def _ids(self, text: str) -> tuple[list[int], list[int] | None, int]:

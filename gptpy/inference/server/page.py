@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from gptpy.config.errors import ConfigError
 from gptpy.inference.conversation import read_messages
+from gptpy.inference.server.answers import Answer, documented
 from gptpy.inference.server.body import Body, json_body, request_body
-from gptpy.inference.server.errors import ApiError, ErrorAnswer
+from gptpy.inference.server.errors import ApiError
 from gptpy.inference.server.glance import Glance
 from gptpy.inference.server.maps import Maps
 from gptpy.inference.server.schemas import ChatMessage
@@ -30,9 +31,7 @@ MOST_CHARACTERS = 20_000
 """Of a text whose attention is asked for."""
 MOST_WAITING = 4
 """Requests for attention at the same time: each delays the next token of every text."""
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorAnswer} for status in (400, 401, 408, 413, 415, 422, 429, 503)
-}
+CODES = (400, 401, 408, 413, 415, 422, 429, 500, 503)
 
 # The page loads its own files and talks to its own server, nothing else. Text never becomes
 # markup: with trusted types a browser refuses `innerHTML` altogether.
@@ -80,6 +79,50 @@ def static_files(folder: Path = FOLDER) -> dict[str, StaticFile]:
     return found
 
 
+class CurveAnswer(Answer):
+    """Loss over steps."""
+
+    training: list[tuple[int, float, float, float]] = Field(
+        description="Step, mean, lowest and highest"
+    )
+    validation: list[tuple[int, float, int | None]] = Field(
+        description="Step, loss, stride of the windows"
+    )
+    not_finite: int = Field(description="Rows left out: their loss is no number")
+
+
+class SamplesAnswer(Answer):
+    """The end of `samples.txt`."""
+
+    text: str
+    cut: int = Field(description="Bytes left out before it")
+
+
+class AttentionShape(Answer):
+    """What there is to ask for."""
+
+    kinds: list[str]
+    layers: int
+    encoder_layers: int
+    most_tokens: int
+
+
+class RunAnswer(Answer):
+    """A run at a glance; losses are in nats per token."""
+
+    name: str
+    step: int
+    chosen: str = Field(description="Why the checkpoint of this step is used")
+    chat: bool = Field(description="Whether it answers conversations")
+    model: dict[str, Any]
+    parameters: int
+    encodings: list[str] = Field(description="What /tokenize knows")
+    summary: dict[str, Any]
+    curve: CurveAnswer
+    samples: SamplesAnswer
+    attention: AttentionShape
+
+
 class AttentionRequest(Body):
     """A text, and which layer's attention to compute for it."""
 
@@ -95,14 +138,14 @@ class PromptRequest(Body):
     messages: list[ChatMessage] | None = Field(None, min_length=1, max_length=1024)
 
 
-class Token(BaseModel):
+class Token(Answer):
     """An id and its text."""
 
     id: int
     text: str
 
 
-class AttentionAnswer(BaseModel):
+class AttentionAnswer(Answer):
     """Attention weights `(heads, tokens, looked_at)` of one layer."""
 
     kind: str
@@ -113,7 +156,7 @@ class AttentionAnswer(BaseModel):
     weights: list[list[list[float]]]
 
 
-class PromptAnswer(BaseModel):
+class PromptAnswer(Answer):
     """The ids that the model continues."""
 
     ids: list[int]
@@ -142,19 +185,24 @@ def router(service: Service) -> APIRouter:
             raise ApiError(404, "the page has no such file")
         return files[name].answer(request)
 
-    @routes.get("/page/run", responses=ERRORS)
-    def run(response: Response) -> dict[str, Any]:
-        """The run at a glance: model, parameters, loss curve, samples."""
+    @routes.get(
+        "/page/run", summary="The run at a glance", responses=documented(RunAnswer, 401, 500)
+    )
+    def run(response: Response) -> RunAnswer:
+        """Model, parameters, loss curve, samples."""
         response.headers["Cache-Control"] = "no-store"
-        return glance.facts()
+        return RunAnswer(**glance.facts())
 
     @routes.post(
-        "/page/attention", responses=ERRORS, openapi_extra=request_body(AttentionRequest)
+        "/page/attention",
+        summary="Attention of a text",
+        responses=documented(AttentionAnswer, *CODES),
+        openapi_extra=request_body(AttentionRequest),
     )
     async def attention(
         body: Annotated[AttentionRequest, json_body(AttentionRequest)], response: Response
     ) -> AttentionAnswer:
-        """The attention of one layer's heads on the first tokens of a text."""
+        """Weights of one layer's heads on the first tokens of a text."""
         nonlocal waiting
         if waiting >= MOST_WAITING:
             message = "other attention maps are being computed; try again in a moment"
@@ -167,11 +215,16 @@ def router(service: Service) -> APIRouter:
         response.headers["Cache-Control"] = "no-store"
         return AttentionAnswer(**found)
 
-    @routes.post("/page/prompt", responses=ERRORS, openapi_extra=request_body(PromptRequest))
+    @routes.post(
+        "/page/prompt",
+        summary="A text or a conversation to the ids that are continued",
+        responses=documented(PromptAnswer, *CODES),
+        openapi_extra=request_body(PromptRequest),
+    )
     def prompt(
         body: Annotated[PromptRequest, json_body(PromptRequest)], response: Response
     ) -> PromptAnswer:
-        """The ids that /v1/completions continues for a text, /v1/chat/completions for messages."""
+        """With what stands before a text: `/v1/completions` goes on from such ids."""
         if (body.text is None) == (body.messages is None):
             raise ApiError(400, "expected text or messages, one of both")
         if body.text is not None:
