@@ -38,7 +38,7 @@ def train_base(run: Path) -> Path:
     text = " ".join(WORDS[(i * i + i // 7) % len(WORDS)] for i in range(3000))
     source.write_text(text + "\n", encoding="utf-8")
     data = {"sources": [str(source)], "tokenizer": "bytes:300", "validation": 0.1}
-    train = {"steps": 60, "batch_size": 8, "log_every": 1, "eval_every": 20, "sample_every": 30}
+    train = {"steps": 40, "batch_size": 8, "log_every": 1, "eval_every": 20, "sample_every": 20}
     return _train(run, data, {**train, "sample_prompt": "the", "sample_tokens": 20})
 
 

@@ -105,7 +105,7 @@ def visit(watched: Watched, server: Server, tab: str = "Continue") -> Any:
     return page
 
 
-def set_slider(page: Any, label: str, value: float) -> None:
+def set_slider(page: Any, label: str, value: float | str) -> None:
     box = page.get_by_label(f"{label}, exact")
     box.fill(str(value))
     box.press("Tab")
@@ -138,7 +138,7 @@ def test_a_text_is_continued_as_the_server_continues_it(watched: Watched, server
     body = {"prompt": "the cat", "max_tokens": 24, "temperature": 0.7, "seed": 7}
     alone = server.post("/v1/completions", body)["choices"][0]
     assert page.locator(".written").text_content() == alone["text"]
-    assert page.locator(".prompt").text_content() == "the cat"
+    assert page.locator("span.prompt").text_content() == "the cat"
     # What is heard: sentences in a live region, which together are the text
     said = " ".join(page.locator("#announcements p").all_text_contents())
     assert "".join(alone["text"].split()) in "".join(said.split())
@@ -233,7 +233,7 @@ def test_a_second_text_ends_the_first(watched: Watched, slow_server: Server) -> 
     complete(page, "a dog", most_new_tokens=4)
     wait_till_written(page)
     assert page.locator(".answer").count() == 1
-    assert page.locator(".prompt").text_content() == "a dog"
+    assert page.locator("span.prompt").text_content() == "a dog"
     expect(page.locator(".status")).to_contain_text("4 tokens")
 
 
@@ -380,13 +380,13 @@ def test_a_reply_goes_on_from_an_alternative(watched: Watched, chat_server: Serv
     page.get_by_role("button", name="Tokens view").click()
     page.locator(".token").first.click()
     chosen = page.locator(".alternatives button").nth(1)
-    id_ = int(re.search(r", id (\d+)", chosen.get_attribute("aria-label"))[1])
+    (id_,) = re.findall(r", id (\d+)", chosen.get_attribute("aria-label"))
     with page.expect_request("**/v1/completions") as request:
         chosen.click()
     sent = json.loads(request.value.post_data)["prompt"]
     messages = [{"role": "user", "content": "say a"}]
     prompt = chat_server.post("/page/prompt", {"messages": messages})["ids"]
-    assert sent[: len(prompt)] == prompt and len(sent) == len(prompt) + 1 and sent[-1] == id_
+    assert sent[: len(prompt)] == prompt and len(sent) == len(prompt) + 1 and sent[-1] == int(id_)
     wait_till_written(page)
     expect(page.locator(".token.picked")).to_have_count(1)
 
@@ -504,7 +504,7 @@ def test_text_is_never_markup(watched: Watched, server: Server) -> None:
     )
     complete(page, INJECTION)
     expect(page.locator(".written")).to_have_text(INJECTION)
-    expect(page.locator(".prompt")).to_have_text(INJECTION)
+    expect(page.locator("span.prompt")).to_have_text(INJECTION)
     page.get_by_role("button", name="Tokens view").click()
     page.locator(".token").click()
     expect(page.locator(".alternatives button")).to_have_count(2)

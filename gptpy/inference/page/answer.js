@@ -17,18 +17,35 @@ export class Answer {
     this.view = new TokensView(onContinue);
     this.prefix = el("span", { class: "prompt" }, prefix);
     this.written = el("span", { class: "written" });
-    this.plain = el("div", { class: "plain", role: "group", "aria-label": label }, this.prefix, this.written);
+    this.plain = el(
+      "div",
+      { class: "plain", dir: "auto", role: "group", "aria-label": label },
+      this.prefix,
+      this.written,
+    );
     this.toggle = el(
       "button",
-      { type: "button", class: "quiet", "aria-pressed": "false", onclick: () => this.showTokens(!this.showsTokens) },
+      {
+        type: "button",
+        class: "quiet",
+        "aria-pressed": "false",
+        onclick: () => this.showTokens(!this.showsTokens),
+      },
       "Tokens view",
     );
     this.numbers = el(
       "button",
-      { type: "button", class: "quiet", "aria-pressed": "false", hidden: true, onclick: () => this.#showNumbers() },
+      {
+        type: "button",
+        class: "quiet",
+        "aria-pressed": "false",
+        hidden: true,
+        onclick: () => this.#showNumbers(),
+      },
       "Show percentages",
     );
-    this.colours = el("div", { hidden: true }, legend(), this.view.element);
+    const before = prefix ? el("p", { class: "plain prompt", dir: "auto" }, prefix) : null;
+    this.colours = el("div", { hidden: true }, legend(), before, this.view.element);
     this.status = el("p", { class: "status" });
     this.error = el("p", { class: "error", role: "alert", hidden: true });
     this.element = el(

@@ -10,6 +10,8 @@ const KINDS = {
   cross: "from the reply to the text (cross-attention)",
   encoder: "inside the text (encoder)",
 };
+const EXPLAINED =
+  "Each row is a token; the colours say how much it takes from each token. Choose a token for the figures:";
 const label = ({ text, id }) => visible(text) || `<${id}>`;
 const short = (text) => ([...text].length > 12 ? `${[...text].slice(0, 11).join("")}…` : text);
 
@@ -77,7 +79,7 @@ function drawMaps(maps, chosen, onHead) {
           type: "button", role: "radio", "aria-checked": String(i === chosen), tabindex: i === chosen ? 0 : -1,
           "aria-label": `head ${i + 1}`, onclick: () => choose(i), onfocus: () => choose(i),
         },
-        thumbnail(weights),
+        thumbnail(maps, weights),
         el("span", { "aria-hidden": "true" }, `head ${i + 1}`),
       ),
     ),
@@ -99,13 +101,16 @@ function drawMaps(maps, chosen, onHead) {
   return [left, heads, large].filter(Boolean);
 }
 
+/** Whether row y can look at column x: in a decoder no token sees what comes after it. */
+const seen = (maps, y, x) => maps.kind !== "self" || x <= y;
+
 /** A whole head in a few pixels: one for each weight. */
-function thumbnail(weights) {
+function thumbnail(maps, weights) {
   const canvas = el("canvas", { width: weights[0].length, height: weights.length, "aria-hidden": "true" });
   const context = canvas.getContext("2d");
   weights.forEach((row, y) =>
     row.forEach((weight, x) => {
-      if (!weight) return;
+      if (!seen(maps, y, x)) return;
       context.fillStyle = heatColour(weight);
       context.fillRect(x, y, 1, 1);
     }),
@@ -155,7 +160,7 @@ function largeMap(maps, head) {
       el(
         "div",
         {},
-        el("p", { class: "hint" }, "Each row is a token; the colours say how much it takes from each token. Choose a token for the figures:"),
+        el("p", { class: "hint" }, EXPLAINED),
         tokens,
         words,
       ),
@@ -173,7 +178,14 @@ function inWords(maps, row, index) {
       best.map(([weight, i]) => {
         const bar = el("span", { class: "bar", "aria-hidden": "true" });
         bar.style.setProperty("width", `${Math.max(1, 100 * weight)}%`);
-        return el("li", {}, el("code", { class: "piece" }, label(maps.looked_at[i])), el("span", { class: "number" }, percent(weight)), el("span", { class: "same" }, `token ${i + 1}`), bar);
+        return el(
+          "li",
+          {},
+          el("code", { class: "piece" }, label(maps.looked_at[i])),
+          el("span", { class: "number" }, percent(weight)),
+          el("span", { class: "same" }, `token ${i + 1}`),
+          bar,
+        );
       }),
     ),
   ];
@@ -183,8 +195,8 @@ function heatMap(maps, weights, onRow) {
   const [rows, columns] = [weights.length, weights[0].length];
   const cell = Math.max(11, Math.min(26, Math.floor(560 / Math.max(rows, columns))));
   const names = [...maps.tokens, ...maps.looked_at].map((token) => [...short(label(token))].length);
-  const space = 14 + 6.6 * Math.max(...names);
   const size = Math.min(12, cell - 1);
+  const space = 12 + 0.72 * size * Math.max(...names);
   const map = svg("svg", {
     class: "heat", width: space + columns * cell + 4, height: space + rows * cell + 4, role: "img",
     "aria-label": `Attention weights of ${rows} tokens on ${columns} tokens; the list below gives the figures.`,
@@ -193,7 +205,7 @@ function heatMap(maps, weights, onRow) {
   const grid = svg("g", { transform: `translate(${space} ${space})` });
   weights.forEach((row, y) =>
     row.forEach((weight, x) => {
-      if (!weight) return;
+      if (!seen(maps, y, x)) return;
       grid.append(
         svg("rect", { x: x * cell, y: y * cell, width: cell - 1, height: cell - 1, fill: heatColour(weight) },
           svg("title", {}, `${label(maps.tokens[y])} looks at ${label(maps.looked_at[x])}: ${percent(weight)}`)),
@@ -204,9 +216,16 @@ function heatMap(maps, weights, onRow) {
     grid.append(svg("text", { x: -6, y: (y + 0.5) * cell + size / 3, "text-anchor": "end" }, short(label(token)))),
   );
   maps.looked_at.forEach((token, x) =>
-    grid.append(svg("text", { transform: `translate(${(x + 0.5) * cell + size / 3} -6) rotate(-90)` }, short(label(token)))),
+    grid.append(
+      svg(
+        "text",
+        { transform: `translate(${(x + 0.5) * cell + size / 3} -6) rotate(-90)` },
+        short(label(token)),
+      ),
+    ),
   );
-  grid.append(svg("rect", { class: "row-mark", "data-top": cell, x: -1, y: 0, width: columns * cell + 1, height: cell }));
+  const mark = { class: "row-mark", "data-top": cell, x: -1, y: 0, height: cell };
+  grid.append(svg("rect", { ...mark, width: columns * cell + 1 }));
   grid.addEventListener("pointerover", (event) => {
     if (event.target.hasAttribute("fill")) {
       onRow(Math.round(Number(event.target.getAttribute("y")) / cell));

@@ -2,7 +2,7 @@
 
 import { el, grouped, svg } from "./dom.js";
 
-const [HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [320, 58, 14, 14, 46];
+const [HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [320, 58, 26, 14, 46];
 
 /** Draws `curve` (of /page/run) into `place`, and again when the width changes. */
 export function drawCurve(place, curve) {
@@ -105,12 +105,16 @@ function keys({ training, validation, not_finite }) {
   if (training.length) {
     const band = training.some((p) => p[2] !== p[3]);
     items.push([
-      sign(band && svg("rect", { class: "band", x: 0, y: 1, width: 30, height: 12 }), svg("path", { class: "line training", d: "M0 7L30 7" })),
+      sign(
+        band && svg("rect", { class: "band", x: 0, y: 1, width: 30, height: 12 }),
+        svg("path", { class: "line training", d: "M0 7L30 7" }),
+      ),
       band ? "training: mean, and lowest to highest" : "training",
     ]);
   }
   if (validation.length) {
-    items.push([sign(svg("path", { class: "line validation", d: "M0 7L30 7" }), diamond(15, 7, "point")), "validation"]);
+    const line = svg("path", { class: "line validation", d: "M0 7L30 7" });
+    items.push([sign(line, diamond(15, 7, "point")), "validation"]);
   }
   const strides = new Set(validation.map((p) => p[2]).filter((stride) => stride !== validation[0][2]));
   for (const stride of strides) {
@@ -130,7 +134,10 @@ function table({ training, validation }) {
   const rows = [
     ...chosen.map((p) => [p[0], "training", p[1]]),
     ...validation.map((p) => [p[0], "validation", p[1]]),
-  ].sort((a, b) => a[0] - b[0]);
+  ]
+    .sort((a, b) => a[0] - b[0])
+    .map(([step, of, loss]) => [grouped(step), of, loss.toFixed(4)]);
+  const names = ["step", "of", "loss (nats per token)"];
   return el(
     "details",
     {},
@@ -141,8 +148,8 @@ function table({ training, validation }) {
       el(
         "table",
         {},
-        el("thead", {}, el("tr", {}, ["step", "of", "loss (nats per token)"].map((name) => el("th", { scope: "col" }, name)))),
-        el("tbody", {}, rows.map((row) => el("tr", {}, el("td", {}, grouped(row[0])), el("td", {}, row[1]), el("td", {}, row[2].toFixed(4))))),
+        el("thead", {}, el("tr", {}, names.map((name) => el("th", { scope: "col" }, name)))),
+        el("tbody", {}, rows.map((row) => el("tr", {}, row.map((cell) => el("td", {}, cell))))),
       ),
     ),
   );

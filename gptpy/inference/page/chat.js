@@ -33,7 +33,7 @@ export function startChat(settings) {
     const element = el(
       "li",
       { class: "turn" },
-      el("div", { class: "message user" }, el("h3", {}, "You"), el("p", {}, asked)),
+      el("div", { class: "message user" }, el("h3", {}, "You"), el("p", { dir: "auto" }, asked)),
       el("div", { class: "message" }, el("h3", {}, "Model"), answer.element),
     );
     const turn = { asked, answer, element, messages: [] };
@@ -43,6 +43,7 @@ export function startChat(settings) {
     turn.messages = history(turns.length - 1);
     task.run(async (signal) => {
       await answer.take(streamChat(turn.messages, settings(), signal));
+      if (document.activeElement === input) form.scrollIntoView({ block: "nearest" });
     });
     element.scrollIntoView({ block: "nearest" });
   }

@@ -18,7 +18,7 @@ export function heatColour(weight) {
 
 /** What the colours mean. */
 export function heatKey() {
-  const marks = [0.0001, 0.01, 0.05, 0.1, 0.25, 0.5, 1];
+  const marks = [0, 0.01, 0.05, 0.1, 0.25, 0.5, 1];
   return el(
     "ul",
     { class: "heat-key", "aria-label": "Colours of the weights" },
@@ -27,6 +27,5 @@ export function heatKey() {
       sample.style.setProperty("background", heatColour(weight));
       return el("li", {}, sample, `${100 * weight} %`);
     }),
-    el("li", {}, "empty: less, or cannot be seen"),
   );
 }

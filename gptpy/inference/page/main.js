@@ -46,8 +46,11 @@ function show(facts, first) {
   if (!first) return;
   document.title = `${facts.name} · gptpy`;
   byId("model-name").textContent = facts.name;
-  byId("model-facts").textContent =
-    `${grouped(facts.parameters)} parameters · context ${grouped(facts.model.block_size)} tokens · step ${grouped(facts.step)}`;
+  byId("model-facts").textContent = [
+    `${grouped(facts.parameters)} parameters`,
+    `context ${grouped(facts.model.block_size)} tokens`,
+    `step ${grouped(facts.step)}`,
+  ].join(" · ");
   byId("base-model").hidden = facts.chat;
   byId("chat-form").hidden = !facts.chat;
   limitTokens(facts.model.block_size);

@@ -29,7 +29,7 @@ export class TokensView {
     this.onContinue = onContinue;
     this.tokens = [];
     this.shown = -1;
-    this.list = el("div", { class: "tokens", role: "group", "aria-label": "Tokens of the text" });
+    this.list = el("div", { class: "tokens", dir: "auto", role: "group", "aria-label": "Tokens of the text" });
     const id = freshId("about-token");
     this.about = el("div", { class: "about-token", id, hidden: true, role: "group", "aria-label": "About this token" });
     this.element = el("div", { class: "tokens-view" }, this.list, this.about);
@@ -59,7 +59,7 @@ export class TokensView {
     while (this.list.childElementCount > count) this.list.lastElementChild.remove();
     this.shown = -1;
     this.hide();
-    if (this.list.firstElementChild) this.list.firstElementChild.tabIndex = 0;
+    [...this.list.children].forEach((token, i) => (token.tabIndex = i ? -1 : 0));
   }
 
   /** Focuses the last token with its panel closed: what is written now comes behind it. */
@@ -91,7 +91,7 @@ export class TokensView {
     clearTimeout(this.waiting);
     const token = target.closest?.(".token");
     // A token with the focus keeps its panel: the pointer may cross others on the way there
-    if (!token || this.pinned || this.element.contains(document.activeElement)) return;
+    if (!token || this.element.contains(document.activeElement)) return;
     this.waiting = setTimeout(() => this.#show(token), 60);
   }
 
@@ -184,7 +184,12 @@ export class TokensView {
       "button",
       {
         type: "button",
-        "aria-label": `${same ? "Continue from" : "Continue with"} ${visible(other.text) || "nothing"}, ${percent(p)}, id ${other.id}${same ? ", the token in the text" : ""}`,
+        "aria-label": [
+          `${same ? "Write on behind" : "Continue with"} ${visible(other.text) || "nothing"}`,
+          same ? "the token in the text" : null,
+          percent(p),
+          `id ${other.id}`,
+        ].filter(Boolean).join(", "),
         onclick: () => this.onContinue(index, other),
       },
       el("code", { class: "piece" }, visible(other.text) || "(nothing)"),

@@ -14,7 +14,7 @@ from gptpy.runs.metrics import read_metrics
 from gptpy.runs.opening import Loaded
 from gptpy.tokenizer.bpe import bpe_rs
 
-MOST_POINTS = 300
+MOST_POINTS = 150
 """Points of the training curve; of a longer one each is the mean of several rows."""
 MOST_SAMPLE_BYTES = 64_000
 """The end of `samples.txt` that is shown."""
@@ -106,7 +106,7 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float, floa
         part = points[i * len(points) // count : (i + 1) * len(points) // count]
         losses = [loss for _, loss in part]
         mean = sum(losses) / len(losses)
-        found.append((part[-1][0], round(mean, 5), min(losses), max(losses)))
+        found.append((part[-1][0], round(mean, 6), min(losses), max(losses)))
     return found
 
 
