@@ -165,6 +165,10 @@ bench-train-growth: setup ## time of train against the length of a word, familie
 bench-memory: setup ## resident memory over ten million documents, strings of 300 MB
 	$(RUN) python benches/memory.py $(BENCH_ARGS)
 
+.PHONY: bench-serve
+bench-serve: setup ## the server under load: tokens/s of the engine's, latencies, errors, memory
+	$(RUN) python benches/serve_load.py $(BENCH_ARGS)
+
 .PHONY: parity
 parity: setup ## ids of the standard library and site-packages against tiktoken's
 	$(RUN) python benches/parity.py $(BENCH_ARGS)

@@ -58,7 +58,7 @@ def json_body(model: type[Body]) -> Any:
         try:
             return model.model_validate(value)
         except ValidationError as error:
-            raise of_validation(error, model.unsupported) from None
+            raise of_validation(error, model.unsupported, list(model.model_fields)) from None
 
     return Depends(read)
 

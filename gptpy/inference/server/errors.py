@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,6 +15,8 @@ from starlette.exceptions import HTTPException
 
 from gptpy.config.errors import ConfigError
 
+TOGETHER = "together"
+"""The kind of problem that is about several fields; its message names them."""
 TYPES = {
     401: "authentication_error",
     404: "not_found_error",
@@ -87,10 +91,15 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, of_defect)
 
 
-def of_validation(error: ValidationError, unsupported: Mapping[str, Any]) -> ApiError:
-    """The first problems of a body, each with the field; `unsupported`: known fields, refused."""
+def of_validation(
+    error: ValidationError, unsupported: Mapping[str, Any], known: Sequence[str]
+) -> ApiError:
+    """The first problems of a body, each with the field.
+
+    `unsupported`: fields that are refused by name; `known`: those that there are.
+    """
     found = error.errors(include_url=False, include_context=False)
-    named = [_problem(one, unsupported) for one in found[:3]]
+    named = [_problem(one, unsupported, known) for one in found[:3]]
     if len(found) > 3:
         named.append(f"and {len(found) - 3} more")
     first = found[0]
@@ -111,16 +120,20 @@ def _place(location: tuple[int | str, ...]) -> str:
     return text
 
 
-def _problem(one: Any, unsupported: Mapping[str, Any]) -> str:
+def _problem(one: Any, unsupported: Mapping[str, Any], known: Sequence[str]) -> str:
     place = _place(one["loc"]) or "the body"
     if one["type"] == "extra_forbidden":
         if place in unsupported:
             return f"{place}: this server does not support it; leave it out"
-        return f"{place}: there is no such field"
+        near = get_close_matches(place, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{place[:80]}: there is no such field{hint}"
     if one["type"] == "missing":
         return f"{place}: this field is needed"
-    message = one["msg"].removeprefix("Value error, ")
-    message = message.replace("Input should be", "expected").replace("a valid ", "a ")
+    message = one["msg"].replace("Input should be", "expected").replace("a valid ", "a ")
+    message = re.sub(r"\ba (?=[aeio])", "an ", message)
+    if one["type"] == TOGETHER:
+        return message
     return f"{place}: {message}, got {shown(one['input'])}"
 
 

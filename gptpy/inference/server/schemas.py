@@ -9,7 +9,8 @@ from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator, model_v
 from pydantic_core import PydanticCustomError
 
 from gptpy.inference.server.body import Body
-from gptpy.inference.server.errors import shown
+from gptpy.inference.server.errors import TOGETHER, shown
+from gptpy.tokenizer.bpe import bpe_rs
 
 SEED = 2**63 - 1
 MOST_ID = 2**31 - 1
@@ -26,8 +27,7 @@ def _one_message(expected: str) -> Any:
         try:
             return handler(value)
         except ValueError:
-            message = f"expected {expected}, got {shown(value)}"
-            raise PydanticCustomError("form", "{message}", {"message": message}) from None
+            raise PydanticCustomError("form", "expected {what}", {"what": expected}) from None
 
     return WrapValidator(check)
 
@@ -171,7 +171,7 @@ class Generation(Body):
 
 
 def _refusal(message: str) -> PydanticCustomError:
-    return PydanticCustomError("together", "{message}", {"message": message})
+    return PydanticCustomError(TOGETHER, "{message}", {"message": message})
 
 
 class CompletionRequest(Generation):
@@ -275,22 +275,30 @@ class ChatRequest(Generation):
         return (self.top_logprobs or 0) if self.logprobs else None
 
 
+OWN = "run"
+"""The name of the run's tokenizer."""
+ENCODINGS: tuple[str, ...] = (OWN, *bpe_rs.list_encoding_names())
+Encoding = Annotated[
+    str | None,
+    Field(
+        description="`run`, or a published vocabulary (default: `run`).",
+        json_schema_extra={"enum": [*ENCODINGS, None]},
+    ),
+]
+
+
 class TokenizeRequest(Body):
     """A text to cut into tokens."""
 
     text: str = Field(description="Special tokens in it are plain text.")
-    encoding: str | None = Field(
-        None, max_length=64, description="`run`, or a published vocabulary (default: `run`)."
-    )
+    encoding: Encoding = None
 
 
 class DetokenizeRequest(Body):
     """Ids to join to a text."""
 
     ids: list[Id] = Field(description="Bytes that are no UTF-8 become U+FFFD.")
-    encoding: str | None = Field(
-        None, max_length=64, description="`run`, or a published vocabulary (default: `run`)."
-    )
+    encoding: Encoding = None
 
 
 Bodies: list[type[Body]] = [CompletionRequest, ChatRequest, TokenizeRequest, DetokenizeRequest]

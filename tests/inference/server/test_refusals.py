@@ -109,6 +109,11 @@ def test_harmless_values_of_unsupported_fields_are_taken(server):
     assert server.post("/v1/completions", {**OK, "best_of": True}).status_code == 422
 
 
+def test_a_slip_is_told_what_was_meant(server):
+    error = refused(server.post("/v1/completions", {**OK, "max_token": 7}), 422)
+    assert error.code == "unknown_parameter" and "did you mean max_tokens?" in error.message
+
+
 def test_several_problems_are_told_at_once(server):
     error = refused(server.post("/v1/completions", {"n": 0, "top_k": 0, "x": 1, "y": 1}), 422)
     assert "prompt: this field is needed" in error.message and "and 2 more" in error.message
