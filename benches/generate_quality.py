@@ -1,0 +1,76 @@
+"""What fewer bits cost: bits per byte of a trained model in every number type of generation."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+SHARED = Path(os.environ.get("GPTPY_SHARED", Path(__file__).parent.parent.parent / "shared"))
+BYTES = 100_000
+WINDOW = 256
+
+
+def measure(folder: Path, run: Path | None = None) -> dict[str, Any]:
+    """Trains a small model if there is none yet; bits per byte of text that it has not seen."""
+    from gptpy.runs.opening import load
+
+    text = SHARED / "data" / "tinyshakespeare.txt"
+    run = run or folder / "trained"
+    if not (run / "checkpoints").exists():
+        train(text, run)
+    loaded = load(run, device="cpu", dtype="float32")
+    held_out = text.read_bytes()[-BYTES:].decode(errors="replace")
+    ids = loaded.tokenizer.encode_ordinary(held_out)
+    found = {
+        number_type: bits_per_byte(loaded.model, number_type, ids, len(held_out.encode()))
+        for number_type in ("float32", "bfloat16", "int8")
+    }
+    exact = found["float32"]
+    return {
+        "model": f"{loaded.model.num_parameters():,} parameters, trained",
+        "bits per byte": {name: round(bits, 5) for name, bits in found.items()},
+        "loss %": {name: round(100 * (bits / exact - 1), 3) for name, bits in found.items()},
+    }
+
+
+def train(text: Path, run: Path) -> None:
+    """A minute of training on the text without what is measured."""
+    from gptpy.quickstart import quickstart
+
+    part = run.parent / "training.txt"
+    part.write_bytes(text.read_bytes()[:-BYTES])
+    quickstart(part, run, seconds=60)
+
+
+def bits_per_byte(model: Any, number_type: str, ids: list[int], size: int) -> float:
+    """Of `ids`, by the engine's own pass, a few tokens at a time as when it generates."""
+    import torch
+
+    from gptpy.inference.runner import Runner
+    from gptpy.model.paged import Chunk
+
+    runner = Runner(model, number_type, exact=False)
+    window = min(WINDOW, runner.config.block_size)
+    texts = [ids[at : at + window + 1] for at in range(0, len(ids) - 1, window)]
+    texts = [text for text in texts if len(text) > 1]
+    per_text = -(-window // runner.block_tokens)
+    nats, count = 0.0, 0
+    FEW = 4
+    for at in range(0, len(texts), FEW):
+        group = texts[at : at + FEW]
+        tables = [runner.pool.take(per_text) for _ in group]
+        for place in range(max(map(len, group)) - 1):
+            members = [n for n, text in enumerate(group) if place < len(text) - 1]
+            chunks = [
+                Chunk([group[n][place]], place, tables[n][: place // runner.block_tokens + 1])
+                for n in members
+            ]
+            logprobs = runner.logits(chunks, [1] * len(chunks)).log_softmax(-1)
+            targets = torch.tensor([group[n][place + 1] for n in members])
+            nats -= float(logprobs.gather(1, targets[:, None]).sum())
+            count += len(members)
+        for table in tables:
+            runner.pool.release(table)
+    return nats / math.log(2) / size
