@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import random
@@ -82,11 +83,15 @@ def python_path() -> str:
 class Bench:
     """What the rows share: models, running contenders, the number of threads and rounds."""
 
-    def __init__(self, folder: Path, threads: int, rounds: int | None) -> None:
-        self.folder, self.threads, self.rounds = folder, threads, rounds
+    def __init__(self, folder: Path, threads: int, rounds: int | None, quick: bool) -> None:
+        self.folder, self.threads, self.rounds, self.quick = folder, threads, rounds, quick
+        self.until = math.inf
+        """When the present row begins no further round."""
         self._running: dict[tuple[str, str], Contender] = {}
 
     def model(self, preset: str) -> Model:
+        if self.quick and preset == "gpt2":
+            return Model(self.folder / "gpt2-quick", preset, QUICK)
         return Model(self.folder / preset, preset)
 
     def contenders(self, model: Model, names: list[str]) -> tuple[dict[str, Contender], Row]:
@@ -115,47 +120,49 @@ class Bench:
         new: list[int],
         rounds: int,
         slow: tuple[str, ...] = (),
+        warm_up: bool = True,
     ) -> Row:
-        """Equal ids first, then rounds; `slow` ones run in the first round only."""
+        """Rounds; the ids of each contender's first run are checked. `slow` ones run once."""
         contenders, missing = self.contenders(model, names)
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in contenders}
-        tokens = sum(new)
-        checks = {}
-        for name, contender in list(contenders.items()):  # warms up, too
-            if name in slow:
-                continue
-            try:
-                found = contender.run(prompts, new)
-            except LookupError as error:
-                missing[name] = str(error)
-                del contenders[name], runs[name]
-                continue
-            checks[name] = check_tokens(model, prompts, found["ids"], name)
-        for at in range(self.rounds or rounds):
+        checks: dict[str, str] = {}
+        rounds = self.rounds or rounds
+        for at in range(-1 if warm_up else 0, rounds):
+            if at > 0 and time.monotonic() > self.until:
+                break
             order = list(contenders) if at % 2 == 0 else list(contenders)[::-1]
             for name in order:
                 if name in slow and at:
                     continue
-                found = contenders[name].run(prompts, new)
-                if name in slow:
+                try:
+                    found = contenders[name].run(prompts, new)
+                except LookupError as error:
+                    missing[name] = str(error)
+                    del contenders[name], runs[name]
+                    continue
+                if name not in checks:
                     checks[name] = check_tokens(model, prompts, found["ids"], name)
-                runs[name].append(found)
-        first = names[0]
+                if at >= 0:
+                    runs[name].append(found)
+        ours = [name for name in runs if name.startswith("ours") and name not in slow]
         table = {}
         for name, done in runs.items():
-            seconds = [run["seconds"] for run in done]
-            ratios = [
-                theirs["seconds"] / mine["seconds"]
-                for theirs, mine in zip(done, runs[first], strict=False)
-            ]
-            table[name] = {
-                "tokens/s": round(tokens / statistics.median(seconds), 1),
-                "best": round(tokens / min(seconds), 1),
+            row = table[name] = {
+                "tokens/s": rate(new, [run["seconds"] for run in done]),
+                "best": rate(new, [min(run["seconds"] for run in done)]),
                 "processor s": round(statistics.median(run["processor"] for run in done), 3),
-                "ours faster": round(statistics.median(ratios), 2),
-                "tokens": checks[name],
+                "its choice": checks[name],
             }
-        return {"contenders": table, "missing": missing, "rounds": self.rounds or rounds}
+            for mine in ours:
+                # Of the two runs in each round: under the same load of the machine.
+                both = zip(done, runs[mine], strict=False)
+                ratios = [theirs["seconds"] / own["seconds"] for theirs, own in both]
+                row[f"times of {mine}"] = round(statistics.median(ratios), 2)
+        return {"contenders": table, "missing": missing, "rounds": len(runs[ours[0]])}
+
+
+def rate(new: list[int], seconds: list[float]) -> float:
+    return round(sum(new) / statistics.median(seconds), 1)
 
 
 # ---- The rows
@@ -163,10 +170,11 @@ class Bench:
 
 def mini(bench: Bench) -> Row:
     """gpt-mini, 256 new tokens, batch 1"""
+    count = 24 if bench.quick else 256
     names = ["ours fp32", "HF fp32", "ctranslate2 fp32", "llama.cpp f32", "ours uncached"]
     names += ["onnxruntime"]
     slow = ("ours uncached", "onnxruntime")
-    return bench.in_turn(bench.model("gpt-mini"), names, [[50256]], [256], 7, slow)
+    return bench.in_turn(bench.model("gpt-mini"), names, [[50256]], [count], 7, slow)
 
 
 def sixteen(bench: Bench) -> Row:
@@ -186,10 +194,13 @@ def mixed(bench: Bench) -> Row:
     draw = random.Random(1)
     lengths = [8 + round(392 * i / 15) for i in range(16)]
     new = [16 + round(240 * i / 15) for i in range(16)]
+    if bench.quick:
+        lengths, new = [8 + i for i in range(16)], [4 + i for i in range(16)]
     draw.shuffle(new)
     prompts = [words(length, seed) for seed, length in enumerate(lengths)]
-    names = ["ours bf16", "HF bf16", "llama.cpp f16, 16 slots", "ctranslate2 bf16"]
-    return bench.in_turn(bench.model("gpt2"), names, prompts, new, 3)
+    names = ["ours bf16", "ours int8", "HF bf16"]
+    names += ["llama.cpp f16, 16 slots", "llama.cpp q8_0, 16 slots"]
+    return bench.in_turn(bench.model("gpt2"), names, prompts, new, 2, warm_up=False)
 
 
 def prefix(bench: Bench) -> Row:
@@ -198,6 +209,8 @@ def prefix(bench: Bench) -> Row:
     contenders, missing = bench.contenders(model, ["ours bf16"])
     one, times = contenders["ours bf16"], {"shared": [], "not shared": []}
     for at in range((bench.rounds or 3) + 1):
+        if at > 1 and time.monotonic() > bench.until:
+            break
         for name, seconds in times.items():
             begin = [words(512, 7)] * 16
             if name == "not shared":  # the first token differs, and with it every block
@@ -223,6 +236,8 @@ def cold(bench: Bench) -> Row:
     times: dict[str, list[float]] = {name: [] for name in commands}
     environment = {**os.environ, "PYTHONPATH": python_path()}
     for at in range((bench.rounds or 7) + 1):
+        if at > 1 and time.monotonic() > bench.until:
+            break
         for name, arguments in commands.items():
             start = time.perf_counter()
             done = subprocess.run(
@@ -250,9 +265,14 @@ def quality(bench: Bench) -> Row:
     """Loss of bits per byte with fewer bits, on a trained model"""
     from generate_quality import measure
 
-    return measure(bench.folder)
+    return measure(bench.folder, 5_000 if bench.quick else 60_000)
 
 
+QUICK = {"n_layer": 2, "n_embd": 192, "n_head": 3}
+"""What `--quick` makes of the 124 M model."""
+SECONDS = {"mini": 50, "sixteen": 50, "eight": 50, "mixed": 110, "prefix": 30, "server": 40}
+SECONDS |= {"cold": 40, "quality": 60}
+"""After which a row begins no further round: all rows together take at most eight minutes."""
 ROWS: dict[str, Callable[[Bench], Row]] = {
     row.__name__: row for row in (mini, sixteen, eight, mixed, prefix, server, cold, quality)
 }
@@ -307,6 +327,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "bench-generate")
     parser.add_argument("--fresh", action="store_true", help="forget rows that are done")
     parser.add_argument("--record", action="store_true", help="append the table to the records")
+    parser.add_argument("--quick", action="store_true", help="tiny models: does everything run?")
+    parser.add_argument("--prepare", action="store_true", help="only write the models")
     parser.add_argument("--list", action="store_true", help="the rows")
     arguments = parser.parse_args()
     if arguments.list:
@@ -320,7 +342,12 @@ def main() -> None:
     threads = arguments.threads or (1 if load > 0.5 else len(os.sched_getaffinity(0)))
     if load > 0.5:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
-    bench = Bench(out, threads, arguments.rounds)
+    bench = Bench(
+        out, threads, arguments.rounds or (1 if arguments.quick else None), arguments.quick
+    )
+    if arguments.prepare:
+        prepare(bench)
+        return
     wanted = arguments.row or list(ROWS)
     try:
         for name in wanted:
@@ -328,6 +355,7 @@ def main() -> None:
                 continue
             start = time.perf_counter()
             row = {"about": ROWS[name].__doc__, "load": round(busy(), 1), "threads": threads}
+            bench.until = time.monotonic() + SECONDS[name]
             row |= ROWS[name](bench)
             row["took s"] = round(time.perf_counter() - start, 1)
             results[name] = row
@@ -342,6 +370,23 @@ def main() -> None:
         with RECORDS.open("a", encoding="utf-8") as file:
             file.write(heading + as_table(shown) + "\n")
         print(f"\nappended to {RECORDS.relative_to(ROOT)}")
+
+
+def prepare(bench: Bench) -> None:
+    """Writes all models in all formats, and trains the one whose bits are counted."""
+    from generate_quality import trained
+
+    for preset, names in (
+        ("gpt-mini", ["ours", "HF", "llama.cpp f32", "ctranslate2", "onnxruntime"]),
+        ("gpt2", ["ours", "HF", "llama.cpp f16", "llama.cpp q8_0", "ctranslate2"]),
+        ("modern-1m", ["ours"]),
+    ):
+        for name in names:
+            try:
+                bench.model(preset).prepare(name)
+            except LookupError as error:
+                print(f"{preset}, {name}: {error}")
+    trained(bench.folder)
 
 
 def torch_version() -> str:

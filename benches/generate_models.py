@@ -22,8 +22,8 @@ TOLERANCES |= {"bf16": 0.3, "f16": 0.1, "int8": 0.5, "q8_0": 0.3}
 class Model:
     """A network with random weights in `folder`, and what is made of it when a peer asks."""
 
-    def __init__(self, folder: Path, preset: str) -> None:
-        self.folder, self.preset = folder, preset
+    def __init__(self, folder: Path, preset: str, changes: dict[str, int] | None = None) -> None:
+        self.folder, self.preset, self.changes = folder, preset, changes or {}
         folder.mkdir(parents=True, exist_ok=True)
 
     @cached_property
@@ -34,7 +34,7 @@ class Model:
         from gptpy.model import build_model
 
         torch.manual_seed(0)
-        network: Any = build_model(GPTConfig.preset(self.preset)).eval()
+        network: Any = build_model(GPTConfig.preset(self.preset, **self.changes)).eval()
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 # Weights as trained ones: vectors that do something, logits that are not all alike.
@@ -117,7 +117,9 @@ class Model:
             raise LookupError(f"ctranslate2's converter: {problem}")
         settings = json.loads((folder / "config.json").read_text())
         # A tokenizer without an unknown token: its reader takes no null.
-        names = {key: "<|endoftext|>" if value is None else value for key, value in settings.items()}
+        names = {
+            key: "<|endoftext|>" if value is None else value for key, value in settings.items()
+        }
         (folder / "config.json").write_text(json.dumps(names))
 
     def _onnx(self, path: Path) -> None:
@@ -154,9 +156,9 @@ def check_tokens(model: Model, prompts: list[list[int]], ids: list[list[int]], n
             right += int((behind == 0).sum())
             total += len(new)
             if float(behind.max()) > tolerance:
-                at = int(behind.argmax())
+                at, worst = int(behind.argmax()), float(behind.max())
                 raise SystemExit(
-                    f"error: {name}: token {at} of {len(new)} is {float(behind.max()):.3f} standard "
+                    f"error: {name}: token {at} of {len(new)} is {worst:.3f} standard "
                     f"deviations behind the exact model's choice; at most {tolerance} is rounding"
                 )
     return f"{right} of {total}"

@@ -2,9 +2,9 @@
 
     python benches/generate_peers.py NAME FOLDER THREADS
 
-Reads lines of JSON, `{"prompts": [[id, ...], ...], "new": [n, ...]}`, and answers each with seconds,
-seconds of the processor and the new ids. One process each, because every library has its own
-threads, which wait for work in its own way. All run greedily, from the weights in `FOLDER`.
+Reads lines of JSON, `{"prompts": [[id, ...], ...], "new": [n, ...]}`, and answers each with
+seconds, seconds of the processor and the new ids. One process each, because every library has its
+own threads, which wait for work in its own way. All run greedily, from the weights in `FOLDER`.
 """
 
 from __future__ import annotations
@@ -197,6 +197,7 @@ GENERATORS: dict[str, Callable[[Path, int], Run]] = {
     "llama.cpp f16": lambda folder, n: llama_cpp(folder, n, "f16"),
     "llama.cpp q8_0": lambda folder, n: llama_cpp(folder, n, "q8_0"),
     "llama.cpp f16, 16 slots": lambda folder, n: llama_cpp(folder, n, "f16", 16),
+    "llama.cpp q8_0, 16 slots": lambda folder, n: llama_cpp(folder, n, "q8_0", 16),
     "ctranslate2 fp32": lambda folder, n: ctranslate2(folder, n, "float32"),
     "ctranslate2 bf16": lambda folder, n: ctranslate2(folder, n, "bfloat16"),
     "ctranslate2 int8": lambda folder, n: ctranslate2(folder, n, "int8"),

@@ -4,44 +4,47 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 SHARED = Path(os.environ.get("GPTPY_SHARED", Path(__file__).parent.parent.parent / "shared"))
-BYTES = 100_000
-WINDOW = 256
+TEXT = SHARED / "data" / "tinyshakespeare.txt"
+HELD_OUT = 100_000
+WINDOW, TOGETHER = 256, 8
 
 
-def measure(folder: Path, run: Path | None = None) -> dict[str, Any]:
-    """Trains a small model if there is none yet; bits per byte of text that it has not seen."""
+def measure(folder: Path, size: int) -> dict[str, Any]:
+    """Bits per byte of `size` bytes that a small trained model has not seen, by number type."""
     from gptpy.runs.opening import load
 
-    text = SHARED / "data" / "tinyshakespeare.txt"
-    run = run or folder / "trained"
-    if not (run / "checkpoints").exists():
-        train(text, run)
-    loaded = load(run, device="cpu", dtype="float32")
-    held_out = text.read_bytes()[-BYTES:].decode(errors="replace")
-    ids = loaded.tokenizer.encode_ordinary(held_out)
+    loaded = load(trained(folder), device="cpu", dtype="float32")
+    text = TEXT.read_bytes()[-HELD_OUT:][:size].decode(errors="replace")
+    ids = loaded.tokenizer.encode_ordinary(text)
     found = {
-        number_type: bits_per_byte(loaded.model, number_type, ids, len(held_out.encode()))
+        number_type: bits_per_byte(loaded.model, number_type, ids, len(text.encode()))
         for number_type in ("float32", "bfloat16", "int8")
     }
     exact = found["float32"]
     return {
-        "model": f"{loaded.model.num_parameters():,} parameters, trained",
+        "model": f"{loaded.model.num_parameters():,} parameters, trained a minute",
         "bits per byte": {name: round(bits, 5) for name, bits in found.items()},
         "loss %": {name: round(100 * (bits / exact - 1), 3) for name, bits in found.items()},
     }
 
 
-def train(text: Path, run: Path) -> None:
-    """A minute of training on the text without what is measured."""
-    from gptpy.quickstart import quickstart
-
-    part = run.parent / "training.txt"
-    part.write_bytes(text.read_bytes()[:-BYTES])
-    quickstart(part, run, seconds=60)
+def trained(folder: Path) -> Path:
+    """The run of a small model trained on the text without its end; made if it is not there."""
+    run = folder / "trained"
+    if not (run / "checkpoints").exists():
+        part = folder / "training.txt"
+        part.write_bytes(TEXT.read_bytes()[:-HELD_OUT])
+        command = [sys.executable, "-m", "gptpy", "quickstart", str(part), "-o", str(run)]
+        done = subprocess.run([*command, "--seconds", "90"], capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"error: quickstart: {done.stderr}")
+    return run
 
 
 def bits_per_byte(model: Any, number_type: str, ids: list[int], size: int) -> float:
@@ -57,9 +60,8 @@ def bits_per_byte(model: Any, number_type: str, ids: list[int], size: int) -> fl
     texts = [text for text in texts if len(text) > 1]
     per_text = -(-window // runner.block_tokens)
     nats, count = 0.0, 0
-    FEW = 4
-    for at in range(0, len(texts), FEW):
-        group = texts[at : at + FEW]
+    for at in range(0, len(texts), TOGETHER):
+        group = texts[at : at + TOGETHER]
         tables = [runner.pool.take(per_text) for _ in group]
         for place in range(max(map(len, group)) - 1):
             members = [n for n, text in enumerate(group) if place < len(text) - 1]

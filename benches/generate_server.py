@@ -24,9 +24,7 @@ def measure(model: Any, engine: Any, rounds: int, threads: int, python_path: str
     run = model.run()
     draw = random.Random(0)
     vocabulary = model.network.config.vocab_size
-    prompts = [
-        [draw.randrange(vocabulary - 1) for _ in range(16)] for _ in range(CLIENTS * EACH)
-    ]
+    prompts = [[draw.randrange(vocabulary - 1) for _ in range(16)] for _ in range(CLIENTS * EACH)]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

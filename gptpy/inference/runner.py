@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from gptpy.config.errors import ConfigError
 from gptpy.config.model import GPTConfig
-from gptpy.inference.blocks import BlockPool
 from gptpy.devices.selection import choose_dtype
+from gptpy.inference.blocks import BlockPool
 from gptpy.inference.weights import prepare, resolved
 from gptpy.model.paged import (
     Chunk,

@@ -40,21 +40,20 @@ class Int8Linear(nn.Module):
         self.register_buffer("weight", (wide / scales[:, None]).round_().to(torch.int8))
         self.register_buffer("scales", scales)
         self.register_buffer("bias", None if bias is None else bias.detach().float())
+        self.columns = self.weight.T
+        self.product = self._by_integers if multiplies_integers(weight.device) else self._widened
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        if multiplies_integers(rows.device):
-            out = self._by_integers(rows.float())
-        else:
-            out = self._widened(rows)
+        out = self.product(x.reshape(-1, x.shape[-1]))
         return out.to(x.dtype).view(*x.shape[:-1], -1)
 
     def _by_integers(self, x: Tensor) -> Tensor:
+        x = x.float()
         largest = torch.linalg.vector_norm(x, math.inf, -1, keepdim=True)
         steps = largest.clamp_(min=1e-30).mul_(1 / 127)
         # The sum of a row's products stays below 2^31 up to 130,000 columns.
-        sums = torch._int_mm((x / steps).round_().to(torch.int8), self.weight.T)
-        out = sums * self.scales
+        sums = torch._int_mm((x / steps).round_().to(torch.int8), self.columns)
+        out = sums.float().mul_(self.scales)
         return out.mul_(steps) if self.bias is None else torch.addcmul(self.bias, out, steps)
 
     def _widened(self, x: Tensor) -> Tensor:

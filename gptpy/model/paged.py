@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gptpy.config.model import GPTConfig
 from gptpy.model.attention.reference import Masks
+from gptpy.model.paged_cache import Chunk, PagedKeysValues
 from gptpy.model.transformer import ForwardState
 
 DIRECT_BYTES = 1 << 17
@@ -34,72 +34,6 @@ QUERIES = 128
 SPAN = 256
 """Keys that one product with the values sums over. Libraries split longer sums (MKL from 385 on)
 into parts that depend on the length."""
-
-
-class PagedKeysValues:
-    """Keys and values, `(n_layer, H_kv, n_blocks, block_tokens, D)` each; block 0 is scratch.
-
-    On a CPU memory is taken when a block is first written.
-    """
-
-    def __init__(
-        self,
-        c: GPTConfig,
-        n_blocks: int,
-        block_tokens: int,
-        *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self.block_tokens, self.n_blocks = block_tokens, n_blocks
-        shape = (c.n_layer, c.kv_heads, n_blocks, block_tokens, c.head_size)
-        # Zeros, because what is masked is multiplied by zero and must be finite.
-        self.keys, self.values = (_zeros(shape, torch.device(device), dtype) for _ in range(2))
-        # By layer as (H_kv, n_blocks * block_tokens, D): views, made once
-        self.by_token = [
-            (self.keys[layer].flatten(1, 2), self.values[layer].flatten(1, 2))
-            for layer in range(c.n_layer)
-        ]
-
-    def zero(self, blocks: Sequence[int]) -> None:
-        """Clears blocks that may hold numbers which are not finite."""
-        if blocks:
-            index = torch.tensor(list(blocks), device=self.keys.device)
-            self.keys.index_fill_(2, index, 0)
-            self.values.index_fill_(2, index, 0)
-
-    def copy(self, source: int, target: int) -> None:
-        """Copies a block."""
-        self.keys[:, :, target] = self.keys[:, :, source]
-        self.values[:, :, target] = self.values[:, :, source]
-
-
-def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    if device.type != "cpu" or not math.prod(shape):
-        return torch.zeros(shape, device=device, dtype=dtype)
-    # numpy takes zeroed pages from the system, which exist when they are first written.
-    size = torch.empty((), dtype=dtype).element_size()
-    numbers = torch.from_numpy(np.zeros(math.prod(shape) * size, dtype=np.uint8))
-    return numbers.view(dtype).view(shape)
-
-
-@dataclass
-class Chunk:
-    """New tokens of one sequence."""
-
-    ids: Sequence[int]
-    start: int
-    """Position of the first."""
-    blocks: Sequence[int] = ()
-    """The blocks of positions from `first * block_tokens` on, up to the last new token's."""
-    first: int = 0
-    """Leading blocks that the sequence no longer needs."""
-    memory: dict[int, tuple[Tensor, Tensor]] | None = None
-    """Keys and values of its encoder's output by layer, `(H_kv, S, D)` each."""
-
-    @property
-    def end(self) -> int:
-        return self.start + len(self.ids)
 
 
 @dataclass
@@ -118,7 +52,7 @@ class _Group:
     offset: int
     """How far behind a multiple of `SPAN` the first key is."""
     memory: dict[int, tuple[Tensor, Tensor]] | None
-    biases: dict[int | None, Tensor] = field(default_factory=dict)
+    biases: dict[tuple[int | None, torch.dtype], Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -301,8 +235,10 @@ class PagedStep:
         (B, T), (H, D) = group.shape, q.shape[2:]
         rows = q[0].index_select(0, group.rows).view(B, T, H, D)
         keys, values = self._keys_values(group, cross)  # (H_kv, B, S, D)
-        bias = None if cross else self._bias(group, window)
-        if softcap is not None or keys.dtype == torch.float32:
+        exact = softcap is not None or keys.dtype == torch.float32
+        bias_type = torch.float32 if exact else keys.dtype
+        bias = None if cross else self._bias(group, window, bias_type)
+        if exact:
             result = _exact(rows, keys, values, bias, softcap, 0 if cross else group.offset)
         else:
             result = _fused(rows, keys, values, bias)
@@ -334,9 +270,9 @@ class PagedStep:
         shape = (keys.shape[0], *group.key_positions.shape, keys.shape[-1])
         return keys.view(shape), values.view(shape)
 
-    def _bias(self, group: _Group, window: int | None) -> Tensor:
+    def _bias(self, group: _Group, window: int | None, dtype: torch.dtype) -> Tensor:
         """What is added to the scores: `(B, 1 or H, T, S)`, `-inf` where a key is not seen."""
-        if window not in group.biases:
+        if (window, dtype) not in group.biases:
             distance = group.positions[:, :, None] - group.key_positions[:, None, :]  # (B, T, S)
             unseen = distance < 0
             if window is not None:
@@ -346,8 +282,8 @@ class PagedStep:
             slopes = self.masks.alibi_slopes
             if slopes is not None:
                 bias = bias - slopes[:, None, None] * distance[:, None]
-            group.biases[window] = bias
-        return group.biases[window]
+            group.biases[window, dtype] = bias.to(dtype)
+        return group.biases[window, dtype]
 
 
 def _exact(
@@ -382,7 +318,7 @@ def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
         q.transpose(1, 2).to(k.dtype),
         k.transpose(0, 1),
         v.transpose(0, 1),
-        attn_mask=None if bias is None else bias.to(k.dtype),
+        attn_mask=bias,
         enable_gqa=q.shape[2] != k.shape[0],
     )
     return out.transpose(1, 2)

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from gptpy.inference import weights
 from gptpy.inference.engine import Engine
 from gptpy.inference.request import Request
 from gptpy.inference.sampling import Sampling
-from gptpy.inference import weights
 from gptpy.inference.weights import FEW_ROWS, Int8Linear, PackedLinear, packs, prepare
 
 from .networks import network
@@ -98,7 +98,9 @@ def test_packed_layers_compute_the_same():
     for layer, b in ((PackedLinear(weight, bias), bias), (PackedLinear(weight), None)):
         for shape in ((1, 1, 48), (1, 2, 48), (17, 48), (2, 40, 48)):
             x = torch.randn(*shape, generator=draw).bfloat16()
-            expected = torch.nn.functional.linear(x.float(), weight.float(), None if b is None else b.float())
+            expected = torch.nn.functional.linear(
+                x.float(), weight.float(), None if b is None else b.float()
+            )
             torch.testing.assert_close(layer(x).float(), expected, rtol=0.02, atol=0.1)
 
 

@@ -131,10 +131,10 @@ def test_keys_that_lie_side_by_side_are_read_where_they_are(name, dtype, monkeyp
     found: list[list] = [[], [], []]
     used = 0
     for begin, end in ((0, -20), (-20, -12), (-12, -11), (-11, -10), (-10, -9)):
-        chunks = [
-            Chunk(text[begin or None : end], len(text[: begin or 0]), table[: -(-(len(text) + end) // 16)])
-            for text, table in zip(texts, tables, strict=True)
-        ]  # fmt: skip
+        chunks = []
+        for text, table in zip(texts, tables, strict=True):
+            start, stop = len(text) + begin if begin else 0, len(text) + end
+            chunks.append(Chunk(text[start:stop], start, table[: -(-stop // 16)]))
         step = PagedStep(model.config, cache, chunks)
         used += len(step.direct)
         logits = head(model, paged_hidden_states(model, step))
