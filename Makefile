@@ -153,6 +153,11 @@ bench-encode: setup ## encoding, ours and the peers in turn (BENCH_ARGS=--quick:
 	$(UV) pip install --quiet --no-deps --reinstall ./bpe-rs
 	$(RUN) python benches/encode.py $(BENCH_ARGS)
 
+# Peers that this environment lacks are looked for in .venv-clients and in the Python GPTPY_PEERS.
+.PHONY: bench-generate
+bench-generate: setup ## generation: ours, Hugging Face, llama.cpp, ctranslate2 in turn, ids compared first (eight minutes)
+	$(RUN) python benches/generate.py --record $(BENCH_ARGS)
+
 .PHONY: bench-growth
 bench-growth: setup ## time of encode against length, 26 families that are hard for encoders
 	$(RUN) python benches/growth.py $(BENCH_ARGS)

@@ -116,11 +116,9 @@ class Model:
             problem = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise LookupError(f"ctranslate2's converter: {problem}")
         settings = json.loads((folder / "config.json").read_text())
-        # A tokenizer without an unknown token: its reader takes no null.
-        names = {
-            key: "<|endoftext|>" if value is None else value for key, value in settings.items()
-        }
-        (folder / "config.json").write_text(json.dumps(names))
+        if settings.get("unk_token", "") is None:  # its reader takes a text only
+            settings["unk_token"] = "<|endoftext|>"
+        (folder / "config.json").write_text(json.dumps(settings))
 
     def _onnx(self, path: Path) -> None:
         from gptpy.interop.onnx import export_onnx

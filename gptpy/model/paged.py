@@ -142,6 +142,8 @@ class PagedStep:
             return False
         if chunk.memory is not None or not blocks or blocks[-1] - blocks[0] + 1 != len(blocks):
             return False
+        if chunk.first and (c.window is None or c.full_attention_every):
+            return False  # a layer that looks at all of them would read what is not there
         if len(chunk.ids) > 1:
             usable = chunk.start == 0 and c.window is None
         else:
