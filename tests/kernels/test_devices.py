@@ -4,11 +4,12 @@ A fake tensor has no values, so whatever would wait for the device raises.
 """
 
 import contextlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from gptpy_kernels import fused
+from gptpy_kernels import availability, fused
 from gptpy_kernels.attention import configs, launch
 from gptpy_kernels.attention.options import AttentionOptions, check_cu_seqlens, check_options
 from torch import Tensor
@@ -122,6 +123,43 @@ def test_other_kernels_launch_there_too(gpu):
     y = modules["swiglu"]._forward._init_fn(x, "triton")
     modules["swiglu"]._backward._init_fn(y, x, "triton")
     assert [device for device, *_ in gpu.launches] == [DEVICE] * 9
+
+
+@pytest.fixture
+def amd(monkeypatch):
+    """An AMD device as torch shows it: "cuda", with a capability that looks like Hopper's."""
+    monkeypatch.setenv("TRITON_INTERPRET", "0")
+    monkeypatch.setattr(torch.version, "hip", "6.4")
+    properties = SimpleNamespace(gcnArchName="gfx942:sramecc+:xnack-", multi_processor_count=304)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: properties)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "AMD Instinct MI300X")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    return properties
+
+
+def test_amd_is_refused_by_architecture_not_by_name(amd):
+    pytest.importorskip("triton")
+    ready, reason = availability.available("cuda")
+    assert ready and reason.startswith("AMD Instinct MI300X, gfx942: compiles, unmeasured")
+    with FakeTensorMode():
+        q = draw(1, 5, 2, 64)
+        assert availability.choose_backend(q, "") == "reference", "off unless asked for"
+        assert availability.choose_backend(q, "triton") == "triton"
+    amd.gcnArchName = "gfx90a:sramecc+:xnack-"
+    ready, reason = availability.available("cuda")
+    assert not ready and "gfx90a; the kernels are compiled for gfx942 only" in reason
+
+
+def test_amd_has_tiles_of_its_own_and_no_bulk_copies(gpu, amd, monkeypatch):
+    assert configs.device_class(DEVICE) == "amd"
+    assert launch.matmul_precision(torch.float32, DEVICE) == "ieee", "it has no TF32 in parts"
+    q, k, v = draw(1, 300, 2, 128), draw(1, 300, 2, 128), draw(1, 300, 2, 128)
+    launch.attention_forward(q, k, v, options())
+    _device, _grid, constants = gpu.launches[-1]
+    entry = configs.TABLE["amd", 2, "forward", "causal"][128]
+    assert not constants["TMA"] and constants["PRECISION"] == "ieee"
+    assert (constants["BLOCK_M"], constants["BLOCK_N"]) == (entry.block_m, entry.block_n)
 
 
 def test_tensors_on_two_devices_are_refused(gpu):
