@@ -166,7 +166,7 @@ def suggestion(rows: list[dict[str, Any]], device_class: str, record: str) -> st
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes in the interpreter")
-    parser.add_argument("--seconds", type=float, default=540, help="for all tasks together")
+    parser.add_argument("--seconds", type=float, help="for all tasks together; 540 on a GPU")
     parser.add_argument("--folder", type=Path, help="rows; an earlier day's to go on with it")
     arguments = parser.parse_args()
     dry_run = arguments.dry_run
@@ -190,7 +190,8 @@ def main() -> int:
         else REPOSITORY / "benches" / "records" / stem
     )
     folder.mkdir(parents=True, exist_ok=True)
-    rows = spend(folder, arguments.seconds, dry_run)
+    # A dry run takes two minutes of a quiet machine; on a busy one it should still reach its end.
+    rows = spend(folder, arguments.seconds or (1800 if dry_run else 540), dry_run)
     line = suggestion(rows, device_class(device), f"benches/records/{folder.name}/rows.jsonl")
     text = f"{table(rows)}\n\nSuggested for preferences.py:\n\n    {line}\n"
     described = "\n".join(f"- {key}: {value}" for key, value in head.items())

@@ -19,11 +19,14 @@ from typing import Any, NamedTuple
 from gptpy_kernels.attention.configs import SHARED_MEMORY_LIMIT, Architecture
 
 from kernel_gates.machine_code import Loop
-from kernel_gates.reports import STORE_VARIABLE, key_of, read_report, write_report
+from kernel_gates.reports import KEPT_ONLY, STORE_VARIABLE, key_of, read_report, write_report
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 STORE = REPOSITORY / "target" / "kernel-gates"
 """Reports of earlier runs: what has not changed is not compiled again."""
+
+
+NOT_COMPILED = "not compiled yet"
 
 
 class KernelReport(NamedTuple):
@@ -103,6 +106,8 @@ def compile_kernel(
         key = key_of(what, triton.__version__)
         if (known := read_report(Path(folder), key)) is not None:
             return _report(known)
+        if os.environ.get(KEPT_ONLY):
+            raise LookupError(NOT_COMPILED)
     report = _inspect(*_compile(kernel, types, constants, architecture, options, aligned))
     if folder:
         write_report(Path(folder), key, report._asdict())
@@ -158,20 +163,21 @@ def _inspect(compiled: Any, log: str) -> KernelReport:
 
 
 def compile_all(
-    cases: Sequence[Any], *, workers: int = 2, store: Path | None = None
+    cases: Sequence[Any], *, workers: int = 2, store: Path | None = None, kept_only: bool = False
 ) -> list[KernelReport | str]:
     """Compile cases, `workers` at a time; a report each, or the compiler's complaint.
 
     A case is a `Case` of a module that also has `compile_case` (`attention`, `fused`, `decoding`).
     They are compiled in another process, without TRITON_INTERPRET, so that this works inside of
     tests that use the interpreter. store: a folder that keeps every report as soon as it is there,
-    so that an interrupted run goes on where it stopped.
+    so that an interrupted run goes on where it stopped. kept_only: compile nothing; what the store
+    lacks is a complaint, `NOT_COMPILED`.
     """
     folders = [REPOSITORY / "tools", REPOSITORY / "triton_kernels"]
     path = os.pathsep.join([*map(str, folders), os.environ.get("PYTHONPATH", "")])
     environment = {
         **os.environ, "TRITON_INTERPRET": "0", "PYTHONPATH": path.rstrip(os.pathsep),
-        STORE_VARIABLE: str(store or ""),
+        STORE_VARIABLE: str(store or ""), KEPT_ONLY: "1" if kept_only else "",
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "kernel_gates.worker", str(workers)],

@@ -13,6 +13,8 @@ from typing import Any
 
 STORE_VARIABLE = "GPTPY_KERNEL_REPORTS"
 """Environment variable that names the folder; without it everything is compiled."""
+KEPT_ONLY = "GPTPY_KERNEL_REPORTS_KEPT"
+"""Environment variable: where it is set, nothing is compiled; a missing report is an error."""
 _TOOLS = Path(__file__).resolve().parent
 _KERNELS = _TOOLS.parents[1] / "triton_kernels" / "gptpy_kernels"
 
