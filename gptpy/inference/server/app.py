@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 
 from gptpy.inference.engine import Engine
-from gptpy.inference.server import chat, completions, tokenizing
+from gptpy.inference.server import chat, completions, page, tokenizing
 from gptpy.inference.server.access import add_guards
 from gptpy.inference.server.answers import Health, Model, Models, documented
 from gptpy.inference.server.body import schemas_of
@@ -23,11 +23,6 @@ from gptpy.inference.server.schemas import Bodies
 from gptpy.inference.server.service import Service
 from gptpy.inference.server.settings import ServerSettings
 from gptpy.runs.opening import Loaded
-
-try:
-    from gptpy.inference.server import page  # pyright: ignore[reportAttributeAccessIssue]
-except ImportError:  # the page is an own part
-    page = None
 
 ABOUT = """\
 OpenAI's protocol over one model. Further fields: `top_k`, `min_p`, `typical_p`, \
@@ -67,15 +62,14 @@ def create_app(
     app.include_router(chat.router(service, maker))
     app.include_router(tokenizing.router(service))
     app.include_router(_about(service, maker))
-    if page is not None:
-        app.include_router(page.router(service))
+    app.include_router(page.router(service))
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             found = get_openapi(
                 title=app.title, version=app.version, description=ABOUT, routes=app.routes
             )
-            found["components"]["schemas"].update(schemas_of(Bodies))
+            found["components"]["schemas"].update(schemas_of([*Bodies, *page.Bodies]))
             _add_key(found, settings)
             app.openapi_schema = found
         return app.openapi_schema
