@@ -12,7 +12,7 @@ from gptpy.config.run import RunConfig
 from gptpy.model import build_model
 from gptpy.runs import checkpoint
 from gptpy.tokenizer import save_tokenizer
-from gptpy.tokenizer.reserved import reserve
+from gptpy.tokenizer.opening import reserve
 
 TEXT = "In the beginning was the word, and the words were counted: 1, 2, 3; it's all that we know. "
 END = "<|endoftext|>"

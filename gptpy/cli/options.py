@@ -89,7 +89,7 @@ def _is_setting(word: str) -> bool:
 
 def settings_help(defaults: Mapping[str, Any]) -> str:
     """One line a setting: name, type, meaning, choices and default; `defaults` are a verb's own."""
-    from gptpy.config.keys import as_written
+    from gptpy.config.command_line import as_written
     from gptpy.config.run import settings
 
     own = dict(_dotted(defaults))

@@ -12,7 +12,7 @@ import numpy as np
 from gptpy.config.data import TemplateConfig
 from gptpy.data.dataset import IGNORE
 from gptpy.data.errors import DataError
-from gptpy.data.json_rows import kind_of
+from gptpy.data.formats import kind_of
 from gptpy.data.rows import Row
 from gptpy.tokenizer import Tokenizer
 

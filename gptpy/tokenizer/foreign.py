@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import numpy as np
 
 from gptpy.config.errors import ConfigError
 from gptpy.storage.atomic import write_text
-from gptpy.tokenizer.joined import join_ids
 from gptpy.tokenizer.published import read_object
+from gptpy.tokenizer.simple import join_ids
 
 # Specials that end a text, of BERT and of T5 or RoBERTa
 ENDS = ("[SEP]", "</s>", "<eos>")
@@ -46,6 +47,14 @@ class ForeignTokenizer:
         self.inner.no_truncation()
         self.inner.no_padding()
         self.inner.encode_special_tokens = True
+        self._plain: Any = self.inner
+        """Encodes texts: special tokens in them are plain text."""
+        about = without_special_pieces(text)
+        if about is not None:
+            self._plain = self.inner.from_str(about)
+            self._plain.no_truncation()
+            self._plain.no_padding()
+            self._plain.encode_special_tokens = True
         self.text = text
         self.name = type(self.inner.model).__name__
         added = self.inner.get_added_tokens_decoder().values()
@@ -70,7 +79,7 @@ class ForeignTokenizer:
 
     def encode_ordinary(self, text: str) -> list[int]:
         """The ids of `text`, special tokens encoded as plain text."""
-        return self.inner.encode(text, add_special_tokens=False).ids
+        return self._plain.encode(text, add_special_tokens=False).ids
 
     def encode_with_special(self, text: str) -> list[int]:
         """The ids of `text`, special tokens in it taken as tokens."""
@@ -113,7 +122,7 @@ class ForeignTokenizer:
         self, texts: Sequence[str], **_: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """The ids of all texts in one array, and the offsets `(n + 1,)` of each."""
-        found = self.inner.encode_batch_fast(list(texts), add_special_tokens=False)
+        found = self._plain.encode_batch_fast(list(texts), add_special_tokens=False)
         return join_ids([np.array(one.ids, dtype=np.uint32) for one in found])
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
@@ -141,6 +150,31 @@ class ForeignTokenizer:
     def save(self, path: str | Path) -> None:
         """Write the `tokenizer.json` as it was read."""
         write_text(path, self.text)
+
+
+def without_special_pieces(text: str) -> str | None:
+    """A `tokenizer.json` whose model makes no special token of plain text; None if it never does.
+
+    A vocabulary may list them as pieces like others. They get names here that no text contains.
+    """
+    about = json.loads(text)
+    model = about["model"]
+    special = {token["content"] for token in about["added_tokens"] if token["special"]}
+    special.discard(model.get("unk_token"))  # what is unknown becomes it in any case
+    vocab = model["vocab"]
+    if not special.intersection(vocab if isinstance(vocab, dict) else (row[0] for row in vocab)):
+        return None
+    secret = secrets.token_hex(16)
+
+    def renamed(piece: str) -> str:
+        return f"{secret}{piece}" if piece in special else piece
+
+    if isinstance(vocab, dict):
+        model["vocab"] = {renamed(piece): number for piece, number in vocab.items()}
+    else:
+        model["vocab"] = [[renamed(piece), *score] for piece, *score in vocab]
+    about["added_tokens"] = [t for t in about["added_tokens"] if t["content"] not in special]
+    return json.dumps(about)
 
 
 class ByteLevelPipeline(ForeignTokenizer):

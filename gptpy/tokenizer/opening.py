@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -15,10 +16,17 @@ import numpy as np
 
 from gptpy.config.errors import ConfigError
 from gptpy.tokenizer.bpe import bpe_rs
-from gptpy.tokenizer.foreign import ENDS, read_byte_level, read_foreign, read_word_pieces
-from gptpy.tokenizer.numbers import FORMAT, NumberTokenizer
+from gptpy.tokenizer.foreign import (
+    ENDS,
+    ForeignTokenizer,
+    read_byte_level,
+    read_foreign,
+    read_word_pieces,
+)
 from gptpy.tokenizer.published import read_object
-from gptpy.tokenizer.word_level import (
+from gptpy.tokenizer.simple import (
+    FORMAT,
+    NumberTokenizer,
     is_word_level_file,
     read_word_level,
     train_characters,
@@ -233,3 +241,31 @@ def end_of_text(tokenizer: Tokenizer) -> int | None:
         if text in tokenizer.special_tokens_set:
             return tokenizer.encode_single_token(text)
     return None
+
+
+MASK = "[MASK]"
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """`end` closes a text and begins a row; `mask` stands for a token that an encoder restores.
+
+    An id that the tokenizer lacks comes after its vocabulary; `vocab_size` counts it. A mask is
+    taken from tokenizers of BERT's kind alone: so ids stay what they were in older runs.
+    """
+
+    end: int
+    mask: int
+    vocab_size: int
+
+
+def reserve(tokenizer: Tokenizer, architecture: str, form: str) -> Reserved:
+    """The special ids of a run with this `data.form`; only an encoder counts a mask."""
+    size = tokenizer.n_vocab
+    end = end_of_text(tokenizer)
+    if end is None:
+        end = size
+        size += form != "stream"
+    if isinstance(tokenizer, ForeignTokenizer) and MASK in tokenizer.special_tokens_set:
+        return Reserved(end, tokenizer.encode_single_token(MASK), size)
+    return Reserved(end, size, size + (architecture == "encoder"))

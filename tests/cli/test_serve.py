@@ -50,6 +50,7 @@ def started(run_dir, *options):
 
 
 def address(process):
+    assert process.stdout is not None and process.stderr is not None
     line = process.stdout.readline()
     found = re.search(r"http://\S+", line)
     assert found, (line, process.stderr.read())
@@ -80,7 +81,8 @@ def test_signals(run_dir):
         text = streams[0].read()
         assert text.endswith(b"data: [DONE]\n\n")
         assert processes[0].wait(60) == 0
-        assert processes[0].stderr.read() == ""
+        error = processes[0].stderr
+        assert error is not None and error.read() == ""
         if processes[1].poll() is None:
             time.sleep(0.2)
             processes[1].send_signal(signal.SIGTERM)
@@ -89,8 +91,9 @@ def test_signals(run_dir):
         for process in processes:
             process.kill()
             process.wait()
-            process.stdout.close()
-            process.stderr.close()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 def fails(capsys, *words):

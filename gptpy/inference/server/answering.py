@@ -23,6 +23,8 @@ EVENTS = {
     "Cache-Control": "no-cache",
     "X-Accel-Buffering": "no",  # nginx would collect the stream
 }
+MOST_TOLD = 1 << 20
+"""Most tokens, with alternatives, of all texts of a request."""
 DONE = b"data: [DONE]\n\n"
 
 
@@ -58,6 +60,7 @@ async def answer(
 
     When the client leaves, its texts end within a step.
     """
+    _check_size(requests)
     stream = service.submit(requests, live=bool(body.stream))
     seconds = service.settings.timeout_seconds
     problem = ApiError(
@@ -90,6 +93,18 @@ async def answer(
         for output in handle.outputs
     ]
     return JSONResponse({**about, "choices": choices, "usage": usage(stream.handles)})
+
+
+def _check_size(requests: Sequence[Request]) -> None:
+    """`ApiError` 400 for answers whose tokens and alternatives would fill the memory."""
+    told = sum(one.n * one.max_tokens * (1 + (one.logprobs or 0)) for one in requests)
+    if told > MOST_TOLD:
+        raise ApiError(
+            400,
+            "the answer would be too long: texts x max_tokens x (1 + alternatives) may be at most "
+            f"{MOST_TOLD}, got {told}",
+            code="request_too_large",
+        )
 
 
 def usage(handles: Sequence[Handle]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class ServerSettings:
     """Most new tokens of a text."""
     max_prompt_tokens: int = 32768
     """Most tokens of a prompt."""
-    max_body_bytes: int = 4 << 20
+    max_body_bytes: int = 1 << 20
     """Most bytes of a request's body."""
     body_seconds: float = 30.0
     """How long a client may take to send a request's body."""

@@ -15,6 +15,7 @@ import pytest
 
 from gptpy.inference.engine import Engine
 from gptpy.inference.request import Request
+from gptpy.inference.server import running
 from gptpy.inference.server.answering import merged
 from gptpy.inference.server.service import Service
 from gptpy.inference.server.settings import ServerSettings
@@ -65,11 +66,16 @@ def stepped(run, settings=None, **engine):
 
 def ask(server, path="/v1/completions", **body):
     """A connection that has sent a request."""
-    text = json.dumps({"prompt": [1, 2], "max_tokens": 40, "seed": 1, "min_tokens": 40, **body})
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    body = {"prompt": [1, 2], "max_tokens": 40, "seed": 1, "min_tokens": 40, **body}
+    send(connection, body, path)
+    return connection
+
+
+def send(connection, body, path="/v1/completions"):
+    text = json.dumps(body)
     head = f"POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
     connection.sendall(f"{head}Content-Length: {len(text)}\r\n\r\n{text}".encode())
-    return connection
 
 
 def step(server, count=1):
@@ -184,6 +190,32 @@ def test_a_slow_reader_gets_everything_and_holds_up_nobody(run):
         assert ids == expected["token_ids"]
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux ends connections")
+def test_who_never_reads_is_cut_off(run, monkeypatch):
+    """The system ends the connection, and with it the request."""
+    monkeypatch.setattr(running, "STALLED_SECONDS", 1)
+    with serving(run) as server:
+        silent = socket.socket()
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        silent.settimeout(20)
+        silent.connect(("127.0.0.1", server.port))
+        body = {"prompt": [1], "max_tokens": 2000, "min_tokens": 2000, "logprobs": 20}
+        send(silent, {**body, "stream": True})
+        until(lambda: server.service._owners)
+        until(lambda: not server.server.server_state.connections, 120)
+        until(lambda: not server.service._owners)
+        silent.close()
+
+
+def test_who_never_asks_is_cut_off(run, monkeypatch):
+    monkeypatch.setattr(running, "HEADER_SECONDS", 0.2)
+    with serving(run) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as silent:
+            silent.sendall(b"POST /v1/comp")
+            assert silent.recv(100) == b""
+        assert server.complete(max_tokens=1)
+
+
 def test_what_a_slow_reader_has_missed_comes_as_one(run):
     """The engine goes on, and the stream joins what has gathered for each text."""
 
@@ -231,7 +263,7 @@ def test_a_defect_of_the_engine_ends_what_it_worked_on(run):
 def test_the_end_refuses_what_waits_and_finishes_what_runs(run):
     with stepped(run, max_running=1) as server:
         engine = server.service.engine
-        running = ask(server, stream=True)
+        begun = ask(server, stream=True)
         until(lambda: len(server.service._owners) == 1)
         step(server, 2)
         waiting, stream = ask(server), ask(server, stream=True)
@@ -248,7 +280,7 @@ def test_the_end_refuses_what_waits_and_finishes_what_runs(run):
             refused += stream.recv(65536)
         text = b""
         while b"[DONE]" not in text:
-            text += running.recv(65536)
+            text += begun.recv(65536)
         server.thread.join(20)
         assert not server.thread.is_alive()
         with pytest.raises(OSError):
@@ -257,7 +289,7 @@ def test_the_end_refuses_what_waits_and_finishes_what_runs(run):
 
 def test_the_end_does_not_wait_for_ever(run):
     with stepped(run, {"grace_seconds": 0.2}) as server:
-        running = ask(server, stream=True)
+        begun = ask(server, stream=True)
         until(lambda: len(server.service._owners) == 1)
         step(server, 2)
         server.server.should_exit = True
@@ -268,7 +300,7 @@ def test_the_end_does_not_wait_for_ever(run):
         server.service.engine.leave.release()
         text = b""
         while b"stopping" not in text:
-            text += running.recv(65536)
+            text += begun.recv(65536)
         server.thread.join(20)
         assert not server.thread.is_alive()
 

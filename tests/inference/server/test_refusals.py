@@ -1,6 +1,7 @@
 """What is refused, with which status, naming which field, in OpenAI's form."""
 
 import json
+import socket
 
 import pytest
 
@@ -86,6 +87,7 @@ VALUES = [
     ({"max_tokens": 10**30}, "max_tokens"),
     ({"min_tokens": 5}, "min_tokens"),
     ({"n": 128, "prompt": ["a", "b"]}, "texts"),
+    ({"n": 128, "max_tokens": 4096, "logprobs": 20}, "max_tokens"),
 ]
 
 
@@ -213,8 +215,6 @@ def test_limits_of_bodies_and_prompts(run):
 
 
 def test_a_body_that_does_not_come(run):
-    import socket
-
     with serving(run, body_seconds=0.2) as server:
         with socket.create_connection(("127.0.0.1", server.port)) as slow:
             slow.sendall(
@@ -235,7 +235,7 @@ def test_the_key(run):
             {"Authorization": "Bearer s3cret2"},
             {"Authorization": "Basic s3cret"},
             {"Authorization": "s3cret"},
-            {"Authorization": b"Bearer s3cr\xe9t"},
+            {"Authorization": "Bearer s3cr\u00e9t"},
         ):
             for path in ("/v1/models", "/metrics", "/nothing", "/openapi.json/x", "/static"):
                 error = refused(server.client.get(path, headers=headers), 401)
