@@ -24,7 +24,7 @@ from .browsing import (
 pytestmark = pytest.mark.clients
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=60_000)
 
 TABS = ["Continue", "Chat", "Tokenizer", "Run", "Attention"]
 INJECTION = "<img src=x onerror=\"document.title='taken over'\"><script>1</script>"
@@ -89,7 +89,7 @@ def watched(browser: Any) -> Iterator[Watched]:
     """A new page. At the end: nothing on the console, no word with any other server."""
     size = {"width": 1280, "height": 900}
     context = browser.new_context(viewport=size, reduced_motion="reduce")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     found = Watched(context.new_page())
     yield found
     context.close()
