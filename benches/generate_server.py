@@ -95,7 +95,6 @@ def _ask_all(port: int, prompts: list[list[int]], *, stream: bool) -> tuple[floa
         found = []
         for prompt in prompts[number::CLIENTS]:
             body = {
-                "model": "",
                 "prompt": prompt,
                 "max_tokens": NEW,
                 "temperature": 0,

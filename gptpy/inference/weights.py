@@ -40,7 +40,7 @@ class Int8Linear(nn.Module):
         self.register_buffer("weight", (wide / scales[:, None]).round_().to(torch.int8))
         self.register_buffer("scales", scales)
         self.register_buffer("bias", None if bias is None else bias.detach().float())
-        self.columns = self.weight.T
+        self.columns, self.tiny = self.weight.T, self.scales.new_full((1, 1), 1e-30)
         self.product = self._by_integers if multiplies_integers(weight.device) else self._widened
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,10 +50,10 @@ class Int8Linear(nn.Module):
     def _by_integers(self, x: Tensor) -> Tensor:
         x = x.float()
         largest = torch.linalg.vector_norm(x, math.inf, -1, keepdim=True)
-        steps = largest.clamp_(min=1e-30).mul_(1 / 127)
+        steps = torch.add(self.tiny, largest, alpha=1 / 127)  # not 0, which divides below
         # The sum of a row's products stays below 2^31 up to 130,000 columns.
         sums = torch._int_mm((x / steps).round_().to(torch.int8), self.columns)
-        out = sums.float().mul_(self.scales)
+        out = sums * self.scales
         return out.mul_(steps) if self.bias is None else torch.addcmul(self.bias, out, steps)
 
     def _widened(self, x: Tensor) -> Tensor:
