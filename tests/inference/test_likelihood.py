@@ -31,7 +31,7 @@ def texts(seed=0):
         return torch.randint(V, (n,), generator=generator).tolist()
 
     shared = [draw(40), draw(BLOCK)]
-    made = [(draw(n), 1 + n // 3) for n in (2, 3, 17, BLOCK, BLOCK + 1, 3 * BLOCK)]
+    made = [(draw(n), 1 + n // 4) for n in (2, 3, 17, BLOCK, BLOCK + 1, 3 * BLOCK)]
     made += [(shared[n % 2] + draw(1 + n), 1 + n) for n in range(8)]
     return [*made, made[3], (draw(BLOCK + 1), BLOCK)]
 
