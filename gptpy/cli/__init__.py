@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         plot,
         prepare,
         quickstart,
+        serve,
         tokenizer,
         train,
     )
@@ -62,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         finetune,
         generate,
         chat,
+        serve,
         evaluate,
         bench,
         plot,
