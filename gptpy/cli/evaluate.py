@@ -1,4 +1,4 @@
-"""`gptpy eval`: score a text or the run's own validation data."""
+"""`gptpy eval`: score a text, the run's own validation data, or lm-eval's tasks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gptpy.cli.options import add_step, add_verb
+from gptpy.cli.tasks import add_tasks, has_tasks, show_tasks
 from gptpy.config.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 EXAMPLE = """\
   gptpy eval runs/quickstart                    the run's own validation text
   gptpy eval runs/quickstart --data other.txt --stride 32
+  gptpy eval runs/gpt2 --tasks hellaswag,lambada_openai --limit 200
   torchrun --nproc-per-node 8 -m gptpy eval runs/book      processes share the work
 
 Training validates in windows side by side (train.eval_stride) on the first train.eval_tokens: with
@@ -43,6 +45,7 @@ def add(verbs: Any) -> None:
     parser.add_argument(
         "--tokens", type=int, metavar="N", help="score only the first N tokens (default: all)"
     )
+    add_tasks(parser)
     add_step(parser)
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
@@ -54,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate and show; the processes of torchrun share the work, and the first one prints."""
     if arguments.tokens is not None and arguments.tokens < 1:
         raise ConfigError(f"--tokens: expected at least 1, got {arguments.tokens}")
+    if has_tasks(arguments):
+        return show_tasks(arguments)
     from gptpy.devices.processes import join_world, leave_world
 
     world = join_world(arguments.device)

@@ -64,6 +64,11 @@ def conversation_of(row: Any, where: object) -> list[Message]:
     return found
 
 
+def messages_of(value: Any) -> list[Message]:
+    """The messages of parsed JSON, a list of `role` and `content`; `ValueError` for another."""
+    return _messages(value, ["messages"])
+
+
 def _conversation(row: Any) -> list[Message]:
     """The messages of a row; `ValueError` where it is no conversation."""
     if not isinstance(row, dict):

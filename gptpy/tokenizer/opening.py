@@ -16,7 +16,13 @@ import numpy as np
 
 from gptpy.config.errors import ConfigError
 from gptpy.tokenizer.bpe import bpe_rs
-from gptpy.tokenizer.foreign import ENDS, ForeignTokenizer, read_foreign, read_word_pieces
+from gptpy.tokenizer.foreign import (
+    ENDS,
+    ForeignTokenizer,
+    read_byte_level,
+    read_foreign,
+    read_word_pieces,
+)
 from gptpy.tokenizer.published import read_object
 from gptpy.tokenizer.simple import (
     FORMAT,
@@ -102,7 +108,7 @@ def _from_file(path: Path) -> Tokenizer:
         try:
             return cast(Tokenizer, cast(Any, bpe_rs.Encoding).from_file(path))
         except ValueError as error:
-            other = _not_byte_level(path)
+            other = _other_kind(path)
             if other is None:
                 raise error
             return other
@@ -111,15 +117,17 @@ def _from_file(path: Path) -> Tokenizer:
         raise ConfigError(text if str(path) in text else f"{path}: {text}") from None
 
 
-def _not_byte_level(path: Path) -> Tokenizer | None:
-    """The tokenizer of a file that is no byte-level BPE; None for a damaged file."""
+def _other_kind(path: Path) -> Tokenizer | None:
+    """The tokenizer of a file that no `Encoding` reproduces; None for a damaged file."""
     try:
         about = read_object(path)
         if about.get("format") == FORMAT:
             return NumberTokenizer(about["n_vocab"])
-        # A byte-level BPE that ours refuses is refused for a reason that its message names
         kind = about.get("model", {}).get("type", "BPE")
-        return None if kind == "BPE" and not _is_character_level(about) else read_foreign(path)
+        if kind != "BPE" or _is_character_level(about):
+            return read_foreign(path)
+        # What our engine cannot reproduce either is refused for the reason that `Encoding` names
+        return read_byte_level(path)
     except (ConfigError, ValueError, KeyError, AttributeError):
         return None
 

@@ -288,6 +288,7 @@ impl Merger {
     }
 }
 
+#[cfg(test)]
 /// Looks up pairs of bytes in the pair table.
 #[cfg(test)]
 fn byte_pair_in(pairs: &PairTable) -> impl Fn(u8, u8) -> u32 + '_ {
