@@ -123,7 +123,7 @@ def test_long_conversations_are_left_out_and_told(base, tmp_path, capsys):
     path.write_text(json.dumps(rows[0]))
     validates = ["--data.validation_sources", json.dumps([str(held)])]
     assert main([*words, "-o", str(tmp_path / "d"), *validates]) == 0
-    assert "1 of 1 conversations are longer" in capsys.readouterr().out
+    assert "1 of 1 conversation is longer" in capsys.readouterr().out
     assert main(["finetune", str(base / "base"), "-o", str(tmp_path / "c")]) == 2
     assert "no instructions" in capsys.readouterr().err
 

@@ -221,8 +221,8 @@ def test_float64_has_no_kernel():
 def test_unavailable_devices_have_a_reason(monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     ready, reason = available("cpu")
-    assert not ready and "NVIDIA GPU" in reason
-    with pytest.raises(RuntimeError, match=r"cannot run here: .*NVIDIA GPU"):
+    assert not ready and "need a GPU" in reason
+    with pytest.raises(RuntimeError, match=r"cannot run here: .*need a GPU"):
         causal_attention(Q, K, V, backend="triton")
 
 

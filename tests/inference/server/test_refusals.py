@@ -235,7 +235,7 @@ def test_the_key(run):
             {"Authorization": "Bearer s3cret2"},
             {"Authorization": "Basic s3cret"},
             {"Authorization": "s3cret"},
-            {"Authorization": "Bearer s3cr\u00e9t"},
+            {b"Authorization": b"Bearer s3cr\xe9t"},
         ):
             for path in ("/v1/models", "/metrics", "/nothing", "/openapi.json/x", "/static"):
                 error = refused(server.client.get(path, headers=headers), 401)
