@@ -161,6 +161,7 @@ bench-load: setup ## opening tokenizer.json, ours and Hugging Face's in turn
 	@# What is timed is a wheel, as users install it (`make setup` goes back).
 	$(UV) pip install --quiet --no-deps --reinstall ./bpe-rs
 	$(RUN) python benches/load.py $(BENCH_ARGS)
+
 # Peers that this environment lacks are looked for in .venv-clients and in the Python GPTPY_PEERS.
 .PHONY: bench-generate
 bench-generate: setup ## generation: ours, Hugging Face, llama.cpp, ctranslate2 in turn, ids compared first (eight minutes)

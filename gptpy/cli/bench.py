@@ -18,6 +18,9 @@ EXAMPLE = """\
   gptpy bench runs/quickstart
   gptpy bench runs/quickstart --batch 1,8 --prompt-tokens 512 --tokens 128 --json"""
 
+MOST = 4096
+"""Texts at the same time."""
+
 
 def add(verbs: Any) -> None:
     """Add the verb and its options."""
@@ -59,8 +62,10 @@ def _batches(text: str) -> list[int]:
         found = [int(part) for part in text.split(",")]
     except ValueError:
         found = []
-    if not found or min(found) < 1:
-        raise argparse.ArgumentTypeError(f"expected numbers as 1,8,64, got {text!r}")
+    if not found or min(found) < 1 or max(found) > MOST:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers from 1 to {MOST} as 1,8,64, got {text!r}"
+        )
     return found
 
 

@@ -105,6 +105,8 @@ def _typed() -> str | None:
             return None
         except KeyboardInterrupt:
             print("\nCtrl-D or /exit leaves")
+        except UnicodeDecodeError as error:
+            _tell(f"error: expected UTF-8: {error}")
 
 
 def _piped() -> str | None:

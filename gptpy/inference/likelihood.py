@@ -79,8 +79,8 @@ def score(runner: Runner, texts: Sequence[tuple[Sequence[int], int]]) -> list[Sc
         while queue:
             queue = _one_pass(runner, queue, tokens, scores)
     finally:
-        for text in queue:
-            runner.pool.release(text.blocks)
+        for text in queue:  # only after an error
+            runner.cache.zero(runner.pool.release(text.blocks, tainted=True))
     return scores
 
 
@@ -108,6 +108,8 @@ def _one_pass(runner: Runner, queue: list[_Text], budget: int, scores: list[Scor
     ]
     wanted = [max(0, text.at + count - max(text.at, text.first)) for text, count in planned]
     logits = runner.logits(chunks, wanted)
+    if not bool(torch.isfinite(logits).all()):
+        raise ConfigError("the model's logits are not finite numbers")
     row = 0
     for (text, count), number in zip(planned, wanted, strict=True):
         begin = max(0, text.at - text.first)

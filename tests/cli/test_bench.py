@@ -77,7 +77,8 @@ def test_the_command(run, capsys):
         (["--prompt-tokens", "60", "--tokens", "9"], "at most 64 together"),
         (["--tokens", "1"], "at least 2 new"),
         (["--dtype", "float64"], "invalid choice"),
-        (["--batch", "0"], "expected numbers as"),
+        (["--batch", "0"], "expected numbers from 1 to"),
+        (["--batch", "1,99999999999"], "expected numbers from 1 to"),
     ):
         try:
             code = main([*words[:2], *wrong])

@@ -148,6 +148,22 @@ def test_special_tokens_in_what_is_said_are_text(imported, tmp_path, template, n
     assert sum(i in special for i in parts) > len(skeleton)
 
 
+def test_a_tokenizer_that_normalises_can_be_constrained(imported, tmp_path):
+    pytest.importorskip("llguidance")
+    from gptpy.inference.constraints import Constraints
+
+    about = json.loads((imported[0] / "tokenizer.json").read_text())
+    about["normalizer"] = {"type": "NFC"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(about))
+    tokenizer, loaded = open_tokenizer(tmp_path), imported[1]
+    end = loaded.ends[0]
+    constraint = Constraints(tokenizer, 304, end).compile("regex", "[ab]{3}é")
+    request = Request([1], 20, seed=1, constraint=constraint, end_ids=frozenset({end}))
+    (handle,) = Engine(loaded.model, tokenizer).generate([request])
+    text = handle.outputs[0].text
+    assert len(text) == 4 and set(text[:3]) <= {"a", "b"} and text[3] == "é"
+
+
 @pytest.mark.parametrize("scheme", ["first", "always", "never"])
 def test_tokenizers_with_spaces_before_texts(tmp_path, scheme):
     """Reference: the same text with other words in place of special tokens."""

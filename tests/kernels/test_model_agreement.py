@@ -27,9 +27,9 @@ SOURCE = torch.arange(22).view(2, 11) % 50
 MODELS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gpt2": ({}, {}),
     "modern": (MODERN, {}),
-    "checkpointing": ({"activation_checkpointing": True}, {}),
+    "checkpointing": ({"activation_checkpointing": True, "n_layer": 2}, {}),
     "alibi": ({"position": "alibi"}, {}),
-    "window": ({"window": 5, "full_attention_every": 2}, {}),
+    "window": ({"window": 5, "full_attention_every": 2, "n_layer": 2}, {}),
     "softcap": ({"attention_softcap": 0.5}, {}),
     "documents": ({}, {"cu_seqlens": DOCUMENTS}),
     "padding": ({}, {"key_padding_mask": PADDING}),
@@ -91,7 +91,8 @@ def worst(got: dict[str, Tensor], want: dict[str, Tensor]) -> tuple[float, str]:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_training_step_agrees(name, kernel_device):
     settings, arguments = MODELS[name]
-    model = make_model(settings, kernel_device)
+    # One layer where a second would be the same again: interpreting takes its time.
+    model = make_model({"n_layer": 1, **settings}, kernel_device)
     got = step(model, "triton", arguments)
     others = ["reference"] if "attention_softcap" in settings else ["reference", "sdpa"]
     for other in others:
@@ -121,7 +122,7 @@ def test_a_training_step_in_bfloat16_is_as_exact_as_sdpa(name, kernel_device):
             theirs.append(step(model, "sdpa", arguments))
     ours = step(model, "triton", arguments)
     for tensor in want:
-        if tensor == "loss":  # a mean agrees by luck; the losses of the tokens are compared
+        if tensor == "loss":  # errors cancel in a mean; the losses of the tokens are compared
             continue
         limit = 1.5 * max(relative_error(other[tensor], want[tensor]) for other in theirs)
         assert relative_error(ours[tensor], want[tensor]) <= limit, tensor
@@ -161,7 +162,10 @@ def test_fifty_steps_of_training_give_one_curve(kernel_device):
     assert ours == pytest.approx(theirs, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", MODELS)
+# The others ask what "gpt2" asks: documents and padding come with the data.
+@pytest.mark.parametrize("name", [
+    n for n in MODELS if n not in ("checkpointing", "documents", "padding")
+])  # fmt: skip
 def test_kernels_can_be_asked_for_by_every_model(name, kernel_device):
     """The probe of the kernels covers the features of every model."""
     model = make_model(MODELS[name][0], kernel_device)

@@ -48,7 +48,7 @@ def test_a_step_with_one_fusion_agrees(fusion, kernel_device):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_step_with_all_that_apply_agrees(name, kernel_device):
     settings, arguments = MODELS[name]
-    model = make_model(settings, kernel_device)
+    model = make_model({"n_layer": 1, **settings}, kernel_device)
     got, plain = with_and_without(model, applicable(model.config), arguments)
     error, tensor = worst(got, plain)
     assert error <= 1e-5, f"{tensor}: relative error {error:.1e}"

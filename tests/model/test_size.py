@@ -1,5 +1,7 @@
 """The size of a network is counted without building it, and what no memory holds is refused."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from gptpy.devices import selection
 from gptpy.model import build_model
 from gptpy.model.size import check_size, count_parameters
 
-SMALL = {"n_layer": 2, "n_head": 4, "n_embd": 16, "vocab_size": 11, "block_size": 8}
+SMALL: dict[str, Any] = {"n_layer": 2, "n_head": 4, "n_embd": 16, "vocab_size": 11, "block_size": 8}
 
 
 @pytest.mark.parametrize(

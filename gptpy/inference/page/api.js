@@ -24,7 +24,7 @@ async function send(path, body, signal) {
   const headers = {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   // A header takes no other characters; such a key is wrong whatever it is
-  if (/^[\x21-\x7e]+$/.test(apiKey.get())) headers.Authorization = `Bearer ${apiKey.get()}`;
+  if (/^[\x20-\x7e]+$/.test(apiKey.get())) headers.Authorization = `Bearer ${apiKey.get()}`;
   let response;
   try {
     response = await fetch(path, {

@@ -33,7 +33,11 @@ export async function continueFrom({ answer, index, alternative, asked, settings
   // A character of several tokens may have been cut where the text went on
   if (text.endsWith("\ufffd") && (why === "stop" || why === "length")) {
     const all = answer.tokens.map((token) => token.id);
-    const whole = await request("/detokenize", { ids: why === "stop" ? all.slice(0, -1) : all });
-    answer.setText(whole.text);
+    try {
+      const whole = await request("/detokenize", { ids: why === "stop" ? all.slice(0, -1) : all });
+      answer.setText(whole.text);
+    } catch (failure) {
+      showError(answer.error, failure);
+    }
   }
 }

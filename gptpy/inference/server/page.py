@@ -234,6 +234,10 @@ def router(service: Service) -> APIRouter:
             found = service.prompts.of_messages(read_messages(given))
         if found.source is not None:
             raise ConfigError("an encoder-decoder's text goes on behind its source only")
+        limit = service.settings.max_prompt_tokens
+        if len(found.ids) > limit:
+            message = f"the prompt is too long: at most {limit} tokens are taken, got "
+            raise ApiError(413, f"{message}{len(found.ids)}", code="request_too_large")
         response.headers["Cache-Control"] = "no-store"
         return PromptAnswer(ids=found.ids)
 

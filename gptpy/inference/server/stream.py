@@ -8,6 +8,10 @@ from collections.abc import Callable
 from gptpy.inference.request import Handle, Piece
 from gptpy.inference.server.errors import ApiError
 
+PACE = 0.02
+"""Seconds between what is sent to a client. Sending costs about as much as a token of a small
+model, so tokens that come faster than eyes can follow are sent together."""
+
 
 class Stream:
     """The texts of one client's request; used on the event loop.
@@ -26,6 +30,10 @@ class Stream:
         self._ends: dict[Handle, int] = {}
         self._pieces: list[tuple[int, Piece]] = []
         self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._next = 0.0
+        """When pieces are given out again."""
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def untouched(self) -> bool:
@@ -35,13 +43,16 @@ class Stream:
     async def pieces(self) -> list[tuple[int, Piece]]:
         """What has come since the last call, with the number of the prompt; empty at the end.
 
-        A reader that is slow gets more at a time: the engine does not wait for it.
+        The first piece and the ends of texts are given out at once, others every `PACE` seconds. A
+        reader that is slow gets more at a time: the engine does not wait for it.
         """
-        while not self._pieces:
-            if self._running <= 0:
-                return []
-            self._news.clear()
+        if self._running > 0 or self._pieces:
             await self._news.wait()
+        self._news.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._next = self._loop.time() + PACE
         found, self._pieces = self._pieces, []
         return found
 
@@ -63,9 +74,14 @@ class Stream:
     def add(self, place: int, piece: Piece) -> bool:
         """Takes a piece; whether it was the last of its handle."""
         self._pieces.append((place, piece))
-        self._news.set()
         if piece.finish_reason is None:
+            wait = self._next - self._loop.time()
+            if wait <= 0:
+                self._news.set()
+            elif self._timer is None:
+                self._timer = self._loop.call_later(wait, self._news.set)
             return False
+        self._news.set()
         self._running -= 1
         ended = self._ends[piece.handle] = self._ends.get(piece.handle, 0) + 1
         return ended == piece.handle.request.n

@@ -333,6 +333,13 @@ def test_prompts_are_refused(server: Running, body: Any, status: int) -> None:
     assert server.post("/page/prompt", body).status_code == status
 
 
+def test_a_prompt_is_not_told_at_any_length(run: Loaded) -> None:
+    with serving(run, max_prompt_tokens=10) as running:
+        assert running.post("/page/prompt", {"text": "fox"}).status_code == 200
+        answer = running.post("/page/prompt", {"text": "fox " * 50})
+        assert answer.status_code == 413 and "at most 10 tokens" in answer.text
+
+
 # ---- The key
 
 

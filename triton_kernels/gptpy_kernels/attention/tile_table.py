@@ -281,6 +281,7 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     ("amd", 2, "key_gradient", "everything"): {
         64: TileConfig(64, 128, 4, 1),
         128: TileConfig(32, 128, 4, 1),
+        256: TileConfig(32, 32, 4, 1),
     },
     ("amd", 2, "query_gradient", "causal"): {
         64: TileConfig(128, 64, 4, 1),
@@ -290,5 +291,6 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     ("amd", 2, "query_gradient", "everything"): {
         64: TileConfig(128, 64, 4, 1),
         128: TileConfig(128, 64, 4, 1),
+        256: TileConfig(32, 32, 4, 1),
     },
 }

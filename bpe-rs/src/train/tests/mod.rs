@@ -76,7 +76,7 @@ fn same_as_reference(words: &[(Vec<u8>, u64)], options: &TrainOptions, what: &st
 
 #[test]
 fn random_corpora_give_the_reference_merges() {
-    for seed in 0..rounds(700, 4) as u64 {
+    for seed in 0..rounds(500, 4) as u64 {
         let mut random = Random(seed);
         let mut words = random_words(&mut random);
         if seed % 2 == 1 {
