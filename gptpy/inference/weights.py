@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from gptpy.config.errors import ConfigError
 from gptpy.devices.selection import DTYPES
+from gptpy.inference.large_pages import move_to_large_pages
 from gptpy.model.lora import merge_adapters
 
 NUMBER_TYPES = (*DTYPES, "int8")
@@ -40,7 +42,7 @@ class Int8Linear(nn.Module):
         self.register_buffer("weight", (wide / scales[:, None]).round_().to(torch.int8))
         self.register_buffer("scales", scales)
         self.register_buffer("bias", None if bias is None else bias.detach().float())
-        self.columns, self.tiny = self.weight.T, self.scales.new_full((1, 1), 1e-30)
+        self.register_buffer("tiny", self.scales.new_full((1, 1), 1e-30))
         self.product = self._by_integers if multiplies_integers(weight.device) else self._widened
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,7 +54,7 @@ class Int8Linear(nn.Module):
         largest = torch.linalg.vector_norm(x, math.inf, -1, keepdim=True)
         steps = torch.add(self.tiny, largest, alpha=1 / 127)  # not 0, which divides below
         # The sum of a row's products stays below 2^31 up to 130,000 columns.
-        sums = torch._int_mm((x / steps).round_().to(torch.int8), self.columns)
+        sums = torch._int_mm((x / steps).round_().to(torch.int8), self.weight.T)
         out = sums * self.scales
         return out.mul_(steps) if self.bias is None else torch.addcmul(self.bias, out, steps)
 
@@ -76,15 +78,21 @@ def multiplies_integers(device: torch.device) -> bool:
 
 
 class PackedLinear(nn.Module):
-    """`x W^T + b` by oneDNN, which has W in its own layout: other layouts cost it a conversion at
-    every call with several rows."""
+    """`x W^T + b` by oneDNN, which has W in its own layout, too: other layouts cost it a conversion
+    at every call with several rows. A single row is quickest with W as it is."""
+
+    weight: Tensor
+    bias: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), PACKED_FOR)
+        self.register_buffer("weight", weight.detach())
         self.register_buffer("bias", None if bias is None else bias.detach())
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), PACKED_FOR)
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.numel() == x.shape[-1]:
+            return F.linear(x, self.weight, self.bias)
         return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
 
 
@@ -108,7 +116,8 @@ def prepare(model: Any, number_type: str | None) -> tuple[Any, Callable[[Tensor]
     """
     number_type = resolved(model, number_type)
     # Parameters are found in the memo instead of being copied; a cast then makes new ones.
-    shared = {id(p): p for p in (*model.parameters(), *model.buffers())}
+    shared_weights = [*model.parameters(), *model.buffers()]
+    shared = {id(p): p for p in shared_weights}
     network = copy.deepcopy(model, shared).eval()
     with torch.no_grad():
         for module in network.modules():
@@ -118,7 +127,6 @@ def prepare(model: Any, number_type: str | None) -> tuple[Any, Callable[[Tensor]
         network.requires_grad_(False).to(_between_layers(model, number_type))
         if network.config.architecture == "bigram":
             return network, None
-        head = _make_head(network, number_type)
         layer: type[nn.Module] | None = None
         if number_type == "int8":
             layer = Int8Linear
@@ -126,7 +134,8 @@ def prepare(model: Any, number_type: str | None) -> tuple[Any, Callable[[Tensor]
             layer = PackedLinear
         if layer is not None:
             _replace_linear(network, layer)
-    return network, head
+        move_to_large_pages(network, shared_weights)
+        return network, _make_head(network, number_type)
 
 
 def resolved(model: Any, number_type: str | None) -> str:
@@ -152,35 +161,29 @@ def _make_head(network: Any, number_type: str) -> Callable[[Tensor], Tensor]:
     tied = network.head is None
     weight: Tensor = network.token_embedding.weight if tied else network.head.weight
     projection = getattr(network, "token_projection", None) if tied else None
-    back: Callable[[Tensor], Tensor] | None = None
+    layer: Callable[..., Callable[[Tensor], Tensor]] = _plain
     if number_type == "int8":
-        several = one = Int8Linear(weight)
-        back = None if projection is None else Int8Linear(projection.weight.T)
-    else:
-        one = Plain(weight)
-        # A single row is quickest with the embedding as it lies.
-        several = PackedLinear(weight) if packs(weight.device, weight.dtype) else one
-        back = None if projection is None else Plain(projection.weight.T)
+        layer = Int8Linear
+    elif packs(weight.device, weight.dtype):
+        layer = PackedLinear
+    output = layer(weight)
+    back = None if projection is None else layer(projection.weight.T.contiguous())
+    if isinstance(output, nn.Module):
+        move_to_large_pages(output, [weight])
     cap = network.config.logit_softcap
 
     def head(hidden: Tensor) -> Tensor:
         if back is not None:  # to the narrow embedding by the same matrix
             hidden = back(hidden)
-        logits = (one if len(hidden) == 1 else several)(hidden)
+        logits = output(hidden)
         # In the type of the product, as `HeadLoss.logits` does.
         return (logits if cap is None else cap * torch.tanh(logits / cap)).float()
 
     return head
 
 
-class Plain:
-    """`x W^T`."""
-
-    def __init__(self, weight: Tensor) -> None:
-        self.weight = weight
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight)
+def _plain(weight: Tensor) -> Callable[[Tensor], Tensor]:
+    return partial(F.linear, weight=weight)
 
 
 def _replace_linear(network: Any, layer: type[nn.Module]) -> None:
