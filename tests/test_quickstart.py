@@ -21,7 +21,7 @@ from gptpy.config.files import read_toml
 from gptpy.data import DataError, open_ids
 from gptpy.data.material import training_lines
 from gptpy.data.text import Text, python_prose
-from gptpy.evaluation.loss import Evaluation, evaluate
+from gptpy.evaluation.loss import BATCH_TOKENS, Evaluation, evaluate
 from gptpy.inference.text import stream_text
 from gptpy.quickstart import quickstart, resume, training_seconds
 from gptpy.report.page import trained_tokens
@@ -242,6 +242,15 @@ def test_a_time_budget_that_ends_early_is_reported(tmp_path):
         Text(python_prose()[:30_000], "some prose"), tmp_path / "run", recorder, overrides=few
     )
     assert any("of 100,000 steps fitted into the time" in text for text in recorder.messages)
+
+
+def test_the_curve_has_twenty_points_and_the_end_scores_all_of_the_text(tmp_path):
+    few = {**SMALL, "train": {"steps": 40, "seconds": 1000.0, "dtype": "float32"}}
+    text = Text(python_prose()[:300_000], "prose")
+    result = quickstart(text, tmp_path / "run", Recorder(), overrides=few)
+    rows = read_metrics(result.run_dir / "metrics.jsonl")
+    *curve, final = [row["tokens"] for row in rows if row["kind"] == "eval"]
+    assert curve == [BATCH_TOKENS] * 20 and final > BATCH_TOKENS
 
 
 def test_a_finished_run_is_not_resumed(done):

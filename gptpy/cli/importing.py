@@ -60,5 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         atomic.write_text(out / "config.toml", RunConfig(model=model.config, data=data).to_toml())
     print(f"wrote {out}: {model.num_parameters():,} parameters, {tokenizer.n_vocab:,} tokens")
     if chat is not None and template is None:
-        print("its chat template is kept for export; prompts are continued as plain text")
+        print(
+            f"its chat template is kept: gptpy chat {out}; generate continues texts (--chat: turns)"
+        )
     return 0

@@ -13,6 +13,7 @@ from torch import Tensor
 from gptpy.config.errors import ConfigError
 from gptpy.inference.pieces import bytes_of
 from gptpy.tokenizer import is_lossless
+from gptpy.tokenizer.foreign import ByteLevelPipeline
 
 Kind = Literal["json_schema", "regex", "grammar"]
 
@@ -31,7 +32,7 @@ class Constraints:
             raise ConfigError(
                 "constrained text ends with an end-of-text token, which this tokenizer lacks"
             )
-        if not is_lossless(tokenizer):
+        if not (is_lossless(tokenizer) or isinstance(tokenizer, ByteLevelPipeline)):
             raise ConfigError(
                 "constrained text needs a tokenizer whose tokens are bytes of the text: "
                 "this one puts spaces between words"
