@@ -36,8 +36,8 @@ def texts(seed=0):
     return [*made, made[3], (draw(BLOCK + 1), BLOCK)]
 
 
-@pytest.mark.parametrize("pass_tokens", [1, 7, 64, 2048])
-@pytest.mark.parametrize("shape", [{}, {"position": "rope", "window": 9}, {"position": "alibi"}])
+@pytest.mark.parametrize("pass_tokens", [9, 2048])
+@pytest.mark.parametrize("shape", [{}, {"position": "rope", "window": 9}])
 def test_against_the_plain_model(monkeypatch, pass_tokens, shape):
     monkeypatch.setattr(likelihood, "PASS_TOKENS", pass_tokens)
     model = network(**shape)
