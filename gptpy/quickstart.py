@@ -24,6 +24,7 @@ from gptpy.data.sources import is_plain_text
 from gptpy.data.text import Text, check_text, copy_text, read_text
 from gptpy.devices.selection import choose_device, choose_dtype
 from gptpy.evaluation.loss import BATCH_TOKENS, evaluate
+from gptpy.evaluation.scoring import EVERYTHING
 from gptpy.inference.text import stream_text
 from gptpy.model import build_model
 from gptpy.report.plots import load_drawing, plot_attention, plot_loss
@@ -306,7 +307,8 @@ def _show(
             f"only {result.step:,} of {planned:,} steps fitted into the time: this model knows "
             "little yet; give more --seconds, or let other programs end first"
         )
-    final = trained.evaluate(stride=_final_stride(trained.material.config))
+    stride = _final_stride(trained.material.config)
+    final = trained.evaluate(stride, tokens=EVERYTHING)
     assert final is not None
     row = {"step": result.model_step, **final.metrics()}
     reporter.on_eval(row)

@@ -23,7 +23,7 @@ from gptpy.data.material import training_lines
 from gptpy.data.text import Text, python_prose
 from gptpy.evaluation.loss import BATCH_TOKENS, Evaluation, evaluate
 from gptpy.inference.text import stream_text
-from gptpy.quickstart import quickstart, resume, training_seconds
+from gptpy.quickstart import TRAIN, quickstart, resume, training_seconds
 from gptpy.report.page import trained_tokens
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
@@ -245,12 +245,15 @@ def test_a_time_budget_that_ends_early_is_reported(tmp_path):
 
 
 def test_the_curve_has_twenty_points_and_the_end_scores_all_of_the_text(tmp_path):
-    few = {**SMALL, "train": {"steps": 40, "seconds": 1000.0, "dtype": "float32"}}
-    text = Text(python_prose()[:300_000], "prose")
+    few = {**SMALL, "train": {"steps": 20, "seconds": 1000.0, "dtype": "float32"}}
+    few["train"]["eval_tokens"] = 64
+    text = Text(python_prose()[:10_000], "prose")
     result = quickstart(text, tmp_path / "run", Recorder(), overrides=few)
     rows = read_metrics(result.run_dir / "metrics.jsonl")
     *curve, final = [row["tokens"] for row in rows if row["kind"] == "eval"]
-    assert curve == [BATCH_TOKENS] * 20 and final > BATCH_TOKENS
+    assert curve == [64] * 20
+    assert final == result.summary["val_tokens"] > 200
+    assert TRAIN["eval_tokens"] == BATCH_TOKENS
 
 
 def test_a_finished_run_is_not_resumed(done):

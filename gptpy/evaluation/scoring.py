@@ -16,6 +16,9 @@ from gptpy.evaluation.loss import Evaluation, evaluate, tokens_of_batch
 from gptpy.evaluation.rows import evaluate_rows, exact_share, row_batches
 from gptpy.tokenizer import Tokenizer, end_of_text, is_lossless
 
+EVERYTHING = 1 << 62
+"""As `tokens`: all that is held out, whatever the configuration says."""
+
 Score = Callable[[Any, torch.dtype | None], Evaluation]
 
 

@@ -44,12 +44,14 @@ class Trained:
     dtype: torch.dtype
     result: TrainResult
 
-    def evaluate(self, stride: int | None = None) -> Evaluation | None:
+    def evaluate(
+        self, stride: int | None = None, *, tokens: int | None = None
+    ) -> Evaluation | None:
         """The validation score of the final weights, those that `gptpy.load` takes.
 
-        `stride`: as for `score_of`. None where nothing is held out.
+        `stride`, `tokens`: as for `score_of`. None where nothing is held out.
         """
-        score = score_of(self.material, stride, world=self.trainer.world)
+        score = score_of(self.material, stride, tokens=tokens, world=self.trainer.world)
         return None if score is None else score(self.trainer.model, self.dtype)
 
 
