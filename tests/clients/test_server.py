@@ -65,7 +65,7 @@ def test_answers_whole_and_streamed_are_the_same(client: Any) -> None:
     assert texts == [choice.message.content for choice in whole.choices]
     assert reasons == [choice.finish_reason for choice in whole.choices]
     assert tokens == [choice.logprobs.content for choice in whole.choices]
-    assert usage.total_tokens == whole.usage.total_tokens
+    assert usage is not None and usage.total_tokens == whole.usage.total_tokens
     assert whole.choices[0].message.role == "assistant"
 
 
@@ -100,8 +100,7 @@ def test_structured_answers(client: Any) -> None:
 
 
 def test_errors_are_the_clients_own(client: Any, server: Running) -> None:
-    import openai
-
+    openai = pytest.importorskip("openai")
     settings = {"model": "tiny", "messages": HELLO, "max_tokens": 1}
     for error, changed in (
         (openai.NotFoundError, {"model": "gpt-5"}),

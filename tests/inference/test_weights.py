@@ -74,6 +74,7 @@ def test_products_of_integers_are_those_of_the_formula_whatever_stands_beside_a_
         rounded = [round(v / step) for v in row.tolist()]
         sums = [sum(a * b for a, b in zip(rounded, w, strict=True)) for w in layer.weight.tolist()]
         expected = torch.tensor(sums, dtype=torch.float64) * step * layer.scales.double()
+        assert layer.bias is not None
         expected += layer.bias.double()
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=step * 1e-2)
     for begin, end in ((0, 1), (3, 5), (7, 29)):
