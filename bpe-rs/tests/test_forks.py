@@ -65,6 +65,39 @@ def test_a_fork_during_the_first_use_never_hangs_the_child(name: str):
     assert run.returncode == 0, run.stderr
 
 
+CHANGE = """
+import json, os, signal, sys, threading, time, warnings
+from bpe_rs import hf
+warnings.simplefilter("ignore")
+byte_level = {"type": "ByteLevel", "add_prefix_space": False}
+model = {"type": "BPE", "vocab": {"a": 0}, "merges": []}
+tokenizer = hf.Tokenizer.from_str(json.dumps({"model": model, "pre_tokenizer": byte_level}))
+begun = threading.Event()
+def tokens():
+    begun.set()
+    time.sleep(0.1)
+    yield "<x>"
+thread = threading.Thread(target=lambda: tokenizer.add_tokens(tokens()))
+thread.start()
+begun.wait()
+child = os.fork()
+signal.alarm(30)
+if child == 0:
+    tokenizer.add_tokens(["<y>"])
+    os._exit(0 if tokenizer.token_to_id("<y>") else 1)
+assert os.waitpid(child, 0)[1] == 0
+thread.join()
+assert tokenizer.token_to_id("<x>") == 1
+"""
+
+
+def test_a_fork_while_a_tokenizer_changes_leaves_no_lock_in_the_child():
+    run = subprocess.run(
+        [sys.executable, "-c", CHANGE], check=False, timeout=120, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+
+
 def _encode(text: str) -> list[int]:
     return bpe_rs.get_encoding("p50k_base").encode(text)
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::added_tokens::{AddedVocab, TextSegment};
 use super::model::Model;
-use super::normalize::{AlignedText, Normalizers};
+use super::normalize::Normalizers;
 use super::pre_tokenize::{CompiledPreTokenizer, PreToken};
 use crate::error::{quoted, Error, Result};
 use crate::format::components::{
@@ -260,16 +260,8 @@ impl Tokenizer {
     /// tokens of the model, too.
     pub fn vocab_size(&self, with_added: bool) -> usize {
         let is_new = |token: &&AddedToken| self.model.id_of(&token.content).is_none();
-        let added = match with_added {
-            true => self
-                .pipeline
-                .added
-                .sorted()
-                .into_iter()
-                .filter(is_new)
-                .count(),
-            false => 0,
-        };
+        let added = self.pipeline.added.sorted().into_iter();
+        let added = added.filter(is_new).filter(|_| with_added).count();
         self.model_vocab().len() + added
     }
 
@@ -310,17 +302,16 @@ impl Tokenizer {
         self.pipeline.compiled_pre_tokenizer.pre_tokens(text)
     }
 
+    /// Split text that is not normalised yet at added tokens.
     pub(super) fn split_raw(&self, text: &str, out: &mut Vec<TextSegment>) {
-        self.pipeline.added.split_raw(text, self.plain_special, out);
+        let added = &self.pipeline.added;
+        added.split(&added.raw, text, self.plain_special, out);
     }
 
+    /// Split normalised text at the other added tokens.
     pub(super) fn split_normalized(&self, text: &str, out: &mut Vec<TextSegment>) {
         let added = &self.pipeline.added;
-        added.split_normalized(text, self.plain_special, out);
-    }
-
-    pub(super) fn normalize(&self, aligned: &mut AlignedText) {
-        aligned.normalize(&self.pipeline.normalizers);
+        added.split(&added.normalized, text, self.plain_special, out);
     }
 
     /// Length in bytes of a token that stands for bytes: of these bytes, or of its string in the
@@ -331,14 +322,6 @@ impl Tokenizer {
         } else {
             self.model.token_len(id)
         }
-    }
-
-    pub(super) fn has_all_bytes(&self) -> bool {
-        self.model.has_all_bytes()
-    }
-
-    pub(super) fn has_flexible_tokens(&self) -> bool {
-        self.pipeline.added.has_flexible_tokens()
     }
 }
 

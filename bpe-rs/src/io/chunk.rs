@@ -1,10 +1,14 @@
 //! A chunk of one file's bytes as text.
 
+use std::io::Read;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use super::cuts::PART;
+use super::open::open;
+use super::text_format::TextFormat;
+use crate::error::{quoted, Error, Result};
 
 /// Bytes of one file that can be handled apart: plain text, or whole lines of JSON.
 pub(crate) struct Chunk<'a> {
@@ -34,13 +38,42 @@ impl<'a> Chunk<'a> {
         simdutf8::compat::from_utf8(self.bytes).map_err(|error| {
             let at = error.valid_up_to();
             Error::invalid(format!(
-                "{}: expected UTF-8 text, got the byte 0x{:02x} at offset {}: convert the file \
-                 first",
-                self.path.display(),
+                "{}: expected UTF-8 text, got the byte 0x{:02x}: convert the file first",
+                self.place(at),
                 self.bytes[at],
-                self.offset + at as u64
             ))
         })
+    }
+
+    /// The file and the place of a byte of the chunk, for messages: in JSON lines the line too.
+    fn place(&self, at: usize) -> String {
+        let (path, offset) = (self.path.display(), self.offset + at as u64);
+        match self.line_number(at).filter(|_| self.json_lines) {
+            Some(line) => format!("{path}, line {line} (offset {offset})"),
+            None => format!("{path}, offset {offset}"),
+        }
+    }
+
+    /// The number of the line that a byte of the chunk is in. Lines are counted only for an error:
+    /// the text before the chunk is read again, which is not possible for a pipe.
+    fn line_number(&self, at: usize) -> Option<usize> {
+        let newlines = |bytes: &[u8]| memchr::memchr_iter(b'\n', bytes).count();
+        let mut line = 1 + newlines(&self.bytes[..at]);
+        if self.offset > 0 {
+            std::fs::metadata(self.path)
+                .ok()
+                .filter(|data| data.is_file())?;
+            let text = TextFormat::of(self.path).decompress(open(self.path).ok()?, self.path);
+            let mut before = text.ok()?.take(self.offset);
+            let mut buffer = vec![0; PART];
+            loop {
+                match before.read(&mut buffer).ok()? {
+                    0 => break,
+                    count => line += newlines(&buffer[..count]),
+                }
+            }
+        }
+        Some(line)
     }
 
     /// Calls `visit(text, origin)` with the string under `field` of each line that is not blank.
@@ -56,15 +89,12 @@ impl<'a> Chunk<'a> {
         for line in self.text()?.split_inclusive('\n') {
             if !line.trim().is_empty() {
                 let text = string_under(field, line).map_err(|problem| {
-                    Error::invalid(format!(
-                        "{}: offset {}: expected a line of JSON, {problem}",
-                        self.path.display(),
-                        self.offset + at
-                    ))
+                    let place = self.place(at);
+                    Error::invalid(format!("{place}: expected a line of JSON, {problem}"))
                 })?;
-                visit(&text, self.origin + at)?;
+                visit(&text, self.origin + at as u64)?;
             }
-            at += line.len() as u64;
+            at += line.len();
         }
         Ok(())
     }
@@ -83,8 +113,12 @@ fn string_under(field: &str, object: &str) -> std::result::Result<String, String
         Some(Value::Object(_)) => "an object",
         None => {
             let names: Vec<&str> = object.keys().take(8).map(String::as_str).collect();
-            return Err(format!("got no field {field:?}, only {}", names.join(", ")));
+            let (field, names) = (quoted(field), names.join(", "));
+            return Err(format!("got no field {field}, only {names}"));
         }
     };
-    Err(format!("expected a string under {field:?}, got {kind}"))
+    Err(format!(
+        "expected a string under {}, got {kind}",
+        quoted(field)
+    ))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::symbol::unknown_id;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::threads::check_interrupt;
 
 /// Bytes of text between two checks whether the caller wants to stop.
@@ -98,7 +98,8 @@ impl CharTokenizer {
             };
             if before != ABSENT {
                 return Err(Error::invalid(format!(
-                    "character {symbol:?} is listed twice, as id {before} and as id {id}"
+                    "character {} is listed twice, as id {before} and as id {id}",
+                    quoted(symbol.to_string())
                 )));
             }
         }
@@ -130,9 +131,10 @@ impl CharTokenizer {
                 (ABSENT, Some(unknown)) => unknown,
                 (ABSENT, None) => {
                     return Err(Error::invalid(format!(
-                        "character {c:?} (U+{:04X}) at position {position} is not one of the {} \
+                        "character {} (U+{:04X}) at position {position} is not one of the {} \
                          characters of this tokenizer; train it on a text that has it, or with an \
                          unknown token",
+                        quoted(c.to_string()),
                         c as u32,
                         self.symbols.len()
                     )));
