@@ -128,8 +128,8 @@ impl Encoding {
             .with(|scratch| self.encode_with_scratch(scratch, text, allowed, out))
     }
 
-    /// The result of `take` on the ids of `text`. The ids are in a reusable buffer, which saves an
-    /// allocation; for short texts that counts.
+    /// Calls `take` with the ids of `text` and returns its result. The ids lie in a reusable buffer,
+    /// because for a short text an allocation takes a good part of the time.
     ///
     /// # Errors
     ///
@@ -150,7 +150,7 @@ impl Encoding {
         })
     }
 
-    /// Append the ids of `text`, with the special tokens that `allowed` finds, if it is given.
+    /// [`Self::encode_with_scratch`] where `allowed` is given, else without special tokens.
     fn encode_text(
         &self,
         scratch: &mut Scratch,
@@ -164,8 +164,8 @@ impl Encoding {
         }
     }
 
-    /// Buffers and caches for many calls of [`Self::encode_with_scratch`], those that `thread` had last if
-    /// they are free. Getting them anew for each short text would take longer than encoding it.
+    /// Buffers and caches for many calls of [`Self::encode_with_scratch`]: those that `thread` had last,
+    /// if they are free. Taking them for each short text would cost more than encoding it.
     pub(crate) fn lease(&self, thread: usize) -> Lease<'_> {
         self.pool.lease_of(thread)
     }

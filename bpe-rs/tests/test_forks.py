@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import subprocess
 import sys
 import threading
 
 import bpe_rs
 import pytest
+from programs import run_program
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -55,14 +55,7 @@ for attempt in range(18):
 
 @pytest.mark.parametrize("name", USES)
 def test_a_fork_during_the_first_use_never_hangs_the_child(name: str):
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *USES[name]],
-        check=False,
-        timeout=120,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
+    run_program(PROGRAM, *USES[name])
 
 
 CHANGE = """
@@ -92,10 +85,7 @@ assert tokenizer.token_to_id("<x>") == 1
 
 
 def test_a_fork_while_a_tokenizer_changes_leaves_no_lock_in_the_child():
-    run = subprocess.run(
-        [sys.executable, "-c", CHANGE], check=False, timeout=120, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
+    run_program(CHANGE)
 
 
 def _encode(text: str) -> list[int]:

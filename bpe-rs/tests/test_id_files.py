@@ -71,7 +71,7 @@ def test_lines_and_rows(encoding, tmp_path):
             encoding.encode_files(tmp_path / name)
 
 
-@pytest.mark.parametrize("wrong", [b'{"text": 5}', b'{"body": "x"}', b"{", b'{"text": "\xff"}'])
+@pytest.mark.parametrize("wrong", [b'{"text": 5}', b'{"body": "x"}', b"{", b"\xff"])
 def test_errors_in_json_lines_name_the_line(encoding, tmp_path, wrong):
     row = json.dumps({"text": "some words in a row"}).encode()
     for before in (0, 2, 40_000):  # in a later part of the file than the first, too
@@ -79,7 +79,7 @@ def test_errors_in_json_lines_name_the_line(encoding, tmp_path, wrong):
         (tmp_path / "a.jsonl").write_bytes(content)
         (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(content))
         for path in (tmp_path / "a.jsonl", tmp_path / "a.jsonl.gz"):
-            place = rf"{path.name}, line {before + 2} \(offset \d"
+            place = rf"{path.name}, line {before + 2}: .*offset {1 + before * (len(row) + 1)}"
             for call in (encoding.encode_files, bpe_rs.count_words):
                 with pytest.raises(ValueError, match=place):
                     call(path)

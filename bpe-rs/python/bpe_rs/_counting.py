@@ -160,7 +160,7 @@ def count_words(
     progress: bool | Report = False,
     num_threads: int | None = None,
 ) -> WordCounts:
-    """Count the words that `pattern` cuts from a source.
+    """Count the words that `pattern`, which is one as for `train`, cuts from a source.
 
     `source`: the path of a file (str or `pathlib.Path`); or several `pathlib.Path` (`.jsonl`,
     `.parquet`, any other name for plain UTF-8; all but Parquet also compressed as `.gz` or `.zst`);

@@ -75,7 +75,8 @@ def train(
     `source`: paths or texts as for `count_words`, or `WordCounts`.
     `vocab_size`: the number of all tokens, special ones included; several sizes give several
     encodings from one run. `pattern`: a named one ("gpt2", the default, "cl100k", "o200k", ...) or
-    any regular expression; what it cuts apart is never merged.
+    any regular expression (one that looks like a name in a group: `(?:abc)`); what it cuts apart is
+    never merged.
     `min_frequency`: pairs that occur less often are not merged. `max_token_length`: the most bytes
     of a learned token. `initial_alphabet`: the bytes that are tokens even if they do not occur; all
     256 by default. `progress`: True writes lines to stderr, a function is called with `Progress`.

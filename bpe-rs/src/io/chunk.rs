@@ -38,19 +38,21 @@ impl<'a> Chunk<'a> {
         simdutf8::compat::from_utf8(self.bytes).map_err(|error| {
             let at = error.valid_up_to();
             Error::invalid(format!(
-                "{}: expected UTF-8 text, got the byte 0x{:02x}: convert the file first",
+                "{}: expected UTF-8 text, got the byte 0x{:02x} at offset {}: convert the file \
+                 first",
                 self.place(at),
                 self.bytes[at],
+                self.offset + at as u64
             ))
         })
     }
 
-    /// The file and the place of a byte of the chunk, for messages: in JSON lines the line too.
+    /// The file and, in JSON lines, the line of a byte of the chunk, for messages.
     fn place(&self, at: usize) -> String {
-        let (path, offset) = (self.path.display(), self.offset + at as u64);
+        let path = self.path.display();
         match self.line_number(at).filter(|_| self.json_lines) {
-            Some(line) => format!("{path}, line {line} (offset {offset})"),
-            None => format!("{path}, offset {offset}"),
+            Some(line) => format!("{path}, line {line}"),
+            None => path.to_string(),
         }
     }
 
@@ -89,8 +91,10 @@ impl<'a> Chunk<'a> {
         for line in self.text()?.split_inclusive('\n') {
             if !line.trim().is_empty() {
                 let text = string_under(field, line).map_err(|problem| {
-                    let place = self.place(at);
-                    Error::invalid(format!("{place}: expected a line of JSON, {problem}"))
+                    let (place, offset) = (self.place(at), self.offset + at as u64);
+                    Error::invalid(format!(
+                        "{place}: offset {offset}: expected a line of JSON, {problem}"
+                    ))
                 })?;
                 visit(&text, self.origin + at as u64)?;
             }

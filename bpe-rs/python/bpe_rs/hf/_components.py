@@ -25,7 +25,7 @@ class Token(NamedTuple):
 
     def as_tuple(self) -> tuple[int, str, tuple[int, int]]:
         """`(id, value, offsets)`."""
-        return tuple(self)
+        return (self.id, self.value, self.offsets)
 
 
 class Component:
