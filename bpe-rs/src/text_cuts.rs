@@ -27,12 +27,12 @@ impl<'a> TextCuts<'a> {
         }
     }
 
-    /// The start of a special token that begins before `cut` and ends after it, or would if the text
-    /// went on so.
+    /// The start of a special token that begins before `cut` and ends after it, or that would if `text`
+    /// were longer: of such a token only the beginning is in `text`.
     fn special_across(&self, text: &[u8], cut: usize) -> Option<usize> {
         let first = cut.saturating_sub(self.longest.saturating_sub(1));
         (first..cut).find(|&start| {
-            // What reaches over the cut begins like the text up to there and one byte more.
+            // A token across the cut begins with the bytes from `start` to one beyond the cut.
             let begin = &text[start..text.len().min(cut + 1)];
             let from = self.special.partition_point(|special| *special < begin);
             let alike = self.special[from..].iter();

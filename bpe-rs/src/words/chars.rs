@@ -58,7 +58,8 @@ pub struct CharTokenizer {
     symbols: Vec<char>,
     /// The text that the id of unknown characters decodes to, which is the id after the last symbol.
     unknown: Option<String>,
-    /// Ids of the characters below U+0100, which are most of many texts: an array is faster.
+    /// Ids of the characters below U+0100, which make up most of many texts: an array is faster than
+    /// a map.
     low: [u32; 256],
     /// Ids of the other characters.
     high: HashMap<char, u32>,

@@ -167,7 +167,7 @@ fn choice<T: Copy>(argument: &str, name: &str, known: &[(&str, T)]) -> PyResult<
     let found = known.iter().find(|(known, _)| *known == name);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<String> = known.iter().map(|(name, _)| format!("`{name}`")).collect();
-        let names = names.join(" or ");
+        let names = names.join(", ");
         PyValueError::new_err(format!(
             "Unknown `{argument}`: `{name}`. Use one of {names}"
         ))
