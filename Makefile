@@ -6,6 +6,9 @@ PYTHON ?= python3
 # uv from PATH, else one of our own in a folder that `make clean` removes.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 RUN := $(UV) run --no-sync
+# Tests run in as many processes as there are cores, at most four (PYTEST_JOBS=0: in this one).
+PYTEST_JOBS ?= auto
+PYTEST := pytest -n $(PYTEST_JOBS) --maxprocesses 4 --dist worksteal
 SOURCES := gptpy triton_kernels bpe-rs/python bpe-rs/tests tests benches recipes tools release
 # Texts and vocabularies that are not part of the repository; tests that need them skip without.
 GPTPY_SHARED ?= $(abspath ../shared)
@@ -40,7 +43,7 @@ demo: setup ## train a tokenizer and a GPT on a small text, draw, generate (thre
 .PHONY: test
 test: setup ## run all tests: Rust, Python, doctests, the README's examples
 	cargo test --quiet --workspace
-	$(RUN) pytest $(PYTEST_ARGS)
+	$(RUN) $(PYTEST) $(PYTEST_ARGS)
 	$(RUN) pytest --doctest-modules gptpy triton_kernels/gptpy_kernels bpe-rs/python/bpe_rs
 	$(RUN) python -m doctest -o ELLIPSIS -o NORMALIZE_WHITESPACE README.md && echo "README examples: ok"
 
@@ -86,7 +89,7 @@ test-random: toolchain ## random inputs for scanners, encoder, files, tokenizer.
 test-clients: export UV_PROJECT_ENVIRONMENT := .venv-clients
 test-clients: toolchain $(filter .uv/bin/uv,$(UV)) ## run other projects (datasets, langchain, llama_index, trl, lm-eval ...) on our tokenizer
 	@$(UV) sync --quiet --python $(PYTHON) --group clients
-	GPTPY_CLIENTS=1 $(RUN) pytest tests/clients $(PYTEST_ARGS)
+	GPTPY_CLIENTS=1 $(RUN) $(PYTEST) tests/clients $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: setup ## formatting, lints and types of Python and Rust
@@ -152,6 +155,12 @@ bench-encode: setup ## encoding, ours and the peers in turn (BENCH_ARGS=--quick:
 	@# What is timed is a wheel, as users install it (`make setup` goes back).
 	$(UV) pip install --quiet --no-deps --reinstall ./bpe-rs
 	$(RUN) python benches/encode.py $(BENCH_ARGS)
+
+.PHONY: bench-load
+bench-load: setup ## opening tokenizer.json, ours and Hugging Face's in turn
+	@# What is timed is a wheel, as users install it (`make setup` goes back).
+	$(UV) pip install --quiet --no-deps --reinstall ./bpe-rs
+	$(RUN) python benches/load.py $(BENCH_ARGS)
 
 .PHONY: bench-growth
 bench-growth: setup ## time of encode against length, 26 families that are hard for encoders

@@ -208,7 +208,7 @@ fn each_pair<S: Send, L: RecordLayout>(
                 for &start in starts {
                     let word = records.word(start);
                     word.any_pair(|pair| {
-                        visit(state, start, word.count, pair);
+                        visit(state, start, word.count(), pair);
                         false
                     });
                 }

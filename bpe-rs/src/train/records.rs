@@ -59,27 +59,51 @@ impl<L: RecordLayout> Size<L> {
 /// A record as it is now: a word, or one chunk of a long one.
 #[derive(Clone, Copy)]
 pub(super) struct Word<'a, L: RecordLayout> {
-    /// How often the word occurs.
-    pub(super) count: u64,
-    pub(super) tokens: &'a [L::Token],
-    /// The token behind a chunk, in the same word.
-    behind: Option<L::Token>,
-    /// Where the chunk's first token begins, in bytes from where it began at first.
-    pub(super) offset: u32,
+    record: Record<L>,
+    records: &'a Records<L>,
 }
 
 impl<L: RecordLayout> Word<'_, L> {
+    /// How often the word occurs.
+    #[inline(always)]
+    pub(super) fn count(self) -> u64 {
+        self.record.count
+    }
+
+    /// Where its first token begins: 0 for a word; for a chunk in bytes from where it began at
+    /// first.
+    #[inline(always)]
+    pub(super) fn offset(self) -> u32 {
+        // SAFETY: as in `any_pair`.
+        unsafe { self.record.links().lost }
+    }
+
     /// Call `visit` with its pairs of neighbours until it returns `true`; whether it did.
     #[inline(always)]
     pub(super) fn any_pair(self, mut visit: impl FnMut(Pair) -> bool) -> bool {
-        for two in self.tokens.windows(2) {
+        // SAFETY: records are written by `write`, lie inside `blocks`, only get shorter, and are
+        // not changed while `records` is borrowed.
+        let tokens = unsafe { self.record.tokens() };
+        for two in tokens.windows(2) {
             if visit(Pair::new(two[0].into(), two[1].into())) {
                 return true;
             }
         }
-        match (self.tokens.last(), self.behind) {
-            (Some(&last), Some(behind)) => visit(Pair::new(last.into(), behind.into())),
-            _ => false,
+        self.record.is_chunk && self.pair_across_end().is_some_and(visit)
+    }
+
+    /// The last token of a chunk and the first one behind it.
+    #[cold]
+    fn pair_across_end(self) -> Option<Pair> {
+        // SAFETY: as in `any_pair`; a chunk that another one links has tokens.
+        unsafe {
+            let behind = self.record.links().behind;
+            let last = *self.record.tokens().last()?;
+            let first = match behind {
+                NONE => None,
+                _ => self.records.record(behind).tokens().first(),
+            };
+            Some(Pair::new(last.into(), (*first?).into()))
         }
     }
 }
@@ -182,33 +206,9 @@ impl<L: RecordLayout> Records<L> {
     /// The record at `start` (one of [`Records::starts`]).
     #[inline(always)]
     pub(super) fn word(&self, start: u32) -> Word<'_, L> {
-        let record = self.record(start);
-        if record.is_chunk {
-            return self.chunk(record);
-        }
         Word {
-            count: record.count,
-            // SAFETY: records are written by `write`, lie inside `blocks`, only get shorter, and are
-            // not changed while `self` is borrowed.
-            tokens: unsafe { record.tokens() },
-            behind: None,
-            offset: 0,
-        }
-    }
-
-    #[cold]
-    fn chunk(&self, record: Record<L>) -> Word<'_, L> {
-        // SAFETY: as in `word`.
-        unsafe {
-            let links = record.links();
-            // A chunk that another one links has tokens.
-            let behind = || self.record(links.behind).tokens().first().copied();
-            Word {
-                count: record.count,
-                tokens: record.tokens(),
-                behind: (links.behind != NONE).then(behind).flatten(),
-                offset: links.lost,
-            }
+            record: self.record(start),
+            records: self,
         }
     }
 
@@ -220,7 +220,7 @@ impl<L: RecordLayout> Records<L> {
 
     /// The number of records of the word whose first record is number `first`.
     fn records_of_word(&self, first: usize) -> usize {
-        // SAFETY: as in `word`. A chunk has one before it, or had one when it had tokens.
+        // SAFETY: as in `any_pair`. A chunk has one before it, or had one when it had tokens.
         let is_first = |&start: &u32| unsafe { self.record(start).links().before == NONE };
         let others = &self.starts[first + 1..];
         1 + others.iter().position(is_first).unwrap_or(others.len())
@@ -232,7 +232,7 @@ impl<L: RecordLayout> Records<L> {
         tokens.clear();
         let mut record = self.record(self.starts[first]);
         loop {
-            // SAFETY: as in `word`.
+            // SAFETY: as in `any_pair`.
             let behind = unsafe {
                 tokens.extend(record.tokens().iter().map(|&token| token.into()));
                 record.links().behind
@@ -251,18 +251,33 @@ impl<L: RecordLayout> Records<L> {
         self.tokens = 0;
         let mut tokens = Vec::new();
         while from < self.starts.len() {
-            let count = self.whole_word(from, &mut tokens);
-            from += self.records_of_word(from);
-            if tokens.len() < 2 {
+            let start = self.starts[from];
+            let record = self.record(start);
+            // A word only gets shorter, so it is not written over words that come later.
+            let (len, room) = if record.is_chunk {
+                let count = self.whole_word(from, &mut tokens);
+                from += self.records_of_word(from);
+                let room = Room::of::<L>(tokens.len());
+                if tokens.len() > 1 {
+                    self.write(end, &tokens, count);
+                }
+                (tokens.len(), room)
+            } else {
+                from += 1;
+                let room = Room::of::<L>(record.len);
+                if record.len > 1 {
+                    let start = start as usize;
+                    self.blocks.copy_within(start..start + room.blocks, end);
+                }
+                (record.len, room)
+            };
+            if len < 2 {
                 continue;
             }
-            // A word only gets shorter, so it is not written over words that come later.
-            let room = Room::of::<L>(tokens.len());
-            self.write(end, &tokens, count);
             for i in 0..room.records {
                 self.starts[kept + i] = (end + i * room.blocks) as u32;
             }
-            self.tokens += tokens.len();
+            self.tokens += len;
             kept += room.records;
             end += room.records * room.blocks;
         }

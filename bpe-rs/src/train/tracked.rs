@@ -125,7 +125,7 @@ fn first_occurrence<L: RecordLayout>(
     while slot.postings > 0 {
         let record = postings[slot.start as usize];
         let word = records.word(record);
-        let mut offset = word.offset;
+        let mut offset = word.offset();
         let found = word.any_pair(|pair| {
             let found = pair == slot.pair;
             if !found {

@@ -6,14 +6,14 @@
 //! into the token, in any text. A token that its own bytes do not merge into never results from
 //! merging at all, only from the look-up of whole pieces.
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::merge::Merger;
 use super::pairs::{PairTable, NO_MERGE};
 use super::tokens::TokenBytes;
 use super::vocabulary::Vocab;
 use crate::error::{quoted, Error, Result};
-use crate::simd::Portable;
+use crate::simd::{dispatch, Lanes, Portable};
 
 /// One line of a merge list: the ids of the two parts.
 pub type MergeRule = (u32, u32);
@@ -73,18 +73,9 @@ impl Vocab {
                 Error::invalid(format!("merge {line}: expected ids of tokens, got {id}"))
             })
         };
-        // Of a pair listed twice the later line counts, as in HF's map of merges.
-        let last: HashMap<MergeRule, usize> = merges
-            .iter()
-            .enumerate()
-            .map(|(line, &pair)| (pair, line))
-            .collect();
         let mut multi_byte = Vec::with_capacity(merges.len());
         let mut joined = Vec::new();
         for (line, &(left, right)) in merges.iter().enumerate() {
-            if last[&(left, right)] != line {
-                continue;
-            }
             joined.clear();
             joined.extend_from_slice(find(line, left)?);
             joined.extend_from_slice(find(line, right)?);
@@ -167,12 +158,12 @@ impl Vocab {
     }
 }
 
-/// # Errors
-///
-/// `Invalid` if there are not enough merge numbers for `merges` merges.
 /// Most tokens that merge: with the 256 bytes their numbers stay below [`NO_MERGE`].
 pub const MAX_MERGES: usize = NO_MERGE as usize - 256;
 
+/// # Errors
+///
+/// `Invalid` if there are not enough merge numbers for `merges` merges.
 fn check_count(merges: usize) -> Result<()> {
     if merges > MAX_MERGES {
         return Err(Error::invalid(format!(
@@ -221,44 +212,26 @@ fn build(
 ) -> Result<Vocab> {
     check_count(multi_byte.len())?;
     let mut ids = vec![None; 256 + multi_byte.len()];
-    let mut number_of: HashMap<u32, u32> = HashMap::with_capacity(tokens.len());
     for &(id, bytes) in tokens.iter().filter(|t| t.1.len() == 1) {
         ids[bytes[0] as usize] = Some(id);
-        number_of.insert(id, u32::from(bytes[0]));
     }
+    // Shorter tokens first: which pair merges into a token depends only on shorter ones. The lines
+    // that name parts of the same token lie together, so that its bytes are merged once.
+    let mut order: Vec<(usize, u32, u32)> = (0..)
+        .zip(&multi_byte)
+        .map(|(at, token)| (token.bytes.len(), token.id, at))
+        .collect();
+    order.sort_unstable();
     let mut pairs = PairTable::with_capacity(multi_byte.len());
-    // Shorter tokens first: which pair merges into a token depends only on shorter ones.
-    let mut by_length: Vec<u32> = (0..multi_byte.len() as u32).collect();
-    by_length.sort_by_key(|&at| multi_byte[at as usize].bytes.len());
-    let (mut merger, mut parts) = (Merger::default(), Vec::new());
-    for at in by_length {
-        let MultiByteToken {
-            bytes,
-            id,
-            parts: named,
-        } = multi_byte[at as usize];
-        parts.clear();
-        merger.merge_without_byte_pairs(&pairs, bytes, &mut parts);
-        let &[left, right] = parts.as_slice() else {
-            continue;
-        };
-        let named = named.map(|(l, r)| (number_of.get(&l).copied(), number_of.get(&r).copied()));
-        if named.is_some_and(|named| named != (Some(left), Some(right))) {
-            continue;
-        }
-        let number = 256 + at;
-        // The pair is new: otherwise the bytes would have merged into one part.
-        pairs.insert(left, right, number);
-        ids[number as usize] = Some(id);
-        number_of.insert(id, number);
-    }
+    enter_pairs(&multi_byte, &order, &mut ids, &mut pairs);
     let mut all = TokenBytes::default();
     for &(id, bytes) in tokens {
         all.push(id, bytes)?;
     }
+    let reachable: HashSet<u32> = ids.iter().copied().flatten().collect();
     let unreachable = tokens
         .iter()
-        .filter(|(id, bytes)| !bytes.is_empty() && !number_of.contains_key(id))
+        .filter(|(id, bytes)| !bytes.is_empty() && !reachable.contains(id))
         .map(|&(id, bytes)| (bytes.into(), id))
         .collect();
     Ok(Vocab {
@@ -269,4 +242,51 @@ fn build(
         whole_pieces,
         ..Vocab::empty()
     })
+}
+
+dispatch! { S =>
+    fn enter_pairs(
+        multi_byte: &[MultiByteToken<'_>],
+        order: &[(usize, u32, u32)],
+        ids: &mut [Option<u32>],
+        pairs: &mut PairTable,
+    ) {
+        enter_pairs_with::<S>(multi_byte, order, ids, pairs);
+    }
+}
+
+/// Enter the pair that merges into each token of `order`: (length, id, place in `multi_byte`).
+#[inline(always)]
+fn enter_pairs_with<S: Lanes>(
+    multi_byte: &[MultiByteToken<'_>],
+    order: &[(usize, u32, u32)],
+    ids: &mut [Option<u32>],
+    pairs: &mut PairTable,
+) {
+    let (mut merger, mut parts) = (Merger::default(), Vec::new());
+    for lines in order.chunk_by(|a, b| a.1 == b.1) {
+        let (len, id, first) = lines[0];
+        if len < 2 {
+            continue; // an empty token and another one
+        }
+        parts.clear();
+        let bytes = multi_byte[first as usize].bytes;
+        merger.merge_without_byte_pairs::<S>(pairs, bytes, &mut parts);
+        let &[left, right] = parts.as_slice() else {
+            continue;
+        };
+        let found = (ids[left as usize], ids[right as usize]);
+        // Of a pair listed twice the later line counts, as in HF's map of merges.
+        let line = lines.iter().rev().find(|line| {
+            let named = multi_byte[line.2 as usize].parts;
+            named.is_none_or(|(l, r)| (Some(l), Some(r)) == found)
+        });
+        let Some(&(_, _, at)) = line else {
+            continue;
+        };
+        let number = 256 + at;
+        // The pair is new: otherwise the bytes would have merged into one part.
+        pairs.insert(left, right, number);
+        ids[number as usize] = Some(id);
+    }
 }

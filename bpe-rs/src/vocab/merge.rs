@@ -14,7 +14,9 @@ use super::pairs::{PairTable, NO_MERGE};
 use super::small::SmallMerge;
 use super::vocabulary::Vocab;
 use crate::error::{Error, Result};
-use crate::simd::{Lanes, Portable};
+use crate::simd::Lanes;
+#[cfg(test)]
+use crate::simd::Portable;
 use crate::threads::check_interrupt;
 
 /// Up to this length scanning for the minimum beats keeping a heap.
@@ -81,19 +83,20 @@ impl Merger {
     }
 
     /// [`Self::merge`] for a vocabulary that is being built and has no dense table of byte pairs.
-    pub(super) fn merge_without_byte_pairs(
+    #[inline(always)]
+    pub(super) fn merge_without_byte_pairs<S: Lanes>(
         &mut self,
         pairs: &PairTable,
         piece: &[u8],
         out: &mut Vec<u32>,
     ) {
-        let byte_pair = |a: u8, b: u8| pairs.get::<Portable>(a.into(), b.into());
+        let byte_pair = |a: u8, b: u8| pairs.get::<S>(a.into(), b.into());
         if piece.len() <= 16 {
-            let mut small = SmallMerge::<Portable, 16>::of(piece, byte_pair);
+            let mut small = SmallMerge::<S, 16>::of(piece, byte_pair);
             while small.step(pairs) {}
             out.extend(small.parts());
         } else {
-            self.merge_long::<Portable>(pairs, piece, out, byte_pair);
+            self.merge_long::<S>(pairs, piece, out, byte_pair);
         }
     }
 

@@ -206,6 +206,22 @@ fn windows_of_long_pieces_join() {
 
 #[test]
 #[cfg_attr(miri, ignore = "a long piece takes an hour")]
+fn of_a_merge_listed_twice_the_later_line_counts() {
+    let tokens = [("a", 0), ("b", 1), ("ab", 2), ("ba", 3), ("", 4)];
+    let ids = |merges: &[MergeRule]| {
+        let vocab = Vocab::from_merges(tokens, merges, false).unwrap();
+        let mut numbers = Vec::new();
+        Merger::default().merge::<Portable>(&vocab, b"aba", &mut numbers);
+        let id = |&number: &u32| vocab.id(number).unwrap();
+        numbers.iter().map(id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&[(0, 1), (1, 0)]), [2, 0]);
+    assert_eq!(ids(&[(0, 1), (1, 0), (0, 1)]), [0, 3]);
+    // Nothing is made of the empty token.
+    assert_eq!(ids(&[(4, 4), (4, 0), (0, 1)]), [2, 0]);
+}
+
+#[test]
 fn one_long_piece_keeps_no_memory() {
     let vocab = Vocab::published("r50k_base").unwrap();
     let (mut merger, mut numbers) = (Merger::default(), Vec::new());
