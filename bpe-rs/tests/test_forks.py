@@ -66,11 +66,14 @@ byte_level = {"type": "ByteLevel", "add_prefix_space": False}
 model = {"type": "BPE", "vocab": {"a": 0}, "merges": []}
 tokenizer = hf.Tokenizer.from_str(json.dumps({"model": model, "pre_tokenizer": byte_level}))
 begun = threading.Event()
-def tokens():
-    begun.set()
-    time.sleep(0.1)
-    yield "<x>"
-thread = threading.Thread(target=lambda: tokenizer.add_tokens(tokens()))
+class Token:
+    single_word = lstrip = rstrip = normalized = special = False
+    @property
+    def content(self):
+        begun.set()
+        time.sleep(0.1)
+        return "<x>"
+thread = threading.Thread(target=lambda: tokenizer.add_tokens([Token()]))
 thread.start()
 begun.wait()
 child = os.fork()

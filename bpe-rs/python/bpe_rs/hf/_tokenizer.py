@@ -331,8 +331,10 @@ class BpeRsTokenizer:
         return self._add(tokens, special=True)
 
     def _add(self, tokens: Sequence[Any], *, special: bool) -> int:
+        # A generator runs before the lock is taken: a fork would wait for it.
+        items = tokens if isinstance(tokens, str) else list(tokens)
         with _changing:
-            self._core, count = self._core.with_added_tokens(tokens, special)
+            self._core, count = self._core.with_added_tokens(items, special)
         return count
 
     # Components
