@@ -146,6 +146,7 @@ def test_errors_name_the_file(encoding, tmp_path):
 
 INTERRUPTED = """
 import sys, threading, signal, time, bpe_rs
+import numpy  # takes a while, and would lose the exception: `encode_files` imports it
 path, out, kind = sys.argv[1:]
 # Background jobs of a shell ignore SIGINT, and so do their children by default.
 signal.signal(signal.SIGINT, signal.default_int_handler)
