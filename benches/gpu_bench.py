@@ -17,11 +17,13 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY / folder) for folder in ("triton_kernels", "benches", "")]
+from gpu_day_rows import OUT_OF_TIME, Done  # noqa: E402
 from gpu_model_step import bench_step, step_table  # noqa: E402
 
 HIDDEN, TOKENS = 2048, 16384
@@ -39,17 +41,19 @@ def measure(function: Any, dry_run: bool) -> float:
     return milliseconds(function)
 
 
-def matrix_peak(torch: Any) -> float:
+def matrix_peak(torch: Any, dry_run: bool = False) -> float:
     """TFLOP/s of torch's own bf16 product of two 8192 x 8192 matrices."""
-    a, b = torch.randn(2, 8192, 8192, device="cuda", dtype=torch.bfloat16)
-    return 2 * 8192**3 / measure(lambda: a @ b, False) / 1e9
+    n, device = (16, "cpu") if dry_run else (8192, "cuda")
+    a, b = torch.randn(2, n, n, device=device, dtype=torch.bfloat16)
+    return 2 * n**3 / measure(lambda: a @ b, dry_run) / 1e9
 
 
-def memory_peak(torch: Any) -> float:
+def memory_peak(torch: Any, dry_run: bool = False) -> float:
     """GB/s of a copy within the GPU's memory, bytes read and written counted."""
-    x = torch.empty(2**30, device="cuda", dtype=torch.uint8)
+    size, device = (2**10, "cpu") if dry_run else (2**30, "cuda")
+    x = torch.empty(size, device=device, dtype=torch.uint8)
     y = torch.empty_like(x)
-    return 2 * x.numel() / measure(lambda: y.copy_(x), False) / 1e6
+    return 2 * x.numel() / measure(lambda: y.copy_(x), dry_run) / 1e6
 
 
 def bench_attention(torch: Any, dry_run: bool, deadline: float) -> list[dict[str, Any]]:
@@ -94,19 +98,28 @@ def bench_attention(torch: Any, dry_run: bool, deadline: float) -> list[dict[str
     return rows
 
 
-def bench_decoding(torch: Any, dry_run: bool, deadline: float) -> list[dict[str, Any]]:
+def bench_decoding(
+    torch: Any,
+    dry_run: bool,
+    deadline: float,
+    done: Done,
+    time_of: Callable[[Callable[[], object], bool], float] = measure,
+) -> Iterator[dict[str, Any]]:
     """Bytes of keys and values over time: decoding is bound by reading them."""
     from gptpy_kernels import attention_with_kv_cache
 
     device, dtype = ("cpu", torch.float32) if dry_run else ("cuda", torch.bfloat16)
     H, H_kv, D = (2, 1, 16) if dry_run else (32, 8, 128)
-    rows = []
     shapes = ((1, 40),) if dry_run else (
         (1, 1024), (1, 8192), (1, 32768), (8, 8192), (8, 32768), (64, 1024), (64, 8192),
     )  # fmt: skip
     for B, length in shapes:
+        row: dict[str, Any] = {"what": "decoding", "batch": B, "context": length}
+        if row in done:
+            continue
         if time.monotonic() > deadline:
-            break
+            yield {**row, "skipped": OUT_OF_TIME}
+            continue
         q = torch.randn(B, 1, H, D, device=device, dtype=dtype)
         k, v = torch.randn(2, B, length, H_kv, D, device=device, dtype=dtype)
         lengths = torch.full((B,), length, device=device, dtype=torch.int32)
@@ -114,14 +127,13 @@ def bench_decoding(torch: Any, dry_run: bool, deadline: float) -> list[dict[str,
         out: Any = attention_with_kv_cache(*arguments, backend="triton")
         want: Any = attention_with_kv_cache(*arguments, backend="reference")
         error = ((out - want).float().norm() / want.float().norm()).item()
-        row = {"what": "decoding", "batch": B, "context": length, "error": error}
+        row["error"] = error
         if error <= TOLERANCE:
-            ms = measure(lambda a=arguments: attention_with_kv_cache(*a, backend="triton"), dry_run)
+            ms = time_of(lambda a=arguments: attention_with_kv_cache(*a, backend="triton"), dry_run)
             row |= {"ms": ms, "gb_per_s": 2 * k.numel() * k.element_size() / ms / 1e6}
         else:
             row["skipped"] = f"wrong: relative error {error:.1e}"
-        rows.append(row)
-    return rows
+        yield row
 
 
 def bench_fused(torch: Any, dry_run: bool, deadline: float) -> list[dict[str, Any]]:
@@ -184,8 +196,10 @@ def bench_fused(torch: Any, dry_run: bool, deadline: float) -> list[dict[str, An
     return rows
 
 
-def bench_model_step(torch: Any, dry_run: bool, deadline: float) -> list[dict[str, Any]]:
-    return bench_step(torch, measure, dry_run, deadline)
+def bench_model_step(
+    torch: Any, dry_run: bool, deadline: float, done: Done
+) -> Iterator[dict[str, Any]]:
+    return bench_step(torch, measure, dry_run, deadline, done)
 
 
 def table(rows: list[dict[str, Any]], peak: float | None, bandwidth: float | None) -> str:
@@ -275,8 +289,13 @@ def main() -> int:
             tuned = {D: tune(D, torch.bfloat16) for D in (64, 128)}
     rows = [
         row
-        for bench in (bench_attention, bench_decoding, bench_fused, bench_model_step)
-        for row in bench(torch, dry_run, deadline)
+        for found in (
+            bench_attention(torch, dry_run, deadline),
+            bench_decoding(torch, dry_run, deadline, Done()),
+            bench_fused(torch, dry_run, deadline),
+            bench_model_step(torch, dry_run, deadline, Done()),
+        )
+        for row in found
     ]
     text = table(rows, peak, bandwidth)
     print(text)

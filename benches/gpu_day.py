@@ -2,38 +2,45 @@
 
 A subprocess for each contender, with a limit of its own: what hangs or crashes costs its own rows.
 Every row is written when it is measured, so an interrupted day goes on where it stopped when it is
-started again with the same --folder. Correctness comes first, then attention of several libraries,
-a training step, tokens a second, decoding; the Gluon kernel comes last, under Triton's
-concurrency sanitizer before it is timed. At the end a table, a plot and a suggestion for
-gptpy/model/attention/preferences.py.
+started again with the same --folder (on the same date and device: the default). Correctness comes
+first, then attention of several libraries, a training step, tokens a second, decoding; the Gluon
+kernel comes last, under Triton's concurrency sanitizer before it is timed. At the end a table, a
+plot and a suggestion for gptpy/model/attention/preferences.py.
 
---dry-run goes through every step in Triton's interpreter on tiny inputs; its times mean nothing.
+--dry-run goes through every step in Triton's interpreter on tiny inputs, in a temporary folder; its
+times mean nothing.
 """
 
 import argparse
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY / folder) for folder in ("triton_kernels", "benches", "")]
+from gpu_day_rows import EXIT_OUT_OF_TIME, OUT_OF_TIME, latest, read  # noqa: E402
 
 
 class Task(NamedTuple):
-    """What one subprocess does, and for how many seconds at most."""
+    """What one subprocess does, and for how many seconds at most; or several side by side."""
 
     name: str
     seconds: float
     environment: dict[str, str] = {}  # noqa: RUF012 - never changed
+    parts: int = 1
 
 
 HOPPER = {"GPTPY_HOPPER_KERNEL": "1"}
 TASKS = [
-    Task("correct", 120),
+    Task("correct", 120, parts=9),  # one a feature: the processors compile, the GPU hardly works
+    Task("peaks", 20),
     Task("attention: gptpy", 50),
     Task("attention: sdpa flash (FA2)", 40),
     Task("attention: sdpa cudnn", 40),
@@ -46,7 +53,7 @@ TASKS = [
     Task("correct: hopper", 40, HOPPER),
     Task("attention: gptpy hopper", 50, HOPPER),
 ]
-DRY_RUN = {"attention: sdpa math", "attention: gptpy", "correct", "step", "tokens", "decoding"}
+DRY_RUN = {"peaks", "attention: gptpy", "correct", "step", "tokens", "decoding"}
 
 
 def tasks(dry_run: bool) -> list[Task]:
@@ -54,7 +61,7 @@ def tasks(dry_run: bool) -> list[Task]:
         return TASKS
     chosen = [task for task in TASKS if task.name in DRY_RUN]
     chosen.insert(2, Task("attention: sdpa math", 60))
-    return [task._replace(seconds=300) for task in chosen]
+    return [task._replace(seconds=300, parts=min(2, task.parts)) for task in chosen]
 
 
 def environment(task: Task, dry_run: bool) -> dict[str, str]:
@@ -69,32 +76,51 @@ def environment(task: Task, dry_run: bool) -> dict[str, str]:
     }
 
 
-def run_task(task: Task, rows: Path, seconds: float, dry_run: bool) -> dict[str, Any]:
-    """How it ended: {"task", "ended", "seconds"}; its rows are in the file."""
+def command_of(task: Task, part: int, rows: Path, seconds: float, dry_run: bool) -> list[str]:
     command = [sys.executable, str(REPOSITORY / "benches" / "gpu_day_tasks.py"), task.name]
     command += ["--rows", str(rows), "--seconds", str(seconds)]
-    command += ["--dry-run"] if dry_run else []
+    command += ["--part", str(part), str(task.parts)]
+    return [*command, "--dry-run"] if dry_run else command
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a subprocess and all that it has started, compilers for example."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    # A device that hangs may keep even a killed process: nobody waits for that.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+
+
+def run_task(task: Task, rows: Path, seconds: float, dry_run: bool) -> dict[str, Any]:
+    """How it ended: {"task", "ended", "seconds"}; its rows are in the file."""
     begin = time.monotonic()
-    try:
-        done = subprocess.run(
-            command, env=environment(task, dry_run), timeout=seconds, capture_output=True, text=True
-        )
-        lines = (done.stderr.strip() or "no message").splitlines()
-        ended = "done" if done.returncode == 0 else f"exit {done.returncode}: {lines[-1][:200]}"
-    except subprocess.TimeoutExpired:
-        ended = f"no end within {seconds:.0f} s"
+    ends = []
+    with contextlib.ExitStack() as running:
+        started = []
+        for part in range(task.parts):
+            errors = running.enter_context(tempfile.TemporaryFile())
+            process = subprocess.Popen(
+                command_of(task, part, rows, seconds, dry_run), env=environment(task, dry_run),
+                stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,
+            )  # fmt: skip
+            running.callback(stop, process)
+            started.append((process, errors))
+        for process, errors in started:
+            try:
+                code = process.wait(max(0.0, begin + seconds - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                ends.append(f"no end within {seconds:.0f} s")
+                continue
+            errors.seek(0)
+            lines = errors.read().decode(errors="replace").strip().splitlines() or ["no message"]
+            known = {0: "done", EXIT_OUT_OF_TIME: OUT_OF_TIME}
+            ends.append(known.get(code) or f"exit {code}: {lines[-1][:200]}")
+    ended = next((end for end in ends if end != "done"), "done")
     return {"task": task.name, "ended": ended, "seconds": round(time.monotonic() - begin, 1)}
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """Whole rows; a line that a killed process has cut is none."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return rows
 
 
 def spend(folder: Path, budget: float, dry_run: bool) -> list[dict[str, Any]]:
@@ -113,7 +139,7 @@ def spend(folder: Path, budget: float, dry_run: bool) -> list[dict[str, Any]]:
         with log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
         print(f"gpu-day: {task.name}: {entry['ended']} ({entry['seconds']} s)", flush=True)
-    return read(rows)
+    return latest(read(rows))
 
 
 def suggestion(rows: list[dict[str, Any]], device_class: str, record: str) -> str:
@@ -140,8 +166,8 @@ def suggestion(rows: list[dict[str, Any]], device_class: str, record: str) -> st
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes in the interpreter")
-    parser.add_argument("--seconds", type=float, default=540, help="for all tasks together")
-    parser.add_argument("--folder", type=Path, help="rows; an earlier one's to go on with it")
+    parser.add_argument("--seconds", type=float, help="for all tasks together; 540 on a GPU")
+    parser.add_argument("--folder", type=Path, help="rows; an earlier day's to go on with it")
     arguments = parser.parse_args()
     dry_run = arguments.dry_run
     os.environ["TRITON_INTERPRET"] = "1" if dry_run else "0"
@@ -158,9 +184,14 @@ def main() -> int:
         return 1 if dry_run else 0
     head = facts(dry_run)
     stem = f"gpu-day-{head['date']}-{head['device'].replace(' ', '-').lower()}"
-    folder = arguments.folder or REPOSITORY / "benches" / "records" / stem
+    folder = arguments.folder or (
+        Path(tempfile.mkdtemp(prefix="gpu-day-"))
+        if dry_run
+        else REPOSITORY / "benches" / "records" / stem
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    rows = spend(folder, arguments.seconds, dry_run)
+    # A dry run takes two minutes of a quiet machine; on a busy one it should still reach its end.
+    rows = spend(folder, arguments.seconds or (1800 if dry_run else 540), dry_run)
     line = suggestion(rows, device_class(device), f"benches/records/{folder.name}/rows.jsonl")
     text = f"{table(rows)}\n\nSuggested for preferences.py:\n\n    {line}\n"
     described = "\n".join(f"- {key}: {value}" for key, value in head.items())

@@ -16,9 +16,10 @@ import attention_peers
 import gpu_bench
 import torch
 from gptpy_kernels import causal_attention
+from gpu_day_rows import EXIT_OUT_OF_TIME, OUT_OF_TIME, Done, Row, read
 
-Row = dict[str, Any]
-LENGTHS = (129, 257, 640, 1100)
+# Not a multiple of 16, then one, since Triton compiles a kernel for each; then two more.
+LENGTHS = (129, 640, 257, 1100)
 TOLERANCE = 1.5e-2
 FEATURES: dict[str, dict[str, Any]] = {
     "causal": {}, "full": {"causal": False}, "window": {"window": 200},
@@ -66,39 +67,61 @@ def measure(function: Callable[[], object], dry_run: bool) -> float:
     return gpu_bench.measure(function, True) if dry_run else graph_milliseconds(function)
 
 
-def correct(dry_run: bool, deadline: float, only_causal: bool = False) -> Iterator[Row]:
-    """Output and gradients of every feature against plain torch in float32, on this device."""
+def correct(
+    dry_run: bool, deadline: float, done: Done, part: tuple[int, int], only_causal: bool = False
+) -> Iterator[Row]:
+    """Output and gradients of every feature against plain torch in float32, on this device.
+
+    part: (i, n), every n-th feature from the i-th on. Most of the time goes into compiling, and
+    each feature has kernels of its own.
+    """
     device = "cpu" if dry_run else "cuda"
     lengths = (40,) if dry_run else LENGTHS
     types = (torch.float32,) if dry_run else (torch.bfloat16, torch.float16)
     dims = (16,) if dry_run else (64, 128)
-    names = [n for n in FEATURES if not only_causal or n in ("causal", "full")]
-    for D, T, dtype, name in itertools.product(dims, lengths, types, names):
+    names = [n for n in FEATURES if not only_causal or n in ("causal", "full")][part[0] :: part[1]]
+    for T, D, dtype, name in itertools.product(lengths, dims, types, names):
         for S in (T,) if name == "documents" else (T, T + (16 if dry_run else 256)):
+            row = {"what": "correct", "feature": name, "D": D, "T": T, "S": S,
+                   "dtype": str(dtype).removeprefix("torch.")}  # fmt: skip
+            if row in done:
+                continue
             if time.monotonic() > deadline:
-                yield {"what": "correct", "feature": name, "T": T, "skipped": "out of time"}
-                return
-            yield compare(name, D, T, S, dtype, device)
+                yield {**row, "skipped": OUT_OF_TIME}
+                continue
+            heads = (1, 2, 1) if dry_run else (2, 4, 2)
+            yield {**row, **compare(name, D, T, S, dtype, device, heads)}
 
 
-def compare(name: str, D: int, T: int, S: int, dtype: torch.dtype, device: str) -> Row:
-    """One call with grouped heads: relative errors of output and gradients."""
-    H, H_kv = 4, 2
+def compare(
+    name: str,
+    D: int,
+    T: int,
+    S: int,
+    dtype: torch.dtype,
+    device: str,
+    heads: tuple[int, int, int] = (2, 4, 2),
+) -> Row:
+    """One call with grouped heads: the largest relative error of output and gradients.
+
+    heads: rows, heads of the queries, heads of the keys.
+    """
+    B, H, H_kv = heads
     torch.manual_seed(T)
     arguments = dict(FEATURES[name])
     if "cu_seqlens" in arguments:
         inner = [int(part * T) for part in arguments["cu_seqlens"]]
-        edges = [0, *inner, T, T + T // 3, 2 * T]
+        edges = [0, *inner, T] if B == 1 else [0, *inner, T, T + T // 3, 2 * T]
         arguments["cu_seqlens"] = torch.tensor(edges, device=device, dtype=torch.int32)
     if "key_padding_mask" in arguments:
-        arguments["key_padding_mask"] = torch.rand(2, S, device=device) < 0.8
+        arguments["key_padding_mask"] = torch.rand(B, S, device=device) < 0.8
     for key in ("alibi_slopes", "sinks"):
         if key in arguments:
             arguments[key] = torch.full((H,), arguments[key], device=device)
     if "dropout_p" in arguments:
         arguments["seed"] = 7
-    q, g = torch.randn(2, 2, T, H, D, device=device, dtype=dtype)
-    k, v = torch.randn(2, 2, S, H_kv, D, device=device, dtype=dtype)
+    q, g = torch.randn(2, B, T, H, D, device=device, dtype=dtype)
+    k, v = torch.randn(2, B, S, H_kv, D, device=device, dtype=dtype)
     found = []
     for backend, kind in (("triton", dtype), ("reference", torch.float32)):
         leaves = [x.to(kind).detach().clone().requires_grad_() for x in (q, k, v)]
@@ -109,12 +132,10 @@ def compare(name: str, D: int, T: int, S: int, dtype: torch.dtype, device: str) 
         for a, b in zip(*found, strict=True)
     ]
     worst = max(e if e == e else float("inf") for e in errors)
-    kind = str(dtype).removeprefix("torch.")
-    return {"what": "correct", "feature": name, "D": D, "T": T, "S": S, "dtype": kind,
-            "error": worst, "wrong": not worst <= TOLERANCE}  # fmt: skip
+    return {"error": worst, "wrong": not worst <= TOLERANCE}
 
 
-def attention(name: str, dry_run: bool, deadline: float) -> Iterator[Row]:
+def attention(name: str, dry_run: bool, deadline: float, done: Done) -> Iterator[Row]:
     """Forward, and forward with backward, of one contender; nothing for a wrong answer."""
     device, dtype = ("cpu", torch.float32) if dry_run else ("cuda", torch.bfloat16)
     contender = attention_peers.peers(dry_run)[name]()
@@ -125,8 +146,10 @@ def attention(name: str, dry_run: bool, deadline: float) -> Iterator[Row]:
             yield {**base, "skipped": f"wrong: relative error {error:.1e}"}
             continue
         for T in (48,) if dry_run else (4096, 16384, 2048, 8192):
+            if {**base, "T": T} in done:
+                continue
             if time.monotonic() > deadline:
-                yield {**base, "T": T, "skipped": "out of time"}
+                yield {**base, "T": T, "skipped": OUT_OF_TIME}
                 continue
             B, H = (1, 1) if dry_run else (16384 // T, 2048 // D)
             q, k, v, g = torch.randn(4, B, T, H, D, device=device, dtype=dtype)
@@ -146,16 +169,29 @@ def attention(name: str, dry_run: bool, deadline: float) -> Iterator[Row]:
                    "backward_tflops": 5 * product / max(total - one, 1e-9) / 1e9}  # fmt: skip
 
 
-def tokens(dry_run: bool, deadline: float) -> Iterator[Row]:
+def peaks(dry_run: bool) -> Iterator[Row]:
+    """What the device reaches in torch's own matrix product and in a copy."""
+    yield {"what": "peak", "tflops": gpu_bench.matrix_peak(torch, dry_run),
+           "gb_per_s": gpu_bench.memory_peak(torch, dry_run)}  # fmt: skip
+
+
+def tokens(dry_run: bool, deadline: float, done: Done) -> Iterator[Row]:
     """Tokens a second of training `modern-124m` with AdamW, by attention back end."""
     from gptpy.config import GPTConfig
     from gptpy.model import build_model
 
     device = torch.device("cpu" if dry_run else "cuda")
-    small = {"n_layer": 1, "n_head": 2, "n_kv_head": 1, "n_embd": 32, "block_size": 16}
+    small = {"n_layer": 1, "n_head": 2, "n_kv_head": 1, "n_embd": 32, "block_size": 16,
+             "vocab_size": 61}  # fmt: skip
     config = GPTConfig.preset("modern-124m", **(small if dry_run else {}))
     rows, steps = (1, 1) if dry_run else (8, 10)
     for backend in ("sdpa", "triton"):
+        row: Row = {"what": "tokens", "name": backend}
+        if row in done:
+            continue
+        if time.monotonic() > deadline:
+            yield {**row, "skipped": OUT_OF_TIME}
+            continue
         torch.manual_seed(0)
         model = build_model(config).to(device)
         model.attention_backend = backend
@@ -180,30 +216,38 @@ def tokens(dry_run: bool, deadline: float) -> Iterator[Row]:
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds = (time.perf_counter() - begin) / steps
-        yield {"what": "tokens", "name": backend, "per_second": rows * config.block_size / seconds}
-        if time.monotonic() > deadline:
-            return
+        yield {**row, "per_second": rows * config.block_size / seconds}
 
 
-def sanitizer(dry_run: bool, deadline: float) -> Iterator[Row]:
+def sanitizer(deadline: float, done: Done) -> Iterator[Row]:
     """The Gluon kernel under ConSan: a race ends the process, and this row is never written."""
     for D, T in itertools.product((64, 128), (129, 640)):
-        row = compare("causal", D, T, T, torch.bfloat16, "cuda")
+        row: Row = {"what": "sanitizer", "feature": "causal", "D": D, "T": T}
+        if row in done:
+            continue
+        if time.monotonic() > deadline:
+            yield {**row, "skipped": OUT_OF_TIME}
+            continue
+        found = compare("causal", D, T, T, torch.bfloat16, "cuda")
         torch.cuda.synchronize()
-        yield {**row, "what": "sanitizer"}
+        yield {**row, **found}
 
 
-def rows_of(task: str, dry_run: bool, deadline: float) -> Iterator[Row]:
+def rows_of(
+    task: str, dry_run: bool, deadline: float, done: Done, part: tuple[int, int]
+) -> Iterator[Row]:
     kind, _, name = task.partition(": ")
     if kind == "attention":
-        return attention(name, dry_run, deadline)
+        return attention(name, dry_run, deadline, done)
     if kind == "correct":
-        return correct(dry_run, deadline, only_causal=name == "hopper")
+        return correct(dry_run, deadline, done, part, only_causal=name == "hopper")
     if kind == "step":
-        return iter(gpu_bench.bench_model_step(torch, dry_run, deadline))
+        return gpu_bench.bench_model_step(torch, dry_run, deadline, done)
     if kind == "decoding":
-        return iter(gpu_bench.bench_decoding(torch, dry_run, deadline))
-    return {"tokens": tokens, "sanitizer": sanitizer}[kind](dry_run, deadline)
+        return gpu_bench.bench_decoding(torch, dry_run, deadline, done, measure)
+    if kind == "tokens":
+        return tokens(dry_run, deadline, done)
+    return peaks(dry_run) if kind == "peaks" else sanitizer(deadline, done)
 
 
 def table(rows: list[Row]) -> str:
@@ -213,9 +257,11 @@ def table(rows: list[Row]) -> str:
         mine = [r for r in checked if f"{r['what']}: {r['feature']}" == name]
         worst, wrong = max(r["error"] for r in mine), sum(r["wrong"] for r in mine)
         lines.append(f"| {name} | {len(mine)} | {worst:.1e} | {wrong} |")
-    lines += ["", gpu_bench.table([r for r in rows if r["what"] != "tokens"], None, None)]
+    peak = next((r for r in rows if r["what"] == "peak"), {})
+    lines += ["", gpu_bench.table(rows, peak.get("tflops"), peak.get("gb_per_s"))]
     lines += ["", "| modern-124m | tokens a second |", "|---|---|"]
-    lines += [f"| {r['name']} | {r['per_second']:,.0f} |" for r in rows if r["what"] == "tokens"]
+    for r in (r for r in rows if r["what"] == "tokens"):
+        lines.append(f"| {r['name']} | {r.get('skipped') or format(r['per_second'], ',.0f')} |")
     return "\n".join(lines)
 
 
@@ -229,15 +275,26 @@ def main() -> int:
     parser.add_argument("task")
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("I", "N"))
     parser.add_argument("--dry-run", action="store_true")
     arguments = parser.parse_args()
+    parent = os.getppid()
     deadline = time.monotonic() + 0.8 * arguments.seconds
+    task = arguments.task
+    done = Done(row for row in read(arguments.rows) if row.get("task") == task)
+    ended = 0
     with arguments.rows.open("a", encoding="utf-8") as file:
-        for row in rows_of(arguments.task, arguments.dry_run, deadline):
-            file.write(json.dumps({**row, "task": arguments.task}) + "\n")
+        if file.tell():
+            file.write("\n")  # a killed process may have cut the last line
+        for row in rows_of(task, arguments.dry_run, deadline, done, tuple(arguments.part)):
+            file.write(json.dumps({**row, "task": task}) + "\n")
             file.flush()
             os.fsync(file.fileno())
-    return 0
+            if row.get("skipped") == OUT_OF_TIME:
+                ended = EXIT_OUT_OF_TIME
+            if os.getppid() != parent:  # nobody waits for the rest, and another day may have begun
+                return 1
+    return ended
 
 
 if __name__ == "__main__":

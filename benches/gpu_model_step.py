@@ -5,8 +5,10 @@ is a whole forward and backward pass, and compiled rows stand beside the eager o
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+from gpu_day_rows import OUT_OF_TIME, Done
 
 # Name, attention back end, fusions (None: all that apply), compiled.
 ROWS: list[tuple[str, str, tuple[str, ...] | None, bool]] = [
@@ -29,11 +31,13 @@ def bench_step(
     measure: Callable[[Callable[[], object], bool], float],
     dry_run: bool,
     deadline: float,
-) -> list[dict[str, Any]]:
+    done: Done,
+) -> Iterator[dict[str, Any]]:
     """A row for each of `ROWS`: milliseconds, the peak of memory, the error of all gradients.
 
     A model of GPT-2's size in the shape of today's, 8 x 1024 tokens, bfloat16 autocast; compared
-    with the first row before it is measured, no figure for a wrong answer.
+    with the first row before it is measured, no figure for a wrong answer. What is `done` is not
+    measured again.
     """
     from gptpy.config import GPTConfig
     from gptpy.model import build_model
@@ -54,7 +58,6 @@ def bench_step(
     ids = torch.randint(vocabulary, (batch, config.block_size + 1), device=device)
     inputs, targets = ids[:, :-1], ids[:, 1:]
     parameters = list(model.parameters())
-    rows: list[dict[str, Any]] = []
     plain: Any = None
 
     def step(network: Any) -> Any:
@@ -67,9 +70,10 @@ def bench_step(
         if dry_run and compiled:
             continue  # minutes of a compiler that a dry run need not wait for
         row: dict[str, Any] = {"what": "step", "name": name}
-        rows.append(row)
+        if plain is not None and row in done:
+            continue
         if time.monotonic() > deadline:
-            row["skipped"] = "out of time"
+            yield {**row, "skipped": OUT_OF_TIME}
             continue
         model.attention_backend = backend
         dtype = torch.float32 if dry_run else torch.bfloat16
@@ -81,13 +85,15 @@ def bench_step(
         # A compiler or a kernel that fails costs its row, not the table.
         except Exception as problem:
             lines = str(problem).strip().splitlines() or [""]
-            row["skipped"] = f"{type(problem).__name__}: {lines[0][:100]}"
+            yield {**row, "skipped": f"{type(problem).__name__}: {lines[0][:100]}"}
             continue
         if plain is None:
             plain = gradients
+            if row in done:
+                continue
         row["error"] = ((gradients - plain).norm() / plain.norm()).item()
         if not row["error"] <= 3e-2:
-            row["skipped"] = f"wrong: relative error {row['error']:.1e}"
+            yield {**row, "skipped": f"wrong: relative error {row['error']:.1e}"}
             continue
         del gradients
         if not dry_run:
@@ -95,7 +101,7 @@ def bench_step(
         row["ms"] = measure(lambda n=network: step(n), dry_run)
         if not dry_run:
             row["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
-    return rows
+        yield row
 
 
 def step_table(rows: list[dict[str, Any]]) -> str:

@@ -31,7 +31,8 @@ from gptpy.config import GPTConfig
 from gptpy.config.training import OptimConfig
 from gptpy.devices.selection import choose_compile, choose_device, choose_dtype
 from gptpy.model import GPT, flops_per_token
-from gptpy.train.optimisers import build_optimizers, set_rates
+from gptpy.train.optimisers import build_optimizers
+from gptpy.train.update import set_rates
 
 SHARED = Path(os.environ.get("GPTPY_SHARED", Path(__file__).parent.parent.parent / "shared"))
 # nanoGPT's published sizes: its CPU configuration, and its Shakespeare configuration with a batch

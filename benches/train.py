@@ -113,7 +113,7 @@ def work(trainer: str, path: Path, pattern: str, vocab: int) -> dict:
     tokens = run(path, pattern, vocab)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    # Single bytes are left out: which ids they have is everybody's own affair.
+    # Single bytes are left out: every trainer numbers them in its own way.
     learned = [token for token in tokens if len(token) > 1]
     return {
         "seconds": seconds,

@@ -14,17 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gptpy.config.differences import check_resume
 from gptpy.config.errors import ConfigError
 from gptpy.config.files import merged, to_mapping
-from gptpy.config.run import RunConfig, over_run
+from gptpy.config.run import RunConfig, check_resume, over_run
 from gptpy.data.errors import DataError
 from gptpy.data.material import gather, open_material, training_lines
 from gptpy.data.prepared import Prepared, open_splits
 from gptpy.data.sources import is_plain_text
 from gptpy.data.text import Text, check_text, copy_text, read_text
 from gptpy.devices.selection import choose_device, choose_dtype
-from gptpy.evaluation.loss import evaluate
+from gptpy.evaluation.loss import BATCH_TOKENS, evaluate
 from gptpy.inference.text import stream_text
 from gptpy.model import build_model
 from gptpy.report.plots import load_drawing, plot_attention, plot_loss
@@ -60,6 +59,8 @@ TRAIN: dict[str, Any] = {
     # below the model learns a text of this size by heart
     "compile": "off",
     "log_every": 10,
+    # A batch for each of the twenty points of the curve; all of it is scored at the end
+    "eval_tokens": BATCH_TOKENS,
     "optim": {
         "name": "muon",
         "muon_lr": 0.02,
@@ -116,12 +117,12 @@ def quickstart(
         data = _data(source, size)
         train = {**TRAIN, "seconds": seconds}
         tables = {"model": MODEL, "data": data, "train": train}
-        config = RunConfig.from_mapping(merged(tables, overrides))
+        config, _ = checked_config(merged(tables, overrides))
         if config.data.form != "stream" or config.model.architecture.startswith("encoder"):
             raise ConfigError("quickstart trains a decoder on a stream of text: use `gptpy train`")
         if source != text:
             copy_text(text, source)
-        # Whose folder this is, should the job end before its training begins
+        # Marks the folder as a quickstart's, should the job end before its training begins
         atomic.write_text(run_dir / "config.toml", config.to_toml())
         data["tokenizer"] = _gather(config, run_dir, reporter, started, seconds)
         prepared = open_splits(config, run_dir)
@@ -157,12 +158,12 @@ def resume(
     may change what any resume may change. Raises `ConfigError` naming what cannot go on.
     """
     started = time.perf_counter() if started is None else started
-    nothing = ConfigError(
+    no_checkpoint = ConfigError(
         f"{run_dir}: there is no quickstart to resume (no checkpoint): give the command that "
         "began it again, without --resume"
     )
     if not run_dir.is_dir():
-        raise nothing
+        raise no_checkpoint
     if (run_dir / "summary.json").is_file():
         raise ConfigError(
             f"{run_dir}: this quickstart has come to its end: take another -o, or train on with "
@@ -170,7 +171,7 @@ def resume(
         )
     with only_writer(run_dir):
         if not checkpoint.steps(run_dir):
-            raise nothing
+            raise no_checkpoint
         run = checkpoint.read_config(run_dir)
         if run.data.form != "stream" or run.model.architecture != "decoder":
             raise ConfigError(
@@ -258,7 +259,7 @@ def _recipe(n_ids: int, seconds: float) -> dict[str, Any]:
         block_size //= 2
     windows = max(1, n_ids // block_size)
     steps = min(MAX_STEPS, max(60, MAX_EPOCHS * windows // TRAIN["batch_size"]))
-    budget = {"steps": steps, "seconds": seconds, "eval_every": max(1, steps // 4)}
+    budget = {"steps": steps, "seconds": seconds}
     return {"model": {**MODEL, "block_size": block_size}, "train": {**TRAIN, **budget}}
 
 

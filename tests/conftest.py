@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 # Spinning OpenMP threads slow each other down where other processes want the cores (see
-# gptpy/cli/cores.py). The variable is read when torch loads, which no test module has done yet.
+# gptpy/cli/openmp.py). The variable is read when torch loads, which no test module has done yet.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 if "PYTEST_XDIST_WORKER" in os.environ:  # every core has a process of its own
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -215,7 +215,7 @@ RUST_LEVELS = [
     {"error"},
     {"io", "threads", "simd", "memory"},
     {"pretokenize", "vocab"},
-    {"text_cuts", "encode", "decode", "special"},
+    {"encode", "decode", "special"},
     {"encoding"},
     {"unstable", "offsets", "registry"},
     {"format", "train"},

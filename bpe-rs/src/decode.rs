@@ -51,7 +51,6 @@ impl ShortTokens {
 /// ones.
 ///
 /// # Errors
-///
 /// `NotFound` for an id that `token` does not know; `out` then has the bytes of the ids before it.
 /// `Interrupted` when the caller wants to stop.
 pub(crate) fn decode_into<'a>(

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use crate::decode::{decode_into, ShortTokens};
 use crate::encode::{count, encode_into, encode_texts, Lease, Rows, Scratch, ScratchPool};
 use crate::error::{quoted, Error, Result};
-use crate::pretokenize::Pretokenizer;
+use crate::pretokenize::{Pretokenizer, TextCuts};
 use crate::special::{Finder, SpecialTokens};
 use crate::threads::ForkOnce;
 use crate::vocab::Vocab;
@@ -200,11 +200,9 @@ impl Encoding {
         allowed: Option<&Finder>,
         threads: usize,
     ) -> Result<Rows> {
-        let cut = |text: &str, from: usize, near: usize| {
-            let cut = self.pattern.safe_cut(text.as_bytes(), from, near);
-            cut.filter(|_| allowed.is_none())
-        };
-        encode_texts(&self.pool, texts, threads, cut, |scratch, text, ids| {
+        let cuts = TextCuts::new(&self.pattern, []);
+        let cuts = Some(&cuts).filter(|_| allowed.is_none());
+        encode_texts(&self.pool, texts, threads, cuts, |scratch, text, ids| {
             self.encode_text(scratch, text, allowed, ids)
         })
     }

@@ -9,7 +9,7 @@ use crate::encode::Scratch;
 use crate::encoding::Encoding;
 use crate::error::Result;
 use crate::io::{Part, Progress, Reader, PART};
-use crate::text_cuts::TextCuts;
+use crate::pretokenize::TextCuts;
 use crate::threads::{self, ReusableBuffers};
 
 mod encoder;

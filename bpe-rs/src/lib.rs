@@ -98,7 +98,8 @@ mod python;
 mod registry;
 mod simd;
 mod special;
-mod text_cuts;
+#[cfg(test)]
+mod testing;
 mod threads;
 #[cfg(feature = "train")]
 pub mod train;

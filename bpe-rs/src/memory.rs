@@ -13,8 +13,7 @@ use memmap2::MmapMut;
 
 /// The smallest page size: writing one byte in each page makes the system provide all of them.
 const PAGE: usize = 4096;
-/// The largest page size of a kernel (on AArch64), large pages on demand aside: memory is given
-/// back in multiples of it.
+/// The largest base page size (of AArch64 kernels): memory is given back in multiples of it.
 #[cfg(all(target_os = "linux", not(miri)))]
 const LARGEST_PAGE: usize = 1 << 16;
 /// From this size on large pages are requested.
@@ -27,7 +26,7 @@ const LARGE_TABLE: usize = if cfg!(miri) { 1 << 14 } else { 4 << 20 };
 /// A type that is valid when all its bytes are zero.
 ///
 /// # Safety
-/// That is so, and its alignment divides 4096.
+/// All bytes zero are a value of the type, and its alignment divides 4096.
 pub(crate) unsafe trait Zeroable: Copy {}
 
 // SAFETY: a number.
@@ -120,7 +119,7 @@ impl<T: Zeroable> LargeVec<T> {
         items
     }
 
-    /// Make the system provide the pages of these items before they are used, whatever they hold.
+    /// Make the system provide the pages of these items now. The items stay as they are.
     pub(crate) fn populate(&self, items: Range<usize>) {
         #[cfg(all(target_os = "linux", not(miri)))]
         if let Some(map) = &self.map {
@@ -132,7 +131,7 @@ impl<T: Zeroable> LargeVec<T> {
         let _ = items;
     }
 
-    /// Make room for exactly `more` items behind those there are, if there is less.
+    /// Make room for exactly `more` further items, unless there is room already.
     pub(crate) fn reserve_exact(&mut self, more: usize) {
         if self.len + more > self.capacity {
             let mut larger = Self::with_capacity(self.len + more);
@@ -142,8 +141,7 @@ impl<T: Zeroable> LargeVec<T> {
         }
     }
 
-    /// As [`LargeVec::reserve_exact`], but for a quarter more, so that pushing items one by one
-    /// takes constant time each on average.
+    /// [`LargeVec::reserve_exact`] with a quarter to spare: pushing takes amortised constant time.
     #[inline(always)]
     fn reserve(&mut self, more: usize) {
         if self.len + more > self.capacity {
@@ -178,7 +176,8 @@ impl<T: Zeroable> LargeVec<T> {
 
     /// Make all items zero.
     pub(crate) fn clear_to_zero(&mut self) {
-        self.fill(zero());
+        // SAFETY: `T: Zeroable` is valid when all its bytes are zero.
+        self.fill(unsafe { std::mem::zeroed() });
     }
 
     /// Keep the first `len` items, and give back the pages behind them.
@@ -188,10 +187,9 @@ impl<T: Zeroable> LargeVec<T> {
         if let Some(map) = &mut self.map {
             let from = (self.len * size_of::<T>()).next_multiple_of(LARGEST_PAGE);
             if from < map.len() {
-                // A hint. The bytes may read as zeros afterwards: nothing behind the items is read
-                // before it is written.
-                // SAFETY: the range is inside the map, which is private and anonymous; what is
-                // lost lies behind the items, where no reference points.
+                // A hint, after which the bytes may read as zeros.
+                // SAFETY: the range is inside the map, which is private and anonymous; what is lost
+                // lies behind the items: no reference points there, nothing reads it before a write.
                 let _ = unsafe {
                     let advice = memmap2::UncheckedAdvice::DontNeed;
                     map.unchecked_advise_range(advice, from, map.len() - from)
@@ -205,11 +203,6 @@ impl<T: Zeroable> LargeVec<T> {
 fn out_of_memory<T>(bytes: usize) -> ! {
     let layout = Layout::from_size_align(bytes.min(isize::MAX as usize / 2), PAGE);
     handle_alloc_error(layout.unwrap_or(Layout::new::<T>()))
-}
-
-fn zero<T: Zeroable>() -> T {
-    // SAFETY: `T: Zeroable` is valid when all its bytes are zero.
-    unsafe { std::mem::zeroed() }
 }
 
 impl<T> Drop for LargeVec<T> {

@@ -1,5 +1,7 @@
 //! Ids with the positions of their tokens in the text, and counting ids up to a limit.
 
+use std::ops::Range;
+
 use crate::encode::PieceEncoder;
 use crate::encoding::Encoding;
 use crate::error::Result;
@@ -13,36 +15,40 @@ impl Encoding {
     /// [`Encoding::encode`] with the position of each token, in characters.
     ///
     /// # Errors
-    ///
     /// As [`Encoding::encode`].
     pub fn encode_with_offsets(
         &self,
         text: &str,
         allowed: Option<&Finder>,
     ) -> Result<IdsWithOffsets> {
-        let mut encoder = OffsetEncoder {
-            ids: Vec::new(),
-            bytes: Vec::new(),
-            pieces: PieceEncoder::default(),
-        };
-        let mut from = 0;
-        let next = |from| self.special().find(allowed?, text, from);
-        while let Some((start, end, id)) = next(from) {
-            encoder.add_text(self, &text[from..start], from)?;
-            encoder.ids.push(id);
-            encoder.bytes.push((start, end));
-            from = end;
+        // The ranges of the tokens in bytes.
+        let (mut ids, mut ranges) = (Vec::new(), Vec::new());
+        let mut pieces = PieceEncoder::default();
+        for (plain, special) in self.special().split(allowed, text) {
+            self.pattern().try_pieces(&text[plain.clone()], |piece| {
+                let (mut at, end) = (plain.start + piece.start, plain.start + piece.end);
+                let first = ids.len();
+                pieces.encode(self.vocab(), &text.as_bytes()[at..end], &mut ids)?;
+                for &id in &ids[first..] {
+                    // An id that stands for a missing byte covers one byte.
+                    let len = self.vocab().tokens().get(id).map_or(1, <[u8]>::len);
+                    ranges.push(at..end.min(at + len));
+                    at += len;
+                }
+                Ok(())
+            })?;
+            if let Some((end, id)) = special {
+                ids.push(id);
+                ranges.push(plain.end..end);
+            }
         }
-        encoder.add_text(self, &text[from..], from)?;
-        let characters = Characters::new(text, &encoder.bytes).collect();
-        Ok((encoder.ids, characters))
+        Ok((ids, in_characters(text.as_bytes(), &ranges)))
     }
 
     /// The number of ids that [`Encoding::encode`] gives; `None` as soon as there are more than
     /// `limit`.
     ///
     /// # Errors
-    ///
     /// As [`Encoding::encode`].
     pub fn count_with_special(
         &self,
@@ -50,94 +56,33 @@ impl Encoding {
         allowed: Option<&Finder>,
         limit: usize,
     ) -> Result<Option<usize>> {
-        let (mut from, mut total) = (0, 0);
-        let next = |from| self.special().find(allowed?, text, from);
-        while let Some((start, end, _)) = next(from) {
-            match self.count(&text[from..start], limit - total)? {
-                Some(count) if total + count < limit => total += count + 1,
-                _ => return Ok(None),
+        let mut total = 0;
+        for (plain, special) in self.special().split(allowed, text) {
+            let Some(count) = self.count(&text[plain], limit - total)? else {
+                return Ok(None);
+            };
+            total += count + usize::from(special.is_some());
+            if total > limit {
+                return Ok(None);
             }
-            from = end;
         }
-        Ok(self
-            .count(&text[from..], limit - total)?
-            .map(|count| total + count))
+        Ok(Some(total))
     }
 }
 
-/// Collects ids with the byte ranges of their tokens.
-struct OffsetEncoder {
-    ids: Vec<u32>,
-    /// Start and end of each token, in bytes of the text.
-    bytes: Vec<(usize, usize)>,
-    pieces: PieceEncoder,
-}
-
-impl OffsetEncoder {
-    /// Add a part of the text that begins at byte `base` and holds no special tokens.
-    fn add_text(&mut self, encoding: &Encoding, text: &str, base: usize) -> Result<()> {
-        let mut failed = Ok(());
-        encoding.pattern().pieces(text, &mut |piece| {
-            if failed.is_ok() {
-                failed = self.add_piece(
-                    encoding,
-                    &text.as_bytes()[piece.clone()],
-                    base + piece.start,
-                );
-            }
-        })?;
-        failed
-    }
-
-    fn add_piece(&mut self, encoding: &Encoding, piece: &[u8], start: usize) -> Result<()> {
-        let first = self.ids.len();
-        self.pieces.encode(encoding.vocab(), piece, &mut self.ids)?;
-        let mut at = start;
-        for &id in &self.ids[first..] {
-            // An id that stands for a missing byte covers one byte.
-            let len = encoding.vocab().tokens().get(id).map_or(1, <[u8]>::len);
-            self.bytes.push((at, (at + len).min(start + piece.len())));
-            at += len;
-        }
-        Ok(())
-    }
-}
-
-/// Turns byte ranges with ascending starts into ranges of characters, in one pass over the text.
-struct Characters<'a> {
-    text: &'a [u8],
-    ranges: std::slice::Iter<'a, (usize, usize)>,
-    /// How many characters begin before byte `at`.
-    index: usize,
-    at: usize,
-}
-
-impl<'a> Characters<'a> {
-    fn new(text: &'a str, ranges: &'a [(usize, usize)]) -> Self {
-        Self {
-            text: text.as_bytes(),
-            ranges: ranges.iter(),
-            at: 0,
-            index: 0,
-        }
-    }
-}
-
-impl Iterator for Characters<'_> {
-    type Item = (usize, usize);
-
-    fn next(&mut self) -> Option<(usize, usize)> {
-        let &(start, end) = self.ranges.next()?;
-        let begins = |byte: &u8| byte & 0xC0 != 0x80;
-        self.index += self.text[self.at..start]
-            .iter()
-            .filter(|b| begins(b))
-            .count();
-        self.at = start;
-        // If `start` is inside a character, that one is the last of those counted.
-        let is_inside = self.text.get(start).is_some_and(|byte| !begins(byte));
-        let first = self.index - usize::from(is_inside);
-        let within = self.text[start..end].iter().filter(|b| begins(b)).count();
-        Some((first, self.index + within))
-    }
+/// Ranges of bytes with ascending starts as ranges of characters, in one pass over the text.
+fn in_characters(text: &[u8], ranges: &[Range<usize>]) -> Vec<(usize, usize)> {
+    let begins = |byte: &u8| byte & 0xC0 != 0x80;
+    let count = |bytes: &[u8]| bytes.iter().filter(|byte| begins(byte)).count();
+    // How many characters begin before byte `at`.
+    let (mut before, mut at) = (0, 0);
+    let convert = |range: &Range<usize>| {
+        before += count(&text[at..range.start]);
+        at = range.start;
+        // If the start is inside a character, that one is the last of those counted.
+        let is_inside = text.get(at).is_some_and(|byte| !begins(byte));
+        let first = before - usize::from(is_inside);
+        (first, before + count(&text[range.clone()]))
+    };
+    ranges.iter().map(convert).collect()
 }

@@ -7,7 +7,6 @@
 //! found by bisection among the sorted tokens.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::Range;
 
 use crate::encode::PieceEncoder;
 use crate::encoding::Encoding;
@@ -22,7 +21,6 @@ impl Encoding {
     /// else those that its bytes merge to.
     ///
     /// # Errors
-    ///
     /// `Invalid` for a byte without a token.
     pub fn encode_single_piece(&self, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
         if piece.is_empty() {
@@ -35,7 +33,6 @@ impl Encoding {
     /// last piece, with the white space before it, is merged together with the bytes that follow.
     ///
     /// # Errors
-    ///
     /// As [`Encoding::encode_ordinary`].
     pub fn encode_bytes(&self, bytes: &[u8], ids: &mut Vec<u32>) -> Result<()> {
         let valid = match std::str::from_utf8(bytes) {
@@ -54,7 +51,6 @@ impl Encoding {
     /// and covers the rest of `text`.
     ///
     /// # Errors
-    ///
     /// As [`Encoding::encode_ordinary`].
     pub fn encode_with_unstable(
         &self,
@@ -72,38 +68,27 @@ impl Encoding {
     /// The ids of `text`, and how many of them belong to its last piece: 0 if the text ends with a
     /// special token.
     fn encode_tracking(&self, text: &str, allowed: Option<&Finder>) -> Result<(Vec<u32>, usize)> {
-        let mut ids = Vec::new();
-        let mut last = 0;
+        let (mut ids, mut last) = (Vec::new(), 0);
         let mut pieces = PieceEncoder::default();
-        let mut segment = |range: Range<usize>, ids: &mut Vec<u32>, last: &mut usize| {
-            let part = &text[range];
-            let mut failed = Ok(());
-            self.pattern().pieces(part, &mut |piece| {
+        for (plain, special) in self.special().split(allowed, text) {
+            let part = &text[plain];
+            self.pattern().try_pieces(part, |piece| {
                 let before = ids.len();
-                if failed.is_ok() && !piece.is_empty() {
-                    let bytes = &part.as_bytes()[piece];
-                    failed = pieces.encode(self.vocab(), bytes, ids);
-                    *last = ids.len() - before;
-                }
+                pieces.encode(self.vocab(), &part.as_bytes()[piece], &mut ids)?;
+                last = ids.len() - before;
+                Ok(())
             })?;
-            failed
-        };
-        let mut from = 0;
-        let next = |from| self.special().find(allowed?, text, from);
-        while let Some((start, end, id)) = next(from) {
-            segment(from..start, &mut ids, &mut last)?;
-            ids.push(id);
-            (from, last) = (end, 0);
+            if let Some((_, id)) = special {
+                ids.push(id);
+                last = 0;
+            }
         }
-        segment(from..text.len(), &mut ids, &mut last)?;
         Ok((ids, last))
     }
 
     /// Remove the `last` ids from the end of `ids`, and if they begin with white space all ids of
-    /// white space before them; returns their bytes.
-    ///
-    /// White space stays together because of patterns like `\s*[\r\n]+`: a line feed and a space are
-    /// two pieces until another line feed makes them one.
+    /// white space before them; returns their bytes. White space may be joined by patterns like
+    /// `\s*[\r\n]+`: a line feed and a space are two pieces until another line feed follows.
     fn bytes_of_tail(&self, ids: &mut Vec<u32>, mut last: usize) -> Result<Vec<u8>> {
         let is_space = |id: u32| {
             let token = self.vocab().tokens().get(id);
@@ -178,23 +163,20 @@ impl Encoding {
             self.encode_single_piece(bytes, &mut ids)?;
             return Ok(ids);
         };
-        let mut failed = Ok(());
-        self.pattern().pieces(text, &mut |range| {
+        self.pattern().try_pieces(text, |range| {
             let piece = &bytes[range];
             if piece.len() < MEMO_MIN_BYTES {
-                if failed.is_ok() {
-                    failed = self.encode_single_piece(piece, &mut ids);
-                }
-            } else if let Some(known) = memo.get(piece) {
-                ids.extend_from_slice(known);
-            } else if failed.is_ok() {
+                return self.encode_single_piece(piece, &mut ids);
+            }
+            if !memo.contains_key(piece) {
                 let mut fresh = Vec::new();
-                failed = self.encode_single_piece(piece, &mut fresh);
-                ids.extend_from_slice(&fresh);
+                self.encode_single_piece(piece, &mut fresh)?;
                 memo.insert(piece.to_vec(), fresh);
             }
+            ids.extend_from_slice(&memo[piece]);
+            Ok(())
         })?;
-        failed.map(|()| ids)
+        Ok(ids)
     }
 }
 

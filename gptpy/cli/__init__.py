@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from gptpy.cli import (
+        bench,
+        chat,
         evaluate,
         export,
         finetune,
@@ -40,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         plot,
         prepare,
         quickstart,
+        serve,
         tokenizer,
         train,
     )
@@ -59,7 +62,10 @@ def _parser() -> argparse.ArgumentParser:
         train,
         finetune,
         generate,
+        chat,
+        serve,
         evaluate,
+        bench,
         plot,
         importing,
         export,

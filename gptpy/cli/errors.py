@@ -32,7 +32,7 @@ def reported(job: Callable[[], int]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # Of a file that takes another's name, that name
+        # Of a rename, the new name
         name = error.filename2 or error.filename
         where = f"{name}: " if name else ""
         return fail(f"{where}{error.strerror or error}", MISTAKE)

@@ -1,18 +1,28 @@
-"""`gptpy eval`: score a text or the run's own validation data."""
+"""`gptpy eval`: score a text, the run's own validation data, or lm-eval's tasks."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gptpy.cli.options import add_step, add_verb
+from gptpy.cli.tasks import add_tasks, has_tasks, show_tasks
 from gptpy.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gptpy.devices.processes import World
 
 EXAMPLE = """\
   gptpy eval runs/quickstart                    the run's own validation text
-  gptpy eval runs/quickstart --data other.txt --stride 32"""
+  gptpy eval runs/quickstart --data other.txt --stride 32
+  gptpy eval runs/gpt2 --tasks hellaswag,lambada_openai --limit 200
+  torchrun --nproc-per-node 8 -m gptpy eval runs/book      processes share the work
+
+Training validates in windows side by side (train.eval_stride) on the first train.eval_tokens: with
+--stride as long as the context, and the same --tokens, the figures are the same. Before each window
+stand the ids that the tokenizer of an imported model gives every text."""
 
 
 def add(verbs: Any) -> None:
@@ -30,11 +40,12 @@ def add(verbs: Any) -> None:
         type=int,
         metavar="N",
         help="tokens by which windows move; fewer give each token more context (default: a quarter "
-        "of a window)",
+        "of a window; training: a whole one)",
     )
     parser.add_argument(
         "--tokens", type=int, metavar="N", help="score only the first N tokens (default: all)"
     )
+    add_tasks(parser)
     add_step(parser)
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
@@ -43,15 +54,30 @@ def add(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate and show."""
+    """Evaluate and show; the processes of torchrun share the work, and the first one prints."""
     if arguments.tokens is not None and arguments.tokens < 1:
         raise ConfigError(f"--tokens: expected at least 1, got {arguments.tokens}")
+    if has_tasks(arguments):
+        return show_tasks(arguments)
+    from gptpy.devices.processes import join_world, leave_world
+
+    world = join_world(arguments.device)
+    try:
+        return _run(arguments, world)
+    finally:
+        leave_world()
+
+
+def _run(arguments: argparse.Namespace, world: World) -> int:
     from gptpy.cli.show import table
+    from gptpy.devices.selection import choose_device, choose_dtype
     from gptpy.evaluation.loss import evaluate
     from gptpy.runs.opening import load
 
-    loaded = load(arguments.run_dir, step=arguments.step, device=arguments.device)
+    device = choose_device(arguments.device, world)
+    loaded = load(arguments.run_dir, step=arguments.step, device=str(device))
     c = loaded.config
+    dtype, _ = choose_dtype(device, c.train.dtype)  # as training scores
     rows = c.data.form != "stream" or c.model.architecture == "encoder"
     given = (arguments.data, arguments.context, arguments.stride)
     if rows and given != (None, None, None):
@@ -59,7 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
             "this run is scored on its own rows: leave out --data, --context and --stride"
         )
     if rows:
-        result, name = _score_rows(loaded, arguments.tokens), "its validation rows"
+        result = _score_rows(loaded, arguments.tokens, dtype, world)
+        name = "its validation rows"
     else:
         ids, n_bytes, name = _data(arguments.data, loaded, arguments.tokens)
         context = c.model.block_size if arguments.context is None else arguments.context
@@ -71,8 +98,12 @@ def run(arguments: argparse.Namespace) -> int:
             context=context,
             stride=stride,
             end_of_text=loaded.end_of_text if c.data.document_mask else None,
-            dtype=loaded.dtype,
+            dtype=dtype,
+            world=world,
+            beginning=loaded.beginning,
         )
+    if not world.is_main:
+        return 0
     if arguments.json:
         print(json.dumps({"step": loaded.step, "chosen": loaded.reason, **result.metrics()}))
         return 0
@@ -94,16 +125,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _score_rows(loaded: Any, tokens: int | None) -> Any:
+def _score_rows(loaded: Any, tokens: int | None, dtype: Any, world: World) -> Any:
     """The score on the validation rows of the run's own sources."""
     from gptpy.data.material import open_material
     from gptpy.evaluation.scoring import score_of
 
     material = open_material(loaded.config, loaded.folder, fixed_vocabulary=True)
-    score = score_of(material, tokens=tokens)
+    score = score_of(material, tokens=tokens, world=world)
     if score is None:
         raise ConfigError(f"{loaded.folder}: there is nothing to validate on (data.validation)")
-    return score(loaded.model, loaded.dtype)
+    return score(loaded.model, dtype)
 
 
 def _data(given: str | None, loaded: Any, tokens: int | None) -> tuple[Any, int | None, str]:

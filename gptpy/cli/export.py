@@ -70,7 +70,7 @@ def _export(loaded: Any, out: Path, arguments: argparse.Namespace) -> None:
     from gptpy.data.chat import jinja_template
     from gptpy.interop import export_gguf, export_huggingface
     from gptpy.tokenizer import END_OF_TEXT, FILE_NAME, NumberTokenizer, published
-    from gptpy.tokenizer.word_level import is_word_level_file
+    from gptpy.tokenizer.simple import is_word_level_file
 
     end, data = loaded.end_of_text, loaded.config.data
     origin = loaded.folder / published.FOLDER

@@ -96,9 +96,9 @@ def _tables(
     from gptpy.config.files import merged, read_toml, to_mapping
     from gptpy.config.run import with_overrides
     from gptpy.runs import checkpoint
-    from gptpy.runs.selection import choose
+    from gptpy.runs.opening import choose
     from gptpy.tokenizer import open_tokenizer
-    from gptpy.tokenizer.reserved import reserve
+    from gptpy.tokenizer.opening import reserve
 
     folder = choose(arguments.base).folder
     base = checkpoint.read_config(folder)

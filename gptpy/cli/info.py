@@ -82,6 +82,7 @@ def _version(distribution: str) -> str:
 
 def _data(path: Path) -> list[tuple[str, str]]:
     from gptpy.data.prepared import open_prepared
+    from gptpy.runs.progress import counted
 
     data = open_prepared(path)
     rows = [("vocabulary", f"{data.vocab_size} tokens"), ("tokenizer", data.fingerprint)]
@@ -89,24 +90,28 @@ def _data(path: Path) -> list[tuple[str, str]]:
         rows.append(
             (
                 name,
-                f"{split.n_ids:,} ids, {split.bytes:,} bytes, {split.documents:,} documents, "
-                f"{len(split.shards)} shards",
+                f"{counted(split.n_ids, 'id')}, {counted(split.bytes, 'byte')}, "
+                f"{counted(split.documents, 'document')}, {counted(len(split.shards), 'shard')}",
             )
         )
     return rows
 
 
 def _run(path: Path) -> list[tuple[str, str]]:
-    from gptpy.model import build_model
+    from gptpy.model.size import count_parameters
     from gptpy.runs import checkpoint
-    from gptpy.runs.selection import choose
+    from gptpy.runs.opening import choose
+    from gptpy.runs.progress import counted
 
     config = checkpoint.read_config(path)
-    model = build_model(config.model)
     c = config.model
     rows = [
-        ("model", f"{c.architecture}, {c.n_layer} layers, {c.n_head} heads, {c.n_embd} wide"),
-        ("parameters", f"{model.num_parameters():,}"),
+        (
+            "model",
+            f"{c.architecture}, {counted(c.n_layer, 'layer')}, {counted(c.n_head, 'head')}, "
+            f"{c.n_embd} wide",
+        ),
+        ("parameters", f"{count_parameters(config.model):,}"),
         ("context", f"{c.block_size} tokens"),
         ("vocabulary", f"{c.vocab_size} tokens"),
     ]

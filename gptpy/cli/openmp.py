@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-# Loops of GNU OpenMP's spin wait; the default is some milliseconds' worth
+# Iterations of GNU OpenMP's spin-wait loop; the default takes some milliseconds
 SHORT_SPIN = "2000"
 
 

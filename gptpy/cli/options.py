@@ -7,6 +7,7 @@ import functools
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn
@@ -88,7 +89,7 @@ def _is_setting(word: str) -> bool:
 
 def settings_help(defaults: Mapping[str, Any]) -> str:
     """One line a setting: name, type, meaning, choices and default; `defaults` are a verb's own."""
-    from gptpy.config.keys import as_written
+    from gptpy.config.command_line import as_written
     from gptpy.config.run import settings
 
     own = dict(_dotted(defaults))
@@ -122,7 +123,7 @@ def _dotted(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{name}", value
 
 
-def add_step(parser: argparse.ArgumentParser) -> None:
+def add_step(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add `--step`, which chooses a checkpoint of a run."""
     parser.add_argument(
         "--step",
@@ -130,6 +131,12 @@ def add_step(parser: argparse.ArgumentParser) -> None:
         help="checkpoint to use: its number, best or last (default: the last; the best of a run "
         "that stopped early)",
     )
+
+
+def say_choice(loaded: Any) -> None:
+    """Name the checkpoint that was taken, on stderr, where it is not simply the last."""
+    if loaded.reason.startswith("the best"):
+        print(f"step {loaded.step} of {loaded.folder}: {loaded.reason}", file=sys.stderr)
 
 
 def layout() -> Any:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from gptpy.cli.options import add_step, add_verb
+from gptpy.cli.options import add_step, add_verb, say_choice
 from gptpy.config.errors import ConfigError
 
 EXAMPLE = """\
@@ -29,7 +29,6 @@ def run(arguments: argparse.Namespace) -> int:
     run_dir = Path(arguments.run_dir)
     if not (run_dir / "metrics.jsonl").is_file():
         raise ConfigError(f"{run_dir}: is not a run directory (no metrics.jsonl)")
-    from gptpy.cli.show import say_choice
     from gptpy.report.page import draw_run
     from gptpy.runs.opening import load
 

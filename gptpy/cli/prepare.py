@@ -12,7 +12,7 @@ from gptpy.cli.options import add_verb
 from gptpy.cli.tokenizer import TOKENIZER_HELP
 from gptpy.config.errors import ConfigError
 from gptpy.config.escapes import unescaped
-from gptpy.runs.progress import Silent
+from gptpy.runs.progress import Silent, counted
 
 EXAMPLE = """\
   gptpy prepare book.txt --tokenizer gpt2 -o data/book
@@ -132,7 +132,8 @@ def _print_counts(folder: Path, prefix: str = "") -> None:
     note = note_on(folder / FILE_NAME)
     if note is not None:
         print(prefix + note)
+    train, validation = data.train, data.validation
     print(
-        f"{prefix}{folder}: {data.train.n_ids:,} ids of {data.train.documents:,} documents to "
-        f"train on, {data.validation.n_ids:,} of {data.validation.documents:,} to validate"
+        f"{prefix}{folder}: {counted(train.n_ids, 'id')} of {counted(train.documents, 'document')} "
+        f"to train on, {validation.n_ids:,} of {validation.documents:,} to validate"
     )

@@ -21,7 +21,7 @@ EXAMPLE = """\
 
 
 def add(verbs: Any) -> None:
-    """Announce the verb."""
+    """Add the verb and its options."""
     parser = add_verb(
         verbs,
         "quickstart",
@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _text(path: str | None) -> Any:
-    """A checked text file, or the text for when none is given."""
+    """The text file, checked, or the default text where none is given."""
     from gptpy.data.text import check_text, default_text
 
     if not path:

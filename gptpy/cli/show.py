@@ -123,12 +123,6 @@ def scored_windows(metrics: Mapping[str, Any]) -> str:
     return f" (windows of {context} tokens {how})"
 
 
-def say_choice(loaded: Any) -> None:
-    """Name the checkpoint that was taken, on stderr, where it is not simply the last."""
-    if loaded.reason.startswith("the best"):
-        print(f"step {loaded.step} of {loaded.folder}: {loaded.reason}", file=sys.stderr)
-
-
 def duration(seconds: float) -> str:
     """Seconds as `m:ss` or `h:mm:ss`."""
     if seconds != seconds:

@@ -19,13 +19,13 @@ from gptpy.config.settings import (
 )
 
 
-def _with_one_gap(text: str) -> str:
+def _with_content_once(text: str) -> str:
     if text.count("{content}") != 1:
         raise ValueError(f"expected {{content}} once, got {text!r}")
     return text
 
 
-_Template = Annotated[EscapedText, AfterValidator(_with_one_gap)]
+_Template = Annotated[EscapedText, AfterValidator(_with_content_once)]
 
 
 @raises_config_error

@@ -191,7 +191,7 @@ def _check(c: GPTConfig) -> None:
             f"take n_embd = {-(-c.n_embd // c.n_head) * c.n_head}, or give head_dim"
         )
     if c.n_head % c.kv_heads:
-        divisors = [n for n in range(1, c.n_head + 1) if c.n_head % n == 0]
+        divisors = [n for n in range(1, min(c.n_head, 1024) + 1) if c.n_head % n == 0]
         raise ValueError(
             f"n_kv_head = {c.kv_heads} does not divide n_head = {c.n_head}: take one of {divisors}"
         )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from gptpy.config import files
-from gptpy.config import overrides as overriding
+from gptpy.config import command_line, files
+from gptpy.config.command_line import Key, Section, sections
 from gptpy.config.data import DataConfig
 from gptpy.config.errors import ConfigError
-from gptpy.config.keys import Key, Section, sections
 from gptpy.config.lora import LoraConfig
 from gptpy.config.model import GPTConfig
 from gptpy.config.presets import PRESETS
@@ -103,4 +102,60 @@ def with_overrides(
     preset = [text for key, text in overrides if key == "model.preset"]
     named = {"model": {"preset": preset[-1]}} if preset else {}
     others = [(key, text) for key, text in overrides if key != "model.preset"]
-    return overriding.with_overrides(RunConfig, files.merged(mapping, named), others)
+    return command_line.with_overrides(RunConfig, files.merged(mapping, named), others)
+
+
+# What decides which weights there are and what they were trained on. All else is read at every
+# step, so a resume goes on with it from there; the seed is part of what identifies the data.
+FIXED = (
+    "model",
+    "data",
+    "lora",
+    "train.optim.name",
+    "train.init",
+    "train.init_changes",
+    "train.remap_embeddings",
+    "train.embeddings",
+    "train.freeze_embeddings",
+)
+# Of those, what changes neither.
+FREE = (
+    "model.dropout",
+    "model.attention_dropout",
+    "model.activation_checkpointing",
+)
+
+
+def differences(one: Any, other: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """`(dotted name, value, other value)` of every setting that differs."""
+    for field in dataclasses.fields(one):
+        dotted = f"{name}.{field.name}" if name else field.name
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if dataclasses.is_dataclass(a) and dataclasses.is_dataclass(b):
+            yield from differences(a, b, dotted)
+        elif a != b:
+            yield dotted, a, b
+
+
+def check_resume(run: RunConfig, asked: RunConfig) -> None:
+    """`ConfigError` naming what a resume of `run` cannot change and `asked` changes."""
+    # A prepared folder is known by its ids, wherever it lies
+    free = (*FREE, "data.train") if run.data.train else FREE
+    fixed = [
+        f"{name}: {_shown(old)} in this run, {_shown(new)} asked for"
+        for name, old, new in differences(run, asked)
+        if _inside(name, FIXED) and not _inside(name, free)
+    ]
+    if fixed:
+        raise ConfigError(
+            f"a resumed run cannot go on with another {'; '.join(fixed)}: leave that out, or begin "
+            "another run with another -o"
+        )
+
+
+def _inside(name: str, sections: tuple[str, ...]) -> bool:
+    return any(name == section or name.startswith(section + ".") for section in sections)
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else "set" if dataclasses.is_dataclass(value) else repr(value)

@@ -14,11 +14,11 @@ from gptpy.config.settings import (
     EscapedText,
     Fraction,
     FractionBelowOne,
-    Integer,
     NonNegativeInteger,
     NonNegativeNumber,
     PositiveInteger,
     PositiveNumber,
+    Seed,
     Switch,
     Text,
     raises_config_error,
@@ -108,7 +108,7 @@ class TrainConfig:
     """Sequences a step, over all ranks and accumulation steps."""
     micro_batch_size: PositiveInteger | None = None
     """Sequences that one rank takes through the model at once (default: its share)."""
-    seed: Integer = 0
+    seed: Seed = 0
     """Seed of weights, dropout, data order and choice of what validates."""
     device: Text = "auto"
     """auto, cpu, cuda, cuda:N or mps."""

@@ -1,8 +1,7 @@
 """Data: texts to ids, ids to prepared shards, shards to batches of windows and rows.
 
-Files in the order in which data passes: packed, kinds, text, json_rows, parquet, hugging_face,
-folders, sources, documents; ids, prepared, job, prepare, on_ray; permutation, dataset, masking,
-rows, chat, examples; material.
+Files in the order in which data passes: files, text, formats, sources, documents; ids, prepared,
+prepare, on_ray; dataset, rows, chat, examples; material.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -12,7 +12,7 @@ import numpy as np
 from gptpy.config.data import TemplateConfig
 from gptpy.data.dataset import IGNORE
 from gptpy.data.errors import DataError
-from gptpy.data.json_rows import kind_of
+from gptpy.data.formats import kind_of
 from gptpy.data.rows import Row
 from gptpy.tokenizer import Tokenizer
 
@@ -62,6 +62,11 @@ def conversation_of(row: Any, where: object) -> list[Message]:
     if all(message.role != "assistant" for message in found):
         raise DataError(f"{where}: there is no reply of the assistant to learn from")
     return found
+
+
+def messages_of(value: Any) -> list[Message]:
+    """The messages of parsed JSON, a list of `role` and `content`; `ValueError` for another."""
+    return _messages(value, ["messages"])
 
 
 def _conversation(row: Any) -> list[Message]:

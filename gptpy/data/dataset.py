@@ -1,6 +1,7 @@
 """Batches of windows of ids, in a random order that any process can compute for itself.
 
-Sample number i of a run is a fixed window: no process keeps state, and none needs another's.
+Sample number i of a run is a fixed window: no process keeps state, and none needs another's. The
+order is a permutation of 0..n-1 that needs no memory, computed from (seed, epoch, i).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import torch
 
 from gptpy.data.errors import DataError
 from gptpy.data.ids import digest_of, spans
-from gptpy.data.permutation import draw, permute
 from gptpy.model import IGNORE
 
 WINDOWS = 2  # the rule of `windows_and_spare` for new runs
@@ -65,8 +65,8 @@ class Samples(Protocol):
     """The data of a `Trainer`: batches of numbered samples, `n_windows` of them an epoch.
 
     Two more are used where data have them: `fingerprint` (str), by which a resumed run knows its
-    data, and `go_on_as(fingerprint)`, which makes them do as in the run that saved it; None stands
-    for a run of an older version.
+    data, and `go_on_as(fingerprint)`, which makes them draw samples by the rules of the run that
+    saved it (None: a run of an older version).
     """
 
     block_size: int
@@ -86,12 +86,12 @@ class Samples(Protocol):
 
 
 def windows_and_spare(n_ids: int, block_size: int, rule: int) -> tuple[int, int]:
-    """How many windows an epoch has, and by how many ids at most they are shifted, together.
+    """How many windows an epoch has, and the largest shift, in ids, that all of them may have.
 
-    The n windows of an epoch lie side by side, shifted by 0 to as many ids as are left over: in
-    every other epoch by none or all of them, in turn, between these by a number that is drawn. So
-    any four epochs have each id as a target, and what an epoch leaves out moves. Of many windows
-    one is left out: then window borders fall everywhere, too.
+    The windows of an epoch lie side by side; the ids that are left over are spare. Even epochs
+    shift all windows by nothing and by the whole spare in turn, odd epochs by a random number
+    between. So in any four epochs in a row each id is a target. Where there are more than
+    `MANY_WINDOWS`, one window is given up for a larger spare, so that borders fall everywhere, too.
 
     Rule 1, of runs begun by older versions, never reached the last ids: up to half of a short text.
     """
@@ -195,7 +195,7 @@ class Dataset(torch.utils.data.Dataset):
 
     def _shift(self, epoch: int) -> int:
         if self.windows > 1 and epoch % 2 == 0:
-            # Drawn, the first and the last ids would hardly ever be reached
+            # With random shifts alone the first and the last ids would hardly ever be reached
             return self.spare * (epoch % 4 == 2)
         return draw(self.seed, epoch, 1 << 32) % (self.spare + 1)
 
@@ -203,8 +203,14 @@ class Dataset(torch.utils.data.Dataset):
         """`count` ids from `start` on: (count,) int64, across shard borders."""
         if not 0 <= start <= start + count <= self.n_ids:
             raise IndexError(f"ids {start}..{start + count} of {self.n_ids}")
+        if not count:
+            return np.empty(0, np.int64)
+        shard = int(np.searchsorted(self.starts, start, side="right")) - 1
+        if start + count <= self.starts[shard + 1]:
+            first = start - int(self.starts[shard])
+            return self.shards[shard][first : first + count].astype(np.int64)
         parts = [part.astype(np.int64) for part in spans(self.shards, self.starts, start, count)]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty(0, np.int64)])
+        return np.concatenate(parts)
 
     def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
         """The windows of these sample numbers as one batch.
@@ -239,3 +245,54 @@ def number_documents(inputs: torch.Tensor, end_of_text: int) -> torch.Tensor:
     word of a document from a lone end-of-text, which is how generation without a prompt begins.
     """
     return torch.cumsum(inputs == end_of_text, dim=1)
+
+
+# ---- The order: a Feistel network over the next power of four, walked until it lands inside 0..n-1
+# ("cycle walking", Black and Rogaway 2002), is a bijection of 0..n-1 for every key. The key comes
+# from (seed, epoch), so any position of any epoch is known without having visited those before it.
+
+ROUNDS = 6
+_MASK = np.uint64(0xFFFFFFFFFFFFFFFF)
+
+
+def mix(value: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser (Steele et al. 2014): uint64 -> uint64, all bits depend on all."""
+    value = value.astype(np.uint64)
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def draw(*key: int) -> int:
+    """One 64-bit number that depends on every integer of the key and on their order."""
+    state = np.array([0x9E3779B97F4A7C15], np.uint64)
+    for part in key:
+        state = mix(state + np.array([part % (1 << 64)], np.uint64)) + np.uint64(1)
+    return int(mix(state)[0])
+
+
+def permute(index: np.ndarray, n: int, seed: int, epoch: int) -> np.ndarray:
+    """The places `index` (any shape, 0..n-1, int64) of epoch `epoch`'s shuffle of 0..n-1."""
+    index = np.asarray(index, dtype=np.uint64)
+    if n < 1:
+        raise ValueError(f"a permutation needs n >= 1, got {n}")
+    if index.size and int(index.max()) >= n:
+        raise ValueError(f"index must lie in 0..{n - 1}, got {int(index.max())}")
+    half = np.uint64(max(1, ((n - 1).bit_length() + 1) // 2))
+    keys = [np.uint64(draw(seed, epoch, r)) for r in range(ROUNDS)]
+    value = _feistel(index, half, keys)
+    outside = value >= n
+    while outside.any():
+        # The network permutes at most 4 n values, so on average a quarter or more of those that are
+        # outside land inside in every round
+        value[outside] = _feistel(value[outside], half, keys)
+        outside = value >= n
+    return value.astype(np.int64)
+
+
+def _feistel(value: np.ndarray, half: np.uint64, keys: list[np.uint64]) -> np.ndarray:
+    low_mask = (np.uint64(1) << half) - np.uint64(1)
+    left, right = value >> half, value & low_mask
+    for key in keys:
+        left, right = right, left ^ (mix(right + key) & low_mask)
+    return (left << half) | right

@@ -23,9 +23,9 @@ from gptpy.data.documents import (
 from gptpy.data.errors import DataError
 from gptpy.data.rows import Row, line_rows, pair_of, pair_rows
 from gptpy.data.sources import json_rows, list_slices
-from gptpy.runs.progress import Reporter
+from gptpy.runs.progress import Reporter, counted
 from gptpy.tokenizer import Tokenizer
-from gptpy.tokenizer.reserved import Reserved
+from gptpy.tokenizer.opening import Reserved
 
 
 def prepare_options(config: RunConfig) -> PrepareOptions:
@@ -122,13 +122,17 @@ class RowReader:
             elif rows:
                 found.append((share, rows))
         if too_long:
+            be = "is" if too_long == 1 else "are"
             left_out = (
-                f"{too_long:,} of {count:,} conversations are longer than {block_size} tokens "
+                f"{too_long:,} of {counted(count, 'conversation')} {be} longer than "
+                f"{block_size} tokens "
                 "(model.block_size)"
             )
             if required and not found:
                 raise DataError(f"{left_out}: there is nothing to learn from")
-            self.reporter.on_message(f"{left_out} and were left out")
+            self.reporter.on_message(
+                f"{left_out} and {'was' if too_long == 1 else 'were'} left out"
+            )
         return found
 
     def _rows_of(self, example: Any) -> list[Row]:

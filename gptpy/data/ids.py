@@ -19,7 +19,7 @@ from types import TracebackType
 import numpy as np
 
 from gptpy.data.errors import DataError
-from gptpy.data.packed import open_regular
+from gptpy.data.files import open_regular
 from gptpy.storage import atomic
 
 MAGIC = b"GPTPYIDS"

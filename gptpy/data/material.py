@@ -19,10 +19,9 @@ from gptpy.data.dataset import Dataset
 from gptpy.data.documents import SPLITS, training_files
 from gptpy.data.errors import DataError
 from gptpy.data.examples import RowReader, plain_texts, prepare_options
-from gptpy.data.masking import Masked
 from gptpy.data.prepare import prepare
 from gptpy.data.prepared import MANIFEST, OWN_DATA, OWN_VALIDATION, Prepared, Split, open_splits
-from gptpy.data.rows import Rows, windows_of
+from gptpy.data.rows import Masked, Rows, windows_of
 from gptpy.data.text import default_text
 from gptpy.runs.progress import Reporter, Silent
 from gptpy.storage import atomic
@@ -33,7 +32,7 @@ from gptpy.tokenizer import (
     open_tokenizer,
     save_tokenizer,
 )
-from gptpy.tokenizer.reserved import Reserved, reserve
+from gptpy.tokenizer.opening import Reserved, reserve
 
 SHAKESPEARE = "shakespeare"
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gptpy.data import hugging_face
 from gptpy.data.errors import DataError
+from gptpy.data.formats import absolute_spec
 from gptpy.data.prepare import PrepareOptions, prepare
 from gptpy.data.prepared import MANIFEST
 from gptpy.data.sources import list_slices
@@ -91,5 +91,5 @@ class _Messages(Silent):
 def _absolute(source: str) -> str:
     """`source` as tasks can open it, which run in other working directories than this process."""
     if source.startswith("hf:"):
-        return hugging_face.absolute(source)
+        return absolute_spec(source)
     return str(Path(source).resolve()) if Path(source).exists() else source

@@ -1,20 +1,24 @@
-"""Batches of padded rows: one document, pair of texts or conversation each."""
+"""Batches of padded rows: one document, pair of texts or conversation each.
+
+For an encoder, `Masked` hides some tokens of rows or windows and makes them the targets (BERT,
+Devlin et al. 2018).
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from gptpy.data.dataset import IGNORE, Batch, number_documents
+from gptpy.data.dataset import IGNORE, Batch, draw, number_documents, permute
 from gptpy.data.errors import DataError
+from gptpy.data.formats import kind_of
 from gptpy.data.ids import digest_of
-from gptpy.data.json_rows import kind_of
-from gptpy.data.permutation import permute
+from gptpy.model import mask_tokens
 from gptpy.tokenizer import Tokenizer
 
 PAD_TO = 16  # padded lengths are multiples of this, so that batches have few different shapes
@@ -79,7 +83,7 @@ class Rows:
         return digest_of([part for row in parts for part in row if part is not None])
 
     def go_on_as(self, fingerprint: str | None) -> None:
-        """Rows have always been drawn as they are."""
+        """Does nothing: all versions draw rows by one rule."""
 
     def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
         """The rows of these sample numbers. `length_key` is for windows and is ignored."""
@@ -178,3 +182,58 @@ def pair_of(row: Any, where: object) -> tuple[str, str]:
         wrong = [key for key in ("source", "target") if not isinstance(row.get(key, ""), str)]
         found = f"{kind_of(row[wrong[0]])} under {wrong[0]!r}" if wrong else f"keys {sorted(row)}"
     raise DataError(f"{where}: expected texts under 'source' and 'target', found {found}")
+
+
+class Masked:
+    """A `Dataset` or `Rows` with tokens masked anew each time a row comes up.
+
+    Which ones depends on the seed and the sample's number only, not on the other rows of the batch:
+    it is the same for any number of processes and micro-batches, and after a resume.
+    """
+
+    def __init__(self, data: Any, mask_id: int, random_ids: int, share: float) -> None:
+        self.data = data
+        self.mask_id = mask_id
+        self.random_ids = random_ids
+        self.share = share
+        self.block_size, self.seed, self.varying = data.block_size, data.seed, data.varying
+
+    @property
+    def n_ids(self) -> int:
+        """Number of ids."""
+        return self.data.n_ids
+
+    @property
+    def n_windows(self) -> int:
+        """Samples of an epoch."""
+        return self.data.n_windows
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the data beneath."""
+        return self.data.fingerprint
+
+    def go_on_as(self, fingerprint: str | None) -> None:
+        """As the data beneath."""
+        self.data.go_on_as(fingerprint)
+
+    def batch(self, samples: np.ndarray, *, length_key: int | None = None) -> Batch:
+        """The batch of `data`, masked."""
+        return self.mask(self.data.batch(samples, length_key=length_key), samples)
+
+    def mask(self, batch: Batch, samples: np.ndarray) -> Batch:
+        """`batch`, whose rows are these sample numbers, with tokens masked."""
+        real = batch.extra.get("key_padding_mask")
+        inputs, targets = batch.inputs.clone(), torch.full_like(batch.inputs, IGNORE)
+        for row, sample in enumerate(samples):
+            length = inputs.shape[1] if real is None else int(real[row].sum())
+            seed = draw(self.seed, int(sample), 4 << 32) >> 1
+            hidden, wanted = mask_tokens(
+                inputs[row, :length],
+                self.mask_id,
+                self.random_ids,
+                probability=self.share,
+                generator=torch.Generator().manual_seed(seed),
+            )
+            inputs[row, :length], targets[row, :length] = hidden, wanted
+        return replace(batch, inputs=inputs, targets=targets)

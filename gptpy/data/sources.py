@@ -12,13 +12,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from gptpy.data import hugging_face
 from gptpy.data.errors import DataError
-from gptpy.data.folders import files_of, listed
-from gptpy.data.json_rows import array_rows, is_array, kind_of, line_rows
-from gptpy.data.kinds import HEAD_BYTES, refuse_no_text
-from gptpy.data.packed import is_packed, open_file
-from gptpy.data.parquet import parquet_texts
+from gptpy.data.files import HEAD_BYTES, files_of, is_packed, listed, open_file, refuse_no_text
+from gptpy.data.formats import (
+    array_rows,
+    count_parts,
+    is_array,
+    kind_of,
+    line_rows,
+    parquet_texts,
+    rows_of_part,
+)
 from gptpy.data.text import BYTE_ORDER_MARK, decoded, file_blocks
 from gptpy.runs.progress import Reporter
 
@@ -67,7 +71,7 @@ def list_slices(
     slices: list[Slice] = []
     for source in sources:
         if source.startswith("hf:"):
-            parts = hugging_face.count_shards(source, slice_bytes)
+            parts = count_parts(source, slice_bytes)
             slices += [Slice(source, "hf", part, part + 1, parts) for part in range(parts)]
             continue
         path = Path(source)
@@ -145,7 +149,7 @@ def documents(piece: Slice, *, field: str = "text", separator: str | None = None
     the field.
     """
     if piece.kind == "hf":
-        rows = enumerate(hugging_face.rows(piece.path, piece.start, piece.size))
+        rows = enumerate(rows_of_part(piece.path, piece.start, piece.size))
         part = f", part {piece.start + 1} of {piece.size}" if piece.size > 1 else ""
         found = (_field(row, field, f"{piece.path}{part}, row {at}") for at, row in rows)
     elif piece.kind == "parquet":

@@ -14,8 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from gptpy.data.errors import DataError
-from gptpy.data.kinds import HEAD_BYTES, binary, refuse_no_text
-from gptpy.data.packed import is_packed, line_of, open_file
+from gptpy.data.files import HEAD_BYTES, binary, is_packed, line_of, open_file, refuse_no_text
 from gptpy.storage import atomic
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

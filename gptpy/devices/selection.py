@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from gptpy.config.errors import ConfigError
+from gptpy.devices.processes import World
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Shortest run on a CPU, in steps, that wins back the time of compiling (benches/records/model.md)
 COMPILE_STEPS = 5000
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
-def choose_device(requested: str = "auto") -> torch.device:
+def choose_device(requested: str = "auto", world: World | None = None) -> torch.device:
     """The `requested` device; "auto": the first of CUDA, Apple's MPS and CPU that is there.
 
-    Raises `ConfigError` where the device is unknown or missing.
+    Of several processes of `world` each takes the GPU of its own local rank. Raises `ConfigError`
+    where the device is unknown or missing.
     """
+    device = _known_device(requested)
+    if device.type == "cuda" and world is not None and world.size > 1:
+        return torch.device("cuda", world.local_rank)
+    return device
+
+
+def _known_device(requested: str) -> torch.device:
     if requested == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -35,6 +47,18 @@ def choose_device(requested: str = "auto") -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError(f"device {requested!r}: torch sees no MPS device")
     return device
+
+
+def total_memory(device: torch.device) -> int | None:
+    """Bytes of memory of a GPU, or of this machine or container; None where that is not known."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    if device.type == "meta" or not hasattr(os, "sysconf"):  # Windows
+        return None
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+        memory = min(memory, int(CONTAINER_LIMIT.read_text()))
+    return memory
 
 
 def choose_dtype(device: torch.device, requested: str = "auto") -> tuple[torch.dtype, str]:

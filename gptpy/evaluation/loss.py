@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -25,8 +25,14 @@ from gptpy.model import IGNORE
 
 BATCH_TOKENS = 8192
 """Tokens in the model at once. Its logits need no bound: they are computed in chunks."""
+CPU_BATCH_FLOPS = 2e11
+"""On a CPU, operations of a batch: about a second, so that a signal is soon answered."""
 
 T = TypeVar("T")
+
+
+class EvaluationStoppedError(Exception):
+    """An evaluation ended without a score, because its `stop` asked for it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,21 @@ def shared(items: Iterable[T], world: World) -> Iterator[tuple[T, bool]]:
         yield item, False  # type: ignore[possibly-undefined]
 
 
+def tokens_of_batch(model: Any) -> int:
+    """How many tokens to take through `model` at once."""
+    weights = list(model.parameters())
+    if weights[0].device.type != "cpu":
+        return BATCH_TOKENS
+    flops = 2 * sum(weight.numel() for weight in weights)  # of one token, about
+    return max(1, min(BATCH_TOKENS, int(CPU_BATCH_FLOPS / flops)))
+
+
+def check_stop(stop: Callable[[], bool] | None, world: World, device: torch.device) -> None:
+    """`EvaluationStoppedError` on every process if `stop()` on any; all of them call it."""
+    if stop is not None and world.any(stop(), device):
+        raise EvaluationStoppedError
+
+
 @torch.inference_mode()
 def evaluate(
     model: Any,
@@ -88,23 +109,30 @@ def evaluate(
     context: int | None = None,
     stride: int | None = None,
     end_of_text: int | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
     dtype: torch.dtype | None = None,
     world: World | None = None,
+    beginning: Sequence[int] = (),
+    stop: Callable[[], bool] | None = None,
 ) -> Evaluation:
     """Score all of `ids` (one-dimensional integers) under `model`.
 
     `context` defaults to the model's `block_size`, `stride` to `context` (disjoint windows);
     `n_bytes`: length of the text that the ids encode. With `end_of_text`, no document sees another,
     as in training with `data.document_mask`. `dtype`: autocast to it. The processes of `world`
-    share the work, all call it and get the same. Raises `DataError` for an empty text or an
-    impossible window.
+    share the work, all call it and get the same. `beginning`: ids that stand before every window,
+    unscored, within the context; the first token is then predicted from them. `stop` is asked
+    before each batch. Raises `DataError` for an empty text or an impossible window,
+    `EvaluationStoppedError` where `stop` returns True.
     """
     begin, world = time.perf_counter(), world or World()
     block_size = model.config.block_size
     context = int(block_size if context is None else context)
-    stride = int(context if stride is None else stride)
-    if not 1 <= stride <= context <= block_size:
+    longest = context - len(beginning)  # tokens of the text in a window
+    stride = int(longest if stride is None else stride)
+    if beginning and stride > longest:
+        stride = max(1, longest)
+    if longest < 1 or not 1 <= stride <= context <= block_size:
         raise DataError(
             f"need 1 <= stride <= context <= block_size, got stride {stride}, context {context}, "
             f"block_size {block_size}"
@@ -115,12 +143,14 @@ def evaluate(
     _check_ids(row, model.config.vocab_size)
     device = next(model.parameters()).device
     total = 0.0
-    batches = _groups(len(row), context, stride, max(1, batch_tokens // context))
+    batch_tokens = tokens_of_batch(model) if batch_tokens is None else batch_tokens
+    batches = _groups(len(row), longest, stride, max(1, batch_tokens // context))
     was_training = model.training
     model.eval()
     try:
         for group, counts in shared(batches, world):
-            inputs, targets = _stack(row, group)
+            check_stop(stop, world, device)
+            inputs, targets = _stack(row, group, beginning)
             documents = None if end_of_text is None else number_documents(inputs, end_of_text)
             batch = Batch(inputs, targets, documents).to(device)
             with autocast(device, dtype):
@@ -128,8 +158,9 @@ def evaluate(
             total += float(loss) if counts else 0.0
     finally:
         model.train(was_training)
-    # The first token costs the uniform code
-    total = world.sum(total, device) + math.log(model.config.vocab_size)
+    total = world.sum(total, device)
+    if not beginning:  # the first token costs the uniform code
+        total += math.log(model.config.vocab_size)
     mean = total / len(row)
     bits = total / math.log(2) / n_bytes if n_bytes else None
     perplexity = math.exp(mean) if mean < 700 else math.inf
@@ -150,12 +181,19 @@ def _groups(n: int, context: int, stride: int, rows: int) -> list[list[tuple[int
     return groups
 
 
-def _stack(row: np.ndarray, group: list[tuple[int, int, int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    cut = np.stack([np.asarray(row[start:end], dtype=np.int64) for start, _, end in group])
-    ids = torch.from_numpy(cut)
+def _stack(
+    row: np.ndarray, group: list[tuple[int, int, int]], beginning: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and targets `(n, T)` of the windows of a group, each after the ids of `beginning`."""
+    before = np.asarray(beginning, dtype=np.int64)
+    cut = [np.asarray(row[start:end], dtype=np.int64) for start, _, end in group]
+    ids = torch.from_numpy(np.stack([np.concatenate((before, part)) for part in cut]))
     targets = ids[:, 1:].clone()
     for index, (start, first, _) in enumerate(group):
-        targets[index, : first - start - 1] = IGNORE
+        unscored = len(before) + first - start - 1
+        if first == 1 and len(before):
+            unscored -= 1  # the first token of the text has tokens before it, too
+        targets[index, :unscored] = IGNORE
     return ids[:, :-1], targets
 
 

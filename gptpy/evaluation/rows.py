@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,24 +12,32 @@ import torch
 
 from gptpy.data.dataset import Batch
 from gptpy.data.errors import DataError
-from gptpy.data.masking import Masked
-from gptpy.data.rows import Row, Rows
-from gptpy.devices.processes import World
+from gptpy.data.rows import Masked, Row, Rows
+from gptpy.devices.processes import World, is_sharded
 from gptpy.devices.selection import autocast
-from gptpy.devices.sharding import is_sharded
-from gptpy.evaluation.loss import Evaluation, shared
+from gptpy.evaluation.loss import Evaluation, check_stop, shared
 
 LOGITS_OF_BATCH = 1 << 24
 
 
-def row_batches(data: Rows | Masked, vocab_size: int, tokens: int | None = None) -> Iterator[Batch]:
+def row_batches(
+    data: Rows | Masked,
+    vocab_size: int,
+    tokens: int | None = None,
+    *,
+    batch_tokens: int | None = None,
+) -> Iterator[Batch]:
     """Every row once, in its own order, in batches of moderate size.
 
-    `tokens`: only the first rows, which hold about so many.
+    `tokens`: only the first rows, which hold about so many. `batch_tokens`: the most tokens of a
+    batch, padding included.
     """
     rows = data.data if isinstance(data, Masked) else data
     count = len(first_rows(rows.rows, tokens))
-    step = max(1, LOGITS_OF_BATCH // (data.block_size * vocab_size))
+    step = LOGITS_OF_BATCH // (data.block_size * vocab_size)
+    if batch_tokens is not None:
+        step = min(step, batch_tokens // data.block_size)
+    step = max(1, step)
     for first in range(0, count, step):
         batch = rows.stack(rows.rows[first : min(first + step, count)])
         if isinstance(data, Masked):
@@ -52,11 +60,13 @@ def evaluate_rows(
     *,
     dtype: torch.dtype | None = None,
     world: World | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Evaluation:
     """Mean loss over all scored targets, and the share of those that were the most likely ones.
 
     The processes of `world` share the batches, all call it and get the same. Raises `DataError`
-    where no target is scored.
+    where no target is scored, `EvaluationStoppedError` where `stop()`, asked before each batch, is
+    True.
     """
     begin, world = time.perf_counter(), world or World()
     device = next(model.parameters()).device
@@ -65,6 +75,7 @@ def evaluate_rows(
     model.eval()
     try:
         for batch, counts in shared(batches, world):
+            check_stop(stop, world, device)
             batch = batch.to(device)
             with autocast(device, dtype):
                 losses, hits = model.token_scores(batch.inputs, batch.targets, **batch.masks())
@@ -99,20 +110,23 @@ def exact_share(
     end: int,
     *,
     rows: int = 1000,
-    at_once: int = 128,
+    at_once: int = 32,
     tokens: int | None = None,
     world: World | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> float:
     """The share of the first `rows` pairs whose whole target greedy generation reproduces.
 
-    `tokens` as for `row_batches`. A sharded model generates every row on every process, because how
-    many steps a row takes is known only afterwards.
+    `tokens` as for `row_batches`, `stop` as for `evaluate_rows`. A sharded model generates every
+    row on every process, because how many steps a row takes is known only afterwards.
     """
     device = next(model.parameters()).device
-    world = World() if world is None or is_sharded(model) else world
+    everyone = world or World()
+    world = World() if is_sharded(model) else everyone
     chosen = first_rows(data.rows[:rows], tokens)
     right = 0
     for first, counts in shared(range(0, len(chosen), at_once), world):
+        check_stop(stop, everyone, device)
         if not counts:
             continue
         part = chosen[first : first + at_once]

@@ -176,7 +176,8 @@ class Engine:
         matcher = None if request.constraint is None else request.constraint.start()
         text = TextPieces(self.tokenizer, request.stop)
         state = _Text(handle, handle.outputs[index], text, key, matcher)
-        sequence = Sequence((handle.number, index), prompt, len(prompt), state=state)
+        most = len(prompt) + request.max_tokens
+        sequence = Sequence((handle.number, index), prompt, len(prompt), most=most, state=state)
         if request.beams > 1:
             state.beams = Beams(request, {sequence: 0.0})
         if request.source is not None:
@@ -249,7 +250,9 @@ class Engine:
                     ready.append((one, row, verified))
         if not ready:
             return []
-        chosen_from = logits[[row for _, row, _ in ready]]
+        places = [row for _, row, _ in ready]
+        every = not changed and places == list(range(len(logits)))  # then nothing is copied
+        chosen_from = logits if every else logits[places]
         for place, own in changed.items():
             chosen_from[place] = own
         tokens = choose(

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from gptpy.config.errors import ConfigError
 from gptpy.config.model import GPTConfig
+from gptpy.devices.selection import choose_dtype
 from gptpy.inference.blocks import BlockPool
-from gptpy.inference.weights import prepare
+from gptpy.inference.weights import prepare, resolved
 from gptpy.model.paged import (
     Chunk,
     PagedKeysValues,
@@ -47,9 +48,12 @@ class Runner:
         if block_tokens < 1 or block_tokens % 16:  # vectors of 16 numbers add up alike
             raise ConfigError(f"block_tokens: expected a multiple of 16, got {block_tokens}")
         self.config, self.block_tokens = c, block_tokens
+        number_type = resolved(model, number_type)
         self.network, self.head = prepare(model, number_type)
         self.device: torch.device = self.network.device
         dtype: torch.dtype = self.network.dtype
+        if number_type == "int8":
+            dtype, _ = choose_dtype(self.device)
         self.token_bytes = 2 * c.n_layer * c.kv_heads * c.head_size * dtype.itemsize
         """Memory that the keys and values of one token take."""
         if cache_tokens is None:
@@ -62,7 +66,7 @@ class Runner:
             )
         self.pool = BlockPool(blocks + 1)
         self.cache = PagedKeysValues(c, blocks + 1, block_tokens, device=self.device, dtype=dtype)
-        possible = self.device.type == "cpu" and dtype == torch.float32
+        possible = self.device.type == "cpu" and number_type == "float32"
         floor = row_floor(self.network) if exact and possible else None
         self.exact = floor is not None
         """Whether a token's logits depend on its context alone, bit for bit. That costs time where
@@ -73,11 +77,8 @@ class Runner:
     def logits(self, chunks: Sequence[Chunk], wanted: Sequence[int]) -> Tensor:
         """Computes `chunks`; the logits, fp32, of the last `wanted[i]` tokens of each, stacked."""
         step = PagedStep(self.config, self.cache, chunks, self.row_floor)
-        rows = [
-            row
-            for end, count in zip(step.offsets[1:], wanted, strict=True)
-            for row in range(end - count, end)
-        ]
+        ends = zip(step.offsets[1:], wanted, strict=True)
+        rows = [row for end, count in ends for row in range(end - count, end)]
         if self.head is None:
             table: Tensor = self.network.token_embedding(step.ids)
             return table[rows].float()
@@ -85,7 +86,9 @@ class Runner:
         if not rows:
             return hidden.new_empty((0, self.config.vocab_size), dtype=torch.float32)
         padding = [rows[-1]] * (self.row_floor - len(rows))
-        return self.head(hidden[rows + padding])[: len(rows)]
+        if padding or len(rows) < len(hidden):
+            hidden = hidden[rows + padding]
+        return self.head(hidden)[: len(rows)]
 
     @torch.inference_mode()
     def memory_of(self, source: Sequence[int]) -> dict[int, tuple[Tensor, Tensor]]:

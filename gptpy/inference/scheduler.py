@@ -13,7 +13,7 @@ from typing import Any
 
 from gptpy.config.errors import ConfigError
 from gptpy.config.model import GPTConfig
-from gptpy.inference.blocks import BlockPool, digests
+from gptpy.inference.blocks import NO_CLAIM, BlockPool, digests
 from gptpy.model.paged import Chunk, PagedKeysValues
 
 
@@ -40,6 +40,9 @@ class Sequence:
     cached: int = 0
     """Tokens of the context that were stored when it began to run."""
     block_tokens: int = 1
+    most: int = 0
+    """Ids that it will have at most, where that is known: so much room is kept side by side."""
+    claim: range = NO_CLAIM
     state: Any = None
     """The engine's."""
 
@@ -137,8 +140,9 @@ class Scheduler:
         for block in parent.blocks[:full]:
             self.pool.share(block)
         child.blocks = parent.blocks[:full]
+        child.claim = self._claim(child, full + parent.first, copied)
         if copied:
-            child.blocks += self.pool.take(1)
+            child.blocks += self.pool.take(1, child.claim)
             self.cache.copy(parent.blocks[full], child.blocks[-1])
         child.computed, child.first = parent.computed, parent.first
         child.digests = list(parent.digests)
@@ -218,6 +222,8 @@ class Scheduler:
     def _give_up(self, sequence: Sequence, tainted: bool = False) -> None:
         """Releases all blocks: the context is to be computed from its beginning."""
         self._release(sequence.blocks, tainted)
+        self.pool.unclaim(sequence.claim)
+        sequence.claim = NO_CLAIM
         for digest in sequence.digests:
             if self._computing.get(digest) is sequence:
                 del self._computing[digest]
@@ -232,7 +238,10 @@ class Scheduler:
             needed = -(-(sequence.computed + count) // self.block_tokens)
             needed -= sequence.first + len(sequence.blocks)
             if needed <= self.pool.available:
-                sequence.blocks += self.pool.take(max(0, needed))
+                if not sequence.blocks:  # its context was cropped
+                    self.pool.unclaim(sequence.claim)
+                    sequence.claim = self._claim(sequence, 0, needed)
+                sequence.blocks += self.pool.take(max(0, needed), sequence.claim)
                 return True
             if sequence.drafts:
                 count -= len(sequence.drafts)
@@ -270,7 +279,8 @@ class Scheduler:
                 if total - len(found) + bool(self.running) > self.pool.available:
                     self._release(found)
                     return
-                sequence.blocks = found + self.pool.take(total - len(found))
+                sequence.claim = self._claim(sequence, len(found), total - len(found))
+                sequence.blocks = found + self.pool.take(total - len(found), sequence.claim)
                 sequence.computed = sequence.cached = len(found) * self.block_tokens
                 for digest in sequence.digests[len(found) :]:
                     self._computing.setdefault(digest, sequence)
@@ -278,6 +288,11 @@ class Scheduler:
             self.running.append(sequence)
             planned[sequence] = min(sequence.pending, budget)
             budget -= planned[sequence]
+
+    def _claim(self, sequence: Sequence, held: int, needed: int) -> range:
+        """Room side by side for all blocks of a sequence behind the `held` ones."""
+        most = min(max(sequence.most - sequence.start, sequence.length), self.context)
+        return self.pool.claim(-(-most // self.block_tokens) - held, max(needed, 1))
 
     def _find_beginning(self, sequence: Sequence) -> list[int] | None:
         """The blocks that hold the beginning of its context, now also held by it.

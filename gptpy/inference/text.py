@@ -23,6 +23,25 @@ class TextTokenizer(Protocol):
     def decode_bytes(self, tokens: Sequence[int]) -> bytes: ...
 
 
+def prompt_ids(
+    tokenizer: Tokenizer,
+    prompt: str,
+    data: DataConfig,
+    end: int | None,
+    beginning: Sequence[int] = (),
+) -> tuple[list[int], list[int] | None]:
+    """The ids that generation begins with, in the form of the training rows, and the source's.
+
+    `data`: the run's. In form "lines" a text comes after an end-of-text, and so does one that no
+    template has written in form "chat"; in "pairs" it is the source, which the encoder reads.
+    `beginning`: ids before a text in form "stream".
+    """
+    ids = list(tokenizer.encode_ordinary(prompt))
+    if data.form == "stream" or end is None:
+        return [*beginning, *ids], None
+    return ([end], [*ids, end]) if data.form == "pairs" else ([end, *ids], None)
+
+
 def prepare_prompt(
     model: LanguageModel,
     tokenizer: Tokenizer,
@@ -33,33 +52,30 @@ def prepare_prompt(
 ) -> tuple[list[int], dict[str, Any]]:
     """The ids that generation begins with, in the form of the training rows, and model inputs.
 
-    `data`: the run's. In form "lines" a text comes after an end-of-text; in "chat" the prompt is
-    the user's turn; in "pairs" it is the source, which the encoder reads once, here. `beginning`:
-    ids before a text in form "stream".
+    As `prompt_ids`, but in form "chat" the prompt is the user's turn; the encoder reads a source
+    once, here.
     """
     if data.form == "chat" and end is not None:
         request = request_segments([Message("user", prompt)], data.template)
         return segment_ids(request, tokenizer, end), {}
-    ids = list(tokenizer.encode_ordinary(prompt))
-    if data.form == "stream" or end is None:
-        return [*beginning, *ids], {}
-    if data.form != "pairs":
-        return [end, *ids], {}
-    source = torch.tensor([[*ids, end]], dtype=torch.int64, device=model.device)
+    ids, source = prompt_ids(tokenizer, prompt, data, end, beginning)
+    if source is None:
+        return ids, {}
+    read = torch.tensor([source], dtype=torch.int64, device=model.device)
     was_training = model.training
     with torch.inference_mode():
-        memory = model.eval().encode(source)  # type: ignore[operator]
+        memory = model.eval().encode(read)  # type: ignore[operator]
     model.train(was_training)
-    return [end], {"memory": memory}
+    return ids, {"memory": memory}
 
 
-def shown_prompt(tokenizer: Tokenizer, prompt: str, data: DataConfig) -> str:
+def shown_prompt(tokenizer: Tokenizer, prompt: str, data: DataConfig, *, raw: bool = False) -> str:
     """The prompt as it is shown before the continuation.
 
-    Empty if the prompt is a chat turn or a source, which the reply does not continue. A word-level
-    tokenizer writes one space between words, whatever the prompt has.
+    Empty if the prompt is a chat turn (unless `raw`) or a source, which the reply does not
+    continue. A word-level tokenizer writes one space between words, whatever the prompt has.
     """
-    if data.form in ("pairs", "chat"):
+    if data.form == "pairs" or (data.form == "chat" and not raw):
         return ""
     if is_lossless(tokenizer):
         return prompt

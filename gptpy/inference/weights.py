@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +18,16 @@ from gptpy.model.lora import merge_adapters
 NUMBER_TYPES = (*DTYPES, "int8")
 FEW_ROWS = 8
 """torch's product with int8 weights pays for few rows; for more the weights are widened first."""
+PACKED_FOR = 32
+"""Rows that oneDNN is told to expect: a layout that suits every number of rows from 2 on."""
 
 
 class Int8Linear(nn.Module):
-    """`x W^T + b` with W in 8 bits and a scale for each row of W; activations in bfloat16."""
+    """`x W^T + b` with W in 8 bits and a scale for each row of W; in the type of x.
+
+    On a CPU each row of x is rounded to 8 bits, too, and the products are added up as integers:
+    exact, so that a row's result does not depend on the other rows. Elsewhere x keeps its type.
+    """
 
     weight: Tensor
     scales: Tensor
@@ -31,35 +38,75 @@ class Int8Linear(nn.Module):
         wide = weight.detach().float().contiguous()
         scales = (wide.abs().amax(1) / 127).clamp_(min=torch.finfo(torch.float32).tiny)
         self.register_buffer("weight", (wide / scales[:, None]).round_().to(torch.int8))
-        self.register_buffer("scales", scales.to(torch.bfloat16))
-        self.register_buffer("bias", None if bias is None else bias.detach().to(torch.bfloat16))
+        self.register_buffer("scales", scales)
+        self.register_buffer("bias", None if bias is None else bias.detach().float())
+        self.columns = self.weight.T
+        self.product = self._by_integers if multiplies_integers(weight.device) else self._widened
 
     def forward(self, x: Tensor) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
+        out = self.product(x.reshape(-1, x.shape[-1]))
+        return out.to(x.dtype).view(*x.shape[:-1], -1)
+
+    def _by_integers(self, x: Tensor) -> Tensor:
+        x = x.float()
+        largest = torch.linalg.vector_norm(x, math.inf, -1, keepdim=True)
+        steps = largest.clamp_(min=1e-30).mul_(1 / 127)
+        # The sum of a row's products stays below 2^31 up to 130,000 columns.
+        sums = torch._int_mm((x / steps).round_().to(torch.int8), self.columns)
+        out = sums.float().mul_(self.scales)
+        return out.mul_(steps) if self.bias is None else torch.addcmul(self.bias, out, steps)
+
+    def _widened(self, x: Tensor) -> Tensor:
         # torch's product reads past the end of rows that are no multiple of its vectors.
-        fits = rows.device.type == "cpu" and rows.shape[1] % 16 == 0
-        if fits and len(rows) <= FEW_ROWS:
-            out = torch.ops.aten._weight_int8pack_mm(rows, self.weight, self.scales)
+        if x.device.type == "cpu" and x.shape[1] % 16 == 0 and len(x) <= FEW_ROWS:
+            scales = self.scales.to(x.dtype)
+            out = torch.ops.aten._weight_int8pack_mm(x, self.weight, scales)
         else:
-            out = F.linear(rows, self.weight.to(rows.dtype)) * self.scales
-        out = out if self.bias is None else out + self.bias
-        return out.view(*x.shape[:-1], -1)
+            out = F.linear(x, self.weight.to(x.dtype)) * self.scales.to(x.dtype)
+        return out if self.bias is None else out + self.bias.to(x.dtype)
+
+
+def multiplies_integers(device: torch.device) -> bool:
+    """Whether products of 8-bit numbers are quick: oneDNN's on x86."""
+    return (
+        device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+    )
+
+
+class PackedLinear(nn.Module):
+    """`x W^T + b` by oneDNN, which has W in its own layout: other layouts cost it a conversion at
+    every call with several rows."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), PACKED_FOR)
+        self.register_buffer("bias", None if bias is None else bias.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+
+
+def packs(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether `PackedLinear` pays: bfloat16 on a CPU that multiplies it."""
+    if device.type != "cpu" or dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():
+        return False
+    operators = torch.ops.mkldnn
+    names = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
+    return all(hasattr(operators, name) for name in names) and bool(
+        operators._is_mkldnn_bf16_supported()
+    )
 
 
 def prepare(model: Any, number_type: str | None) -> tuple[Any, Callable[[Tensor], Tensor] | None]:
     """The network in `number_type`, of `NUMBER_TYPES`, and its head: `(N, C)` to `(N, V)` in fp32.
 
     The caller's model stays as it is: the network is a copy with merged adapters, which shares the
-    weights that keep their type. "int8": linear layers in 8 bits, everything else in bfloat16. The
-    head is None for a bigram. None: as the model is.
+    weights that keep their type. "int8": linear layers in 8 bits, everything else in fp32 on a CPU,
+    in bfloat16 on other devices. The head is None for a bigram. None: as the model is.
     """
-    if number_type is None:
-        names = {dtype: name for name, dtype in DTYPES.items()}
-        number_type = names.get(model.dtype, "float32")
-    if number_type not in NUMBER_TYPES:
-        raise ConfigError(
-            f"number_type: expected one of {', '.join(NUMBER_TYPES)}, got {number_type!r}"
-        )
+    number_type = resolved(model, number_type)
     # Parameters are found in the memo instead of being copied; a cast then makes new ones.
     shared = {id(p): p for p in (*model.parameters(), *model.buffers())}
     network = copy.deepcopy(model, shared).eval()
@@ -68,39 +115,77 @@ def prepare(model: Any, number_type: str | None) -> tuple[Any, Callable[[Tensor]
             for name, parameter in list(module.named_parameters(recurse=False)):
                 setattr(module, name, nn.Parameter(parameter.detach(), requires_grad=False))
         merge_adapters(network)
-        network.requires_grad_(False).to(DTYPES.get(number_type, torch.bfloat16))
+        network.requires_grad_(False).to(_between_layers(model, number_type))
         if network.config.architecture == "bigram":
             return network, None
+        head = _make_head(network, number_type)
+        layer: type[nn.Module] | None = None
         if number_type == "int8":
-            return network, _in_eight_bits(network)
-    return network, lambda hidden: network.head_loss.logits(*_head_inputs(network, hidden)).float()
+            layer = Int8Linear
+        elif packs(network.device, network.dtype):
+            layer = PackedLinear
+        if layer is not None:
+            _replace_linear(network, layer)
+    return network, head
 
 
-def _head_inputs(network: Any, hidden: Tensor) -> tuple[Tensor, Tensor]:
-    """What the output layer multiplies, as `Transformer.forward` takes it."""
-    if network.head is not None:
-        return hidden, network.head.weight
-    projection = getattr(network, "token_projection", None)
-    if projection is not None:  # back to the narrow embedding by the same matrix
-        hidden = F.linear(hidden, projection.weight.T)
-    return hidden, network.token_embedding.weight
+def resolved(model: Any, number_type: str | None) -> str:
+    """The number type by name; `ConfigError` for one that does not exist."""
+    if number_type is None:
+        names = {dtype: name for name, dtype in DTYPES.items()}
+        number_type = names.get(model.dtype, "float32")
+    if number_type not in NUMBER_TYPES:
+        raise ConfigError(
+            f"number_type: expected one of {', '.join(NUMBER_TYPES)}, got {number_type!r}"
+        )
+    return number_type
 
 
-def _in_eight_bits(network: Any) -> Callable[[Tensor], Tensor]:
-    """Replaces all linear layers of `network`; returns its head in 8 bits."""
-    narrow = getattr(network, "token_projection", None) if network.head is None else None
-    back = None if narrow is None else Int8Linear(narrow.weight.T)
-    tied = network.token_embedding.weight
-    output = Int8Linear(tied if network.head is None else network.head.weight)
-    for name, module in list(network.named_modules()):
-        if isinstance(module, nn.Linear):
-            parent, _, child = name.rpartition(".")
-            replaced = Int8Linear(module.weight, module.bias)
-            setattr(network.get_submodule(parent), child, replaced)
+def _between_layers(model: Any, number_type: str) -> torch.dtype:
+    if number_type != "int8":
+        return DTYPES[number_type]
+    return torch.float32 if multiplies_integers(model.device) else torch.bfloat16
+
+
+def _make_head(network: Any, number_type: str) -> Callable[[Tensor], Tensor]:
+    """The output layer, from `(N, C)` to fp32 `(N, V)`."""
+    tied = network.head is None
+    weight: Tensor = network.token_embedding.weight if tied else network.head.weight
+    projection = getattr(network, "token_projection", None) if tied else None
+    back: Callable[[Tensor], Tensor] | None = None
+    if number_type == "int8":
+        several = one = Int8Linear(weight)
+        back = None if projection is None else Int8Linear(projection.weight.T)
+    else:
+        one = Plain(weight)
+        # A single row is quickest with the embedding as it lies.
+        several = PackedLinear(weight) if packs(weight.device, weight.dtype) else one
+        back = None if projection is None else Plain(projection.weight.T)
     cap = network.config.logit_softcap
 
     def head(hidden: Tensor) -> Tensor:
-        logits = output(hidden if back is None else back(hidden)).float()
-        return logits if cap is None else cap * torch.tanh(logits / cap)
+        if back is not None:  # to the narrow embedding by the same matrix
+            hidden = back(hidden)
+        logits = (one if len(hidden) == 1 else several)(hidden)
+        # In the type of the product, as `HeadLoss.logits` does.
+        return (logits if cap is None else cap * torch.tanh(logits / cap)).float()
 
     return head
+
+
+class Plain:
+    """`x W^T`."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.weight = weight
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight)
+
+
+def _replace_linear(network: Any, layer: type[nn.Module]) -> None:
+    """Puts `layer(weight, bias)` in the place of every linear layer between the embeddings."""
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.Linear) and name != "head":  # the head is made apart
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, layer(module.weight, module.bias))

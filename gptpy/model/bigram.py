@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from gptpy.config.model import GPTConfig
-from gptpy.model.checks import check_ids
-from gptpy.model.initialise import initialise
+from gptpy.model.attention.reference import ForwardState
+from gptpy.model.parameters import initialise
 from gptpy.model.transformer import cross_entropy
 
 
@@ -29,7 +29,7 @@ class BigramTable(nn.Module):
         return_logits: bool = False,
     ) -> tuple[Tensor | None, Tensor | None]:
         """Logits `(B, T, V)`, or the loss where `targets: (B, T)` are given, or both."""
-        check_ids(ids, self.config.block_size)
+        ForwardState().span(ids, self.config.block_size)  # only checked
         logits = self.token_embedding(ids[:, -1:] if last_only and targets is None else ids)
         if targets is None:
             return logits, None

@@ -14,9 +14,10 @@ from gptpy.model.attention import BACKENDS, choose_backend
 from gptpy.model.bigram import BigramTable
 from gptpy.model.cache import KVCache
 from gptpy.model.fast.fused import choose_fusions
-from gptpy.model.fast.head_loss import scored_chunks
-from gptpy.model.groups import parameter_groups
+from gptpy.model.fast.layers import scored_chunks
+from gptpy.model.parameters import parameter_groups
 from gptpy.model.sampling import generate
+from gptpy.model.size import check_size
 from gptpy.model.transformer import IGNORE, Seq2SeqTransformer, Transformer, cross_entropy
 
 
@@ -223,6 +224,10 @@ class Bigram(LanguageModel, BigramTable):
 
 
 def build_model(config: GPTConfig) -> LanguageModel:
-    """A network with fresh weights, of the class for `config.architecture`."""
+    """A network with fresh weights, of the class for `config.architecture`.
+
+    Raises `ConfigError` for one that this machine's memory cannot hold.
+    """
+    check_size(config, torch.empty(0).device)  # that of a surrounding `with torch.device(...)`
     classes: tuple[type[LanguageModel], ...] = (GPT, Encoder, EncoderDecoder, Bigram)
     return next(c for c in classes if c.architecture == config.architecture)(config)

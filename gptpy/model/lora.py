@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from gptpy.config.errors import ConfigError
 from gptpy.config.lora import LoraConfig
+from gptpy.devices.selection import total_memory
+from gptpy.model.size import WEIGHT_BYTES, gigabytes
 
 
 class LoraLinear(nn.Linear):
@@ -62,6 +64,13 @@ def add_adapters(model: nn.Module, config: LoraConfig) -> list[str]:
     ]
     if not chosen:
         raise ConfigError(f"this model has none of the layers {', '.join(config.targets)}")
+    count = sum(config.rank * (m.in_features + m.out_features) for _, m in chosen)
+    memory = total_memory(chosen[0][1].weight.device)
+    if memory is not None and count * WEIGHT_BYTES > memory:
+        raise ConfigError(
+            f"lora.rank {config.rank}: the adapters need {gigabytes(count * WEIGHT_BYTES)} of "
+            f"memory, there are {gigabytes(memory)}: take a smaller rank"
+        )
     for name, linear in chosen:
         _replace(model, name, LoraLinear(linear, config))
     return [name for name, _ in chosen]

@@ -14,83 +14,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from gptpy.config.model import GPTConfig
 from gptpy.model.attention.reference import Masks
+from gptpy.model.paged_cache import Chunk, PagedKeysValues
 from gptpy.model.transformer import ForwardState
 
+DIRECT_BYTES = 1 << 17
+"""Keys and values of a text in a layer from which on single queries read them where they are, one
+text at a time; smaller ones are collected and attended to in one product."""
 QUERIES = 128
 """Most queries of one sequence that attention takes at once: bounds the matrix of scores."""
 SPAN = 256
 """Keys that one product with the values sums over. Libraries split longer sums (MKL from 385 on)
 into parts that depend on the length."""
-
-
-class PagedKeysValues:
-    """Keys and values, `(n_layer, H_kv, n_blocks, block_tokens, D)` each; block 0 is scratch.
-
-    On a CPU memory is taken when a block is first written.
-    """
-
-    def __init__(
-        self,
-        c: GPTConfig,
-        n_blocks: int,
-        block_tokens: int,
-        *,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        self.block_tokens, self.n_blocks = block_tokens, n_blocks
-        shape = (c.n_layer, c.kv_heads, n_blocks, block_tokens, c.head_size)
-        # Zeros, because what is masked is multiplied by zero and must be finite.
-        self.keys, self.values = (_zeros(shape, torch.device(device), dtype) for _ in range(2))
-
-    def zero(self, blocks: Sequence[int]) -> None:
-        """Clears blocks that may hold numbers which are not finite."""
-        if blocks:
-            index = torch.tensor(list(blocks), device=self.keys.device)
-            self.keys.index_fill_(2, index, 0)
-            self.values.index_fill_(2, index, 0)
-
-    def copy(self, source: int, target: int) -> None:
-        """Copies a block."""
-        self.keys[:, :, target] = self.keys[:, :, source]
-        self.values[:, :, target] = self.values[:, :, source]
-
-
-def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
-    if device.type != "cpu" or not math.prod(shape):
-        return torch.zeros(shape, device=device, dtype=dtype)
-    # numpy takes zeroed pages from the system, which exist when they are first written.
-    size = torch.empty((), dtype=dtype).element_size()
-    numbers = torch.from_numpy(np.zeros(math.prod(shape) * size, dtype=np.uint8))
-    return numbers.view(dtype).view(shape)
-
-
-@dataclass
-class Chunk:
-    """New tokens of one sequence."""
-
-    ids: Sequence[int]
-    start: int
-    """Position of the first."""
-    blocks: Sequence[int] = ()
-    """The blocks of positions from `first * block_tokens` on, up to the last new token's."""
-    first: int = 0
-    """Leading blocks that the sequence no longer needs."""
-    memory: dict[int, tuple[Tensor, Tensor]] | None = None
-    """Keys and values of its encoder's output by layer, `(H_kv, S, D)` each."""
-
-    @property
-    def end(self) -> int:
-        return self.start + len(self.ids)
 
 
 @dataclass
@@ -109,7 +52,17 @@ class _Group:
     offset: int
     """How far behind a multiple of `SPAN` the first key is."""
     memory: dict[int, tuple[Tensor, Tensor]] | None
-    biases: dict[int | None, Tensor] = field(default_factory=dict)
+    biases: dict[tuple[int | None, torch.dtype], Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class _Direct:
+    """Queries of one text whose keys lie side by side, `begin` to `end` in the cache."""
+
+    row: int
+    count: int
+    begin: int
+    end: int
 
 
 class PagedStep:
@@ -144,6 +97,7 @@ class PagedStep:
         self.masks = Masks()
         self.memory_masks = Masks(causal=False)
         self.memory: dict[int, Any] = dict.fromkeys(range(c.n_layer), (None, None))
+        self.direct: list[_Direct] = []
         self.groups = self._make_groups(chunks) if c.n_layer else []
         self.order = self._order(len(ids) + len(padding))
 
@@ -154,6 +108,11 @@ class PagedStep:
         """Single tokens of sequences of similar length together, longer chunks in parts alone."""
         groups, short = [], []
         for number, chunk in enumerate(chunks):
+            if self._lies_side_by_side(chunk, len(chunks)):
+                begin = (chunk.blocks[0] - chunk.first) * self.cache.block_tokens
+                found = _Direct(self.offsets[number], len(chunk.ids), begin, begin + chunk.end)
+                self.direct.append(found)
+                continue
             if len(chunk.ids) == 1 and chunk.memory is None:
                 short.append((self._offset(chunk), len(chunk.blocks), number))
                 continue
@@ -171,6 +130,26 @@ class PagedStep:
             groups.append(self._make_group(members, 0, 1))
             short = short[len(members) :]
         return groups
+
+    def _lies_side_by_side(self, chunk: Chunk, texts: int) -> bool:
+        """Whether torch's attention can read the chunk's keys where they are, without a mask.
+
+        So it is for a single query, and for a text from its beginning on; rounding differs from
+        the exact product's.
+        """
+        c, blocks = self.config, chunk.blocks
+        if self.row_floor > 1 or c.attention_softcap is not None or c.position == "alibi":
+            return False
+        if chunk.memory is not None or not blocks or blocks[-1] - blocks[0] + 1 != len(blocks):
+            return False
+        if chunk.first and (c.window is None or c.full_attention_every):
+            return False  # a layer that looks at all of them would read what is not there
+        if len(chunk.ids) > 1:
+            usable = chunk.start == 0 and c.window is None
+        else:
+            size = 2 * c.kv_heads * c.head_size * self.cache.keys.element_size()
+            usable = texts == 1 or len(blocks) * self.cache.block_tokens * size >= DIRECT_BYTES
+        return usable and all(b - a == 1 for a, b in pairwise(blocks))
 
     def _offset(self, chunk: Chunk) -> int:
         return chunk.first * self.cache.block_tokens % SPAN
@@ -202,6 +181,9 @@ class PagedStep:
 
     def _order(self, n: int) -> Tensor | None:
         """For each token of the pass its place among the results of all groups."""
+        if self.direct:
+            # A group's padding repeats rows: what it finds for them is equal.
+            return None
         if not self.groups:
             return None
         rows = torch.cat([group.rows for group in self.groups])
@@ -215,9 +197,9 @@ class PagedStep:
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Stores `(1, N, H_kv, D)` in the sequences' blocks, as `KVCache.append` does."""
         self.layer = layer
-        for pool, new in ((self.cache.keys, k), (self.cache.values, v)):
+        for pool, new in zip(self.cache.by_token[layer], (k, v), strict=True):
             by_head = new[0].transpose(0, 1).to(pool.dtype)
-            pool[layer].flatten(1, 2).index_copy_(1, self.slots, by_head)  # into a view
+            pool.index_copy_(1, self.slots, by_head)
         return k, v
 
     def attend(
@@ -232,20 +214,49 @@ class PagedStep:
     ) -> Tensor:
         """The results for `q: (1, N, H, D)`; keys and values are read from the blocks."""
         cross = masks is self.memory_masks
-        results = []
-        for group in self.groups:
-            (B, T), (H, D) = group.shape, q.shape[2:]
-            rows = q[0].index_select(0, group.rows).view(B, T, H, D)
-            keys, values = self._keys_values(group, cross)  # (H_kv, B, S, D)
-            bias = None if cross else self._bias(group, window)
-            if softcap is not None or q.dtype == torch.float32:
-                offset = 0 if cross else group.offset
-                found = _exact(rows, keys, values, bias, softcap, offset)
-            else:
-                found = _fused(rows, keys, values, bias)
-            results.append(found.reshape(B * T, H, D))
-        out = results[0] if len(results) == 1 else torch.cat(results)
-        return (out if self.order is None else out.index_select(0, self.order))[None]
+        found = [self._attend_group(group, q, window, softcap, cross) for group in self.groups]
+        if not self.direct:
+            out = found[0] if len(found) == 1 else torch.cat(found)
+            return (out if self.order is None else out.index_select(0, self.order))[None]
+        only = len(self.direct) == 1 and not found
+        out = q if only else torch.empty_like(q, memory_format=torch.contiguous_format)
+        for group, result in zip(self.groups, found, strict=True):
+            out[0].index_copy_(0, group.rows, result)
+        by_head = q.transpose(1, 2)  # (1, H, N, D)
+        for one in self.direct:
+            result = self._attend_directly(one, by_head, window).to(q.dtype).transpose(1, 2)
+            if only:
+                return result
+            out[:, one.row : one.row + one.count] = result
+        return out
+
+    def _attend_group(
+        self, group: _Group, q: Tensor, window: int | None, softcap: float | None, cross: bool
+    ) -> Tensor:
+        """`(B * T, H, D)`"""
+        (B, T), (H, D) = group.shape, q.shape[2:]
+        rows = q[0].index_select(0, group.rows).view(B, T, H, D)
+        keys, values = self._keys_values(group, cross)  # (H_kv, B, S, D)
+        exact = softcap is not None or keys.dtype == torch.float32
+        bias_type = torch.float32 if exact else keys.dtype
+        bias = None if cross else self._bias(group, window, bias_type)
+        if exact:
+            result = _exact(rows, keys, values, bias, softcap, 0 if cross else group.offset)
+        else:
+            result = _fused(rows, keys, values, bias)
+        return result.reshape(B * T, H, D).to(q.dtype)
+
+    def _attend_directly(self, one: _Direct, q: Tensor, window: int | None) -> Tensor:
+        """`(1, H, count, D)` in the type of the cache, for `q: (1, H, N, D)`."""
+        keys, values = self.cache.by_token[self.layer]
+        begin = one.begin if window is None else max(one.begin, one.end - window)
+        return F.scaled_dot_product_attention(
+            q[:, :, one.row : one.row + one.count].to(keys.dtype),
+            keys[None, :, begin : one.end],
+            values[None, :, begin : one.end],
+            is_causal=one.count > 1,
+            enable_gqa=q.shape[1] != keys.shape[0],
+        )
 
     def _keys_values(self, group: _Group, cross: bool) -> tuple[Tensor, Tensor]:
         """`(H_kv, B, S, D)` each, of the present layer."""
@@ -261,9 +272,9 @@ class PagedStep:
         shape = (keys.shape[0], *group.key_positions.shape, keys.shape[-1])
         return keys.view(shape), values.view(shape)
 
-    def _bias(self, group: _Group, window: int | None) -> Tensor:
+    def _bias(self, group: _Group, window: int | None, dtype: torch.dtype) -> Tensor:
         """What is added to the scores: `(B, 1 or H, T, S)`, `-inf` where a key is not seen."""
-        if window not in group.biases:
+        if (window, dtype) not in group.biases:
             distance = group.positions[:, :, None] - group.key_positions[:, None, :]  # (B, T, S)
             unseen = distance < 0
             if window is not None:
@@ -273,8 +284,8 @@ class PagedStep:
             slopes = self.masks.alibi_slopes
             if slopes is not None:
                 bias = bias - slopes[:, None, None] * distance[:, None]
-            group.biases[window] = bias
-        return group.biases[window]
+            group.biases[window, dtype] = bias.to(dtype)
+        return group.biases[window, dtype]
 
 
 def _exact(
@@ -306,10 +317,10 @@ def _exact(
 def _fused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
     """The same by torch's fused attention, in the type of `q`."""
     out = F.scaled_dot_product_attention(
-        q.transpose(1, 2),
+        q.transpose(1, 2).to(k.dtype),
         k.transpose(0, 1),
         v.transpose(0, 1),
-        attn_mask=None if bias is None else bias.to(q.dtype),
+        attn_mask=bias,
         enable_gqa=q.shape[2] != k.shape[0],
     )
     return out.transpose(1, 2)

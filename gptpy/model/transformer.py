@@ -20,8 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from gptpy.config.model import GPTConfig
 from gptpy.model.attention.reference import ForwardState, Masks, called_alone, reference
 from gptpy.model.cache import KVCache
-from gptpy.model.checks import check_ids, check_reduction, check_targets
-from gptpy.model.initialise import initialise
+from gptpy.model.parameters import initialise
 from gptpy.model.tables import FixedTables, position_tables
 
 IGNORE = -100
@@ -220,7 +219,6 @@ def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> T
 
     "mean" over the targets that are not `IGNORE`, "sum", or "none": `(B, T)`, zero where ignored.
     """
-    reduction = check_reduction(reduction)
     losses = F.cross_entropy(
         logits.float().flatten(0, -2), targets.flatten(), ignore_index=IGNORE, reduction=reduction
     )
@@ -286,7 +284,11 @@ class Transformer(nn.Module):
         hidden, weight = self.head_inputs(ids, **inputs)
         if targets is None:
             return self.head_loss.logits(hidden[:, -1:] if last_only else hidden, weight), None
-        check_targets(targets, hidden)
+        if targets.shape != ids.shape:
+            raise ValueError(
+                f"targets: expected the shape of ids, {tuple(ids.shape)}, "
+                f"got {tuple(targets.shape)}"
+            )
         if not return_logits:
             return None, self.head_loss(hidden, weight, targets, reduction)
         logits = self.head_loss.logits(hidden, weight)
@@ -326,10 +328,8 @@ class Transformer(nn.Module):
         self, ids: Tensor, blocks: nn.ModuleList, norm: nn.Module, state: ForwardState
     ) -> Tensor:
         """`ids: (B, T)` through embedding, blocks and norm: `(B, T, C)`."""
-        c, cache = self.config, state.cache
-        start = 0 if cache is None else cache.length
-        check_ids(ids, c.block_size, start)
-        end = start + ids.shape[1]
+        c = self.config
+        start, end = state.span(ids, c.block_size)
         x = self.token_embedding(ids)  # (B, T, E)
         x = x if self.token_projection is None else self.token_projection(x)  # (B, T, C)
         if c.scale_embedding:
@@ -345,8 +345,8 @@ class Transformer(nn.Module):
                 x = checkpoint(block, x, state, use_reentrant=False)
             else:
                 x = block(x, state)
-        if cache is not None:
-            cache.length = end
+        if state.cache is not None:
+            state.cache.length = end
         return norm(x)
 
 

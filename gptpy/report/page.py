@@ -14,10 +14,9 @@ import torch
 
 from gptpy.config.errors import ConfigError
 from gptpy.data.errors import DataError
-from gptpy.data.masking import Masked
 from gptpy.data.material import open_material
 from gptpy.data.prepared import open_splits
-from gptpy.data.rows import Row
+from gptpy.data.rows import Masked, Row
 from gptpy.report.plots import (
     plot_attention,
     plot_loss,

@@ -33,6 +33,11 @@ class Silent:
         """Ignored."""
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 document`, `2,000 documents`: a number with its noun, for messages."""
+    return f"{number:,} {noun}" + "s" * (number != 1)
+
+
 def survive_full_disk(write: Callable[[], object], reporter: Reporter) -> None:
     """Call `write`, of something that a run can do without; where that fails, the user is told."""
     try:

@@ -1,7 +1,6 @@
 """Every tokenizer behind one interface: byte-level BPE, word-level BPE, characters."""
 
 from gptpy.tokenizer.foreign import ForeignTokenizer
-from gptpy.tokenizer.numbers import NumberTokenizer
 from gptpy.tokenizer.opening import (
     END_OF_TEXT,
     FILE_NAME,
@@ -17,6 +16,7 @@ from gptpy.tokenizer.opening import (
     save_tokenizer,
     train_tokenizer,
 )
+from gptpy.tokenizer.simple import NumberTokenizer
 
 __all__ = [
     "END_OF_TEXT",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -15,10 +16,17 @@ import numpy as np
 
 from gptpy.config.errors import ConfigError
 from gptpy.tokenizer.bpe import bpe_rs
-from gptpy.tokenizer.foreign import ENDS, read_foreign, read_word_pieces
-from gptpy.tokenizer.numbers import FORMAT, NumberTokenizer
+from gptpy.tokenizer.foreign import (
+    ENDS,
+    ForeignTokenizer,
+    read_byte_level,
+    read_foreign,
+    read_word_pieces,
+)
 from gptpy.tokenizer.published import read_object
-from gptpy.tokenizer.word_level import (
+from gptpy.tokenizer.simple import (
+    FORMAT,
+    NumberTokenizer,
     is_word_level_file,
     read_word_level,
     train_characters,
@@ -100,7 +108,7 @@ def _from_file(path: Path) -> Tokenizer:
         try:
             return cast(Tokenizer, cast(Any, bpe_rs.Encoding).from_file(path))
         except ValueError as error:
-            other = _not_byte_level(path)
+            other = _other_kind(path)
             if other is None:
                 raise error
             return other
@@ -109,15 +117,17 @@ def _from_file(path: Path) -> Tokenizer:
         raise ConfigError(text if str(path) in text else f"{path}: {text}") from None
 
 
-def _not_byte_level(path: Path) -> Tokenizer | None:
-    """The tokenizer of a file that is no byte-level BPE; None for a damaged file."""
+def _other_kind(path: Path) -> Tokenizer | None:
+    """The tokenizer of a file that no `Encoding` reproduces; None for a damaged file."""
     try:
         about = read_object(path)
         if about.get("format") == FORMAT:
             return NumberTokenizer(about["n_vocab"])
-        # A byte-level BPE that ours refuses is refused for a reason that its message names
         kind = about.get("model", {}).get("type", "BPE")
-        return None if kind == "BPE" and not _is_character_level(about) else read_foreign(path)
+        if kind != "BPE" or _is_character_level(about):
+            return read_foreign(path)
+        # What our engine cannot reproduce either is refused for the reason that `Encoding` names
+        return read_byte_level(path)
     except (ConfigError, ValueError, KeyError, AttributeError):
         return None
 
@@ -231,3 +241,31 @@ def end_of_text(tokenizer: Tokenizer) -> int | None:
         if text in tokenizer.special_tokens_set:
             return tokenizer.encode_single_token(text)
     return None
+
+
+MASK = "[MASK]"
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """`end` closes a text and begins a row; `mask` stands for a token that an encoder restores.
+
+    An id that the tokenizer lacks comes after its vocabulary; `vocab_size` counts it. A mask is
+    taken from tokenizers of BERT's kind alone: so ids stay what they were in older runs.
+    """
+
+    end: int
+    mask: int
+    vocab_size: int
+
+
+def reserve(tokenizer: Tokenizer, architecture: str, form: str) -> Reserved:
+    """The special ids of a run with this `data.form`; only an encoder counts a mask."""
+    size = tokenizer.n_vocab
+    end = end_of_text(tokenizer)
+    if end is None:
+        end = size
+        size += form != "stream"
+    if isinstance(tokenizer, ForeignTokenizer) and MASK in tokenizer.special_tokens_set:
+        return Reserved(end, tokenizer.encode_single_token(MASK), size)
+    return Reserved(end, size, size + (architecture == "encoder"))

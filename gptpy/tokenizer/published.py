@@ -27,6 +27,9 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
     "chat_template.json",
 )
+SPECIAL_NAMES = tuple(
+    f"{name}_token" for name in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+)
 
 
 def keep_files(source: Path, run_dir: Path) -> None:
@@ -78,13 +81,27 @@ def special_text(tokenizer_config: dict[str, Any], name: str) -> str | None:
     return found.get("content") if isinstance(found, dict) else found
 
 
+def special_texts(folder: Path) -> dict[str, str]:
+    """The texts of the special tokens by their names (`bos_token`, ...), where they have any."""
+    config = read_object(folder / "special_tokens_map.json")
+    config |= read_object(folder / "tokenizer_config.json")
+    named = {name: special_text(config, name) for name in SPECIAL_NAMES}
+    return {name: text for name, text in named.items() if isinstance(text, str)}
+
+
 def chat_template(folder: Path) -> str | None:
     """The chat template (Jinja) of a folder, or None."""
     path = folder / "chat_template.jinja"
     if path.is_file():
         return path.read_text(encoding="utf-8")
-    found = read_object(folder / "tokenizer_config.json").get("chat_template")
-    return found if isinstance(found, str) else None
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        found = read_object(folder / name).get("chat_template")
+        if isinstance(found, list):  # several by name
+            named = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
+            found = named.get("default")
+        if isinstance(found, str):
+            return found
+    return None
 
 
 def read_object(path: Path) -> dict[str, Any]:

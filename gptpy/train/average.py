@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gptpy.devices.sharding import reshard
+from gptpy.devices.processes import reshard
 
 
 class Average:

@@ -20,21 +20,24 @@ GRACE_SECONDS = 1.0
 
 
 class Interrupt:
-    """Inside the block, the first of `SIGNALS` sets `requested`.
+    """Inside the block, the first of `SIGNALS` sets `requested`; the program goes on.
 
-    Of Ctrl-C, more within a second of it are the same wish and change nothing, also after the
-    block. A later one calls `warn`, and one after that raises `KeyboardInterrupt`. A closed
+    Pressing Ctrl-C several times within a second is one request, also when the block has ended
+    meanwhile. A later Ctrl-C calls `warn`, and one after that raises `KeyboardInterrupt`. A closed
     terminal is no request where the process was told to ignore it (nohup). Outside the main thread,
     where Python cannot install handlers, `requested` stays False.
     """
 
     def __init__(self, warn: Callable[[], None] | None = None) -> None:
         self.requested = False
-        self._warn = warn
+        self.warn = warn
+        self._warned = False
         self._last = 0.0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Interrupt:
+        self.requested = self._warned = False
+        self._previous = {}
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 previous = signal.getsignal(number)
@@ -58,13 +61,13 @@ class Interrupt:
         if number != signal.SIGINT or not self.requested:
             self._last, self.requested = time.monotonic(), True
         elif self._is_later():
-            if self._warn is None:
+            if self.warn is None or self._warned:
                 raise KeyboardInterrupt
-            warn, self._warn = self._warn, None
-            warn()
+            self._warned = True
+            self.warn()
 
     def _after_block(self, number: int, frame: FrameType | None) -> None:
-        """The last of several quick Ctrl-C may come when all is saved: it must not be an error."""
+        """Handles Ctrl-C after an interrupted block: a quick repetition is no new request."""
         if self._is_later():
             previous = self._previous[number]
             signal.signal(number, previous)

@@ -221,22 +221,3 @@ def build_optimizers(model: Any, config: OptimConfig) -> list[torch.optim.Optimi
             torch.optim.AdamW(adamw, lr=config.lr, betas=betas, eps=config.eps, fused=True)
         )
     return built
-
-
-def set_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
-    """Scale every group's peak learning rate by `factor`."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * factor
-
-
-def set_momentum(
-    optimizers: list[torch.optim.Optimizer], config: OptimConfig, step: int, start: float = 0.85
-) -> None:
-    """Raise Muon's momentum from `start` to its full value over `muon_momentum_warmup` steps."""
-    warm = config.muon_momentum_warmup
-    part = min(1.0, step / warm) if warm else 1.0
-    for optimizer in optimizers:
-        if isinstance(optimizer, Muon):
-            for group in optimizer.param_groups:
-                group["momentum"] = start + part * (config.muon_momentum - start)

@@ -12,27 +12,27 @@ from typing import Any
 
 import torch
 
-from gptpy.config.differences import check_resume
 from gptpy.config.errors import ConfigError
-from gptpy.config.run import RunConfig
+from gptpy.config.run import RunConfig, check_resume
 from gptpy.data.material import Material, gather, open_material
-from gptpy.devices.processes import World, join_world, leave_world
+from gptpy.devices.processes import World, join_world, leave_world, shard_from_main
 from gptpy.devices.selection import choose_device, choose_dtype
-from gptpy.devices.sharding import shard_from_main
 from gptpy.evaluation.loss import Evaluation
 from gptpy.evaluation.scoring import score_of
 from gptpy.inference.text import prepare_prompt, shown_prompt, stream_text
 from gptpy.model import build_model
 from gptpy.model.fast.fused import applicable
 from gptpy.model.lora import add_adapters
+from gptpy.model.size import WEIGHT_BYTES, check_size
 from gptpy.runs import checkpoint
-from gptpy.runs.progress import Reporter, Silent, survive_full_disk
+from gptpy.runs.progress import Reporter, Silent, counted, survive_full_disk
 from gptpy.runs.trackers import check_trackers
 from gptpy.storage import atomic
 from gptpy.storage.lock import only_writer
 from gptpy.tokenizer import FILE_NAME, save_tokenizer
 from gptpy.train import Trainer, TrainResult
 from gptpy.train.initial import load_embeddings, load_weights
+from gptpy.train.interrupt import Interrupt
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,12 @@ def checked_config(mapping: Mapping[str, Any]) -> tuple[RunConfig, bool]:
         raise ConfigError("train.sample_every: an encoder does not generate, leave it out")
     if os.environ.get("RANK", "0") == "0":  # the process that writes
         check_trackers(config.train.tensorboard, config.train.wandb)
+    stride, block_size = config.train.eval_stride, config.model.block_size
+    if stride is not None and stride > block_size:
+        raise ConfigError(
+            f"train.eval_stride {stride}: windows of model.block_size = {block_size} tokens would "
+            f"leave tokens out: take at most {block_size}"
+        )
     padded = config.data.form != "stream" or config.data.min_length is not None
     if padded and config.train.tokens is not None:
         raise ConfigError(
@@ -108,7 +114,11 @@ def checked_config(mapping: Mapping[str, Any]) -> tuple[RunConfig, bool]:
             "many lengths: give train.steps, epochs or seconds"
         )
     model = mapping.get("model", {})
-    return config, isinstance(model, Mapping) and "vocab_size" in model
+    fixed_vocabulary = isinstance(model, Mapping) and "vocab_size" in model
+    # Before the data are read: what is too large whatever vocabulary they need
+    known = config.model if fixed_vocabulary else config.model.replace(vocab_size=1)
+    check_size(known, torch.device("cpu"))
+    return config, fixed_vocabulary
 
 
 def _check_resume(config: RunConfig, run_dir: Path, *, fixed_vocabulary: bool) -> None:
@@ -148,15 +158,14 @@ def train_on(
     `run_dir` is the caller's to lock (`only_writer`). All processes of `world` call it.
     """
     config, world = material.config, world or World()
-    device = choose_device(config.train.device)
-    if device.type == "cuda" and world.size > 1:
-        device = torch.device("cuda", world.local_rank)
+    device = choose_device(config.train.device, world)
     dtype, _ = choose_dtype(device, config.train.dtype)
+    sharded = world.size > 1 and config.train.parallel == "fsdp"
+    _check_memory(config, device, world.size if sharded else 1)
     if config.train.deterministic:
         # The same bits from the same input on a GPU too; some operations get slower
         torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(config.train.seed)
-    sharded = world.size > 1 and config.train.parallel == "fsdp"
     whole = None
     if sharded:
         if world.is_main and not resume:
@@ -182,7 +191,8 @@ def train_on(
     if sharded:
         shard_from_main(model, whole, world, device)
         del whole
-    score = score_of(material, world=world)
+    interrupt = Interrupt()
+    score = score_of(material, world=world, stop=lambda: interrupt.requested)
     trainer = Trainer(
         model,
         material.dataset,
@@ -193,6 +203,7 @@ def train_on(
         reporter=reporter,
         world=world,
         resume=resume,
+        interrupt=interrupt,
     )
     if world.is_main:  # not earlier: a resume that is refused leaves the run as it was
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -200,6 +211,17 @@ def train_on(
         if not (resume and (run_dir / FILE_NAME).is_file()):
             save_tokenizer(material.tokenizer, run_dir)
     return Trained(trainer, material, dtype, trainer.fit())
+
+
+def _check_memory(config: RunConfig, device: torch.device, parts: int) -> None:
+    """`ConfigError` for a model that the memory of `device` cannot hold while it is trained.
+
+    With fp32 weights come gradients and AdamW's two averages, or Muon's one; with adapters the
+    weights are frozen.
+    """
+    trained = {"adamw": 4, "muon": 3}[config.train.optim.name]
+    numbers = 1 if config.lora is not None else trained
+    check_size(config.model, device, bytes_per_parameter=numbers * WEIGHT_BYTES, parts=parts)
 
 
 def _build(material: Material, reporter: Reporter, *, resume: bool) -> Any:
@@ -224,7 +246,9 @@ def _build(material: Material, reporter: Reporter, *, resume: bool) -> Any:
     if config.lora is not None:
         names = add_adapters(model, config.lora)
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        reporter.on_message(f"adapters on {len(names)} layers: {trained:,} parameters")
+        reporter.on_message(
+            f"adapters on {counted(len(names), 'layer')}: {counted(trained, 'parameter')}"
+        )
     return model
 
 

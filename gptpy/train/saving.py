@@ -1,19 +1,45 @@
-"""Checkpoints of a run in training: when they are written, with what, and which of them stay."""
+"""What a run in training keeps in its directory: when, which checkpoints stay, how one goes on."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from gptpy.config.errors import ConfigError
+from gptpy.config.model import GPTConfig
+from gptpy.config.run import RunConfig
 from gptpy.config.training import TrainConfig
-from gptpy.devices.processes import World
-from gptpy.devices.sharding import is_sharded
+from gptpy.data.dataset import Samples
+from gptpy.data.errors import DataError
+from gptpy.devices.processes import World, is_sharded
 from gptpy.runs import checkpoint
 from gptpy.runs.progress import Reporter
-from gptpy.runs.restoring import optimizer_tensors
+from gptpy.storage import atomic
+from gptpy.tokenizer import FILE_NAME, NumberTokenizer, Tokenizer, save_tokenizer
 from gptpy.train.average import Average
 from gptpy.train.state import TrainState
 from gptpy.train.update import Updater
+
+
+def describe_run(
+    run_dir: Path, model: GPTConfig, train: TrainConfig, tokenizer: Tokenizer | None
+) -> None:
+    """Write `config.toml` and the tokenizer into `run_dir`.
+
+    A configuration of the same model stays: that of a command says more. Raises `ConfigError` for a
+    tokenizer with more tokens than the model has.
+    """
+    if tokenizer is not None and tokenizer.n_vocab > model.vocab_size:
+        raise ConfigError(
+            f"tokenizer: expected at most {model.vocab_size} tokens (model.vocab_size), got "
+            f"{tokenizer.n_vocab}"
+        )
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if tokenizer is not None or not (run_dir / FILE_NAME).is_file():
+        save_tokenizer(tokenizer or NumberTokenizer(model.vocab_size), run_dir)
+    there = (run_dir / "config.toml").is_file()
+    if not (there and checkpoint.read_config(run_dir).model == model):
+        atomic.write_text(run_dir / "config.toml", RunConfig(model=model, train=train).to_toml())
 
 
 class Checkpoints:
@@ -43,7 +69,7 @@ class Checkpoints:
         self.saved_step, self._tried_at = 0, 0.0
 
     def begin_at(self, state: TrainState) -> None:
-        """Nothing new is to be saved yet."""
+        """The run goes on from the checkpoint of `state`, which need not be written again."""
         self.saved_step, self._tried_at = state.step, state.seconds
 
     def due(self, state: TrainState) -> bool:
@@ -55,25 +81,25 @@ class Checkpoints:
             return False
         return self.world.any(state.seconds - self._tried_at >= limit, self.update.device)
 
-    def save(self, state: TrainState) -> None:
-        """Write the checkpoint of this step, unless it is there; remove those that may go.
+    def save(self, state: TrainState, *, again: bool = False) -> None:
+        """Write the checkpoint of this step, unless it is there (or `again`); remove what may go.
 
         A model that is whole on every process is written by the main one, a sharded one by all,
         each its own part. Raises `CheckpointError`.
         """
         self._tried_at = state.seconds
-        if self.run_dir is None or self.saved_step == state.step:
+        if self.run_dir is None or (self.saved_step == state.step and not again):
             return
         sharded = is_sharded(self.model)
         if sharded or self.world.is_main:
             self._write(self.run_dir, state, sharded)
         self.saved_step = state.step
 
-    def try_to_save(self, state: TrainState) -> bool:
+    def try_to_save(self, state: TrainState, *, again: bool = False) -> bool:
         """`save`; returns whether that worked. A full disk may have room again later, so a failure
         is only reported, and tried again when the next one is due, and at the end."""
         try:
-            self.save(state)
+            self.save(state, again=again)
         except checkpoint.CheckpointError as error:
             self.reporter.on_message(str(error))
             return False
@@ -82,7 +108,7 @@ class Checkpoints:
     def _write(self, run_dir: Path, state: TrainState, sharded: bool) -> None:
         tensors = {
             "model": self.model.state_dict(),
-            "optimizer": optimizer_tensors(self.update.optimizers),
+            "optimizer": checkpoint.optimizer_tensors(self.update.optimizers),
         }
         if self.average is not None:
             tensors["ema"] = self.average.tensors
@@ -97,3 +123,43 @@ class Checkpoints:
         if self.world.is_main:
             best = [state.best_step] if self.config.keep_best and state.best_step else []
             checkpoint.prune(run_dir, self.config.keep_last, best)
+
+
+def identity_of(data: Samples, resumed: Path | None) -> dict[str, Any]:
+    """What a run knows its data by; those of a run that is `resumed` first go on as they did."""
+    go_on_as = getattr(data, "go_on_as", None)
+    if resumed is not None and go_on_as is not None:
+        saved = checkpoint.read_state(checkpoint.find(resumed)).get("data", {})
+        go_on_as(saved.get("fingerprint"))
+    identity = {"ids": data.n_ids, "block_size": data.block_size, "seed": data.seed}
+    fingerprint = getattr(data, "fingerprint", None)
+    return identity if fingerprint is None else {**identity, "fingerprint": fingerprint}
+
+
+def restore_run(
+    folder: Path, data: dict[str, Any], model: Any, update: Updater, average: Average | None
+) -> TrainState:
+    """Load a checkpoint into all parts of a run, in place; returns the state it was saved with.
+
+    Raises `DataError` unless the run that wrote it was trained on the same `data`, and
+    `CheckpointError` for another model or optimiser.
+    """
+    state = TrainState.from_saved(checkpoint.read_state(folder))
+    # An older version identified the data by less
+    differ = [key for key, value in state.data.items() if key in data and data[key] != value]
+    if differ:
+        there, here = ({key: each[key] for key in differ} for each in (state.data, data))
+        raise DataError(
+            f"{folder} was trained on other data: it had {there}, this run has {here}; resume with "
+            "the same data, block_size and seed"
+        )
+    state.data = data
+    checkpoint.restore(folder, model, update.optimizers)
+    if average is not None:
+        if checkpoint.holds(folder, "ema"):
+            checkpoint.load_tensors(folder, "ema", average.tensors)
+        else:  # the average is new in this run: it begins with the weights just read
+            average.restart()
+    if update.scaler is not None and state.scaler:
+        update.scaler.load_state_dict(state.scaler)
+    return state

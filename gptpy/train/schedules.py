@@ -1,4 +1,4 @@
-"""The learning-rate schedule as a pure function of the step and of the run's progress."""
+"""The learning-rate schedule: a function of the step, the progress and, resumed, of the state."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import math
 from dataclasses import dataclass
 
 from gptpy.config.training import ScheduleConfig
+from gptpy.train.state import TrainState
+
+JUMP = 0.05
+"""A difference of the factor on the peak rate that a user is told when a run is resumed."""
 
 
 @dataclass(frozen=True)
@@ -14,6 +18,14 @@ class Anchor:
 
     progress: float
     factor: float
+
+
+def rate_factor(config: ScheduleConfig, state: TrainState, progress: float) -> float:
+    """The factor on the peak learning rate of the next step."""
+    anchor = None if state.anchor is None else Anchor(**state.anchor)
+    return multiplier(
+        config, state.step, progress, anchor=anchor, over_all=not state.decays_after_warmup
+    )
 
 
 def multiplier(
@@ -64,4 +76,34 @@ def warmup_note(config: ScheduleConfig, steps: int) -> str | None:
         f"the warm-up of {config.warmup_steps} steps takes the whole run of {steps}: the learning "
         f"rate reaches {steps / config.warmup_steps:.2f} of its peak and does not decay; set "
         f"train.schedule.warmup_steps below {steps}"
+    )
+
+
+def fit_schedule(
+    config: ScheduleConfig, state: TrainState, progress: float, peak: float
+) -> str | None:
+    """Adapt the schedule of a resumed run to its budget; returns what a user must know of it.
+
+    `progress`: by the present budget, which may be another one than the run had; `peak`: the peak
+    learning rate.
+    """
+    before, factor, state.progress = state.progress, state.lr_factor, progress
+    # The time of a last evaluation counts in the seconds that were saved, not in the progress
+    other_budget = before is not None and abs(progress - before) > 1e-3
+    if config.on_resume == "follow":
+        state.anchor = None
+    if before is None or factor is None or progress >= 1:
+        return None
+    if config.on_resume == "decay" and other_budget:
+        state.anchor = vars(Anchor(progress, factor))
+        return f"the learning rate decays anew, from {peak * factor:.3g}"
+    now = rate_factor(config, state, progress)
+    # Without another budget only a rise is a jump: what falls may be the decay itself
+    jump = abs(now - factor) if other_budget else now - factor
+    if jump <= JUMP or state.step < config.warmup_steps:
+        return None
+    return (
+        f"the learning rate goes from {peak * factor:.3g} to {peak * now:.3g}, where the schedule "
+        f"of this budget is; with train.schedule.on_resume decay it decays anew from "
+        f"{peak * factor:.3g}"
     )

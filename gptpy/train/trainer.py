@@ -15,29 +15,20 @@ from gptpy.config.errors import ConfigError
 from gptpy.config.training import TrainConfig
 from gptpy.data.dataset import Batch, Samples
 from gptpy.devices.processes import World
-from gptpy.evaluation.loss import Evaluation
+from gptpy.evaluation.loss import Evaluation, EvaluationStoppedError
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import MetricsLog, append_text
-from gptpy.runs.progress import Reporter, Silent, survive_full_disk
-from gptpy.runs.restoring import restore
+from gptpy.runs.progress import Reporter, Silent, counted, survive_full_disk
 from gptpy.storage import atomic
 from gptpy.tokenizer import Tokenizer
-from gptpy.train import budget
+from gptpy.train import state as budgets
 from gptpy.train.average import Average
 from gptpy.train.interrupt import Interrupt
-from gptpy.train.library import describe_run
 from gptpy.train.meter import Meter
-from gptpy.train.resuming import fit_schedule, rate_factor
-from gptpy.train.resuming import restore as restore_run
-from gptpy.train.saving import Checkpoints
-from gptpy.train.schedules import warmup_note
+from gptpy.train.saving import Checkpoints, describe_run, identity_of, restore_run
+from gptpy.train.schedules import fit_schedule, rate_factor, warmup_note
 from gptpy.train.state import TrainResult, TrainState
-from gptpy.train.update import TrainingError, Update, Updater
-
-# How often a run is evaluated that does not say
-EVALUATIONS = 20
-# Steps in a row without a scored token that end a run: the data score nothing
-MAX_UNSCORED = 100
+from gptpy.train.update import SkippedUpdates, Update, Updater
 
 
 class Trainer:
@@ -46,7 +37,8 @@ class Trainer:
     `evaluate(model) -> Evaluation` is called every `eval_every` steps, `sample(model) -> str` every
     `sample_every`. With `run_dir`, metrics and checkpoints are written there; `resume=True`
     continues from its last checkpoint exactly where it stopped. `tokenizer` goes into `run_dir`,
-    so that `gptpy.load` opens it; without one the texts of the run are numbers.
+    so that `gptpy.load` opens it; without one the texts of the run are numbers. `interrupt`: what
+    notices signals, for an `evaluate` that wants to stop at one (`EvaluationStoppedError`).
     """
 
     def __init__(
@@ -62,37 +54,32 @@ class Trainer:
         reporter: Reporter | None = None,
         world: World | None = None,
         resume: bool = False,
+        interrupt: Interrupt | None = None,
     ) -> None:
-        self.model = model
-        self.data = data
-        go_on_as = getattr(data, "go_on_as", None)
-        if resume and run_dir is not None and go_on_as is not None:
-            saved = checkpoint.read_state(checkpoint.find(run_dir)).get("data", {})
-            go_on_as(saved.get("fingerprint"))
-        self.config = config
+        self.model, self.data, self.config = model, data, config
         self.run_dir = None if run_dir is None else Path(run_dir)
-        self.evaluate = evaluate
-        self.sample = sample
-        self.tokenizer = tokenizer
+        self.evaluate, self.sample, self.tokenizer = evaluate, sample, tokenizer
         self.world = world or World()
         main_reporter = reporter or Silent()
         self.reporter: Reporter = main_reporter if self.world.is_main else Silent()
+        self.interrupt = interrupt or Interrupt()
+        self.interrupt.warn = self._warn_of_loss
         self.device = next(model.parameters()).device
-        self.steps = budget.total_steps(config, data)
-        self.rank_batch, self.micro_batch = budget.divide_batch(config, self.world.size)
+        self.state = TrainState(
+            data=identity_of(data, self.run_dir if resume else None), decays_after_warmup=True
+        )
+        self.steps = budgets.total_steps(config, data)
+        self.rank_batch, self.micro_batch = budgets.divide_batch(
+            config, data.block_size, self.world.size
+        )
         self.update = Updater(
             model, config, self.world, self.reporter, steps=self.steps, varying=data.varying
         )
+        self.skipped = SkippedUpdates(config.max_bad_steps, self.reporter.on_message)
         self.average = Average(model, config.ema_decay) if config.ema_decay else None
         self.checkpoints = Checkpoints(
             self.run_dir, model, self.update, self.average, config, self.world, self.reporter
         )
-        identity = {"ids": data.n_ids, "block_size": data.block_size, "seed": data.seed}
-        fingerprint = getattr(data, "fingerprint", None)
-        if fingerprint is not None:
-            identity["fingerprint"] = fingerprint
-        self.state = TrainState(data=identity, decays_after_warmup=True)
-        self.unscored_in_a_row = 0
         if self.run_dir is not None and self.world.is_main:
             atomic.clear_leftovers(self.run_dir)
         self.world.barrier()
@@ -107,15 +94,15 @@ class Trainer:
         folder = checkpoint.find(self.run_dir)
         self.state = restore_run(folder, self.state.data, self.model, self.update, self.average)
         self.checkpoints.begin_at(self.state)
-        self.reporter.on_message(f"resumed {folder} at step {self.state.step}")
+        self._tell(f"resumed {folder} at step {self.state.step}")
         progress = self._progress()
         self._tell(fit_schedule(self.config.schedule, self.state, progress, self._peak_rate()))
         if progress >= 1:
-            self.reporter.on_message(
+            self._tell(
                 "its budget is used up: raise train.steps (tokens, epochs, seconds) to go on"
             )
         elif self._is_patience_used_up():
-            self.reporter.on_message(
+            self._tell(
                 f"it stopped early at step {self.state.step}: {self.state.evals_without_gain} "
                 f"evaluations without a lower loss than at step {self.state.best_step}; raise "
                 "train.patience to go on"
@@ -128,45 +115,50 @@ class Trainer:
         and the best ones after early stopping. Raises `TrainingError` after too many bad steps in a
         row, `CheckpointError` where the last checkpoint cannot be written.
         """
-        state, config = self.state, self.config
+        state = self.state
         if self.run_dir is not None and self.world.is_main:
-            describe_run(self.run_dir, self.model.config, config, self.tokenizer)
+            describe_run(self.run_dir, self.model.config, self.config, self.tokenizer)
         log = self._open_log()
         meter = Meter(state, self.model, self.data.block_size, self.update.dtype, self.world)
         first_seconds, first_tokens = state.seconds, state.tokens
         begin = time.perf_counter() - state.seconds
-        loss, stopped = math.nan, "early" if self._is_patience_used_up() else "done"
+        loss = math.nan
         self.model.train()
-        with Interrupt(self._warn_of_loss) as interrupt:
-            while stopped == "done" and (progress := self._progress()) < 1:
+        with self.interrupt:
+            if state.evaluation_due and self.evaluate:
+                self._evaluate(log)
+                self.checkpoints.try_to_save(state, again=True)
+            progress = self._progress()
+            stopped = self._why_to_stop(progress)
+            while stopped is None:
+                before = state.progress or 0.0
                 update = self._step(progress)
                 loss = update.loss if update.scored else loss
                 state.seconds = time.perf_counter() - begin
-                before, state.progress = state.progress or 0.0, self._progress()
-                if self._due(config.log_every) or state.step == 1 or state.progress >= 1:
+                state.progress = self._progress()
+                if self._due(self.config.log_every) or state.step == 1 or state.progress >= 1:
                     self._report(log, update, meter)
-                if self.evaluate and self._due_evaluation(before):
+                if self.evaluate and budgets.evaluation_due(self.config, self.data, state, before):
                     self._evaluate(log)
-                if self.sample and self._due(config.sample_every):
+                if self.sample and self._due(self.config.sample_every):
                     self._sample()
                 if self.checkpoints.due(state):
                     self.checkpoints.try_to_save(state)
-                if self._is_patience_used_up():
-                    stopped = "early"
-                elif self.world.any(interrupt.requested, self.device):
-                    stopped = "interrupted"
                 # Evaluating, sampling and saving use up a time budget, but are not slow steps
                 now = time.perf_counter() - begin
                 meter.pause(now - state.seconds)
                 state.seconds = now
+                progress = self._progress()
+                stopped = self._why_to_stop(progress)
             self.checkpoints.save(state)
         log.close()
         if self.steps is None and stopped == "done":
-            self._tell(warmup_note(config.schedule, state.step))
+            self._tell(warmup_note(self.config.schedule, state.step))
         if state.unscored:
-            self.reporter.on_message(
-                f"{state.unscored:,} of {state.step:,} steps were skipped: no token of their batch "
-                "was scored"
+            were = "was" if state.unscored == 1 else "were"
+            self._tell(
+                f"{state.unscored:,} of {counted(state.step, 'step')} {were} skipped: no token of "
+                "the batch was scored"
             )
         seconds = max(state.seconds - first_seconds, 1e-9)
         return TrainResult(
@@ -186,31 +178,18 @@ class Trainer:
         seconds = self.state.seconds
         if self.config.seconds is not None:
             seconds = self.world.from_main(seconds, self.device)
-        return budget.progress(self.config, self.data, self.state, seconds)
+        return budgets.progress(self.config, self.data, self.state, seconds)
 
-    def _tell(self, text: str | None) -> None:
-        if text is not None:
-            self.reporter.on_message(text)
-
-    def _peak_rate(self) -> float:
-        return self.update.optimizers[0].param_groups[0]["peak_lr"]
-
-    def _is_patience_used_up(self) -> bool:
-        patience = self.config.patience
-        return patience is not None and self.state.evals_without_gain >= patience
-
-    def _warn_of_loss(self) -> None:
-        saved = self.checkpoints.saved_step
-        text = f"finishing step {self.state.step + 1} to save it; Ctrl-C once more ends at once: "
-        with suppress(RuntimeError):  # a signal that came while a line was printed
-            self.reporter.on_message(text + f"what was learned after step {saved} is then lost")
+    def _why_to_stop(self, progress: float) -> str | None:
+        """What ends the run now, of the values of `TrainResult.stopped`; None: it goes on."""
+        if self._is_patience_used_up():
+            return "early"
+        if self.world.any(self.interrupt.requested, self.device):
+            return "interrupted"
+        return "done" if progress >= 1 else None
 
     def _step(self, progress: float) -> Update:
-        """Update from the next global batch, and count it.
-
-        An update with a loss or gradient that is not finite is skipped, and so is a batch in which
-        no token is scored; `TrainingError` after too many of them in a row.
-        """
+        """Update from the next global batch, and count it; `TrainingError` after too many skips."""
         config, state = self.config, self.state
         batches = self._batches()
         factor = rate_factor(config.schedule, state, progress)
@@ -219,36 +198,9 @@ class Trainer:
         state.samples += config.batch_size
         state.tokens += self._count_tokens(batches)
         state.lr_factor = factor
-        if not update.scored:
-            return self._skip_unscored(update)
-        self.unscored_in_a_row = 0
-        if update.applied:
-            state.bad_steps = 0
-            if self.average is not None:
-                self.average.update(state.step)
-            return update
-        state.bad_steps += 1
-        found = f"loss {update.loss:g}, gradient norm {update.grad_norm:g}"
-        self.reporter.on_message(f"step {state.step}: {found}; the update was skipped")
-        if state.bad_steps >= config.max_bad_steps:
-            raise TrainingError(
-                f"{state.bad_steps} steps in a row up to step {state.step} had {found}: lower the "
-                "learning rate (train.optim.lr, muon_lr), warm up longer, or use dtype float32"
-            )
-        return update
-
-    def _skip_unscored(self, update: Update) -> Update:
-        self.state.unscored += 1
-        self.unscored_in_a_row += 1
-        if self.state.unscored == 1:
-            self.reporter.on_message(
-                f"step {self.state.step}: no token of the batch is scored; such steps are skipped"
-            )
-        if self.unscored_in_a_row >= MAX_UNSCORED:
-            raise TrainingError(
-                f"{self.unscored_in_a_row} steps in a row up to step {self.state.step} had no "
-                "token that is scored: use a larger train.batch_size or longer texts"
-            )
+        self.skipped.count(update, state)
+        if update.applied and self.average is not None:
+            self.average.update(state.step)
         return update
 
     def _batches(self) -> list[Batch]:
@@ -264,29 +216,6 @@ class Trainer:
         if batches[0].real is None:
             return self.config.batch_size * batches[0].inputs.shape[1]
         return int(self.world.sum(sum(batch.real or 0 for batch in batches), self.device))
-
-    def _due(self, every: int | None) -> bool:
-        return every is not None and self.state.step % every == 0
-
-    def _due_evaluation(self, before: float) -> bool:
-        """Whether to evaluate now; `before`: the progress before this step."""
-        if self.config.eval_every is not None:
-            return self._due(self.config.eval_every)
-        if self.config.eval_epochs is not None:
-            every = self.config.eval_epochs * self.data.n_windows
-            samples = self.state.samples
-            return int(samples / every) > int((samples - self.config.batch_size) / every)
-        now = self.state.progress or 0.0
-        return int(now * EVALUATIONS + 1e-9) > int(before * EVALUATIONS + 1e-9)
-
-    def _open_log(self) -> MetricsLog:
-        return MetricsLog(
-            self.run_dir if self.world.is_main else None,
-            resumed_at=self.state.step or None,
-            tensorboard=self.config.tensorboard,
-            wandb=self.config.wandb,
-            tell=self.reporter.on_message,
-        )
 
     def _report(self, log: MetricsLog, update: Update, meter: Meter) -> None:
         state, progress = self.state, min(1.0, self.state.progress or 0.0)
@@ -307,29 +236,22 @@ class Trainer:
         eta = state.seconds * (1 - progress) / progress if progress > 0 else math.nan
         self.reporter.on_step({**row, "eta": max(0.0, eta)})
 
-    def averaged(self) -> AbstractContextManager[None]:
-        """Inside the block the model has the averaged weights, where an average is kept."""
-        return self.average.applied() if self.average else nullcontext()
-
-    def _take_final_weights(self, stopped: str) -> int:
-        """Give the model the weights that `gptpy.load` takes; returns their step."""
-        if stopped == "early" and self.run_dir is not None:
-            # What the main process has written, when it has written it
-            best = int(self.world.from_main(self.state.best_step or 0, self.device))
-            if best in checkpoint.steps(self.run_dir):
-                restore(checkpoint.find(self.run_dir, best), self.model, averaged=True)
-                return best
-        if self.average is not None:
-            self.average.take()
-        return self.state.step
-
     def _evaluate(self, log: MetricsLog) -> None:
-        """Score the validation data and remember the best score; its checkpoint is kept."""
+        """Score the validation data and remember the best score; its checkpoint is kept.
+
+        A signal may stop it: then a resumed run begins with this evaluation.
+        """
         assert self.evaluate is not None
         state = self.state
-        with self.averaged():
-            result = self.evaluate(self.model)
-        self.model.train()
+        state.evaluation_due = True
+        try:
+            with self.averaged():
+                result = self.evaluate(self.model)
+        except EvaluationStoppedError:
+            return
+        finally:
+            self.model.train()
+        state.evaluation_due = False
         epoch = round(state.samples / self.data.n_windows, 3)
         row = {"step": state.step, "epoch": epoch, **result.metrics()}
         log.write("eval", row)
@@ -354,3 +276,48 @@ class Trainer:
             return
         path, shown = self.run_dir / "samples.txt", f"--- step {self.state.step}\n{text}\n"
         survive_full_disk(lambda: append_text(path, shown), self.reporter)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Inside the block the model has the averaged weights, where an average is kept."""
+        return self.average.applied() if self.average else nullcontext()
+
+    def _take_final_weights(self, stopped: str) -> int:
+        """Give the model the weights that `gptpy.load` takes; returns their step."""
+        if stopped == "early" and self.run_dir is not None:
+            # What the main process has written, when it has written it
+            best = int(self.world.from_main(self.state.best_step or 0, self.device))
+            if best in checkpoint.steps(self.run_dir):
+                checkpoint.restore(checkpoint.find(self.run_dir, best), self.model, averaged=True)
+                return best
+        if self.average is not None:
+            self.average.take()
+        return self.state.step
+
+    def _open_log(self) -> MetricsLog:
+        return MetricsLog(
+            self.run_dir if self.world.is_main else None,
+            resumed_at=self.state.step or None,
+            tensorboard=self.config.tensorboard,
+            wandb=self.config.wandb,
+            tell=self.reporter.on_message,
+        )
+
+    def _due(self, every: int | None) -> bool:
+        return every is not None and self.state.step % every == 0
+
+    def _is_patience_used_up(self) -> bool:
+        patience = self.config.patience
+        return patience is not None and self.state.evals_without_gain >= patience
+
+    def _peak_rate(self) -> float:
+        return self.update.optimizers[0].param_groups[0]["peak_lr"]
+
+    def _tell(self, text: str | None) -> None:
+        if text is not None:
+            self.reporter.on_message(text)
+
+    def _warn_of_loss(self) -> None:
+        saved = self.checkpoints.saved_step
+        text = f"finishing step {self.state.step + 1} to save it; Ctrl-C once more ends at once: "
+        with suppress(RuntimeError):  # a signal that came while a line was printed
+            self.reporter.on_message(text + f"what was learned after step {saved} is then lost")

@@ -10,20 +10,23 @@ from typing import Any
 import torch
 
 from gptpy.config.errors import GptpyError
-from gptpy.config.training import TrainConfig
-from gptpy.data.dataset import Batch
-from gptpy.data.permutation import draw
-from gptpy.devices.processes import World
-from gptpy.devices.selection import autocast, choose_compile, choose_dtype
-from gptpy.devices.sharding import (
+from gptpy.config.training import OptimConfig, TrainConfig
+from gptpy.data.dataset import Batch, draw
+from gptpy.devices.processes import (
+    World,
     distribute,
     full_value,
     gradient_sync,
     is_sharded,
     undo_compilation,
 )
-from gptpy.runs.progress import Reporter
-from gptpy.train.optimisers import build_optimizers, set_momentum, set_rates
+from gptpy.devices.selection import autocast, choose_compile, choose_dtype
+from gptpy.runs.progress import Reporter, counted
+from gptpy.train.optimisers import Muon, build_optimizers
+from gptpy.train.state import TrainState
+
+MAX_UNSCORED = 100
+"""Steps in a row without a scored token that end a run: the data score nothing."""
 
 
 class TrainingError(GptpyError, RuntimeError):
@@ -45,6 +48,47 @@ class Update:
     lr_factor: float
     applied: bool
     scored: bool = True
+
+
+class SkippedUpdates:
+    """Tells of updates that were skipped, and ends a run in which they are too many in a row.
+
+    A step is skipped where the loss or a gradient is not finite, or where no token is scored.
+    """
+
+    def __init__(self, max_bad_steps: int, tell: Callable[[str], None]) -> None:
+        self.max_bad_steps, self.tell = max_bad_steps, tell
+        self.unscored_in_a_row = 0
+
+    def count(self, update: Update, state: TrainState) -> None:
+        """Take note of the update of step `state.step`; `TrainingError` after too many."""
+        if not update.scored:
+            self._count_unscored(state)
+            return
+        self.unscored_in_a_row = 0
+        if update.applied:
+            state.bad_steps = 0
+            return
+        state.bad_steps += 1
+        found = f"loss {update.loss:g}, gradient norm {update.grad_norm:g}"
+        self.tell(f"step {state.step}: {found}; the update was skipped")
+        if state.bad_steps >= self.max_bad_steps:
+            raise TrainingError(
+                f"{counted(state.bad_steps, 'step')} in a row up to step {state.step} had {found}: "
+                "lower the learning rate (train.optim.lr, muon_lr), warm up longer, or use dtype "
+                "float32"
+            )
+
+    def _count_unscored(self, state: TrainState) -> None:
+        state.unscored += 1
+        self.unscored_in_a_row += 1
+        if state.unscored == 1:
+            self.tell(f"step {state.step}: no token of the batch is scored; such steps are skipped")
+        if self.unscored_in_a_row >= MAX_UNSCORED:
+            raise TrainingError(
+                f"{self.unscored_in_a_row} steps in a row up to step {state.step} had no token "
+                "that is scored: use a larger train.batch_size or longer texts"
+            )
 
 
 class Updater:
@@ -84,6 +128,7 @@ class Updater:
         # A compiler may turn out to be broken at the first forward or backward, not later
         self._may_fall_back = compiled
         self.optimizers = build_optimizers(model, config.optim)
+        self.autocast = autocast(self.device, self.dtype)
         scaled = self.dtype == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type) if scaled else None
 
@@ -102,8 +147,8 @@ class Updater:
         finite = math.isfinite(loss) and math.isfinite(norm)
         if finite:
             self._step_optimizers()
-        # With a gradient scaler an infinite norm means that the scale was too large, no harm, until
-        # the gradients are infinite without any scale
+        # With a gradient scaler, gradients that are not finite are normal: the scale was too large,
+        # the update is skipped and the scale halved. At a scale of 1 they count as a bad step.
         harmless = False
         if self.scaler:
             harmless = math.isfinite(loss) and self.scaler.get_scale() > 1
@@ -130,7 +175,7 @@ class Updater:
         if self._compiled and "cu_seqlens" in masks:
             # Another number of documents is no reason to compile again
             torch._dynamo.maybe_mark_dynamic(masks["cu_seqlens"], 0)
-        with autocast(self.device, self.dtype):
+        with self.autocast:
             _, loss = self.forward(batch.inputs, batch.targets, reduction="sum", **masks)
         loss = loss / scored
         # Processes exchange the mean of their gradients; the sum is needed
@@ -179,3 +224,22 @@ class Updater:
 
 def _from_compiler(error: Exception) -> bool:
     return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+
+
+def set_rates(optimizers: list[torch.optim.Optimizer], factor: float) -> None:
+    """Scale every group's peak learning rate by `factor`."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+
+
+def set_momentum(
+    optimizers: list[torch.optim.Optimizer], config: OptimConfig, step: int, start: float = 0.85
+) -> None:
+    """Raise Muon's momentum from `start` to its full value over `muon_momentum_warmup` steps."""
+    warm = config.muon_momentum_warmup
+    part = min(1.0, step / warm) if warm else 1.0
+    for optimizer in optimizers:
+        if isinstance(optimizer, Muon):
+            for group in optimizer.param_groups:
+                group["momentum"] = start + part * (config.muon_momentum - start)

@@ -114,7 +114,7 @@ def test_long_conversations_are_left_out_and_told(base, tmp_path, capsys):
     path.write_text("\n".join(map(json.dumps, rows)))
     words = ["finetune", str(base / "base"), str(path), "--train.steps", "1"]
     assert main([*words, "-o", str(tmp_path / "a"), "--data.validation", "0"]) == 0
-    assert "1 of 3 conversations are longer than 48 tokens" in capsys.readouterr().out
+    assert "1 of 3 conversations is longer than 48 tokens" in capsys.readouterr().out
     path.write_text(json.dumps(rows[1]))
     assert main([*words, "-o", str(tmp_path / "b"), "--data.validation", "0"]) == 2
     assert "nothing to learn from" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from gptpy.config import ConfigError, GPTConfig
 from gptpy.config.files import merged, parse_toml, read_toml, to_mapping
 from gptpy.config.run import RunConfig, with_overrides
-from gptpy.config.schema import nested_class
+from gptpy.config.settings import nested_class
 from gptpy.config.training import OptimConfig, ScheduleConfig, TrainConfig
 
 

@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Iterator
 
+from gptpy.config.command_line import as_written, sections
 from gptpy.config.data import TemplateConfig
-from gptpy.config.keys import as_written, sections
 from gptpy.config.run import RunConfig, settings
 
 

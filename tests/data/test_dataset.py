@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gptpy.data import DataError, Dataset
-from gptpy.data.permutation import draw, permute
+from gptpy.data.dataset import draw, permute
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 16, 17, 63, 64, 65, 1000, 4097])

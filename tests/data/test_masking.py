@@ -4,8 +4,7 @@ import numpy as np
 import torch
 
 from gptpy.data.dataset import IGNORE, Dataset
-from gptpy.data.masking import Masked
-from gptpy.data.rows import Row, Rows
+from gptpy.data.rows import Masked, Row, Rows
 
 
 def random_rows(count: int, seed: int = 0) -> list[Row]:

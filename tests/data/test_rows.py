@@ -12,7 +12,7 @@ from gptpy.data.rows import Row, Rows, line_rows, pair_rows, windows_of
 from gptpy.evaluation.rows import evaluate_rows, row_batches
 from gptpy.model import build_model
 from gptpy.tokenizer import make_tokenizer, open_tokenizer
-from gptpy.tokenizer.reserved import reserve
+from gptpy.tokenizer.opening import reserve
 
 SHAPE: dict[str, Any] = {
     "n_layer": 2,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gptpy.data import DataError
-from gptpy.data.packed import Unzstd
+from gptpy.data.files import Unzstd
 from gptpy.data.sources import documents, list_slices
 
 TEXTS = [f"document {i} " + "é" * (i * 7 % 50) for i in range(200)]
@@ -158,8 +158,8 @@ def test_zst_is_unpacked_without_copying_the_rest_at_every_read(tmp_path, monkey
 @pytest.mark.parametrize("step", [1, 7, 1 << 12])
 def test_zst_frames_end_anywhere(tmp_path, monkeypatch, step):
     zstandard = pytest.importorskip("zstandard")
-    monkeypatch.setattr("gptpy.data.packed.STEP_BYTES", step)
-    monkeypatch.setattr("gptpy.data.packed.READ_BYTES", 100)
+    monkeypatch.setattr("gptpy.data.files.STEP_BYTES", step)
+    monkeypatch.setattr("gptpy.data.files.READ_BYTES", 100)
     parts = [text.encode() for text in TEXTS] + [b"", bytes(300_000)]
     path = tmp_path / "many.zst"
     path.write_bytes(b"".join(zstandard.compress(part) for part in parts))

@@ -1,12 +1,19 @@
-"""A process alone talks to nobody; what torchrun sets must be numbers."""
+"""A single process needs no collective; what torchrun sets must be numbers."""
 
 import pytest
 import torch
 
 from gptpy.config import ConfigError
 from gptpy.devices import processes
-from gptpy.devices.processes import World, join_world, leave_world
-from gptpy.devices.sharding import distribute, full_value, gradient_sync, is_sharded
+from gptpy.devices.processes import (
+    World,
+    distribute,
+    full_value,
+    gradient_sync,
+    is_sharded,
+    join_world,
+    leave_world,
+)
 
 CPU = torch.device("cpu")
 

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +11,15 @@ import torch
 from gptpy.config import GPTConfig
 from gptpy.data import DataError
 from gptpy.devices.processes import World
-from gptpy.evaluation.loss import evaluate, windows
+from gptpy.evaluation.loss import (
+    BATCH_TOKENS,
+    EvaluationStoppedError,
+    evaluate,
+    tokens_of_batch,
+    windows,
+)
 from gptpy.model import GPT
-from gptpy.model.fast import head_loss
+from gptpy.model.fast import layers
 from gptpy.model.transformer import HeadLoss
 
 
@@ -76,6 +83,42 @@ def test_a_uniform_model_needs_log_vocabulary(model):
     assert flat.training
 
 
+@pytest.mark.parametrize("context, stride", [(16, 16), (10, 3), (4, 1)])
+def test_windows_after_beginning_ids(model, context, stride):
+    """Each window after the ids that an imported model's tokenizer gives every text."""
+    ids, beginning = np.random.default_rng(0).integers(0, 32, 41), [7, 5]
+    found = evaluate(model, ids, context=context, stride=stride, beginning=beginning)
+    total, first, longest = 0.0, 0, context - 2
+    while first < len(ids):
+        last = min(len(ids), longest + 1 if first == 0 else first + min(stride, longest))
+        row = torch.tensor([[*beginning, *ids[max(0, last - longest - 1) : last].tolist()]])
+        with torch.no_grad():
+            logp = model(row[:, :-1])[0][0].double().log_softmax(-1)
+        before = row.shape[1] - 1 - last  # the place of an id in `row`, less one
+        total -= sum(float(logp[before + at, ids[at]]) for at in range(first, last))
+        first = last
+    assert found.loss == pytest.approx(total / 41, rel=1e-5)
+    assert found.stride == min(stride, longest)
+
+
+def test_an_evaluation_stops_when_it_is_asked_to(model):
+    asked = []
+
+    def stop():
+        asked.append(1)
+        return len(asked) == 3
+
+    with pytest.raises(EvaluationStoppedError):
+        evaluate(model, np.arange(100) % 32, batch_tokens=16, stop=stop)
+    assert len(asked) == 3 and model.training
+
+
+def test_large_models_take_few_tokens_at_once_on_a_cpu(model):
+    assert tokens_of_batch(model) == BATCH_TOKENS
+    large = SimpleNamespace(parameters=lambda: [torch.empty(1).expand(200_000_000)])
+    assert tokens_of_batch(large) == 500
+
+
 def test_what_cannot_be_evaluated(model):
     with pytest.raises(DataError, match="nothing to evaluate"):
         evaluate(model, [])
@@ -106,7 +149,7 @@ def test_logits_exist_for_a_chunk_of_scored_tokens_at_a_time(model, monkeypatch)
     ids = np.random.default_rng(0).integers(0, 32, 101)
     expected = evaluate(model, ids, stride=4).loss
     seen = []
-    monkeypatch.setattr(head_loss, "LOGITS_AT_ONCE", 32 * 7)
+    monkeypatch.setattr(layers, "LOGITS_AT_ONCE", 32 * 7)
     plain = HeadLoss.logits
     monkeypatch.setattr(
         HeadLoss, "logits", lambda *a: seen.append(len(a[1].flatten(0, -2))) or plain(*a)

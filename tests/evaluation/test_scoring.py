@@ -12,10 +12,9 @@ from gptpy.config.data import DataConfig
 from gptpy.config.run import RunConfig
 from gptpy.config.training import TrainConfig
 from gptpy.data.dataset import IGNORE
-from gptpy.data.masking import Masked
 from gptpy.data.material import gather, open_material
 from gptpy.data.prepared import open_prepared
-from gptpy.data.rows import Rows, windows_of
+from gptpy.data.rows import Masked, Rows, windows_of
 from gptpy.evaluation.scoring import score_of
 from gptpy.model import build_model
 

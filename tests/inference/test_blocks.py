@@ -2,7 +2,7 @@
 
 import random
 
-from gptpy.inference.blocks import BlockPool, digests
+from gptpy.inference.blocks import NO_CLAIM, BlockPool, digests
 
 
 def test_digests_depend_on_everything_before():
@@ -56,12 +56,44 @@ def test_tainted_blocks_are_not_found_and_cleared_when_the_last_holder_leaves():
     assert pool.find(b"b") is None and pool.available == 2
 
 
+def test_claims_keep_texts_side_by_side():
+    pool = BlockPool(21)
+    a, b = pool.claim(6), pool.claim(8, 2)
+    assert (a, b) == (range(1, 7), range(7, 15)) and pool.available == 20 and pool.held == 0
+    first, second = pool.take(2, a), pool.take(1, b)
+    assert (first, second) == ([1, 2], [7])
+    assert pool.take(1) == [15]  # not what others have claimed
+    assert pool.take(3, a) == [3, 4, 5]
+    assert pool.claim(9, 5) == range(16, 21)  # as many as are needed at once
+    assert pool.claim(2, 2) == NO_CLAIM
+    # Nothing else is left: claimed blocks are taken, and their text goes on elsewhere.
+    others = pool.take(13)
+    assert len(set(others)) == 13 and pool.available == 0
+    pool.release(others)
+    pool.unclaim(b)
+    assert sorted(pool.take(13)) == sorted(others)
+
+
+def test_what_a_text_has_claimed_and_not_taken_is_free_again():
+    pool = BlockPool(9)
+    claim = pool.claim(8)
+    taken = pool.take(3, claim)
+    assert pool.claim(1) == NO_CLAIM
+    pool.unclaim(claim)
+    assert pool.claim(5) == range(4, 9)
+    pool.release(taken)
+    assert pool.claim(3) == range(1, 4)
+
+
 def test_random_use_loses_nothing():
     draw, pool, held = random.Random(0), BlockPool(12), []
+    claims = []
     for step in range(3000):
-        action = draw.randrange(4)
+        action = draw.randrange(6)
         if action == 0 and pool.available:
-            held.append(pool.take(draw.randint(1, pool.available)))
+            claim = draw.choice([NO_CLAIM, *claims])
+            held.append(pool.take(draw.randint(1, pool.available), claim))
+            assert len(set(held[-1])) == len(held[-1]) and 0 not in held[-1]
         elif action == 1 and held:
             pool.release(held.pop(draw.randrange(len(held))), tainted=draw.random() < 0.1)
         elif action == 2 and held:
@@ -74,6 +106,10 @@ def test_random_use_loses_nothing():
             if found is not None and draw.random() < 0.5:
                 pool.share(found)
                 held.append([found])
+        elif action == 4:
+            claims.append(pool.claim(draw.randint(1, 12), draw.randint(1, 3)))
+        elif action == 5 and claims:
+            pool.unclaim(claims.pop(draw.randrange(len(claims))))
         assert pool.held == len({block for blocks in held for block in blocks})
         assert pool.available + pool.held == 11
     for blocks in held:

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from gptpy.inference import weights
 from gptpy.inference.engine import Engine
 from gptpy.inference.request import Request
 from gptpy.inference.sampling import Sampling
-from gptpy.inference.weights import FEW_ROWS, Int8Linear, prepare
+from gptpy.inference.weights import FEW_ROWS, Int8Linear, PackedLinear, packs, prepare
 
 from .networks import network
 
@@ -24,7 +25,6 @@ def test_other_number_types_are_close():
     ids, _ = logprobs(Engine(model))
     for number_type in ("bfloat16", "int8"):
         engine = Engine(model, number_type=number_type)
-        assert engine.runner.network.dtype == torch.bfloat16
         assert not engine.runner.exact
         text = torch.tensor([[*PROMPT, *ids]])
         with torch.inference_mode():
@@ -45,14 +45,69 @@ def test_weights_that_keep_their_type_are_shared():
     assert model.token_embedding.weight.requires_grad
 
 
+@pytest.mark.parametrize("integers", [True, False])
 @pytest.mark.parametrize("width", [64, 33, 12])  # torch's own product takes multiples of 16
-def test_eight_bits_round_to_half_a_step(width):
+def test_eight_bits_round_to_half_a_step(width, integers, monkeypatch):
+    monkeypatch.setattr(weights, "multiplies_integers", lambda device: integers)
     weight = torch.randn(40, width, generator=torch.Generator().manual_seed(0))
     weight[3] = 0.0
     layer = Int8Linear(weight, torch.ones(40))
     wide = layer.weight.float() * (weight.abs().amax(1) / 127)[:, None]
     assert bool(((wide - weight).abs() <= weight.abs().amax(1, keepdim=True) / 254 + 1e-6).all())
     x = torch.randn(2, FEW_ROWS, width, generator=torch.Generator().manual_seed(1)).bfloat16()
+    x[0, 1] = 0.0
     for rows in (x[:1], x):  # few rows and many
         expected = rows.float() @ wide.T + 1
-        torch.testing.assert_close(layer(rows).float(), expected, rtol=0.03, atol=0.15)
+        found = layer(rows)
+        assert found.dtype == rows.dtype
+        torch.testing.assert_close(found.float(), expected, rtol=0.03, atol=0.15)
+
+
+def test_products_of_integers_are_those_of_the_formula_whatever_stands_beside_a_row():
+    weight = torch.randn(70, 48, generator=torch.Generator().manual_seed(0))
+    layer = Int8Linear(weight, torch.randn(70, generator=torch.Generator().manual_seed(1)))
+    x = torch.randn(33, 48, generator=torch.Generator().manual_seed(2))
+    x[4] *= 1e6
+    whole = layer._by_integers(x)
+    for row, found in zip(x, whole, strict=True):
+        step = max(abs(v) for v in row.tolist()) / 127
+        rounded = [round(v / step) for v in row.tolist()]
+        sums = [sum(a * b for a, b in zip(rounded, w, strict=True)) for w in layer.weight.tolist()]
+        expected = torch.tensor(sums, dtype=torch.float64) * step * layer.scales.double()
+        expected += layer.bias.double()
+        torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=step * 1e-2)
+    for begin, end in ((0, 1), (3, 5), (7, 29)):
+        assert torch.equal(layer._by_integers(x[begin:end]), whole[begin:end])
+
+
+def test_numbers_that_are_not_finite_stay_so():
+    layer = Int8Linear(torch.ones(4, 16))
+    x = torch.ones(3, 16)
+    x[1, 2] = torch.nan
+    x[2, 0] = torch.inf
+    found = layer(x)
+    assert bool(found[0].isfinite().all()) and not bool(found[1:].isfinite().any())
+
+
+@pytest.mark.skipif(
+    not packs(torch.device("cpu"), torch.bfloat16), reason="this CPU does not multiply bfloat16"
+)
+def test_packed_layers_compute_the_same():
+    draw = torch.Generator().manual_seed(0)
+    weight, bias = (torch.randn(*n, generator=draw).bfloat16() for n in ((70, 48), (70,)))
+    for layer, b in ((PackedLinear(weight, bias), bias), (PackedLinear(weight), None)):
+        for shape in ((1, 1, 48), (1, 2, 48), (17, 48), (2, 40, 48)):
+            x = torch.randn(*shape, generator=draw).bfloat16()
+            expected = torch.nn.functional.linear(
+                x.float(), weight.float(), None if b is None else b.float()
+            )
+            torch.testing.assert_close(layer(x).float(), expected, rtol=0.02, atol=0.1)
+
+
+def test_only_what_lies_between_embeddings_is_replaced():
+    tied = prepare(network(), "int8")[0]
+    names = {n for n, m in tied.named_modules() if isinstance(m, Int8Linear)}
+    layers = ("attention.qkv", "attention.out", "mlp.up", "mlp.down")
+    assert names == {f"blocks.{i}.{name}" for i in range(2) for name in layers}
+    own = prepare(network(tied_head=False), "int8")[0]
+    assert isinstance(own.head, torch.nn.Linear)

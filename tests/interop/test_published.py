@@ -64,7 +64,7 @@ def published(folder, kind, *, dtype=torch.float32, **config):
         model: Any = t.GPT2LMHeadModel(t.GPT2Config(**shape, **about, **config))
     else:
         name = kind.capitalize()
-        made = getattr(t, f"{name}Config")(**SHAPE, **about, **config)
+        made = getattr(t, f"{name}Config")(**{**SHAPE, **about, **config})
         model = getattr(t, f"{name}ForCausalLM")(made)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, 0.05, 0.3)

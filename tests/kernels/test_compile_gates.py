@@ -1,13 +1,15 @@
 """What a GPU would run, compiled without one: no spills, shared memory within the limit, warp-group
 products (wgmma) and bulk copies (TMA) where they are meant to be."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gptpy_kernels.attention import configs
-from kernel_gates import attention, decoding, fused, machine_code
+from kernel_gates import amd_code, attention, decoding, fused, machine_code, nvidia_code, reports
 from kernel_gates.attention import Case
-from kernel_gates.compilation import SASS_PATTERNS, KernelReport, compile_all
+from kernel_gates.compilation import STORE, KernelReport, compile_all
+from kernel_gates.nvidia_code import PATTERNS
 
 
 def assert_clean(case: Any, report: KernelReport | str) -> None:
@@ -28,7 +30,9 @@ FAST = [
     fused.Case("cross_entropy", 80, "bf16", 50304),
     fused.Case("rms_norm_backward", 100, "bf16", 4096),
     decoding.Case("split", 90, "bf16", 128, 8, True),
+    select("amd", "forward", 64),
 ]
+BROKEN = fused.Case("rope", 90, "no such type", 64)
 ALL = [
     *attention.table_cases(), *attention.hopper_cases(), *fused.table_cases(),
     *decoding.table_cases(),
@@ -38,7 +42,8 @@ ALL = [
 @pytest.fixture(scope="session")
 def fast_reports() -> dict[Any, KernelReport | str]:
     pytest.importorskip("triton")
-    return dict(zip(FAST, compile_all(FAST), strict=True))
+    cases = [*FAST, BROKEN]
+    return dict(zip(cases, compile_all(cases), strict=True))
 
 
 @pytest.mark.parametrize("case", FAST, ids=str)
@@ -49,7 +54,7 @@ def test_kernels_compile_clean(case, fast_reports):
 @pytest.fixture(scope="session")
 def all_reports() -> dict[Any, KernelReport | str]:
     pytest.importorskip("triton")
-    return dict(zip(ALL, compile_all(ALL), strict=True))
+    return dict(zip(ALL, compile_all(ALL, store=STORE), strict=True))
 
 
 @pytest.mark.slow
@@ -60,7 +65,7 @@ def test_every_entry_of_the_table_compiles_clean(case, all_reports):
 
 def test_a_spilling_kernel_is_refused():
     """The gate itself: a tile far too large for the registers must not pass."""
-    none = dict.fromkeys(SASS_PATTERNS, 0)
+    none = dict.fromkeys(PATTERNS, 0)
     report = KernelReport(255, 8, 16, 150_000, 100, {**none, "local_store": 2, "local_load": 2}, ())
     assert report.problems(90) == ["spills 16 bytes (2 local stores, 2 loads)"]
     clean = report._replace(spilled_bytes=0, counts=none)
@@ -71,7 +76,7 @@ def test_a_spilling_kernel_is_refused():
 
 
 def test_a_kernel_that_misses_the_instructions_meant_is_refused():
-    none = dict.fromkeys(SASS_PATTERNS, 0)
+    none = dict.fromkeys(PATTERNS, 0)
     report = KernelReport(128, 0, 0, 1000, 100, none, ())
     config = configs.TileConfig(64, 64, 8, 2, tma=True)
     hopper = Case("forward", 90, "bf16", 64, "causal", config)
@@ -107,7 +112,7 @@ SASS = """
 
 
 def test_loops_are_read_from_machine_code():
-    masked, full = machine_code.loops(SASS, warps=8)
+    masked, full = nvidia_code.loops(SASS, warps=8)
     assert masked.matrix_flops == 2 * 16 * 8 * 16 * 8 and masked.exp2 == 32 * 8
     assert full == machine_code.Loop(
         matrix_flops=2 * (2 * 64 * 32 * 16) * 2,  # two products of two warp groups
@@ -121,7 +126,7 @@ def test_loops_are_read_from_machine_code():
 
 def test_a_product_computed_twice_is_refused():
     """dK/dV of 64 keys by 8 warps: both warp groups need all scores, and compute them."""
-    counts = {**dict.fromkeys(SASS_PATTERNS, 0), "hgmma": 1, "tma_load": 1}
+    counts = {**dict.fromkeys(PATTERNS, 0), "hgmma": 1, "tma_load": 1}
     config = configs.TileConfig(64, 64, 8, 2, tma=True)
     case = Case("key_gradient", 90, "bf16", 128, "causal", config)
     loop = machine_code.Loop(case.matrix_flops, 64 * 64, 100_000, 5, 1000)
@@ -136,7 +141,66 @@ def test_a_product_computed_twice_is_refused():
     assert slow == (pytest.approx(0.5), "shared memory")
 
 
-def test_a_compiler_error_is_a_complaint_not_a_crash():
-    pytest.importorskip("triton")
-    (complaint,) = compile_all([fused.Case("rope", 90, "no such type", 64)])
+AMDGCN = """
+.LBB0_1:                                ; the loop with a mask
+	v_mfma_f32_16x16x16_bf16 v[0:3], v[4:5], v[6:7], v[0:3]
+	v_exp_f32_e32 v1, v1
+	v_cndmask_b32_e32 v1, v2, v1, vcc
+	v_cndmask_b32_e32 v1, v2, v1, vcc
+	s_cbranch_scc1 .LBB0_1
+.LBB0_2:                                ; the loop over full tiles
+	ds_read_b128 v[8:11], v20
+	ds_write2st64_b64 v21, v[0:1], v[2:3] offset1:4
+	v_mfma_f32_32x32x8_bf16_1k a[0:15], v[4:5], v[6:7], a[0:15]
+	v_exp_f32_e32 v1, v1
+	v_pk_mul_f32 v[2:3], v[2:3], v[4:5]
+	s_barrier
+	s_add_i32 s0, s0, 64
+	s_cbranch_scc0 .LBB0_2
+	scratch_store_dwordx2 off, v[0:1], off offset:8
+    .agpr_count:     16
+    .group_segment_fixed_size: 0
+    .private_segment_fixed_size: 24
+    .vgpr_count:     140
+    .vgpr_spill_count: 5
+"""
+
+
+def test_loops_are_read_from_amd_assembly():
+    masked, full = amd_code.loops(AMDGCN, warps=4)
+    assert masked.matrix_flops == 2 * 16 * 16 * 16 * 4 and masked.instructions == 3 * 4
+    assert full == machine_code.Loop(
+        matrix_flops=2 * 32 * 32 * 8 * 4,
+        exp2=64 * 4,
+        shared_bytes=(16 + 2 * 8) * 64 * 4,
+        barriers=1,
+        instructions=2 * 4,  # of the vector units
+    )
+    assert full.cycles("gfx942")["issue"] == 8
+    metadata = SimpleNamespace(shared=70_000, num_warps=4)
+    found = amd_code.read(SimpleNamespace(asm={"amdgcn": AMDGCN}, metadata=metadata), "")
+    report = KernelReport(**found, warnings=())
+    assert (report.registers, report.counts["mfma"], report.loop) == (140, 2, full)
+    assert report.problems("gfx942") == [
+        "spills 24 bytes (1 local stores, 0 loads)", "shared memory 70000 > 65536 bytes",
+    ]  # fmt: skip
+
+
+def test_a_compiler_error_is_a_complaint_not_a_crash(fast_reports):
+    complaint = fast_reports[BROKEN]
     assert isinstance(complaint, str) and complaint
+
+
+def test_reports_are_kept_until_a_kernel_changes(tmp_path, monkeypatch):
+    key = reports.key_of(("forward", {"BLOCK_M": 64}), "3.9.0")
+    assert key != reports.key_of(("forward", {"BLOCK_M": 32}), "3.9.0")
+    assert key != reports.key_of(("forward", {"BLOCK_M": 64}), "3.10.0")
+    assert reports.read_report(tmp_path, key) is None
+    reports.write_report(tmp_path, key, {"registers": 7})
+    assert reports.read_report(tmp_path, key) == {"registers": 7}
+    (tmp_path / f"{key}.json").write_text('{"regis')  # a full disk
+    assert reports.read_report(tmp_path, key) is None
+    code = 'def f(x):\n    """What it does."""\n    return x  # why\n'
+    assert reports._without_docstrings(code) == "def f(x):\n    return x"
+    monkeypatch.setattr(reports, "_sources", lambda: "another kernel")
+    assert key != reports.key_of(("forward", {"BLOCK_M": 64}), "3.9.0")

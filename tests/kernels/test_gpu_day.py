@@ -2,7 +2,9 @@
 
 import importlib
 import json
+import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,49 +28,94 @@ def test_correctness_comes_first_and_the_gluon_kernel_last(gpu_day):
     assert all("GPTPY_HOPPER_KERNEL" not in t.environment for t in gpu_day.TASKS[:-3])
 
 
-def fake_run(calls: list[str], fails: str | None = None):
-    def run(command: list[str], timeout: float, **_rest: Any) -> Any:
-        calls.append(command[2])
-        if command[2] == fails:
-            raise subprocess.TimeoutExpired(command, timeout)
-        with Path(command[command.index("--rows") + 1]).open("a") as file:
-            file.write(json.dumps({"what": "tokens", "name": command[2]}) + "\n")
-        return subprocess.CompletedProcess(command, 0, "", "")
+def fake_task(calls: list[str], ends: dict[str, str] | None = None):
+    def run(task: Any, rows: Path, seconds: float, dry_run: bool) -> dict[str, Any]:
+        calls.append(task.name)
+        ended = (ends or {}).get(task.name, "done")
+        with rows.open("a") as file:
+            file.write(json.dumps({"what": "tokens", "name": task.name, "ended": ended}) + "\n")
+        return {"task": task.name, "ended": ended, "seconds": 1.0}
 
     return run
 
 
 def test_an_interrupted_day_goes_on(gpu_day, monkeypatch, tmp_path, capsys):
     calls: list[str] = []
-    monkeypatch.setattr(subprocess, "run", fake_run(calls, fails="attention: flex"))
+    ends = {"attention: flex": "no end within 60 s", "tokens": "out of time"}
+    monkeypatch.setattr(gpu_day, "run_task", fake_task(calls, ends))
     rows = gpu_day.spend(tmp_path, 540, False)
-    assert len(calls) == len(gpu_day.TASKS) and len(rows) == len(calls) - 1
+    assert len(rows) == len(calls) == len(gpu_day.TASKS)
     assert "attention: flex: no end within 60 s" in capsys.readouterr().out
     with (tmp_path / "rows.jsonl").open("a") as file:
         file.write('{"what": "att')  # a killed process
     calls.clear()
-    monkeypatch.setattr(subprocess, "run", fake_run(calls))
-    assert len(gpu_day.spend(tmp_path, 540, False)) == len(rows)
-    assert calls == ["attention: flex"], "what is done is not done again"
+    monkeypatch.setattr(gpu_day, "run_task", fake_task(calls))
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write("\n")
+    again = gpu_day.spend(tmp_path, 540, False)
+    assert calls == list(ends), "what is done is not done again"
+    assert [row["name"] for row in again] == [row["name"] for row in rows]
+    assert {row["ended"] for row in again} == {"done"}, "the later row of a kind counts"
+
+
+def test_a_task_goes_on_where_it_stopped(gpu_day, tmp_path):
+    """A row that is there is not measured again; one left out for want of time is."""
+    rows = importlib.import_module("gpu_day_rows")
+    tasks = importlib.import_module("gpu_day_tasks")
+    row = {"what": "correct", "feature": "causal", "D": 16, "T": 40, "S": 40, "dtype": "float32"}
+    known = [{**row, "error": 1e-3}, {**row, "S": 56, "skipped": "out of time"}]
+    found = list(tasks.correct(True, 0.0, rows.Done(known), (0, len(tasks.FEATURES))))
+    assert found == [{**row, "S": 56, "skipped": "out of time"}]
+    named = {
+        r["feature"] for part in range(2) for r in tasks.correct(True, 0.0, rows.Done(), (part, 2))
+    }
+    assert named == set(tasks.FEATURES), "the parts are the whole"
+
+
+def runs(pid: int) -> bool:
+    """Whether a process runs; not one that has ended and waits for whoever adopted it."""
+    state = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True)
+    return state.stdout.strip()[:1] not in ("", "Z")
+
+
+CHILD = (
+    'sleep 600 & echo $! > "$0"; if [ "$1" = hang ]; then wait; fi; echo "no device" >&2; exit 4'
+)
+
+
+@pytest.mark.skipif(not shutil.which("ps") or not shutil.which("sh"), reason="needs POSIX tools")
+@pytest.mark.parametrize(
+    "what,expected", [("hang", "no end within 2 s"), ("fail", "exit 4: no device")]
+)
+def test_what_hangs_is_ended_with_all_it_has_started(
+    what, expected, gpu_day, monkeypatch, tmp_path
+):
+    started = tmp_path / "pid"
+    monkeypatch.setattr(gpu_day, "command_of", lambda *_: ["sh", "-c", CHILD, str(started), what])
+    limit = 2 if what == "hang" else 60
+    entry = gpu_day.run_task(gpu_day.Task("attention: flex", limit), tmp_path, limit, True)
+    assert entry["ended"] == expected
+    pid = int(started.read_text())
+    for _ in range(200):
+        if not runs(pid):
+            return
+        time.sleep(0.02)
+    pytest.fail("what the subprocess had started still runs")
 
 
 def test_the_budget_holds(gpu_day, monkeypatch, tmp_path, capsys):
     limits: list[float] = []
 
-    def run(command: list[str], timeout: float, **_rest: Any) -> Any:
-        limits.append(timeout)
-        return subprocess.CompletedProcess(
-            command, 1, "", "Traceback\nRuntimeError: no such device"
-        )
+    def run(task: Any, rows: Path, seconds: float, dry_run: bool) -> dict[str, Any]:
+        limits.append(seconds)
+        return {"task": task.name, "ended": "exit 1: no such device", "seconds": 1.0}
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(gpu_day, "run_task", run)
     gpu_day.spend(tmp_path, 30, False)
     assert max(limits) <= 30
+    limits.clear()
     gpu_day.spend(tmp_path, 1, False)
-    assert "out of time; start again to go on" in capsys.readouterr().out
-    assert json.loads((tmp_path / "tasks.jsonl").read_text().splitlines()[0])["ended"] == (
-        "exit 1: RuntimeError: no such device"
-    )
+    assert not limits and "out of time; start again to go on" in capsys.readouterr().out
 
 
 def attention(name: str, T: int, ms: float) -> dict[str, Any]:

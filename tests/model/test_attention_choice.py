@@ -130,6 +130,19 @@ def test_kernels_serve_what_sdpa_does_by_a_mask(feature, cuda, monkeypatch):
     assert "not triton: it was off" in reason
 
 
+def test_on_amd_the_kernels_run_only_when_asked_for(cuda, monkeypatch):
+    monkeypatch.setattr(choice, "_device_class", lambda device: "amd")
+    for features in (frozenset(), {"window"}):
+        name, reason = choose_backend("cuda", torch.bfloat16, 64, features=features)
+        assert name == "sdpa" and "none has run there" in reason
+    name, reason = choose_backend("cuda", torch.bfloat16, 64, features={"softcap"})
+    assert name == "reference" and "does not support softcap" in reason
+    assert not cuda, "nothing was launched"
+    monkeypatch.setenv(preferences.VARIABLE, "triton")
+    assert choose_backend("cuda", torch.bfloat16, 64)[0] == "triton"
+    assert len(cuda) == 1, "after a probe"
+
+
 def test_the_environment_names_a_back_end(cuda, monkeypatch):
     monkeypatch.setenv(preferences.VARIABLE, "triton")
     assert choose_backend("cuda", torch.bfloat16, 64)[0] == "triton"

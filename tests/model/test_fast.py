@@ -12,10 +12,15 @@ from gptpy.config import GPTConfig
 from gptpy.model import GPT, build_model, plain_formulas
 from gptpy.model.attention.reference import reference
 from gptpy.model.fast import CPU, KERNELS, PLAIN, FusedNormBlock, install
-from gptpy.model.fast.conditions import compute_dtype, eager_on_cpu
-from gptpy.model.fast.heads import rotated_heads
-from gptpy.model.fast.norm import CpuRMSNorm, rms_norm
-from gptpy.model.fast.swiglu import CpuSwiGLU, swiglu
+from gptpy.model.fast.layers import (
+    CpuRMSNorm,
+    CpuSwiGLU,
+    compute_dtype,
+    eager_on_cpu,
+    rms_norm,
+    rotated_heads,
+    swiglu,
+)
 from gptpy.model.transformer import Block, RMSNorm, Transformer, rotate
 
 B, T, H, H_KV, D = 2, 5, 4, 2, 6
@@ -203,7 +208,7 @@ def test_a_compiled_layer_computes_the_plain_formula(monkeypatch):
     def refuse(*arguments):
         raise AssertionError("the CPU form ran")
 
-    monkeypatch.setattr("gptpy.model.fast.norm.rms_norm", refuse)
+    monkeypatch.setattr("gptpy.model.fast.layers.rms_norm", refuse)
     norm = nn.Sequential(RMSNorm(D, 1e-6))
     norm[0].__class__ = CpuRMSNorm
     x = normal(B, T, D, dtype=torch.float32)

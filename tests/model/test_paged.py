@@ -1,12 +1,13 @@
 """The pass over blocks against the plain network, for every kind of positions and attention."""
 
 import random
+from itertools import pairwise
 
 import pytest
 import torch
 
 from gptpy.config import GPTConfig
-from gptpy.model import build_model, plain_formulas
+from gptpy.model import build_model, paged, plain_formulas
 from gptpy.model.paged import Chunk, PagedKeysValues, PagedStep, paged_hidden_states
 
 SHAPES = {
@@ -115,6 +116,38 @@ def test_torchs_fused_attention_is_near(name):
     for row, ids in zip(found, texts, strict=True):
         expected = model(torch.tensor([ids]), last_only=True)[0][0, 0]
         torch.testing.assert_close(row.float(), expected.float(), rtol=0.05, atol=0.15)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", SHAPES)
+@torch.inference_mode()
+def test_keys_that_lie_side_by_side_are_read_where_they_are(name, dtype, monkeypatch):
+    """A text from its beginning, in two parts, and single tokens, beside a text in pieces."""
+    monkeypatch.setattr(paged, "DIRECT_BYTES", 1)
+    model = network(**SHAPES[name])
+    texts = [torch.randint(V, (length,)).tolist() for length in (40, 65, 150)]
+    tables = [list(range(1, 11)), list(range(11, 21)), list(range(21, 61, 3))]
+    cache = PagedKeysValues(model.config, 64, 16, dtype=dtype)
+    found: list[list] = [[], [], []]
+    used = 0
+    for begin, end in ((0, -20), (-20, -12), (-12, -11), (-11, -10), (-10, -9)):
+        chunks = []
+        for text, table in zip(texts, tables, strict=True):
+            start, stop = len(text) + begin if begin else 0, len(text) + end
+            chunks.append(Chunk(text[start:stop], start, table[: -(-stop // 16)]))
+        step = PagedStep(model.config, cache, chunks)
+        used += len(step.direct)
+        logits = head(model, paged_hidden_states(model, step))
+        for n, (a, b) in enumerate(pairwise(step.offsets)):
+            found[n] += logits[a:b]
+    usable = "softcap" not in name and "alibi" not in name
+    windowed = model.config.window is not None
+    assert used == (0 if not usable else 6 if windowed else 8)
+    near = 1e-3 if dtype == torch.float32 else 0.1
+    with plain_formulas(model):
+        for text, rows in zip(texts, found, strict=True):
+            expected = model(torch.tensor([text[:-9]]))[0][0]
+            torch.testing.assert_close(torch.stack(rows), expected, rtol=near, atol=near)
 
 
 def test_blocks_are_copied_and_cleared():

@@ -1,4 +1,4 @@
-"""One writer a run directory; a dead one holds nobody up."""
+"""One writer a run directory; a dead one blocks nobody."""
 
 import errno
 import os

@@ -1,7 +1,7 @@
 """Special ids that a tokenizer lacks come after its vocabulary."""
 
 from gptpy.tokenizer import make_tokenizer, open_tokenizer
-from gptpy.tokenizer.reserved import reserve
+from gptpy.tokenizer.opening import reserve
 
 
 def test_ids_are_added_only_where_they_are_used():

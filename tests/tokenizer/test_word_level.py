@@ -4,7 +4,7 @@ import pytest
 
 from gptpy.config import ConfigError
 from gptpy.tokenizer import make_tokenizer, open_tokenizer, save_tokenizer
-from gptpy.tokenizer.word_level import WordLevelTokenizer, is_word_level_file
+from gptpy.tokenizer.simple import WordLevelTokenizer, is_word_level_file
 
 
 def test_fingerprints_tell_tokenizers_apart():

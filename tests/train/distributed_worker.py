@@ -21,8 +21,14 @@ from gptpy.config import GPTConfig
 from gptpy.config.lora import LoraConfig
 from gptpy.config.training import OptimConfig, ScheduleConfig, TrainConfig
 from gptpy.data import Dataset
-from gptpy.devices.processes import World, join_world, leave_world
-from gptpy.devices.sharding import distribute, reshard, shard_from_main
+from gptpy.devices.processes import (
+    World,
+    distribute,
+    join_world,
+    leave_world,
+    reshard,
+    shard_from_main,
+)
 from gptpy.evaluation.loss import evaluate
 from gptpy.model import GPT, EncoderDecoder
 from gptpy.model.lora import add_adapters

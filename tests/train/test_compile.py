@@ -18,7 +18,7 @@ from gptpy.data import Dataset
 from gptpy.devices.selection import COMPILE_STEPS, choose_compile
 from gptpy.evaluation.loss import evaluate
 from gptpy.model import GPT
-from gptpy.model.fast.embedding import ReproducibleEmbedding
+from gptpy.model.fast.layers import ReproducibleEmbedding
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
 from gptpy.runs.progress import Silent

@@ -16,7 +16,7 @@ from gptpy.config import ConfigError, GPTConfig
 from gptpy.config.training import ScheduleConfig, TrainConfig
 from gptpy.data import Dataset
 from gptpy.data.dataset import IGNORE
-from gptpy.evaluation.loss import Evaluation
+from gptpy.evaluation.loss import Evaluation, evaluate
 from gptpy.model import GPT
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
@@ -53,7 +53,9 @@ class Heard(Silent):
 
 def trainer(run: Path | None, heard: Any = None, *, resume: Any = False, **changes: Any):
     torch.manual_seed(0)
-    given: Any = {key: changes.pop(key) for key in ("evaluate", "sample") if key in changes}
+    given: Any = {
+        key: changes.pop(key) for key in ("evaluate", "sample", "interrupt") if key in changes
+    }
     base: dict[str, Any] = {
         "batch_size": 2,
         "dtype": "float32",
@@ -267,6 +269,42 @@ def test_a_late_ctrl_c_says_what_will_be_lost_and_the_next_ends(tmp_path, monkey
         trainer(tmp_path, heard, save_every=2).fit()
     assert heard.said("Ctrl-C once more ends at once", "after step 2 is then lost")
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def evals_of(run: Path) -> list[tuple[int, float]]:
+    rows = [row for row in read_metrics(run / "metrics.jsonl") if row["kind"] == "eval"]
+    return [(row["step"], row["val_loss"]) for row in rows]
+
+
+@pytest.mark.parametrize("steps", [6, 4])  # the run has more to do, or ends with this evaluation
+def test_a_signal_stops_an_evaluation_and_the_resumed_run_begins_with_it(tmp_path, steps):
+    def run(folder, signal_at=0, resume=False):
+        interrupt, asked = Interrupt(), []
+
+        def stop():
+            asked.append(1)
+            if len(asked) == signal_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return interrupt.requested
+
+        def score(model):
+            return evaluate(model, np.arange(80) % 64, batch_tokens=16, stop=stop)
+
+        run = trainer(
+            folder, evaluate=score, interrupt=interrupt, resume=resume, steps=steps, eval_every=2
+        )
+        return run.fit()
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(whole)
+    result = run(parts, signal_at=7)  # of five windows each: the second one of the second time
+    assert (result.stopped, result.step) == ("interrupted", 4)
+    assert checkpoint.read_state(checkpoint.find(parts, 4))["evaluation_due"]
+    assert [step for step, _ in evals_of(parts)] == [2]
+    assert run(parts, resume=True).stopped == "done"
+    assert evals_of(parts) == evals_of(whole)
+    ends = [checkpoint.read_state(checkpoint.find(folder, steps)) for folder in (whole, parts)]
+    assert ends[0]["best_loss"] == ends[1]["best_loss"] and not ends[1]["evaluation_due"]
 
 
 def test_handlers_come_back_and_late_signals_reach_them(monkeypatch):

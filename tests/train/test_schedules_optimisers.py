@@ -6,8 +6,9 @@ import torch
 from gptpy.config import ConfigError, GPTConfig
 from gptpy.config.training import OptimConfig, ScheduleConfig
 from gptpy.model import GPT, build_model
-from gptpy.train.optimisers import Muon, build_optimizers, orthogonalise, set_momentum, set_rates
+from gptpy.train.optimisers import Muon, build_optimizers, orthogonalise
 from gptpy.train.schedules import multiplier
+from gptpy.train.update import set_momentum, set_rates
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A strict simulator for warp-specialised Gluon kernels: NumPy values, real barriers, bad luck.
+"""A strict simulator for warp-specialised Gluon kernels: NumPy values, random schedules.
 
 It runs a kernel's own source. Partitions take turns at every operation that other partitions or the
 copy engine can see, in an order drawn from a seed. What hardware leaves undefined is made visible:

@@ -36,7 +36,7 @@ def run(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Out (B, H, T, D) and log-sum-exp (B, H, T) of q and k, v (B, H_kv, S, D).
 
-    Raises `Fault` where the kernel relies on luck.
+    Raises `Fault` where the kernel relies on what hardware leaves undefined, and for a deadlock.
     """
     B, H, T, D = q.shape
     H_kv, S = k.shape[1:3]

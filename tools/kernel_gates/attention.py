@@ -12,12 +12,13 @@ from gptpy_kernels.attention.configs import (
     HOPPER_REGISTERS,
     HOPPER_STAGES,
     TABLE,
+    Architecture,
     TileConfig,
     class_of,
 )
 from gptpy_kernels.attention.launch import padded_head_dim
 
-from kernel_gates.compilation import KernelReport, compile_kernel, inspect
+from kernel_gates.compilation import KernelReport, compile_kernel, float32_products, name_of
 from kernel_gates.machine_code import MATRIX_RATE
 
 _FLAGS = (
@@ -62,7 +63,7 @@ class Case(NamedTuple):
     """One kernel at one configuration for one architecture."""
 
     kernel: str
-    architecture: int
+    architecture: Architecture
     dtype: str  # triton's name: "bf16", "fp16", "fp32"
     head_dim: int
     features: str
@@ -121,6 +122,8 @@ class Case(NamedTuple):
         fifth = kind == "blackwell" and config.tma and self.kernel == "forward"
         if fifth and not counts["tcgen05"]:
             found.append("no fifth-generation matrix products")
+        if kind == "amd" and not counts["mfma"]:
+            found.append("no matrix products")
         issued = self.duplication(report)
         known = self.head_dim >= DUPLICATION_IS_KNOWN_FROM or (
             (self.kernel, self.architecture, self.head_dim, self.features) in KNOWN_DUPLICATES
@@ -132,8 +135,8 @@ class Case(NamedTuple):
     def __str__(self) -> str:
         c = self.config
         return (
-            f"{self.kernel} sm_{self.architecture} {self.dtype} D={self.head_dim} {self.features} "
-            f"{c.block_m}x{c.block_n} warps={c.num_warps} stages={c.num_stages}"
+            f"{self.kernel} {name_of(self.architecture)} {self.dtype} D={self.head_dim} "
+            f"{self.features} {c.block_m}x{c.block_n} warps={c.num_warps} stages={c.num_stages}"
             + (" tma" if c.tma else "")
         )
 
@@ -160,7 +163,7 @@ def specification(kernel: Any, case: Case) -> tuple[dict[str, str], dict[str, An
         "BLOCK_M": config.block_m,
         "BLOCK_N": config.block_n,
         "TMA": config.tma,
-        "PRECISION": "tf32x3",
+        "PRECISION": float32_products(case.architecture),
         **flags,
     }
     constants = {name: value for name, value in constants.items() if name in kernel.arg_names}
@@ -230,15 +233,11 @@ def compile_case(case: Case) -> KernelReport:
 
         types, constants = _hopper_specification(case)
         options = {"num_warps": case.config.num_warps, "maxnreg": HOPPER_REGISTERS}
-        compiled, log = compile_kernel(
-            hopper_forward_kernel, types, constants, case.architecture, options
-        )
-        return inspect(compiled, log)
+        return compile_kernel(hopper_forward_kernel, types, constants, case.architecture, options)
     kernel = kernel_function(case.kernel)
     types, constants, aligned = specification(kernel, case)
     options = {"num_warps": case.config.num_warps, "num_stages": case.config.num_stages}
-    compiled, log = compile_kernel(kernel, types, constants, case.architecture, options, aligned)
-    return inspect(compiled, log)
+    return compile_kernel(kernel, types, constants, case.architecture, options, aligned)
 
 
 def hopper_cases() -> list[Case]:

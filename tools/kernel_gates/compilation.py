@@ -10,31 +10,23 @@ import contextlib
 import io
 import json
 import os
-import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gptpy_kernels.attention.configs import SHARED_MEMORY_LIMIT
+from gptpy_kernels.attention.configs import SHARED_MEMORY_LIMIT, Architecture
 
-from kernel_gates.machine_code import Loop, main_loop
+from kernel_gates.machine_code import Loop
+from kernel_gates.reports import KEPT_ONLY, STORE_VARIABLE, key_of, read_report, write_report
 
-# What to count in the machine code: matrix products by generation, bulk copies, local memory.
-SASS_PATTERNS = {
-    "hgmma": r"\bHGMMA\b",
-    "hmma": r"\bHMMA\b",
-    "tcgen05": r"\bUTC\w*MMA\b",
-    "tma_load": r"\bUTMALDG\b",
-    "tma_store": r"\bUTMASTG\b",
-    "tma_reduce": r"\bUTMAREDG\b",
-    "async_copy": r"\bLDGSTS\b",
-    "exp2": r"\bMUFU\.EX2\b",
-    "local_store": r"\bSTL\b",
-    "local_load": r"\bLDL\b",
-}
+REPOSITORY = Path(__file__).resolve().parents[2]
+STORE = REPOSITORY / "target" / "kernel-gates"
+"""Reports of earlier runs: what has not changed is not compiled again."""
+
+
+NOT_COMPILED = "not compiled yet"
 
 
 class KernelReport(NamedTuple):
@@ -50,7 +42,7 @@ class KernelReport(NamedTuple):
     loop: Loop | None = None
     """One turn of the loop over full tiles; None in a kernel that multiplies no matrices."""
 
-    def problems(self, architecture: int) -> list[str]:
+    def problems(self, architecture: Architecture) -> list[str]:
         """Why any kernel would be refused; empty when clean."""
         found = []
         shared_limit = SHARED_MEMORY_LIMIT[architecture]
@@ -65,40 +57,78 @@ class KernelReport(NamedTuple):
         return found
 
 
-def tool(name: str) -> str:
-    """Path of a CUDA tool that ships inside triton."""
-    import triton.backends.nvidia as nvidia
+def name_of(architecture: Architecture) -> str:
+    """sm_90 for 90; AMD's names as they are."""
+    return architecture if isinstance(architecture, str) else f"sm_{architecture}"
 
-    return str(Path(str(nvidia.__file__)).parent / "bin" / name)
+
+def float32_products(architecture: Architecture) -> str:
+    """How `launch.matmul_precision` has float32 multiplied there."""
+    return "ieee" if isinstance(architecture, str) else "tf32x3"
+
+
+def _target(architecture: Architecture) -> Any:
+    from triton.backends.compiler import GPUTarget
+
+    if isinstance(architecture, str):
+        return GPUTarget("hip", architecture, 64)
+    return GPUTarget("cuda", architecture, 32)
 
 
 def compile_kernel(
     kernel: Any,
     types: dict[str, str],
     constants: dict[str, Any],
-    architecture: int,
+    architecture: Architecture,
     options: dict[str, Any],
     aligned: frozenset[str] = frozenset(),
-) -> Any:
-    """Triton's compiled kernel for sm_<architecture>.
+) -> KernelReport:
+    """Compile a Triton kernel for an architecture and read the machine code.
 
     types: Triton type of every argument that is no constant. aligned: scalar arguments known to be
     multiples of 16 (pointers always are). options: num_warps, num_stages, maxnreg.
-    Returns (compiled, assembler's log).
+    Where the environment names a folder (`STORE_VARIABLE`), a report that it holds is taken.
+    Raises what the compiler raises, ValueError for missing and unexpected arguments.
     """
     import triton
+
+    names = kernel.arg_names
+    if set(names) != set(types) | set(constants):
+        known = set(types) | set(constants)
+        raise ValueError(
+            f"{kernel.fn.__name__}: missing {sorted(set(names) - known)}, "
+            f"unexpected {sorted(known - set(names))}"
+        )
+    folder = os.environ.get(STORE_VARIABLE)
+    key = ""
+    if folder:
+        what = (kernel.fn.__name__, types, constants, architecture, options, sorted(aligned))
+        key = key_of(what, triton.__version__)
+        if (known := read_report(Path(folder), key)) is not None:
+            return _report(known)
+        if os.environ.get(KEPT_ONLY):
+            raise LookupError(NOT_COMPILED)
+    report = _inspect(*_compile(kernel, types, constants, architecture, options, aligned))
+    if folder:
+        write_report(Path(folder), key, report._asdict())
+    return report
+
+
+def _compile(
+    kernel: Any,
+    types: dict[str, str],
+    constants: dict[str, Any],
+    architecture: Architecture,
+    options: dict[str, Any],
+    aligned: frozenset[str],
+) -> tuple[Any, str]:
+    """Triton's compiled kernel and the assembler's log."""
+    import triton
     from triton import knobs
-    from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
     from triton.experimental.gluon._runtime import GluonASTSource, GluonJITFunction
 
     names = kernel.arg_names
-    unknown = set(types) | set(constants)
-    if set(names) != unknown:
-        raise ValueError(
-            f"{kernel.fn.__name__}: missing {sorted(set(names) - unknown)}, "
-            f"unexpected {sorted(unknown - set(names))}"
-        )
     signature = {name: "constexpr" if name in constants else types[name] for name in names}
     attributes = {
         (index,): [["tt.divisibility", 16]]
@@ -116,74 +146,58 @@ def compile_kernel(
     with contextlib.redirect_stdout(log), knobs.nvidia.scope(), knobs.compilation.scope():
         knobs.nvidia.dump_ptxas_log = True
         knobs.compilation.always_compile = True  # a cached kernel has no log
-        compiled = triton.compile(
-            source, target=GPUTarget("cuda", architecture, 32), options=options
-        )
+        compiled = triton.compile(source, target=_target(architecture), options=options)
     return compiled, log.getvalue()
 
 
-def inspect(compiled: Any, log: str = "") -> KernelReport:
-    """Read registers, memory and instruction counts out of a compiled kernel's machine code."""
-    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
-        file.write(compiled.asm["cubin"])
-        file.flush()
+def _inspect(compiled: Any, log: str) -> KernelReport:
+    from kernel_gates import amd_code, nvidia_code
 
-        def dump(what: str) -> str:
-            return subprocess.run(
-                [tool("cuobjdump"), what, file.name], capture_output=True, text=True, check=True
-            ).stdout
-
-        usage = re.search(
-            r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", dump("--dump-resource-usage")
-        )
-        sass = dump("--dump-sass")
-    if usage is None:
-        raise RuntimeError("cuobjdump: expected a resource usage line, got none")
-    spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill (?:stores|loads)", log))
-    return KernelReport(
-        registers=int(usage[1]),
-        stack_bytes=int(usage[2]),
-        spilled_bytes=max(spilled, int(usage[3])),
-        shared_bytes=compiled.metadata.shared,
-        instructions=len(re.findall(r"^\s+/\*[0-9a-f]{4,}\*/", sass, re.M)),
-        counts={name: len(re.findall(pattern, sass)) for name, pattern in SASS_PATTERNS.items()},
-        warnings=tuple(
-            line.strip()
-            for line in log.splitlines()
-            if "warning" in line.lower() or "Performance" in line
-        ),
-        loop=main_loop(sass, compiled.metadata.num_warps),
+    reader = amd_code if "amdgcn" in compiled.asm else nvidia_code
+    warnings = tuple(
+        line.strip()
+        for line in log.splitlines()
+        if "warning" in line.lower() or "Performance" in line
     )
+    return KernelReport(**reader.read(compiled, log), warnings=warnings)
 
 
-def compile_all(cases: Sequence[Any], timeout: float = 3600) -> list[KernelReport | str]:
-    """Compile cases, two at a time; a report each, or the compiler's complaint.
+def compile_all(
+    cases: Sequence[Any], *, workers: int = 2, store: Path | None = None, kept_only: bool = False
+) -> list[KernelReport | str]:
+    """Compile cases, `workers` at a time; a report each, or the compiler's complaint.
 
     A case is a `Case` of a module that also has `compile_case` (`attention`, `fused`, `decoding`).
     They are compiled in another process, without TRITON_INTERPRET, so that this works inside of
-    tests that use the interpreter.
+    tests that use the interpreter. store: a folder that keeps every report as soon as it is there,
+    so that an interrupted run goes on where it stopped. kept_only: compile nothing; what the store
+    lacks is a complaint, `NOT_COMPILED`.
     """
-    tools = Path(__file__).resolve().parents[1]
-    folders = [str(tools), str(tools.parent / "triton_kernels"), os.environ.get("PYTHONPATH", "")]
-    path = os.pathsep.join(filter(None, folders))
+    folders = [REPOSITORY / "tools", REPOSITORY / "triton_kernels"]
+    path = os.pathsep.join([*map(str, folders), os.environ.get("PYTHONPATH", "")])
+    environment = {
+        **os.environ, "TRITON_INTERPRET": "0", "PYTHONPATH": path.rstrip(os.pathsep),
+        STORE_VARIABLE: str(store or ""), KEPT_ONLY: "1" if kept_only else "",
+    }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "kernel_gates.worker"],
+        [sys.executable, "-m", "kernel_gates.worker", str(workers)],
         input=json.dumps([(type(case).__module__, list(case)) for case in cases]),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=None if store else subprocess.PIPE,  # with a store: progress on the terminal
         text=True,
-        env={**os.environ, "TRITON_INTERPRET": "0", "PYTHONPATH": path},
-        timeout=timeout,
+        env=environment,
         check=False,
     )
     if done.returncode:
         raise RuntimeError(
-            f"kernel_gates.worker: exit code {done.returncode}: {done.stderr[-2000:]}"
+            f"kernel_gates.worker: exit code {done.returncode}: {(done.stderr or '')[-2000:]}"
         )
-    return [_from_json(result) for result in json.loads(done.stdout)]
+    return [
+        _report(result["report"]) if "report" in result else str(result.get("error"))
+        for result in json.loads(done.stdout)
+    ]
 
 
-def _from_json(result: dict[str, Any]) -> KernelReport | str:
-    if "report" not in result:
-        return str(result.get("error"))
-    report = KernelReport(**result["report"])
+def _report(fields: dict[str, Any]) -> KernelReport:
+    report = KernelReport(**fields)
     return report._replace(loop=Loop(*report.loop)) if report.loop else report

@@ -6,19 +6,20 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from gptpy_kernels.attention.configs import Architecture
 from gptpy_kernels.attention.launch import padded_head_dim
 from gptpy_kernels.decoding import MAX_QUERY_ROWS, MAX_SPLITS, Tile, choose_tile, needs_pages
 
-from kernel_gates.compilation import KernelReport, compile_kernel, inspect
+from kernel_gates.compilation import KernelReport, compile_kernel, float32_products, name_of
 
-ARCHITECTURES = (80, 90, 100)
+ARCHITECTURES: tuple[Architecture, ...] = (80, 90, 100, "gfx942")
 
 
 class Case(NamedTuple):
     """The splitting or the joining kernel with all of its options, for one architecture."""
 
     kernel: str  # "split" or "join"
-    architecture: int
+    architecture: Architecture
     dtype: str  # triton's name: "bf16", "fp16", "fp32"
     head_dim: int
     rows: int  # queries times heads a group
@@ -41,7 +42,7 @@ class Case(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"decode {self.kernel} sm_{self.architecture} {self.dtype} D={self.head_dim} "
+            f"decode {self.kernel} {name_of(self.architecture)} {self.dtype} D={self.head_dim} "
             f"rows={self.rows}" + (" paged" if self.paged else "")
         )
 
@@ -66,7 +67,8 @@ def compile_case(case: Case) -> KernelReport:
         constants |= {
             "GROUP": case.rows, "PAGE": 64 if case.paged else 1, "PAGED": case.paged,
             "BLOCK_M": tile.block_m, "BLOCK_N": tile.block_n, "HAS_WINDOW": True,
-            "HAS_SOFTCAP": True, "HAS_ALIBI": True, "PRECISION": "tf32x3",
+            "HAS_SOFTCAP": True, "HAS_ALIBI": True,
+            "PRECISION": float32_products(case.architecture),
         }  # fmt: skip
         if not case.paged:
             constants["BlockTable"] = None
@@ -81,11 +83,10 @@ def compile_case(case: Case) -> KernelReport:
             types[name] = _TYPES.get(name, f"*{case.dtype}" if pointer else "i32")
     aligned = frozenset(name for name in types if name.startswith("stride"))
     options = {"num_warps": tile.num_warps, "num_stages": tile.num_stages}
-    compiled, log = compile_kernel(kernel, types, constants, case.architecture, options, aligned)
-    return inspect(compiled, log)
+    return compile_kernel(kernel, types, constants, case.architecture, options, aligned)
 
 
-def table_cases(architectures: Sequence[int] = ARCHITECTURES) -> list[Case]:
+def table_cases(architectures: Sequence[Architecture] = ARCHITECTURES) -> list[Case]:
     """Both kernels at the head dims and at the smallest and largest tile of queries."""
     forms = [("split", rows, paged) for rows in (8, MAX_QUERY_ROWS) for paged in (False, True)]
     return [

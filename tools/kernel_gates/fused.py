@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from gptpy_kernels.attention.configs import Architecture
 from gptpy_kernels.fused.cross_entropy import block_of as cross_entropy_block
 from gptpy_kernels.fused.rms_norm import block_of as rms_norm_block
 from gptpy_kernels.fused.rms_norm import warps_of as rms_norm_warps
 from gptpy_kernels.fused.rope import blocks_of as rope_blocks
 from gptpy_kernels.fused.swiglu import block_of as swiglu_block
 
-from kernel_gates.compilation import KernelReport, compile_kernel, inspect
+from kernel_gates.compilation import KernelReport, compile_kernel, name_of
 
-ARCHITECTURES = (80, 90, 100)
+ARCHITECTURES: tuple[Architecture, ...] = (80, 90, 100, "gfx942")
 
 
 class Case(NamedTuple):
     """One fused kernel with all of its options, for one architecture."""
 
     kernel: str
-    architecture: int
+    architecture: Architecture
     dtype: str  # triton's name: "bf16", "fp16", "fp32"
     columns: int  # vocabulary, width, or head dim
 
@@ -38,7 +39,7 @@ class Case(NamedTuple):
         return report.problems(self.architecture)
 
     def __str__(self) -> str:
-        return f"{self.kernel} sm_{self.architecture} {self.dtype} C={self.columns}"
+        return f"{self.kernel} {name_of(self.architecture)} {self.dtype} C={self.columns}"
 
 
 # Types of the arguments that are neither sizes nor pointers to the case's own dtype.
@@ -93,11 +94,10 @@ def compile_case(case: Case) -> KernelReport:
             types[name] = f"*{case.dtype}"
     aligned = frozenset(name for name in types if name.startswith("stride") or name in ("C", "V"))
     options = {"num_warps": warps, "num_stages": 3}
-    compiled, log = compile_kernel(kernel, types, constants, case.architecture, options, aligned)
-    return inspect(compiled, log)
+    return compile_kernel(kernel, types, constants, case.architecture, options, aligned)
 
 
-def table_cases(architectures: Sequence[int] = ARCHITECTURES) -> list[Case]:
+def table_cases(architectures: Sequence[Architecture] = ARCHITECTURES) -> list[Case]:
     """Every fused kernel at the sizes of small and of large models."""
     sizes = {
         "cross_entropy": (512, 50304), "cross_entropy_backward": (512, 50304),

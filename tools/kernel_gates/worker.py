@@ -1,8 +1,8 @@
 """Compiles cases given as JSON on stdin, each in a process of its own; reports as JSON on stdout.
 
-`python -m kernel_gates.worker`, started by `compilation.compile_all`. It is a program of its own
-because kernels compile only where Triton was imported without its interpreter; each case has a
-process because some configurations abort the compiler.
+`python -m kernel_gates.worker PROCESSES`, started by `compilation.compile_all`. It is a program of
+its own because kernels compile only where Triton was imported without its interpreter; each case
+has a process because some configurations abort the compiler. Progress goes to stderr.
 """
 
 import importlib
@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-WORKERS = 2
+LIMIT = 600  # seconds for a case; the largest take half a minute of a busy processor
 
 
 def compile_one(module: str, fields: list, pipe: Any) -> None:
@@ -24,6 +24,7 @@ def compile_one(module: str, fields: list, pipe: Any) -> None:
 
 
 def main() -> None:
+    workers = int(sys.argv[1])
     os.environ["TRITON_INTERPRET"] = "0"
     # Triton 3.10 turns fused multiply-adds off by default; without them every kernel is slower.
     os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
@@ -36,7 +37,7 @@ def main() -> None:
     waiting = list(enumerate(cases))
     running: list[tuple[int, Any, Any]] = []
     while waiting or running:
-        while waiting and len(running) < WORKERS:
+        while waiting and len(running) < workers:
             index, (module, fields) = waiting.pop(0)
             receiver, sender = context.Pipe(duplex=False)
             process = context.Process(target=compile_one, args=(module, fields, sender))
@@ -46,13 +47,14 @@ def main() -> None:
         index, process, receiver = running.pop(0)
         try:
             results[index] = (
-                receiver.recv() if receiver.poll(180) else {"error": "no result in 180 s"}
+                receiver.recv() if receiver.poll(LIMIT) else {"error": f"no result in {LIMIT} s"}
             )
         except EOFError:
             process.join()
             results[index] = {"error": f"the compiler ended with exit code {process.exitcode}"}
         process.kill()
         process.join()
+        print(f"{index + 1} of {len(cases)} kernels", file=sys.stderr, flush=True)
     json.dump(results, sys.stdout)
 
 

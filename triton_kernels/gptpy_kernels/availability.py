@@ -8,8 +8,12 @@ import os
 import torch
 from torch import Tensor
 
+from .devices import amd_architecture
+
 BACKENDS = ("triton", "reference")
 INTERPRETER_VARIABLE = "TRITON_INTERPRET"
+AMD_ARCHITECTURES = ("gfx942",)
+"""AMD's architectures for which the compile gates compile the kernels."""
 
 
 def interpreted() -> bool:
@@ -27,13 +31,17 @@ def available(device: torch.device | str) -> tuple[bool, str]:
             return True, f"{INTERPRETER_VARIABLE}=1: kernels run in Triton's interpreter (slow)"
         return False, f"{INTERPRETER_VARIABLE}=1 runs kernels on CPU tensors only, got {device}"
     if device.type != "cuda":
-        return False, f"the kernels need an NVIDIA GPU, got a {device.type} device"
+        return False, f"the kernels need a GPU of NVIDIA's or AMD's, got a {device.type} device"
     if not torch.cuda.is_available():
         return False, "torch finds no CUDA device"
-    if torch.version.hip is not None:
-        return False, "the kernels have not been tried on AMD GPUs"
-    major, minor = torch.cuda.get_device_capability(device)
     name = torch.cuda.get_device_name(device)
+    amd = amd_architecture(device)
+    if amd is not None:
+        if amd not in AMD_ARCHITECTURES:
+            known = ", ".join(AMD_ARCHITECTURES)
+            return False, f"{name} is {amd}; the kernels are compiled for {known} only"
+        return True, f"{name}, {amd}: compiles, unmeasured; taken only when asked for"
+    major, minor = torch.cuda.get_device_capability(device)
     if major < 8:
         return False, f"{name} is sm_{major}{minor}; the kernels need sm_80 (Ampere) or newer"
     return True, f"{name}, sm_{major}{minor}"
@@ -51,12 +59,12 @@ def check_backend(backend: str | None) -> str:
 def choose_backend(tensor: Tensor, requested: str) -> str:
     """ "triton" or "reference" for this tensor; RuntimeError when the request cannot be met.
 
-    Without a request CUDA tensors take the kernels where they can run, all others the reference:
-    the interpreter only ever runs when asked for by name.
+    Without a request tensors on NVIDIA GPUs take the kernels where they can run, all others the
+    reference: the interpreter, and kernels on AMD GPUs, only ever run when asked for by name.
     """
     if requested == "reference" or (tensor.dtype == torch.float64 and requested != "triton"):
         return "reference"
-    if not requested and tensor.device.type != "cuda":
+    if not requested and (tensor.device.type != "cuda" or torch.version.hip is not None):
         return "reference"
     ready, reason = available(tensor.device)
     if requested == "triton":

@@ -1,4 +1,4 @@
-"""Launches happen on the device of their tensors.
+"""Launches happen on the device of their tensors; which devices are AMD's.
 
 Triton launches on the current device, whatever the tensors say: with tensors on `cuda:1` a kernel
 would run on `cuda:0`, in a stream that knows nothing of what the tensors wait for.
@@ -12,6 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def amd_architecture(device: torch.device) -> str | None:
+    """AMD's name of a device, as gfx942 for an MI300; None for devices of others.
+
+    torch calls AMD's devices "cuda" too, and numbers them as if they were NVIDIA's.
+    """
+    if device.type != "cuda" or torch.version.hip is None:
+        return None
+    return str(torch.cuda.get_device_properties(device).gcnArchName).partition(":")[0]
 
 
 def on_device_of(tensor: Tensor, kernel: Any) -> _Launcher:

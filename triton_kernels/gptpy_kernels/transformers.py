@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 def register(name: str = "gptpy", *, backend: Backend | None = None) -> None:
     """Name the kernels, so that `from_pretrained(..., attn_implementation=name)` takes them.
 
-    backend: as in `causal_attention`; by default the kernels for CUDA tensors, else the reference.
+    backend: as in `causal_attention`; by default the kernels on NVIDIA GPUs, else the reference.
     Needs transformers >= 5. Calling it again replaces what the name stood for.
     """
     from transformers import AttentionInterface, AttentionMaskInterface
@@ -70,7 +70,9 @@ def mask(
             return None
         return torch.ones(batch_size, stop, dtype=torch.bool, device=rest.get("device", "cpu"))
     seen = attention_mask[:, int(kv_offset) : int(kv_offset) + stop].bool()
-    return torch.nn.functional.pad(seen, (0, stop - seen.shape[1]))  # no word for a key hides it
+    return torch.nn.functional.pad(
+        seen, (0, stop - seen.shape[1])
+    )  # keys that it does not name are hidden
 
 
 def _full_mask(*arguments: Any, **rest: Any) -> Tensor:

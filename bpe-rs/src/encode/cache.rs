@@ -1,13 +1,10 @@
 //! Pieces seen before and their ids: three tables by length, bounded together.
 //!
-//! Tables begin with a few kilobytes, because a short text must not pay for fresh memory, which costs
-//! more than merging; they grow by four when they are a quarter (short pieces) or half full. At its
-//! limit a table replaces old entries.
+//! Tables begin with a few kilobytes, because fresh memory would cost a short text more than merging
+//! does, and grow by four. At its limit a table replaces old entries.
 
-use super::hash::Seeds;
-use super::short_table::{ShortEntry, ShortTable};
+use super::tables::{Seeds, ShortBucket, Table, WideBucket};
 use super::value::Value;
-use super::wide_table::WideTable;
 
 /// Longest piece in the second table: its key holds so many bytes next to their number.
 pub(super) const MEDIUM: usize = 15;
@@ -16,10 +13,12 @@ pub(super) const LONGEST: usize = 256;
 
 /// The three tables and what their entries point to.
 pub(super) struct Cache {
-    pub(super) seeds: Seeds,
-    pub(super) short: ShortTable,
-    pub(super) medium: WideTable<false>,
-    pub(super) long: WideTable<true>,
+    /// Pieces of up to eight bytes, unless their key is ambiguous.
+    pub(super) short: Table<ShortBucket>,
+    /// Pieces of up to [`MEDIUM`] bytes.
+    pub(super) medium: Table<WideBucket<false>>,
+    /// Pieces of up to [`LONGEST`] bytes.
+    pub(super) long: Table<WideBucket<true>>,
     /// Ids of values that are not packed.
     pub(super) arena: Vec<u32>,
     /// The part of the arena that belongs to entries; what is behind it is dropped after a batch.
@@ -42,11 +41,11 @@ impl Cache {
         let limit = (limit as u64).min(MOST_BYTES) as usize;
         // For `share` eighths of the limit.
         let buckets = |share: usize| 1 << (limit / 8 * share / 64).max(4).ilog2();
+        let seeds = Seeds::new();
         Self {
-            seeds: Seeds::new(),
-            short: ShortTable::new(128, buckets(1)),
-            medium: WideTable::new(64, buckets(2)),
-            long: WideTable::new(32, buckets(1)),
+            short: Table::new(128, buckets(1), seeds),
+            medium: Table::new(64, buckets(2), seeds),
+            long: Table::new(32, buckets(1), seeds),
             arena: Vec::new(),
             arena_kept: 0,
             bytes: Vec::new(),
@@ -87,56 +86,17 @@ impl Cache {
         self.bytes.clear();
     }
 
-    /// The value of a piece of up to eight bytes.
-    #[inline(always)]
-    pub(super) fn find_short(&mut self, key: u64) -> Option<Value> {
-        let slot = self.short.slot(self.seeds.short(key));
-        let (value, found) = self.short.find(slot, key);
-        if found {
-            return Some(value);
-        }
-        self.short.find_in_neighbour(slot, key)
-    }
-
-    /// Insert a piece of up to eight bytes that the table does not have.
-    pub(super) fn insert_short(&mut self, key: u64, value: Value) {
-        self.short.insert(ShortEntry { key, value }, self.seeds);
-    }
-
-    /// The value of a piece of up to [`MEDIUM`] bytes.
-    #[inline(always)]
-    pub(super) fn find_medium(&self, key: [u64; 2]) -> Option<Value> {
-        let home = self.medium.index(self.seeds.medium(key));
-        self.medium.find(home, |bucket| {
-            let (value, found) = bucket.find(key);
-            found.then_some(value)
-        })
-    }
-
-    /// Insert a piece of up to [`MEDIUM`] bytes that the table does not have.
-    pub(super) fn insert_medium(&mut self, key: [u64; 2], value: Value) {
-        self.medium.insert(key, value, self.seeds);
-    }
-
-    /// The value under the hash of a longer piece, and the place of the bytes of the piece that it
-    /// belongs to, which may be another with the same hash.
-    #[inline(always)]
-    pub(super) fn find_long(&self, hash: u64) -> Option<(Value, u64)> {
-        let home = self.long.index(hash);
-        self.long.find(home, |bucket| bucket.find(hash))
-    }
-
-    /// The bytes at a place that [`Self::find_long`] gave.
+    /// The bytes at a place that the third table gave.
     #[inline(always)]
     pub(super) fn long_piece(&self, place: u64) -> &[u8] {
         let start = (place >> 32) as usize;
         &self.bytes[start..start + (place as u32 as usize)]
     }
 
-    /// Insert a longer piece under a hash that the table does not have.
+    /// Insert a piece of more than [`MEDIUM`] bytes under a hash that the third table does not have.
     pub(super) fn insert_long(&mut self, hash: u64, piece: &[u8], value: Value) {
         let place = (self.bytes.len() as u64) << 32 | piece.len() as u64;
         self.bytes.extend_from_slice(piece);
-        self.long.insert([hash, place], value, self.seeds);
+        self.long.insert([hash, place], value);
     }
 }

@@ -1,27 +1,114 @@
-//! Merging the pieces that the caches lack, and inserting them.
-//!
-//! A merge is a chain of look-ups that each wait for memory. Short pieces are merged eight side by
-//! side, so that they wait together.
+//! Merging the pieces that the caches lack: one by one, or a batch of them side by side.
 
-use super::batch::{Batch, Pieces, BATCH};
+use super::batch::{Batch, Pieces};
 use super::cache::{Cache, LONGEST, MEDIUM};
-use super::keys::padded;
-use super::piece_encoder::PieceEncoder;
+use super::tables::ShortEntry;
 use super::value::{Value, MAX_IDS};
+use super::BATCH;
 use crate::error::{Error, Result};
-use crate::simd::{prefetch, Lanes};
-use crate::vocab::{SmallMerge, Vocab};
+use crate::simd::{prefetch, Lanes, Portable};
+use crate::vocab::{Merger, MissingByte, SmallMerge, Vocab, MAX_KEPT_PARTS};
 
 /// Merges side by side: as many as fit the registers.
 const ABREAST: usize = 8;
 /// A larger buffer for ids is freed after use.
 const KEPT_IDS: usize = 1 << 16;
 
+/// Encodes single pieces by merging, without caches. The caches are filled by it and tested
+/// against it.
+#[derive(Debug, Default)]
+pub struct PieceEncoder {
+    merger: Merger,
+    /// Reusable buffer for merge numbers.
+    numbers: Vec<u32>,
+    /// Reusable buffer for ids.
+    ids: Vec<u32>,
+}
+
+impl PieceEncoder {
+    /// Append the ids of one piece to `ids`.
+    ///
+    /// # Errors
+    /// `Invalid` for a byte without a token.
+    pub fn encode(&mut self, vocab: &Vocab, piece: &[u8], ids: &mut Vec<u32>) -> Result<()> {
+        self.encode_with::<Portable>(vocab, piece, ids)
+    }
+
+    /// [`Self::encode`] on the current level.
+    #[inline(always)]
+    fn encode_with<S: Lanes>(
+        &mut self,
+        vocab: &Vocab,
+        piece: &[u8],
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        if piece.is_empty() {
+            return Ok(());
+        }
+        if let Some(id) = vocab.whole_piece(piece) {
+            ids.push(id);
+            return Ok(());
+        }
+        self.numbers.clear();
+        self.merger.merge::<S>(vocab, piece, &mut self.numbers);
+        self.merger.finished()?;
+        let written = self.ids_of_numbers(vocab, ids);
+        if self.numbers.capacity() > MAX_KEPT_PARTS {
+            self.numbers = Vec::new();
+        }
+        written
+    }
+
+    /// Append the ids of `self.numbers` to `ids`.
+    #[inline(always)]
+    fn ids_of_numbers(&self, vocab: &Vocab, ids: &mut Vec<u32>) -> Result<()> {
+        for &number in &self.numbers {
+            match (vocab.id(number), vocab.missing_byte()) {
+                (Some(id), _) | (None, MissingByte::Id(id)) => ids.push(id),
+                (None, MissingByte::Skip) => {}
+                (None, MissingByte::Error) => {
+                    return Err(Error::invalid(format!(
+                        "byte 0x{number:02x} has no token in this vocabulary: expected a token \
+                         for each of the 256 bytes, or text that needs none of the missing ones"
+                    )))
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids that `encode` appends to an empty vector as a value; `len` is the piece's length.
+    ///
+    /// # Errors
+    /// That of `encode`; `Invalid` for a piece of 2^28 tokens.
+    #[inline(always)]
+    fn value(
+        &mut self,
+        len: usize,
+        arena: &mut Vec<u32>,
+        encode: impl FnOnce(&mut Self, &mut Vec<u32>) -> Result<()>,
+    ) -> Result<Value> {
+        let mut ids = std::mem::take(&mut self.ids);
+        ids.clear();
+        let value = encode(self, &mut ids).and_then(|()| {
+            if ids.len() > MAX_IDS || arena.len() > u32::MAX as usize - MAX_IDS {
+                return Err(Error::invalid(format!(
+                    "expected pieces of fewer than 2^28 tokens, got one of {len} bytes"
+                )));
+            }
+            Ok(Value::new(&ids, arena))
+        });
+        if ids.capacity() <= KEPT_IDS {
+            self.ids = ids;
+        }
+        value
+    }
+}
+
 /// Merge `missing` pieces of up to `N` bytes, 16 or 32, that the tables lack, and insert them.
 ///
-/// # Errors
-///
-/// `Invalid` for a byte without a token.
+/// A merge is a chain of look-ups that each wait for memory. Several pieces are merged side by side,
+/// so that they wait together.
 #[inline(always)]
 pub(super) fn merge_short<S: Lanes, const N: usize>(
     batch: &mut Batch,
@@ -41,10 +128,11 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
     // The neighbouring buckets, which `find` is about to read; the home buckets are there.
     for q in 0..missing {
         let j = batch.missing[kind][q] as usize % BATCH;
+        let hash = batch.hashes[j];
         if N == 32 {
-            prefetch(cache.long.bucket(cache.long.index(batch.hashes[j]) ^ 1));
+            prefetch(cache.long.bucket(cache.long.place(hash) ^ 1));
         } else if batch.keys[j] == 0 {
-            prefetch(cache.medium.bucket(cache.medium.index(batch.hashes[j]) ^ 1));
+            prefetch(cache.medium.bucket(cache.medium.place(hash) ^ 1));
         }
     }
     let mut at = 0;
@@ -78,9 +166,9 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
             if find(batch, cache, pieces, j).is_some() {
                 continue;
             }
-            match piece.len() {
-                _ if batch.keys[j] != 0 && N == 16 => cache.insert_short(batch.keys[j], value),
-                0..=MEDIUM => cache.insert_medium(batch.wide_keys[j], value),
+            match (piece.len(), batch.keys[j]) {
+                (_, key) if key != 0 && N == 16 => cache.short.insert(ShortEntry { key, value }),
+                (0..=MEDIUM, _) => cache.medium.insert(batch.wide_keys[j], value),
                 _ => cache.insert_long(batch.hashes[j], piece, value),
             }
         }
@@ -90,10 +178,6 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
 
 /// Merge `missing` pieces of more than 32 bytes that the tables lack, and insert those of up to
 /// [`LONGEST`] bytes; the ids of the others stay in the arena until the batch is done.
-///
-/// # Errors
-///
-/// `Invalid` for a byte without a token, or a piece of 2^28 tokens.
 #[inline(always)]
 pub(super) fn merge_long<S: Lanes>(
     batch: &mut Batch,
@@ -121,7 +205,9 @@ pub(super) fn merge_long<S: Lanes>(
         } else {
             cache.arena_kept = cache.arena_kept.min(cache.arena.len());
         }
-        let value = value_of_piece::<S>(encoder, vocab, piece, &mut cache.arena)?;
+        let value = encoder.value(piece.len(), &mut cache.arena, |encoder, ids| {
+            encoder.encode_with::<S>(vocab, piece, ids)
+        })?;
         batch.values[j] = value;
         if keep {
             cache.insert_long(batch.hashes[j], piece, value);
@@ -136,36 +222,15 @@ pub(super) fn merge_long<S: Lanes>(
 fn find(batch: &Batch, cache: &mut Cache, pieces: Pieces<'_>, j: usize) -> Option<Value> {
     match pieces.get(j).len() {
         len if len > MEDIUM => {
-            let (value, place) = cache.find_long(batch.hashes[j])?;
+            let (value, place) = cache.long.find(batch.hashes[j])?;
             (cache.long_piece(place) == pieces.get(j)).then_some(value)
         }
-        _ if batch.keys[j] != 0 => cache.find_short(batch.keys[j]),
-        _ => cache.find_medium(batch.wide_keys[j]),
+        _ if batch.keys[j] != 0 => cache.short.find(batch.keys[j]),
+        _ => cache.medium.find(batch.wide_keys[j]),
     }
 }
 
-/// The value of `piece`, by merging it.
-///
-/// # Errors
-///
-/// `Invalid` for a byte without a token, or a piece of 2^28 tokens.
-#[inline(always)]
-fn value_of_piece<S: Lanes>(
-    encoder: &mut PieceEncoder,
-    vocab: &Vocab,
-    piece: &[u8],
-    arena: &mut Vec<u32>,
-) -> Result<Value> {
-    pack(encoder, arena, piece, |encoder, ids| {
-        encoder.encode_with::<S>(vocab, piece, ids)
-    })
-}
-
 /// The value of `piece`, which `merge` has merged.
-///
-/// # Errors
-///
-/// `Invalid` for a byte without a token.
 #[inline(always)]
 fn value_of_merge<S: Lanes, const N: usize>(
     encoder: &mut PieceEncoder,
@@ -174,22 +239,19 @@ fn value_of_merge<S: Lanes, const N: usize>(
     merge: &SmallMerge<S, N>,
     arena: &mut Vec<u32>,
 ) -> Result<Value> {
-    let packed = packed_value(vocab, merge).filter(|_| vocab.whole_piece(piece).is_none());
+    let whole = vocab.whole_piece(piece);
+    let packed = packed_value(vocab, merge).filter(|_| whole.is_none());
     if let Some(value) = packed {
         return Ok(value);
     }
-    pack(encoder, arena, piece, |encoder, ids| {
-        match vocab.whole_piece(piece) {
-            Some(id) => {
-                ids.push(id);
-                Ok(())
-            }
-            None => {
-                encoder.numbers.clear();
-                encoder.numbers.extend(merge.parts());
-                encoder.ids_of_numbers(vocab, ids)
-            }
+    encoder.value(piece.len(), arena, |encoder, ids| {
+        if let Some(id) = whole {
+            ids.push(id);
+            return Ok(());
         }
+        encoder.numbers.clear();
+        encoder.numbers.extend(merge.parts());
+        encoder.ids_of_numbers(vocab, ids)
     })
 }
 
@@ -211,29 +273,15 @@ fn packed_value<S: Lanes, const N: usize>(
     Value::packed(ids, count)
 }
 
-/// The ids that `encode` appends to an empty vector as a value.
+/// `N` bytes from `text[start]` on. The first `len` are the piece; the others may be anything.
 #[inline(always)]
-fn pack(
-    encoder: &mut PieceEncoder,
-    arena: &mut Vec<u32>,
-    piece: &[u8],
-    encode: impl FnOnce(&mut PieceEncoder, &mut Vec<u32>) -> Result<()>,
-) -> Result<Value> {
-    let mut ids = std::mem::take(&mut encoder.ids);
-    ids.clear();
-    let encoded = encode(encoder, &mut ids);
-    let fits = ids.len() <= MAX_IDS && arena.len() <= u32::MAX as usize - MAX_IDS;
-    let value = match encoded {
-        Ok(()) if fits => Ok(Value::new(&ids, arena)),
-        Ok(()) => Err(Error::invalid(format!(
-            "expected pieces of fewer than 2^28 tokens, got one of {} bytes",
-            piece.len()
-        ))),
-        Err(error) => Err(error),
-    };
-    if ids.capacity() > KEPT_IDS {
-        ids = Vec::new();
+fn padded<const N: usize>(text: &[u8], start: usize, len: usize) -> [u8; N] {
+    match text[start..].first_chunk::<N>() {
+        Some(bytes) => *bytes,
+        None => {
+            let mut bytes = [0; N];
+            bytes[..len].copy_from_slice(&text[start..start + len]);
+            bytes
+        }
     }
-    encoder.ids = ids;
-    value
 }

@@ -6,32 +6,24 @@
 
 mod batch;
 mod cache;
-mod cached_encoder;
-mod hash;
-mod keys;
 mod merge;
-mod output;
 mod parallel;
-mod piece_encoder;
-mod probe;
 mod scratch;
-mod scratch_pool;
-mod sections;
-mod short_table;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod text;
 mod value;
-mod wide_table;
 
+pub use merge::PieceEncoder;
 pub use parallel::{encode_texts, Rows};
-pub use piece_encoder::PieceEncoder;
-pub use scratch::Scratch;
-pub use scratch_pool::{Lease, ScratchPool};
+pub use scratch::{Lease, Scratch, ScratchPool};
 pub use text::{count, encode_into};
 
 use crate::error::{Error, Result};
 
+/// Pieces in a batch.
+const BATCH: usize = 256;
 /// Most ids of a row that is padded: many times the longest context of any model.
 pub const MAX_ROW_LENGTH: usize = 1 << 24;
 

@@ -2,20 +2,18 @@
 //!
 //! Each round of parts is worked on from both ends: the caller takes parts from the front and writes
 //! their ids straight into the result; workers take parts from the back and write into memory of
-//! their own, which is appended when the round is done. So the caller never waits for ids that come
-//! before its own.
+//! their own, which is appended when the round is done. So nobody waits for ids that come earlier.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Mutex;
 
-use super::scratch::Scratch;
-use super::scratch_pool::{Lease, ScratchPool};
-use super::sections::{rounds, sections, Section};
+use super::scratch::{Lease, Scratch, ScratchPool};
 use super::text::BYTES_PER_CHECK;
 use crate::error::{Error, Result};
+use crate::io::Cuts;
 use crate::pretokenize::check_length;
-use crate::threads;
+use crate::threads::{self, into_inner, lock};
 
 /// Bytes of text for each thread from which on another thread gains time, if a worker is spinning.
 const BYTES_A_THREAD: usize = 16 << 10;
@@ -49,23 +47,20 @@ impl Rows {
     }
 }
 
-/// Encode `texts` on up to `threads` threads. `cut(text, from, near)` gives a place after `from` and
-/// not far from `near` where a text may be cut without changing its ids, if there is one; `encode`
-/// appends the ids of a text.
+/// Encode `texts` on up to `threads` threads; `encode` appends the ids of a text. Long texts are
+/// shared between threads at `cuts`, which do not change their ids; without `cuts` they are not.
 ///
 /// # Errors
-///
 /// `Invalid` for a text of 4 GiB or more, whether it is cut or not; that of `encode` for the first
 /// text for which it fails.
 ///
 /// # Panics
-///
 /// When `encode` panics, after all threads are done.
 pub fn encode_texts(
     pool: &ScratchPool,
     texts: &[&str],
     threads: usize,
-    cut: impl Fn(&str, usize, usize) -> Option<usize>,
+    cuts: Option<&impl Cuts>,
     encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()> + Sync,
 ) -> Result<Rows> {
     texts.iter().try_for_each(|text| check_length(text))?;
@@ -91,26 +86,82 @@ pub fn encode_texts(
         });
     }
     let part_size = (total / (PARTS * threads)).clamp(LEAST_PART, ROUND / PARTS);
-    let sections = sections(texts, part_size, cut);
+    let sections = sections(texts, part_size, cuts);
     let mut own = pool.lease();
     let mut outputs = Vec::new();
     for parts in rounds(&sections, part_size, ROUND * threads) {
-        let round = Round::new(pool, &sections, &parts, outputs);
+        let round = Round {
+            pool,
+            sections: &sections,
+            parts: &parts,
+            left: AtomicU64::new((parts.len() as u64) << 32),
+            outputs: Mutex::new(outputs),
+        };
         let work = || round.run_worker(&encode);
         let lead = || round.run_caller(&mut own, &mut rows.ids, &encode);
         let wake = total >= BYTES_A_WOKEN_THREAD * threads;
         threads::run(threads - 1, wake, &work, lead)?;
         outputs = round.collect(&mut rows.ids)?;
     }
-    let mut counts = vec![0; texts.len()];
+    let mut end = 0;
     for section in sections {
-        counts[section.row] += section.count.into_inner();
+        end += section.count.into_inner();
+        if section.ends_text {
+            rows.ends.push(end);
+        }
     }
-    rows.ends.extend(counts.iter().scan(0, |end, &count| {
-        *end += count;
-        Some(*end)
-    }));
     Ok(rows)
+}
+
+/// A text, or a section of a long one.
+struct Section<'a> {
+    text: &'a str,
+    /// Whether it is the last of its text.
+    ends_text: bool,
+    /// The number of its ids, once it is encoded.
+    count: AtomicUsize,
+}
+
+/// All texts, long ones in sections of about `size` bytes.
+fn sections<'a>(texts: &[&'a str], size: usize, cuts: Option<&impl Cuts>) -> Vec<Section<'a>> {
+    let section = |text, ends_text| Section {
+        text,
+        ends_text,
+        count: AtomicUsize::new(0),
+    };
+    let mut sections = Vec::with_capacity(texts.len());
+    for whole in texts {
+        match cuts.filter(|_| whole.len() > 2 * size) {
+            None => sections.push(section(whole, true)),
+            Some(cuts) => sections.extend(
+                cuts.parts(whole, size)
+                    .map(|(offset, text)| section(text, offset + text.len() == whole.len())),
+            ),
+        }
+    }
+    sections
+}
+
+/// Rounds of parts: a part is a run of sections of at least `part_size` bytes, which one thread takes
+/// at once; a round is a run of parts of at least `round_size` bytes. The last of each may be smaller.
+fn rounds<'a>(
+    sections: &'a [Section<'_>],
+    part_size: usize,
+    round_size: usize,
+) -> impl Iterator<Item = Vec<Range<usize>>> + 'a {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let (mut parts, mut size) = (Vec::new(), 0);
+        while at < sections.len() && size < round_size {
+            let (from, had) = (at, size);
+            while at < sections.len() && size - had < part_size {
+                size += sections[at].text.len();
+                at += 1;
+            }
+            parts.push(from..at);
+        }
+        (!parts.is_empty()).then_some(parts)
+    })
 }
 
 /// The parts that are encoded before the ids are put together.
@@ -134,22 +185,7 @@ struct WorkerOutput<'p> {
     error: Option<(usize, Error)>,
 }
 
-impl<'r, 'p> Round<'r, 'p> {
-    fn new(
-        pool: &'p ScratchPool,
-        sections: &'r [Section<'r>],
-        parts: &'r [Range<usize>],
-        outputs: Vec<WorkerOutput<'p>>,
-    ) -> Self {
-        Self {
-            pool,
-            sections,
-            parts,
-            left: AtomicU64::new((parts.len() as u64) << 32),
-            outputs: Mutex::new(outputs),
-        }
-    }
-
+impl<'p> Round<'_, 'p> {
     /// Take the first or the last part that is left.
     fn next(&self, last: bool) -> Option<usize> {
         let change = |left: u64| {
@@ -207,7 +243,7 @@ impl<'r, 'p> Round<'r, 'p> {
         let Some(mut part) = self.next(true) else {
             return;
         };
-        let output = self.outputs().pop();
+        let output = lock(&self.outputs).pop();
         let mut output = output.unwrap_or_else(|| WorkerOutput {
             scratch: self.pool.lease(),
             parts: Vec::new(),
@@ -231,21 +267,15 @@ impl<'r, 'p> Round<'r, 'p> {
             part = next;
         }
         output.scratch.ids = ids;
-        self.outputs().push(output);
-    }
-
-    fn outputs(&self) -> MutexGuard<'_, Vec<WorkerOutput<'p>>> {
-        self.outputs.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.outputs).push(output);
     }
 
     /// Append the ids of the workers' parts to `ids`, in order, and empty their outputs.
     ///
     /// # Errors
-    ///
     /// That of the first part that failed.
     fn collect(self, ids: &mut Vec<u32>) -> Result<Vec<WorkerOutput<'p>>> {
-        let outputs = self.outputs.into_inner();
-        let mut outputs = outputs.unwrap_or_else(PoisonError::into_inner);
+        let mut outputs = into_inner(self.outputs);
         let errors = outputs.iter_mut().filter_map(|output| output.error.take());
         if let Some((_, error)) = errors.min_by_key(|&(part, _)| part) {
             return Err(error);
@@ -278,29 +308,32 @@ mod tests {
     fn encode(_: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
         assert!(!text.contains('?'), "a question mark");
         ids.extend(text.bytes().map(u32::from));
-        match text.find('!') {
-            Some(at) => Err(Error::invalid(
-                text[at..].chars().take(4).collect::<String>(),
-            )),
-            None => Ok(()),
+        let broken = text
+            .find('!')
+            .map(|at| text[at..].chars().take(4).collect());
+        broken.map_or(Ok(()), |mark: String| Err(Error::invalid(mark)))
+    }
+
+    /// Cuts anywhere in texts of even length.
+    struct Anywhere;
+
+    impl Cuts for Anywhere {
+        fn last_cut(&self, text: &[u8], _: usize) -> Option<usize> {
+            (text[0] % 2 == 1).then_some(text.len())
         }
     }
 
     fn encode_all(texts: &[String], threads: usize) -> Result<Rows> {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        // Texts of odd length cannot be cut.
-        let cut = |text: &str, _, near| text.len().is_multiple_of(2).then_some(near);
-        encode_texts(&ScratchPool::default(), &texts, threads, cut, encode)
+        let pool = ScratchPool::default();
+        encode_texts(&pool, &texts, threads, Some(&Anywhere), encode)
     }
 
-    /// Texts of these lengths.
+    /// Texts of these lengths, which begin with "a" or another odd byte if they are even.
     fn texts(lengths: impl IntoIterator<Item = usize>) -> Vec<String> {
-        let letters = |len| {
-            (0..len)
-                .map(|i| char::from(b'a' + ((i ^ len) % 26) as u8))
-                .collect()
-        };
-        lengths.into_iter().map(letters).collect()
+        let letter = |i, len| char::from(b'a' + ((i ^ len) % 26) as u8);
+        let text = |len| (0..len).map(|i| letter(i, len)).collect();
+        lengths.into_iter().map(text).collect()
     }
 
     #[test]
@@ -321,12 +354,10 @@ mod tests {
                 .collect(),
         ] {
             let texts = texts(lengths);
-            let want = encode_all(&texts, 1).unwrap();
-            assert!(want.iter().eq(texts
-                .iter()
-                .map(|text| text.bytes().map(u32::from).collect::<Vec<_>>())));
-            for threads in [2, 3, 8] {
-                assert!(encode_all(&texts, threads).unwrap() == want, "{threads}");
+            let ids = |text: &String| text.bytes().map(u32::from).collect::<Vec<_>>();
+            for threads in [1, 2, 3, 8] {
+                let rows = encode_all(&texts, threads).unwrap();
+                assert!(rows.iter().eq(texts.iter().map(ids)), "{threads}");
             }
         }
     }
@@ -352,12 +383,9 @@ mod tests {
         broken[59] += "!";
         for texts in [&broken, &clean, &broken, &clean] {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let rows = encode_texts(&pool, &texts, 2, |_, _, _| None, encode);
-            if let Ok(rows) = rows {
-                assert_eq!(rows.ids.len(), 60 * 5000);
-            } else {
-                assert!(texts[59].contains('!'));
-            }
+            let rows = encode_texts(&pool, &texts, 2, None::<&Anywhere>, encode);
+            let count = rows.ok().map(|rows| rows.ids.len());
+            assert_eq!(count, (!texts[59].contains('!')).then_some(60 * 5000));
         }
     }
 

@@ -1,9 +1,14 @@
-//! One text to ids, or to their number.
+//! One text to ids, or to their number: pieces, in batches through the caches, to ids.
 
-use super::output;
-use super::scratch::Scratch;
+use super::batch::{probe, Batch, Pieces};
+use super::cache::Cache;
+use super::merge::{merge_long, merge_short, PieceEncoder};
+use super::scratch::{Caches, Scratch};
+use super::value::{is_mixed, write, Value};
+use super::BATCH;
 use crate::error::{Error, Result};
 use crate::pretokenize::{Pretokenizer, Scanner};
+use crate::simd::{dispatch, prefetch_at, Lanes};
 use crate::threads::check_interrupt;
 use crate::vocab::Vocab;
 
@@ -13,7 +18,6 @@ pub(super) const BYTES_PER_CHECK: usize = 1 << 20;
 /// Append the ids of `text` to `ids`, special tokens as plain text.
 ///
 /// # Errors
-///
 /// `Pattern` when the regex engine gives up, `Invalid` for a byte without a token or a text of 4 GiB
 /// or more, `Interrupted` when the caller wants to stop.
 pub fn encode_into(
@@ -24,12 +28,12 @@ pub fn encode_into(
     ids: &mut Vec<u32>,
 ) -> Result<()> {
     let Scratch {
-        scanner, encoder, ..
+        scanner, caches, ..
     } = scratch;
     each_stretch(pattern, scanner, text, |base, bounds| {
         let text = &text.as_bytes()[base..];
-        encoder.each_batch(vocab, text, bounds, |batch, cache, count| {
-            output::write(&batch.values[..count], &cache.arena, ids);
+        each_batch(caches, vocab, text, bounds, |values, arena| {
+            write(values, arena, ids);
         })
     })
 }
@@ -37,7 +41,6 @@ pub fn encode_into(
 /// The number of ids of `text`; `None` as soon as there are more than `limit`.
 ///
 /// # Errors
-///
 /// As [`encode_into`].
 pub fn count(
     vocab: &Vocab,
@@ -47,27 +50,24 @@ pub fn count(
     scratch: &mut Scratch,
 ) -> Result<Option<usize>> {
     let Scratch {
-        scanner, encoder, ..
+        scanner, caches, ..
     } = scratch;
     let mut total = 0;
     let counted = each_stretch(pattern, scanner, text, |base, bounds| {
         let text = &text.as_bytes()[base..];
-        encoder.each_batch(vocab, text, bounds, |batch, _, count| {
-            let values = batch.values[..count].iter();
-            total += values.map(|value| value.count()).sum::<usize>();
+        each_batch(caches, vocab, text, bounds, |values, _| {
+            total += values.iter().map(|value| value.count()).sum::<usize>();
         })?;
         // An error is the way to stop early.
         if total > limit {
-            Err(Error::interrupted())
-        } else {
-            Ok(())
+            return Err(Error::interrupted());
         }
+        Ok(())
     });
     if total > limit {
-        Ok(None)
-    } else {
-        counted.map(|()| Some(total))
+        return Ok(None);
     }
+    counted.map(|()| Some(total))
 }
 
 /// Call `work(base, bounds)` for every stretch of pieces until it returns an error: piece `i` of a
@@ -97,6 +97,71 @@ fn each_stretch(
         if at - checked >= BYTES_PER_CHECK {
             check_interrupt()?;
             checked = at;
+        }
+    }
+    Ok(())
+}
+
+/// Call `take(values, arena)` with the values of the pieces `bounds[i]..bounds[i + 1]` of `text`, up
+/// to [`BATCH`] at a time. Values that are not packed are ranges of `arena`.
+#[inline(always)]
+fn each_batch(
+    caches: &mut Caches,
+    vocab: &Vocab,
+    text: &[u8],
+    bounds: &[u32],
+    mut take: impl FnMut(&[Value], &[u32]),
+) -> Result<()> {
+    let Caches {
+        batch,
+        cache,
+        encoder,
+    } = caches;
+    let mut from = 0;
+    while from + 1 < bounds.len() {
+        let to = (from + BATCH).min(bounds.len() - 1);
+        look_up(batch, cache, encoder, vocab, text, &bounds[from..=to])?;
+        take(&batch.values[..to - from], &cache.arena);
+        cache.keep_bounded();
+        from = to;
+    }
+    Ok(())
+}
+
+dispatch! { S =>
+    fn look_up(
+        batch: &mut Batch,
+        cache: &mut Cache,
+        encoder: &mut PieceEncoder,
+        vocab: &Vocab,
+        text: &[u8],
+        bounds: &[u32],
+    ) -> Result<()> {
+        look_up_with::<S>(batch, cache, encoder, vocab, Pieces { text, bounds })
+    }
+}
+
+/// Fill `batch.values` for all pieces: probe the caches, merge what they lack, prefetch ids.
+#[inline(always)]
+fn look_up_with<S: Lanes>(
+    batch: &mut Batch,
+    cache: &mut Cache,
+    encoder: &mut PieceEncoder,
+    vocab: &Vocab,
+    pieces: Pieces<'_>,
+) -> Result<()> {
+    let missing = probe::<S>(batch, cache, pieces);
+    merge_short::<S, 16>(batch, cache, encoder, vocab, pieces, missing[0])?;
+    merge_short::<S, 32>(batch, cache, encoder, vocab, pieces, missing[1])?;
+    merge_long::<S>(batch, cache, encoder, vocab, pieces, missing[2])?;
+    let values = &batch.values[..pieces.count()];
+    if is_mixed(values) {
+        // Branch-free, because which values are in the arena cannot be predicted: for a packed one
+        // the prefetch is of the value itself, which is in the cache.
+        for value in values {
+            let here: *const u32 = std::ptr::from_ref(value).cast();
+            let in_arena = cache.arena.as_ptr().wrapping_add(value.start());
+            prefetch_at(if value.is_in_arena() { in_arena } else { here });
         }
     }
     Ok(())

@@ -1,16 +1,10 @@
 //! Reading texts by the format that a file's name tells, writing files whole or not at all, and the
 //! progress callback.
 
-mod atomic;
-#[cfg(feature = "files")]
-mod chunk;
 mod cuts;
-mod open;
+mod file;
 #[cfg(feature = "files")]
 mod part;
-#[cfg(feature = "files")]
-mod plain;
-mod progress;
 #[cfg(feature = "files")]
 mod reader;
 #[cfg(feature = "files")]
@@ -18,18 +12,20 @@ mod stream;
 #[cfg(all(test, feature = "files", not(miri)))]
 mod tests;
 #[cfg(feature = "files")]
-mod text_format;
-#[cfg(feature = "files")]
 mod zstd;
 
-pub use atomic::write_atomic;
-pub(crate) use atomic::AtomicFile;
-#[cfg(feature = "files")]
-pub(crate) use chunk::Chunk;
 pub(crate) use cuts::{Cuts, PART};
-pub use open::read_text;
+pub(crate) use file::AtomicFile;
+pub use file::{read_text, write_atomic};
 #[cfg(feature = "files")]
-pub(crate) use part::Part;
-pub use progress::Progress;
+pub(crate) use part::{Chunk, Part};
 #[cfg(feature = "files")]
 pub(crate) use reader::Reader;
+
+use crate::error::Result;
+
+/// The callback by which a caller follows long work and can stop it.
+///
+/// Called on the caller's thread, several times a second, with the work done so far: bytes or
+/// merges. An error ends the work and is what the call returns.
+pub type Progress<'a> = dyn FnMut(u64) -> Result<()> + 'a;

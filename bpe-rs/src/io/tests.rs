@@ -4,17 +4,13 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::{Cuts, Reader, PART};
+use super::{write_atomic, AtomicFile, Cuts, Reader, PART};
 use crate::error::Result;
 
 /// Cuts behind blanks, where neither a blank nor an `x` came just before.
 struct Blanks;
 
 impl Cuts for Blanks {
-    fn exist(&self) -> bool {
-        true
-    }
-
     fn context(&self) -> usize {
         1
     }
@@ -31,10 +27,6 @@ struct Never;
 impl Cuts for Never {
     fn exist(&self) -> bool {
         false
-    }
-
-    fn context(&self) -> usize {
-        0
     }
 
     fn last_cut(&self, _: &[u8], _: usize) -> Option<usize> {
@@ -75,6 +67,10 @@ impl Folder {
         let path = self.0.join(name);
         std::fs::write(&path, bytes).unwrap();
         path
+    }
+
+    fn files(&self) -> usize {
+        std::fs::read_dir(&self.0).unwrap().count()
     }
 }
 
@@ -133,10 +129,8 @@ fn chunks_are_the_files_cut_where_it_is_allowed() {
             if ends {
                 break;
             }
-            assert!(
-                bytes.len() >= PART - (PART >> 1)
-                    && Blanks.last_cut(&bytes, 0) == Some(bytes.len())
-            );
+            assert!(bytes.len() >= PART - (PART >> 1));
+            assert_eq!(Blanks.last_cut(&bytes, 0), Some(bytes.len()));
         }
         assert!(&got == want, "{at}");
     }
@@ -183,26 +177,49 @@ fn a_file_that_becomes_shorter_is_an_error() {
     let folder = Folder::new("shorter");
     let paths = [folder.write("a.txt", &b"word ".repeat(PART))];
     let mut reader = Reader::new(&paths, &Blanks, 0);
-    let (first, second) = (
-        reader.next(Vec::new()).unwrap(),
-        reader.next(Vec::new()).unwrap(),
-    );
-    File::options()
-        .write(true)
-        .open(&paths[0])
-        .unwrap()
-        .set_len(PART as u64)
-        .unwrap();
+    let [first, second] = [(); 2].map(|()| reader.next(Vec::new()).unwrap().unwrap());
+    let file = File::options().write(true).open(&paths[0]).unwrap();
+    file.set_len(PART as u64).unwrap();
     let mut buffer = Vec::new();
-    first.unwrap().each(&mut buffer, |_| Ok(())).unwrap();
+    first.each(&mut buffer, |_| Ok(())).unwrap();
     for error in [
-        second.unwrap().each(&mut buffer, |_| Ok(())).unwrap_err(),
+        second.each(&mut buffer, |_| Ok(())).unwrap_err(),
         reader.next(Vec::new()).err().unwrap(),
     ] {
-        let message = error.to_string();
-        assert!(
-            message.contains("a.txt: the file became shorter"),
-            "{message}"
-        );
+        let error = error.to_string();
+        assert!(error.contains("a.txt: the file became shorter"), "{error}");
     }
+}
+
+#[test]
+fn every_load_sees_one_writers_whole_file() {
+    const WRITERS: u8 = 4;
+    let folder = Folder::new("atomic");
+    let path = folder.write("shared", &[0; 100]);
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let path = &path;
+            // Each writes contents of its own length, all of one byte.
+            let contents = vec![writer; 100 + 30_000 * usize::from(writer)];
+            scope.spawn(move || (0..50).for_each(|_| write_atomic(path, &contents).unwrap()));
+        }
+        for _ in 0..200 {
+            let contents = std::fs::read(&path).unwrap();
+            let writer = contents[0];
+            assert_eq!(contents.len(), 100 + 30_000 * usize::from(writer));
+            assert!(contents.iter().all(|&byte| byte == writer));
+        }
+    });
+    assert_eq!(folder.files(), 1, "temporary files are left");
+}
+
+#[test]
+fn what_is_not_committed_leaves_nothing() {
+    let folder = Folder::new("dropped");
+    let mut file = AtomicFile::create(&folder.0.join("a")).unwrap();
+    file.write_all(b"half").unwrap();
+    drop(file);
+    assert_eq!(folder.files(), 0);
+    let error = write_atomic(&folder.0, b"x").unwrap_err().to_string();
+    assert!(error.contains("directory"), "{error}");
 }

@@ -5,12 +5,9 @@
 //! time, and a vector scanner in two passes, from bytes to class masks and from masks to starts.
 
 mod classes;
-mod gpt2_starts;
-mod masks;
 mod patterns;
 mod pretokenizer;
 mod regex_engine;
-mod scalar;
 mod scanner;
 #[cfg(test)]
 mod tests;
@@ -18,7 +15,7 @@ mod window;
 mod word_starts;
 
 pub use patterns::NAMED;
-pub(crate) use pretokenizer::check_length;
 pub use pretokenizer::Pretokenizer;
+pub(crate) use pretokenizer::{check_length, TextCuts};
 pub use regex_engine::RegexEngine;
 pub(crate) use scanner::Scanner;

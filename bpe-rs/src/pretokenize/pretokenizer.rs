@@ -1,4 +1,5 @@
-//! [`Pretokenizer`]: a pattern with the implementation that cuts text by it.
+//! [`Pretokenizer`]: a pattern with the implementation that cuts text by it; and where a text may be
+//! cut into parts.
 
 use std::ops::Range;
 
@@ -7,6 +8,7 @@ use super::patterns::{find_named, NamedPattern, Rules};
 use super::regex_engine::RegexEngine;
 use super::scanner::Scanner;
 use crate::error::{Error, Result};
+use crate::io::Cuts;
 
 /// Cuts text into pieces by a named pattern or by any other regular expression.
 #[derive(Debug)]
@@ -21,7 +23,6 @@ impl Pretokenizer {
     /// expression. One that equals a named pattern's takes the fast path.
     ///
     /// # Errors
-    ///
     /// `Invalid` when it is neither.
     pub fn new(pattern: &str) -> Result<Self> {
         let named = find_named(pattern);
@@ -65,7 +66,6 @@ impl Pretokenizer {
     /// Call `emit` with every piece of `text`, in order.
     ///
     /// # Errors
-    ///
     /// `Pattern` when the regex engine gives up (never for a named pattern), and `Invalid` for a
     /// text of 4 GiB or more.
     pub fn pieces(&self, text: &str, emit: &mut dyn FnMut(Range<usize>)) -> Result<()> {
@@ -76,12 +76,26 @@ impl Pretokenizer {
         })
     }
 
+    /// [`Self::pieces`] until `each` returns an error.
+    pub(crate) fn try_pieces(
+        &self,
+        text: &str,
+        mut each: impl FnMut(Range<usize>) -> Result<()>,
+    ) -> Result<()> {
+        let mut result = Ok(());
+        self.pieces(text, &mut |piece| {
+            if result.is_ok() {
+                result = each(piece);
+            }
+        })?;
+        result
+    }
+
     /// Call `emit(base, bounds)` for stretches of pieces without gaps: piece `i` of a stretch is
     /// `base + bounds[i] .. base + bounds[i + 1]`. This is the form for hot loops, because one call
     /// is for hundreds of pieces.
     ///
     /// # Errors
-    ///
     /// As [`Self::pieces`].
     pub fn stretches(&self, text: &str, emit: &mut dyn FnMut(usize, &[u32])) -> Result<()> {
         check_length(text)?;
@@ -120,10 +134,9 @@ impl Pretokenizer {
         Ok(())
     }
 
-    /// The last position in `from + 1..=near` where `text` can certainly be cut so that the pieces of
-    /// the two parts are the pieces of the whole. `None` if there is none, and always for a pattern
-    /// that is not a named one. `from` is the first byte of a character; `text` is UTF-8, but may
-    /// end inside a character.
+    /// The last position in `from + 1..=near` where a cut certainly leaves the pieces of `text` as
+    /// they are, however the text goes on; `None` if there is none, or no named pattern. `from` is the
+    /// first byte of a character; `text` is UTF-8, but may end inside a character.
     pub(crate) fn safe_cut(&self, text: &[u8], from: usize, near: usize) -> Option<usize> {
         let rules = self.named?.rules;
         // No character that is looked at may reach beyond the end of `text`.
@@ -159,10 +172,73 @@ impl Pretokenizer {
     }
 }
 
+/// Where a text may be cut into parts that are handled independently: the pieces of the parts are
+/// those of the whole, and no special token is split.
+pub(crate) struct TextCuts<'a> {
+    pattern: &'a Pretokenizer,
+    /// In byte order.
+    special: Vec<&'a [u8]>,
+    /// Length of the longest special token.
+    longest: usize,
+}
+
+impl<'a> TextCuts<'a> {
+    pub(crate) fn new(
+        pattern: &'a Pretokenizer,
+        special: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let mut special: Vec<&[u8]> = special.into_iter().map(str::as_bytes).collect();
+        special.sort_unstable();
+        Self {
+            pattern,
+            longest: special.iter().map(|token| token.len()).max().unwrap_or(0),
+            special,
+        }
+    }
+
+    /// The start of a special token that begins before `cut` and ends after it, or would if the text
+    /// went on so.
+    fn special_across(&self, text: &[u8], cut: usize) -> Option<usize> {
+        let first = cut.saturating_sub(self.longest.saturating_sub(1));
+        (first..cut).find(|&start| {
+            // What reaches over the cut begins like the text up to there and one byte more.
+            let begin = &text[start..text.len().min(cut + 1)];
+            let from = self.special.partition_point(|special| *special < begin);
+            let alike = self.special[from..].iter();
+            let mut alike = alike.take_while(|special| special.starts_with(begin));
+            alike.any(|special| {
+                let seen = special.len().min(text.len() - start);
+                start + special.len() > cut && text[start..start + seen] == special[..seen]
+            })
+        })
+    }
+}
+
+impl Cuts for TextCuts<'_> {
+    fn exist(&self) -> bool {
+        self.pattern.rules().is_some()
+    }
+
+    fn context(&self) -> usize {
+        self.longest
+    }
+
+    fn last_cut(&self, text: &[u8], from: usize) -> Option<usize> {
+        let mut near = text.len();
+        loop {
+            let cut = self.pattern.safe_cut(text, from, near)?;
+            match self.special_across(text, cut) {
+                None => return Some(cut),
+                Some(start) if start > from => near = start,
+                Some(_) => return None,
+            }
+        }
+    }
+}
+
 /// Check that positions in `text` fit into 32 bits.
 ///
 /// # Errors
-///
 /// `Invalid` for a text of 4 GiB or more.
 pub(crate) fn check_length(text: &str) -> Result<()> {
     if text.len() > u32::MAX as usize {

@@ -10,10 +10,8 @@ use crate::threads::{check_interrupt, ForkOnce};
 /// Backtracking steps in one match after which the engine gives up with an error.
 const BACKTRACK_LIMIT: usize = 10_000_000;
 
-/// A regular expression, compiled when first used.
-///
-/// A named pattern needs it in tests only, and compiling classes such as `\p{L}` takes milliseconds,
-/// which a short-lived process would notice.
+/// A regular expression, compiled when first used: named patterns need it in tests only, and
+/// compiling classes such as `\p{L}` takes milliseconds, which a short-lived process would notice.
 #[derive(Debug)]
 pub struct RegexEngine {
     pattern: String,
@@ -32,7 +30,6 @@ impl RegexEngine {
     /// Compile `pattern` now.
     ///
     /// # Errors
-    ///
     /// `Invalid` when it is not a regular expression.
     pub(super) fn new(pattern: &str) -> Result<Self> {
         let engine = Self::lazy(pattern);
@@ -60,7 +57,6 @@ impl RegexEngine {
     /// as tiktoken does.
     ///
     /// # Errors
-    ///
     /// `Pattern` when the engine gives up, `Interrupted` when the caller wants to stop.
     pub fn pieces(&self, text: &str, emit: &mut dyn FnMut(Range<usize>)) -> Result<()> {
         self.matches(text, &mut |found| {
@@ -71,10 +67,6 @@ impl RegexEngine {
     }
 
     /// [`Self::pieces`] with the empty matches, but for those at the end of another match.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::pieces`].
     pub(crate) fn matches(&self, text: &str, emit: &mut dyn FnMut(Range<usize>)) -> Result<()> {
         /// Matches between two checks whether the caller wants to stop.
         const MATCHES_PER_CHECK: usize = 1 << 12;
@@ -97,10 +89,6 @@ impl RegexEngine {
 
     /// Whether the pattern can match nothing somewhere in a text. A match of nothing cuts a text
     /// without being a piece of it.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::new`].
     pub(crate) fn may_match_nothing(pattern: &str) -> Result<bool> {
         let tree = Expr::parse_tree(pattern).map_err(|e| not_a_regex(pattern, &e))?;
         Ok(may_be_empty(&tree.expr))

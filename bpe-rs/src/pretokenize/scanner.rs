@@ -1,14 +1,11 @@
 //! The vector scanner: cuts text in windows of 8 KB, each from one piece's start to another's.
 //!
-//! A window is classified byte by byte (`masks.rs`), the classes give the starts of its pieces
-//! (`gpt2_starts.rs`, `word_starts.rs`), and the window ends at the last start that the text
-//! after it cannot change. Where the vector form has no rule, the scalar form cuts the next
-//! kilobyte.
+//! A window is classified byte by byte (`classes.rs`), the classes give the starts of its pieces
+//! (`window.rs`, `word_starts.rs`), and it ends at the last start that the text after it cannot
+//! change. Where the vector form has no rule, the scalar form cuts the next kilobyte.
 
-use super::classes::{class_at, SPACE, UPPER};
-use super::masks::{Mask, Masks, WINDOW};
-use super::patterns::Rules;
-use super::scalar::piece_end;
+use super::classes::{class_at, Mask, Masks, SPACE, UPPER, WINDOW};
+use super::patterns::{piece_end, Rules};
 use super::window::Window;
 use crate::simd::{dispatch, Bytes64};
 

@@ -1,42 +1,34 @@
 //! The scalar form and the vector scanner against the regex engine, at every SIMD level.
 
-use super::patterns::Rules;
+use super::patterns::{piece_end, Rules};
 use super::*;
 use crate::simd::Level;
+use crate::testing::{rounds, Random};
 
+/// Where the pieces of `text` end, by the regex engine, which must leave nothing out.
 fn by_engine(pattern: &Pretokenizer, text: &str) -> Vec<usize> {
     let mut ends = vec![0];
-    pattern
-        .engine()
-        .pieces(text, &mut |piece| {
-            assert_eq!(
-                *ends.last().unwrap(),
-                piece.start,
-                "the engine left out text"
-            );
-            ends.push(piece.end);
-        })
-        .unwrap();
+    let mut each = |piece: std::ops::Range<usize>| {
+        assert_eq!(ends.last(), Some(&piece.start), "text is left out");
+        ends.push(piece.end);
+    };
+    pattern.engine().pieces(text, &mut each).unwrap();
     ends
 }
 
 fn by_scalar(rules: Rules, text: &str) -> Vec<usize> {
-    let mut ends = vec![0];
-    while *ends.last().unwrap() < text.len() {
-        ends.push(scalar::piece_end(
-            rules,
-            text.as_bytes(),
-            *ends.last().unwrap(),
-        ));
+    let (mut ends, mut at) = (vec![0], 0);
+    while at < text.len() {
+        at = piece_end(rules, text.as_bytes(), at);
+        ends.push(at);
     }
     ends
 }
 
 fn by_scanner(pattern: &Pretokenizer, text: &str) -> Vec<usize> {
     let mut ends = vec![0];
-    pattern
-        .pieces(text, &mut |piece| ends.push(piece.end))
-        .unwrap();
+    let mut each = |piece: std::ops::Range<usize>| ends.push(piece.end);
+    pattern.pieces(text, &mut each).unwrap();
     ends
 }
 
@@ -69,25 +61,13 @@ fn assert_same(what: &str, pattern: &Pretokenizer, text: &str, got: &[usize], wa
 }
 
 fn check(pattern: &Pretokenizer, text: &str) {
-    let want = by_engine(pattern, text);
-    assert_same(
-        "scalar",
-        pattern,
-        text,
-        &by_scalar(pattern.rules().unwrap(), text),
-        &want,
-    );
+    let (rules, want) = (pattern.rules().unwrap(), by_engine(pattern, text));
+    let same = |what, got: Vec<usize>| assert_same(what, pattern, text, &got, &want);
+    same("scalar", by_scalar(rules, text));
     Level::for_each(|level| {
-        assert_same(
-            level.name(),
-            pattern,
-            text,
-            &by_scanner(pattern, text),
-            &want,
-        );
+        same(level.name(), by_scanner(pattern, text));
         for blocks in [1, 2] {
-            let got = by_small_windows(pattern.rules().unwrap(), text, blocks);
-            assert_same("small windows", pattern, text, &got, &want);
+            same("small windows", by_small_windows(rules, text, blocks));
         }
     });
 }
@@ -96,27 +76,12 @@ fn named() -> impl Iterator<Item = Pretokenizer> {
     NAMED.iter().map(|n| Pretokenizer::new(n.name).unwrap())
 }
 
-/// One of each kind of character that some rule tells from others.
+/// One of each kind of character that some rule tells from others: changes of case, contractions,
+/// white space of one byte and of more, numbers, newlines, letters without case, marks.
 const KINDS: [&str; 27] = [
     "a", "s", "L", "l", "é", "É", "你", "\u{301}", "ʰ", "ǅ", "1", "٣", " ", "\t", "\n", "\r",
     "\u{a0}", "\u{3000}", "!", "/", "'", "’", "🙂", "ſ", "\0", "e", "R",
 ];
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % bound
-    }
-
-    fn text(&mut self, kinds: &[&str], len: usize) -> String {
-        (0..len).map(|_| kinds[self.below(kinds.len())]).collect()
-    }
-}
 
 #[test]
 fn all_short_texts() {
@@ -135,13 +100,20 @@ fn all_short_texts() {
 fn random_texts_of_all_kinds() {
     let mut random = Random(1);
     for pattern in named() {
-        for round in 0..3000 {
+        for round in 0..rounds(5000, 2) {
             // Few kinds at a time make long runs; many make every pair of neighbours.
-            let kinds: Vec<&str> = (0..1 + round % 7)
-                .map(|_| KINDS[random.below(KINDS.len())])
-                .collect();
-            let len = random.below(if round % 50 == 0 { 6000 } else { 150 });
-            let text = random.text(if round % 3 == 0 { &KINDS } else { &kinds }, len);
+            let kinds: Vec<&str> = random.picks(&KINDS, 1 + round % 7);
+            let kinds = if round % 4 == 0 { &KINDS } else { &kinds[..] };
+            let len = random.below(if round % 50 == 0 { 6000 } else { 300 });
+            check(&pattern, &random.picks::<_, String>(kinds, len));
+        }
+        for round in 0..rounds(500, 1) {
+            // Runs of one kind, up to a window long and longer, among others.
+            let mut text = String::new();
+            while text.len() < 400 {
+                let times = 1 + random.below(2 + round % 80);
+                text += &random.pick(&KINDS).repeat(times);
+            }
             check(&pattern, &text);
         }
     }
@@ -166,38 +138,7 @@ fn words_around_block_and_window_borders() {
         for shift in (0..70).chain(8180..8200).chain(16370..16400) {
             let text = "a".repeat(shift % 61)
                 + &" b".repeat((shift - shift % 61) / 2)
-                + &random.text(&parts, 40);
-            check(&pattern, &text);
-        }
-    }
-}
-
-/// Whatever the end of a window could depend on: changes of case, contractions, white space of one
-/// byte and of more, numbers, newlines, letters without case, marks.
-const AT_WINDOW_ENDS: [&str; 25] = [
-    "a", "A", "'", "l", "L", "s", "S", "ſ", "r", "E", "\u{a0}", " ", "\n", "\r", "\u{3000}", "1",
-    "٣", "é", "É", "你", "ǅ", "\u{301}", "!", "/", "\0",
-];
-
-#[test]
-fn windows_end_anywhere() {
-    let mut random = Random(4);
-    let rounds = if cfg!(miri) { 2 } else { 1500 };
-    for pattern in named() {
-        for round in 0..rounds {
-            let kinds: Vec<&str> = (0..2 + round % 5)
-                .map(|_| AT_WINDOW_ENDS[random.below(AT_WINDOW_ENDS.len())])
-                .collect();
-            let len = 100 + random.below(300);
-            check(&pattern, &random.text(&kinds, len));
-        }
-        for round in 0..rounds / 3 {
-            // Runs of one kind, up to a window long and longer, among others.
-            let mut text = String::new();
-            while text.len() < 400 {
-                let kind = AT_WINDOW_ENDS[random.below(AT_WINDOW_ENDS.len())];
-                text += &kind.repeat(1 + random.below(2 + round % 80));
-            }
+                + &random.picks::<_, String>(&parts, 40);
             check(&pattern, &text);
         }
     }
@@ -283,27 +224,19 @@ fn safe_cuts_change_no_piece() {
             // Many kinds, few, and none of the letters and numbers where most cuts are.
             let kinds: Vec<&str> = match round % 3 {
                 0 => all.to_vec(),
-                1 => (0..3).map(|_| all[random.below(all.len())]).collect(),
+                1 => random.picks(&all, 3),
                 _ => vec!["a", "\n", "\n", " ", "!", "你", "\u{3000}", "\u{301}"],
             };
-            let text = random.text(&kinds, 30);
+            let text: String = random.picks(&kinds, 30);
             // The text may end anywhere, also inside a character.
             let end = text.len() - random.below(5);
             if let Some(cut) = pattern.safe_cut(&text.as_bytes()[..end], 0, end) {
                 cuts += 1;
                 let mut joined = by_engine(&pattern, &text[..cut]);
-                joined.extend(
-                    by_engine(&pattern, &text[cut..])
-                        .iter()
-                        .skip(1)
-                        .map(|e| e + cut),
-                );
-                assert_eq!(
-                    joined,
-                    by_engine(&pattern, &text),
-                    "{:?} {text:?} {cut}",
-                    pattern.name()
-                );
+                let behind = by_engine(&pattern, &text[cut..]);
+                joined.extend(behind[1..].iter().map(|end| end + cut));
+                let whole = by_engine(&pattern, &text);
+                assert_eq!(joined, whole, "{:?} {text:?} {cut}", pattern.name());
             }
         }
         assert!(cuts > 1500);
@@ -347,12 +280,9 @@ fn bytes_are_classified_a_bounded_number_of_times() {
 fn any_other_pattern_runs_on_the_engine() {
     let pattern = Pretokenizer::new(r"\d+").unwrap();
     let mut found = Vec::new();
-    pattern
-        .pieces("a12b345", &mut |piece| found.push(piece))
-        .unwrap();
+    let mut each = |piece| found.push(piece);
+    pattern.pieces("a12b345", &mut each).unwrap();
     assert_eq!(found, [1..3, 4..7]);
-    assert!(Pretokenizer::new("(")
-        .unwrap_err()
-        .to_string()
-        .contains("expected a regular expression"));
+    let error = Pretokenizer::new("(").unwrap_err().to_string();
+    assert!(error.contains("expected a regular expression"));
 }

@@ -5,8 +5,8 @@
 //! of case after letters without case are rare and decided one by one. Text that no rule here
 //! covers is reported, and the scalar form takes over from there.
 
-use super::masks::Mask;
-use super::scalar::contraction;
+use super::classes::Mask;
+use super::patterns::contraction;
 use super::window::{flood, up, Window};
 
 /// The classes of a block as these patterns tell them apart.

@@ -2,9 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::bytes64::Bytes64;
-use super::lanes::Lanes;
-use super::records::{all_pairs, in_block, in_first_block, RecordOps, HEADER};
+use super::ops::{all_pairs, Bytes64, Lanes, RecordOps, HEADER, IN_BLOCK};
 
 /// Two registers of 32 bytes.
 #[derive(Clone, Copy)]
@@ -82,11 +80,6 @@ impl Lanes for Avx2 {
     type Keys = [u32; 16];
 
     #[inline(always)]
-    unsafe fn keys(keys: &[u32; 16]) -> [u32; 16] {
-        *keys
-    }
-
-    #[inline(always)]
     unsafe fn find(slots: &[u64; 8], key: u64, mask: u64) -> usize {
         let at: *const __m256i = slots.as_ptr().cast();
         // SAFETY: the caller promises AVX2; the two loads are the eight words.
@@ -109,8 +102,6 @@ impl Lanes for Avx2 {
 // gap is closed by choosing, lane by lane, between the block and the block one token further on.
 
 impl RecordOps<u16> for Avx2 {
-    const WINDOW: usize = 28;
-
     #[inline(always)]
     unsafe fn find_pair(record: *const u16, len: usize, left: u16, right: u16) -> u32 {
         // SAFETY: the record's blocks and one token behind them may be read; the caller promises
@@ -129,10 +120,10 @@ impl RecordOps<u16> for Avx2 {
                 )
             };
             let first = equal(record);
-            let second = if len <= in_first_block::<u16>() {
+            let second = if len <= IN_BLOCK - HEADER {
                 _mm256_setzero_si256()
             } else {
-                equal(record.add(in_block::<u16>()))
+                equal(record.add(IN_BLOCK))
             };
             // Packing works on 128-bit halves; the permutation puts them back in order.
             let bytes =
@@ -156,64 +147,13 @@ impl RecordOps<u16> for Avx2 {
                 _mm256_store_si256(block.cast(), done);
             };
             shut(record, lanes);
-            if len > in_first_block::<u16>() {
-                let further = _mm256_add_epi16(lanes, _mm256_set1_epi16(in_block::<u16>() as i16));
-                shut(record.add(in_block::<u16>()), further);
+            if len > IN_BLOCK - HEADER {
+                let further = _mm256_add_epi16(lanes, _mm256_set1_epi16(IN_BLOCK as i16));
+                shut(record.add(IN_BLOCK), further);
             }
         }
     }
 }
 
-impl RecordOps<u32> for Avx2 {
-    const WINDOW: usize = 12;
-
-    #[inline(always)]
-    unsafe fn find_pair(record: *const u32, len: usize, left: u32, right: u32) -> u32 {
-        // SAFETY: the record's blocks and one token behind them may be read; the caller promises
-        // AVX2.
-        unsafe {
-            let (left, right) = (
-                _mm256_set1_epi32(left as i32),
-                _mm256_set1_epi32(right as i32),
-            );
-            let equal = |at: *const u32| {
-                let here = _mm256_load_si256(at.cast());
-                let next = _mm256_loadu_si256(at.add(1).cast());
-                let both = _mm256_and_si256(
-                    _mm256_cmpeq_epi32(here, left),
-                    _mm256_cmpeq_epi32(next, right),
-                );
-                _mm256_movemask_ps(_mm256_castsi256_ps(both)) as u32
-            };
-            let mut found = equal(record);
-            if len > in_first_block::<u32>() {
-                found |= equal(record.add(in_block::<u32>())) << in_block::<u32>();
-            }
-            found >> HEADER & all_pairs(len)
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn replace_pair(record: *mut u32, len: usize, i: usize, new: u32) {
-        // SAFETY: as above; the stores write whole blocks of this record only.
-        unsafe {
-            let new = _mm256_set1_epi32(new as i32);
-            let at = _mm256_set1_epi32((i + HEADER) as i32);
-            let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            let shut = |block: *mut u32, lanes: __m256i| {
-                let here = _mm256_load_si256(block.cast());
-                let next = _mm256_loadu_si256(block.add(1).cast());
-                let moved = _mm256_blendv_epi8(here, next, _mm256_cmpgt_epi32(lanes, at));
-                let done = _mm256_blendv_epi8(moved, new, _mm256_cmpeq_epi32(lanes, at));
-                _mm256_store_si256(block.cast(), done);
-            };
-            shut(record, lanes);
-            if len > in_first_block::<u32>() {
-                shut(
-                    record.add(in_block::<u32>()),
-                    _mm256_add_epi32(lanes, _mm256_set1_epi32(in_block::<u32>() as i32)),
-                );
-            }
-        }
-    }
-}
+// Past 65,535 ids words are a few tokens long: vectors would not pay.
+impl RecordOps<u32> for Avx2 {}

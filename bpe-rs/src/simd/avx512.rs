@@ -3,9 +3,7 @@
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::bytes64::Bytes64;
-use super::lanes::{Keys, Lanes, ID_BITS, PRESENT};
-use super::records::{all_pairs, in_first_block, RecordOps, HEADER};
+use super::ops::{all_pairs, Bytes64, Keys, Lanes, RecordOps, HEADER, ID_BITS, IN_BLOCK, PRESENT};
 
 /// One register of 64 bytes.
 #[derive(Clone, Copy)]
@@ -91,6 +89,8 @@ impl Bytes64 for Avx512 {
 }
 
 impl Lanes for Avx512 {
+    type Keys = Keys512;
+
     #[inline(always)]
     unsafe fn find(slots: &[u64; 8], key: u64, mask: u64) -> usize {
         // SAFETY: the caller promises AVX-512; the load is the eight words.
@@ -128,14 +128,6 @@ impl Lanes for Avx512 {
             there.count_ones() as usize
         }
     }
-
-    type Keys = Keys512;
-
-    #[inline(always)]
-    unsafe fn keys(keys: &[u32; 16]) -> Keys512 {
-        // SAFETY: the caller promises AVX-512; the load is the sixteen words.
-        unsafe { Keys512(_mm512_loadu_si512(keys.as_ptr().cast())) }
-    }
 }
 
 /// One register of sixteen numbers.
@@ -143,6 +135,12 @@ impl Lanes for Avx512 {
 pub(crate) struct Keys512(__m512i);
 
 impl Keys for Keys512 {
+    #[inline(always)]
+    unsafe fn load(keys: &[u32; 16]) -> Self {
+        // SAFETY: the caller promises AVX-512; the load is the sixteen words.
+        unsafe { Self(_mm512_loadu_si512(keys.as_ptr().cast())) }
+    }
+
     #[inline(always)]
     fn least(self) -> u32 {
         // SAFETY: the value shows that the processor has AVX-512.
@@ -160,14 +158,12 @@ impl Keys for Keys512 {
 // gap is closed by choosing, lane by lane, between the block and the block one token further on.
 
 impl RecordOps<u16> for Avx512 {
-    const WINDOW: usize = 28;
-
     #[inline(always)]
     unsafe fn find_pair(record: *const u16, len: usize, left: u16, right: u16) -> u32 {
         // SAFETY: the record's blocks and one token behind them may be read; the caller promises
         // AVX-512.
         let found = unsafe {
-            if len <= in_first_block::<u16>() {
+            if len <= IN_BLOCK - HEADER {
                 let here = _mm256_load_si256(record.cast());
                 let next = _mm256_loadu_si256(record.add(1).cast());
                 let same = _mm256_cmpeq_epi16_mask(here, _mm256_set1_epi16(left as i16));
@@ -189,7 +185,7 @@ impl RecordOps<u16> for Avx512 {
         let behind = !0u32 << at << 1;
         // SAFETY: as above; the stores write whole blocks of this record only.
         unsafe {
-            if len <= in_first_block::<u16>() {
+            if len <= IN_BLOCK - HEADER {
                 let here = _mm256_load_si256(record.cast());
                 let next = _mm256_loadu_si256(record.add(1).cast());
                 let moved = _mm256_mask_mov_epi16(here, behind as u16, next);
@@ -206,49 +202,5 @@ impl RecordOps<u16> for Avx512 {
     }
 }
 
-impl RecordOps<u32> for Avx512 {
-    const WINDOW: usize = 12;
-
-    #[inline(always)]
-    unsafe fn find_pair(record: *const u32, len: usize, left: u32, right: u32) -> u32 {
-        // SAFETY: the record's blocks and one token behind them may be read; the caller promises
-        // AVX-512.
-        let found = unsafe {
-            if len <= in_first_block::<u32>() {
-                let here = _mm256_load_si256(record.cast());
-                let next = _mm256_loadu_si256(record.add(1).cast());
-                let same = _mm256_cmpeq_epi32_mask(here, _mm256_set1_epi32(left as i32));
-                let right = _mm256_set1_epi32(right as i32);
-                _mm256_mask_cmpeq_epi32_mask(same, next, right) as u32
-            } else {
-                let here = _mm512_loadu_si512(record.cast());
-                let next = _mm512_loadu_si512(record.add(1).cast());
-                let same = _mm512_cmpeq_epi32_mask(here, _mm512_set1_epi32(left as i32));
-                _mm512_mask_cmpeq_epi32_mask(same, next, _mm512_set1_epi32(right as i32)) as u32
-            }
-        };
-        found >> HEADER & all_pairs(len)
-    }
-
-    #[inline(always)]
-    unsafe fn replace_pair(record: *mut u32, len: usize, i: usize, new: u32) {
-        let at = i + HEADER;
-        let behind = !0u32 << at << 1;
-        // SAFETY: as above; the stores write whole blocks of this record only.
-        unsafe {
-            if len <= in_first_block::<u32>() {
-                let here = _mm256_load_si256(record.cast());
-                let next = _mm256_loadu_si256(record.add(1).cast());
-                let moved = _mm256_mask_mov_epi32(here, behind as u8, next);
-                let done = _mm256_mask_set1_epi32(moved, 1 << at, new as i32);
-                _mm256_store_si256(record.cast(), done);
-            } else {
-                let here = _mm512_loadu_si512(record.cast());
-                let next = _mm512_loadu_si512(record.add(1).cast());
-                let moved = _mm512_mask_mov_epi32(here, behind as u16, next);
-                let done = _mm512_mask_set1_epi32(moved, 1 << at, new as i32);
-                _mm512_storeu_si512(record.cast(), done);
-            }
-        }
-    }
-}
+// Past 65,535 ids words are a few tokens long: vectors would not pay.
+impl RecordOps<u32> for Avx512 {}

@@ -2,10 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::bytes64::Bytes64;
-use super::lanes::Lanes;
-use super::portable::Portable;
-use super::records::{all_pairs, in_block, RecordOps, HEADER};
+use super::ops::{all_pairs, Bytes64, Lanes, RecordOps, HEADER, IN_BLOCK};
 
 /// Four registers of 16 bytes.
 #[derive(Clone, Copy)]
@@ -66,21 +63,14 @@ impl Bytes64 for Neon {
 // Eight words take four registers and a search for the set bit: no gain over plain Rust.
 impl Lanes for Neon {
     type Keys = [u32; 16];
-
-    #[inline(always)]
-    unsafe fn keys(keys: &[u32; 16]) -> [u32; 16] {
-        *keys
-    }
 }
 
 /// Tokens of 16 bits in a vector, which is half a block.
-const LANES: usize = in_block::<u16>() / 2;
+const LANES: usize = IN_BLOCK / 2;
 const LANE: [u16; LANES] = [0, 1, 2, 3, 4, 5, 6, 7];
 const BIT: [u16; LANES] = [1, 2, 4, 8, 16, 32, 64, 128];
 
 impl RecordOps<u16> for Neon {
-    const WINDOW: usize = 28;
-
     #[inline(always)]
     unsafe fn find_pair(record: *const u16, len: usize, left: u16, right: u16) -> u32 {
         // SAFETY: the record's blocks and one token behind them may be read.
@@ -121,19 +111,5 @@ impl RecordOps<u16> for Neon {
     }
 }
 
-impl RecordOps<u32> for Neon {
-    const WINDOW: usize = 28;
-
-    #[inline(always)]
-    unsafe fn find_pair(record: *const u32, len: usize, left: u32, right: u32) -> u32 {
-        // Past 65,535 ids words are a few tokens long: vectors would not pay.
-        // SAFETY: the caller's promises are the same.
-        unsafe { Portable::find_pair(record, len, left, right) }
-    }
-
-    #[inline(always)]
-    unsafe fn replace_pair(record: *mut u32, len: usize, i: usize, new: u32) {
-        // SAFETY: the caller's promises are the same.
-        unsafe { Portable::replace_pair(record, len, i, new) }
-    }
-}
+// Past 65,535 ids words are a few tokens long: vectors would not pay.
+impl RecordOps<u32> for Neon {}

@@ -1,8 +1,6 @@
 //! Plain Rust, eight bytes in a `u64` at a time: what the other levels are tested against.
 
-use super::bytes64::Bytes64;
-use super::lanes::Lanes;
-use super::records::{RecordOps, HEADER};
+use super::ops::{Bytes64, Lanes, RecordOps};
 
 /// 64 bytes as eight little-endian words.
 #[derive(Clone, Copy)]
@@ -80,30 +78,6 @@ impl Bytes64 for Portable {
 
 impl Lanes for Portable {
     type Keys = [u32; 16];
-
-    #[inline(always)]
-    unsafe fn keys(keys: &[u32; 16]) -> [u32; 16] {
-        *keys
-    }
 }
 
-impl<T: Copy + Eq> RecordOps<T> for Portable {
-    const WINDOW: usize = 28;
-
-    #[inline(always)]
-    unsafe fn find_pair(record: *const T, len: usize, left: T, right: T) -> u32 {
-        // SAFETY: the record has `len` tokens behind its header.
-        let tokens = unsafe { std::slice::from_raw_parts(record.add(HEADER), len) };
-        tokens.windows(2).enumerate().fold(0, |found, (i, pair)| {
-            found | u32::from(pair[0] == left && pair[1] == right) << i
-        })
-    }
-
-    #[inline(always)]
-    unsafe fn replace_pair(record: *mut T, len: usize, i: usize, new: T) {
-        // SAFETY: the record has `len` tokens behind its header, which nobody else uses.
-        let tokens = unsafe { std::slice::from_raw_parts_mut(record.add(HEADER), len) };
-        tokens[i] = new;
-        tokens.copy_within(i + 2.., i + 1);
-    }
-}
+impl<T: Copy + Eq> RecordOps<T> for Portable {}

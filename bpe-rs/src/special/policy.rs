@@ -1,10 +1,10 @@
 //! Which special tokens a text may hold: tiktoken's `allowed_special` and `disallowed_special`.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use super::finder::Finder;
-use super::tokens::SpecialTokens;
+use super::tokens::{Finder, SpecialTokens};
+use crate::threads::lock;
 
 /// A choice of special tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl FinderCache {
         if strings.is_empty() {
             return FinderChoice::None;
         }
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = lock(&self.0);
         if let Some(finder) = kept.get(&strings) {
             return FinderChoice::Cached(Arc::clone(finder));
         }

@@ -1,8 +1,10 @@
 //! The special tokens of an encoding, and finding those that a caller allows.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
-use super::finder::Finder;
+use aho_corasick::{AhoCorasick, MatchKind};
+
 use crate::error::{Error, Result};
 use crate::threads::ForkOnce;
 
@@ -19,7 +21,6 @@ impl SpecialTokens {
     /// Special tokens with their ids. Two may share an id, which then decodes to the first one.
     ///
     /// # Errors
-    ///
     /// `Invalid` for an empty token.
     pub fn new(tokens: impl IntoIterator<Item = (String, u32)>) -> Result<Self> {
         let tokens: Vec<_> = tokens.into_iter().collect();
@@ -72,7 +73,6 @@ impl SpecialTokens {
     /// Other strings that `allowed` has are plain text, and do not hide tokens that overlap them.
     ///
     /// # Panics
-    ///
     /// As [`Finder::find`].
     pub fn find(&self, allowed: &Finder, text: &str, from: usize) -> Option<(usize, usize, u32)> {
         let (start, token) = allowed.find(text, from)?;
@@ -80,6 +80,23 @@ impl SpecialTokens {
             Some(id) => Some((start, start + token.len(), id)),
             None => self.find_past_others(allowed, text, start),
         }
+    }
+
+    /// `text` cut at the special tokens that `allowed` has: the range of each part between them, with
+    /// the end and the id of the token that follows it.
+    pub(crate) fn split<'a>(
+        &'a self,
+        allowed: Option<&'a Finder>,
+        text: &'a str,
+    ) -> impl Iterator<Item = (Range<usize>, Option<(usize, u32)>)> + 'a {
+        let mut next = Some(0);
+        std::iter::from_fn(move || {
+            let from = next?;
+            let found = allowed.and_then(|allowed| self.find(allowed, text, from));
+            next = found.map(|(_, end, _)| end);
+            let plain = from..found.map_or(text.len(), |(start, ..)| start);
+            Some((plain, found.map(|(_, end, id)| (end, id))))
+        })
     }
 
     /// [`Self::find`] with a finder of those strings of `allowed` that are special tokens.
@@ -104,6 +121,56 @@ impl SpecialTokens {
     pub fn finder(&self) -> &Finder {
         self.all
             .get_or_init(|| Finder::new(self.iter().map(|(text, _)| text)))
+    }
+}
+
+/// Finds any of a set of strings: the leftmost, and the longest of those that start there.
+#[derive(Debug)]
+pub struct Finder {
+    strings: Vec<String>,
+    /// `None` without strings.
+    automaton: Option<AhoCorasick>,
+    /// The same finder without the strings that are no special tokens; built when one of these is
+    /// found in a text.
+    without_others: ForkOnce<Box<Finder>>,
+}
+
+impl Finder {
+    /// A finder of `strings`; empty ones are never found.
+    ///
+    /// # Panics
+    /// If the strings have 2 GiB or more in total.
+    pub fn new<'a>(strings: impl IntoIterator<Item = &'a str>) -> Self {
+        let strings: Vec<String> = strings
+            .into_iter()
+            .filter(|s| !s.is_empty())
+            .map(String::from)
+            .collect();
+        let automaton = (!strings.is_empty()).then(|| {
+            AhoCorasick::builder()
+                .match_kind(MatchKind::LeftmostLongest)
+                .build(&strings)
+                .expect("fewer than 2^31 bytes of special tokens")
+        });
+        Self {
+            strings,
+            automaton,
+            without_others: ForkOnce::new(),
+        }
+    }
+
+    /// The strings.
+    pub fn strings(&self) -> impl Iterator<Item = &str> {
+        self.strings.iter().map(String::as_str)
+    }
+
+    /// The position of the first occurrence at or after `from`, and which string it is.
+    ///
+    /// # Panics
+    /// If `from` is beyond the end of `text` or inside a character.
+    pub fn find<'a>(&'a self, text: &str, from: usize) -> Option<(usize, &'a str)> {
+        let found = self.automaton.as_ref()?.find(&text[from..])?;
+        Some((from + found.start(), &self.strings[found.pattern()]))
     }
 }
 

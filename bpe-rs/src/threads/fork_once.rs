@@ -1,7 +1,7 @@
 //! A value that is made at its first use, like `std::sync::OnceLock`, but safe against forks.
 //!
-//! A child that is forked while another thread makes the value has the lock and not the thread: a
-//! `OnceLock` would make it wait for ever. Here the lock is the number of the process that makes
+//! A child that is forked while another thread makes the value inherits the lock but not the thread,
+//! and would wait for a `OnceLock` for ever. Here the lock is the number of the process that makes
 //! the value, so a child sees that it must make its own.
 
 use std::marker::PhantomData;
@@ -21,7 +21,7 @@ pub struct ForkOnce<T> {
     value: AtomicPtr<T>,
     /// The process one of whose threads makes the value, or [`NOBODY`].
     maker: AtomicU32,
-    /// May be shared and sent where a `OnceLock` may.
+    /// `Send` and `Sync` where a `OnceLock` is.
     like: PhantomData<OnceLock<T>>,
 }
 

@@ -17,8 +17,8 @@ thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// From now on long work calls `check` up to ten times a second, on the threads that have begun it,
-/// and ends with the error that it returns. The first call counts.
+/// From now on long work calls `check` up to ten times a second, on the thread that called it, and
+/// ends with the error that `check` returns. Only the first call of this function has an effect.
 pub fn set_interrupt_check(check: fn() -> Result<()>) {
     let _ = CHECK.set(check);
 }
@@ -28,10 +28,7 @@ pub(super) fn never_check_here() {
     IS_WORKER.set(true);
 }
 
-/// Called now and then by long work: tens of nanoseconds in most cases.
-///
-/// # Errors
-/// `Interrupted` when the work is to end.
+/// Called now and then by long work, which ends with its error. Mostly takes tens of nanoseconds.
 pub(crate) fn check_interrupt() -> Result<()> {
     let Some(check) = CHECK.get() else {
         return Ok(());

@@ -1,12 +1,12 @@
-//! Results in order: work is done by several threads, its results are taken one at a time, in turn.
+//! Work on several threads whose results are taken one at a time, in order.
 //!
-//! No thread waits for another: a result that is ready too early is put into a reorder buffer, and
-//! taken from there by the thread that finishes what comes before it.
+//! No thread waits for another: a result that is ready too early goes into a reorder buffer, from
+//! which the thread that finishes the one before it takes it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
-use super::pool;
+use super::{into_inner, lock, pool};
 use crate::error::Result;
 
 /// The states and result buffers of [`in_order`], kept from one call to the next: memory that one
@@ -27,20 +27,16 @@ impl<S, B> Default for ReusableBuffers<S, B> {
 }
 
 /// Call `work(thread, state, result, i)` for every `i` below `count`, on up to `threads` threads
-/// each with a state of its own, and after each call `done(result, i)`: in the order of `i`, one at
-/// a time. States and results come from `buffers`, as earlier calls have left them, and go back
-/// there.
+/// each with a state of its own, and `done(result, i)` in the order of `i`, one at a time. States and
+/// results come from `buffers`, as earlier calls have left them, and go back there.
 ///
-/// The caller is thread 0, and each thread begins with every `threads`-th `i` before it takes what
-/// others have left: in repeated calls most items meet the thread that had them before, with its
-/// caches.
+/// The caller is thread 0. Each thread takes every `threads`-th `i` before it takes what others have
+/// left, so that in repeated calls most items meet the same thread, with its caches.
 ///
 /// # Errors
-///
 /// The error of the smallest `i`, from `work` or `done`. `done` has been called for all before it.
 ///
 /// # Panics
-///
 /// When `work` or `done` panics, after all threads are done.
 pub fn in_order<S: Default + Send, B: Default + Send>(
     count: usize,
@@ -50,17 +46,6 @@ pub fn in_order<S: Default + Send, B: Default + Send>(
     mut done: impl FnMut(&mut B, usize) -> Result<()> + Send,
 ) -> Result<()> {
     let threads = threads.clamp(1, count.max(1));
-    if threads == 1 {
-        let mut state = lock(&buffers.states).pop().unwrap_or_default();
-        let mut buffer = buffers.results.pop().unwrap_or_default();
-        let outcome = (0..count).try_for_each(|i| {
-            work(0, &mut state, &mut buffer, i)?;
-            done(&mut buffer, i)
-        });
-        lock(&buffers.states).push(state);
-        buffers.results.push(buffer);
-        return outcome;
-    }
     // For each thread the next of its own share.
     let shares: Vec<AtomicUsize> = (0..threads).map(AtomicUsize::new).collect();
     let next = |thread: usize| {
@@ -98,13 +83,9 @@ pub fn in_order<S: Default + Send, B: Default + Send>(
     };
     let work = || run(started.fetch_add(1, Ordering::Relaxed));
     pool::run(threads - 1, true, &work, || run(0));
-    let reorder = reorder.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let reorder = into_inner(reorder);
     buffers.results = reorder.unused;
     reorder.outcome
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Results that are ready before their turn.

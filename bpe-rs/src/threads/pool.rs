@@ -6,33 +6,30 @@
 
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::Mutex;
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
-use super::count::available_threads;
 use super::slot::{Job, Slot, State};
+use super::system::available_threads;
+use super::{into_inner, lock, try_lock};
+use crate::error::{Error, Result};
 
-/// Attempts at the lock of the slots, which others hold for nanoseconds. It may be held for ever in a
-/// forked child that happens to have the process number of the pool's owner.
-const ATTEMPTS: usize = 1000;
 /// More threads than cores gain nothing and cost memory. On small machines there may be this many,
 /// so that tests run on several.
 const FEWEST_CORES: usize = 16;
 /// How long [`stop_idle_threads`] waits for workers to end.
 const STOP_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Run `own` on this thread and `work` on up to `workers` other threads at the same time, though
-/// never on many more threads than there are cores. Returns when
-/// `own` and every `work` that has begun are done. Fewer workers or none may begin, so `own` must be
-/// able to do everything alone: both take their shares from the same source until it is empty.
+/// Run `own` on this thread and `work` on up to `workers` others, though not on many more than there
+/// are cores. Returns when `own` and every `work` that has begun are done. Perhaps no worker begins,
+/// so `own` must be able to do everything alone: both take shares of one source until it is empty.
 ///
-/// With `wake` false only workers that are spinning are used, which costs next to nothing; with `wake`
-/// true others are woken or started.
+/// Without `wake` only workers that are spinning are used, which costs next to nothing; with it
+/// others are woken or started.
 ///
 /// # Panics
-///
 /// When `own` or a `work` panics, after all are done.
 pub(crate) fn run<T>(
     workers: usize,
@@ -63,13 +60,43 @@ pub(crate) fn run<T>(
     }
 }
 
+/// Call `work(check)` on this thread and on up to `threads - 1` others. `work` calls its argument now
+/// and then and ends with the error that it returns: that of `check`, which is called on this thread
+/// only, or `Interrupted` once another thread has failed.
+///
+/// # Errors
+/// The first error of any thread.
+pub(crate) fn run_until_error(
+    threads: usize,
+    check: &mut Check<'_>,
+    work: &(dyn Fn(&mut Check<'_>) -> Result<()> + Sync),
+) -> Result<()> {
+    let (first_error, failed) = (Mutex::new(None), AtomicBool::new(false));
+    let attempt = |check: &mut Check<'_>| {
+        let outcome = work(&mut |done| match failed.load(Ordering::Relaxed) {
+            true => Err(Error::interrupted()),
+            false => check(done),
+        });
+        if let Err(error) = outcome {
+            // Kept before the others stop, since they stop with errors.
+            lock(&first_error).get_or_insert(error);
+            failed.store(true, Ordering::Relaxed);
+        }
+    };
+    run(threads - 1, true, &|| attempt(&mut |_| Ok(())), || {
+        attempt(check);
+    });
+    into_inner(first_error).map_or(Ok(()), Err)
+}
+
+/// Progress and signal check between two parts of the work, given what is done so far.
+pub(crate) type Check<'a> = dyn FnMut(u64) -> Result<()> + 'a;
+
 /// Stop the workers that have no job. Called before `os.fork`, because CPython 3.12+ warns when
 /// other threads exist.
 pub fn stop_idle_threads() {
-    let Some(slots) = Pool::existing()
-        .and_then(Pool::try_lock)
-        .map(|slots| slots.clone())
-    else {
+    let slots = Pool::existing().and_then(|pool| try_lock(&pool.slots));
+    let Some(slots) = slots.map(|slots| slots.clone()) else {
         return;
     };
     slots.iter().for_each(|slot| slot.stop_idle());
@@ -87,7 +114,6 @@ impl PostedJob {
     /// Post `job` in up to `count` slots.
     ///
     /// # Safety
-    ///
     /// `job` outlives the result, which is dropped.
     unsafe fn new(count: usize, wake: bool, job: &Job<'_>) -> Self {
         let spins = count < available_threads();
@@ -152,13 +178,12 @@ impl Pool {
 
     /// Claim up to `count` slots, each with its state before.
     fn claim(&self, count: usize, wake: bool) -> Vec<(&'static Slot, State)> {
-        let Some(mut slots) = self.try_lock() else {
+        // Locked for ever in a forked child with the process number of the pool's owner.
+        let Some(mut slots) = try_lock(&self.slots) else {
             return Vec::new();
         };
-        let free = slots
-            .iter()
-            .filter_map(|&slot| Some((slot, slot.claim(wake)?)));
-        let mut claimed: Vec<_> = free.take(count).collect();
+        let free = |&slot: &&'static Slot| Some((slot, slot.claim(wake)?));
+        let mut claimed: Vec<_> = slots.iter().filter_map(free).take(count).collect();
         // When other calls have all the workers there may be cores for more.
         let most = count.max(available_threads().saturating_sub(1));
         while wake && claimed.len() < count && slots.len() < most {
@@ -167,17 +192,6 @@ impl Pool {
             slots.push(slot);
         }
         claimed
-    }
-
-    fn try_lock(&self) -> Option<MutexGuard<'_, Vec<&'static Slot>>> {
-        for _ in 0..ATTEMPTS {
-            match self.slots.try_lock() {
-                Ok(slots) => return Some(slots),
-                Err(TryLockError::Poisoned(slots)) => return Some(slots.into_inner()),
-                Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
-            }
-        }
-        None
     }
 }
 

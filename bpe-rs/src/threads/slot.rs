@@ -7,13 +7,13 @@ use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::thread::{park, park_timeout, yield_now, Builder, Thread};
 use std::time::{Duration, Instant};
 
-use super::affinity::Affinity;
 use super::interrupt::never_check_here;
-use super::signals::BlockedSignals;
+use super::system::{Affinity, BlockedSignals};
+use super::{into_inner, lock};
 
 /// How long a worker spins for another job before it sleeps: about twice what waking it takes.
 pub(super) const SPIN: Duration = Duration::from_micros(100);
@@ -61,7 +61,7 @@ impl AtomicState {
         self.0.store(state as u8, Ordering::Release);
     }
 
-    /// Change `from` to `to`; whether the state was `from`.
+    /// Change `from` to `to`; `false` if the state is another.
     fn change(&self, from: State, to: State) -> bool {
         let (from, to) = (from as u8, to as u8);
         let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
@@ -88,14 +88,12 @@ impl<'a> Job<'a> {
 
     /// The payload of a worker's panic, if one has panicked.
     pub(super) fn into_panic(self) -> Option<Box<dyn Any + Send>> {
-        self.panic
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+        into_inner(self.panic)
     }
 
     fn run(&self) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(self.work)) {
-            *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
+            *lock(&self.panic) = Some(panic);
         }
     }
 }
@@ -144,7 +142,7 @@ impl Slot {
             Some(State::Vacant) => self.state.set(State::Vacant),
             Some(_) => {
                 self.state.set(State::Stopping);
-                if let Some(worker) = &*self.worker() {
+                if let Some(worker) = &*lock(&self.worker) {
                     worker.thread.unpark();
                 }
             }
@@ -155,16 +153,11 @@ impl Slot {
         self.state.is(State::Stopping)
     }
 
-    fn worker(&self) -> MutexGuard<'_, Option<Worker>> {
-        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Post `job` in a slot that was claimed as `before`, waking or starting the worker. `spins`:
-    /// whether there is a core on which the worker can spin afterwards. Returns `false`, with the
-    /// slot vacant, when no thread can be started.
+    /// Post `job` in a slot that was in the state `before` when it was claimed, and wake or start the
+    /// worker, which spins afterwards if `spins`. Returns `false`, with the slot vacant, when no
+    /// thread can be started.
     ///
     /// # Safety
-    ///
     /// If the result is `true`, `job` outlives a successful [`Self::withdraw`] or [`Self::wait`].
     pub(super) unsafe fn post(&'static self, before: State, job: &Job<'_>, spins: bool) -> bool {
         self.spins.store(spins, Ordering::Relaxed);
@@ -172,7 +165,7 @@ impl Slot {
         self.job.store(job.cast(), Ordering::Relaxed);
         self.state.set(State::Posted);
         if before != State::Vacant {
-            if let Some(worker) = &mut *self.worker() {
+            if let Some(worker) = &mut *lock(&self.worker) {
                 // SAFETY: a worker does not end while its job is neither withdrawn nor waited for.
                 unsafe { worker.affinity.exclude_current_core() };
                 if before == State::Asleep {
@@ -194,11 +187,11 @@ impl Slot {
         // SAFETY: as above.
         unsafe { affinity.exclude_current_core() };
         let thread = thread.thread().clone();
-        *self.worker() = Some(Worker { thread, affinity });
+        *lock(&self.worker) = Some(Worker { thread, affinity });
         true
     }
 
-    /// Take back a job that the worker has not begun; whether it had not.
+    /// Take the job back; `false` if the worker has begun it.
     pub(super) fn withdraw(&self) -> bool {
         // The worker is awake, or about to be: a caller that claims it asleep wakes it.
         self.state.change(State::Posted, State::Spinning)

@@ -4,12 +4,26 @@ use super::apply::ApplyMerge;
 use super::growing_vocab::{GrowingVocab, Learned};
 use super::layout::{Narrow, RecordLayout, Wide};
 use super::merge_loop::MergeLoop;
-use super::options::TrainOptions;
+use super::options::{TieBreak, TrainOptions};
+use super::queue::{BySmallestPair, ByTie, RankedPair};
 use super::records::{Records, Size};
-use super::tie_break::{ByFirstOccurrence, ByLength, BySmallestPair, RankedPair, TieBreak};
-use super::word_source::WordSource;
 use crate::error::{Error, Result};
 use crate::io::Progress;
+
+/// Distinct words and how often each occurs.
+pub trait WordSource {
+    /// Call `visit` with every word and its count, in the order that decides between pairs by
+    /// first occurrence. Visits the same words in the same order every time.
+    fn each(&self, visit: &mut dyn FnMut(&[u8], u64));
+}
+
+impl<W: AsRef<[u8]>> WordSource for [(W, u64)] {
+    fn each(&self, visit: &mut dyn FnMut(&[u8], u64)) {
+        for (word, count) in self {
+            visit(word.as_ref(), *count);
+        }
+    }
+}
 
 /// Appends the ids of a word, in an existing vocabulary, to the second argument.
 pub type Segment<'a> = dyn Fn(&[u8], &mut Vec<u32>) -> Result<()> + 'a;
@@ -218,8 +232,8 @@ impl Run<'_, '_> {
             TieBreak::HuggingFace | TieBreak::Pair => {
                 self.merge_by::<L, BySmallestPair>(records, end)
             }
-            TieBreak::FirstSeen => self.merge_by::<L, ByFirstOccurrence>(records, end),
-            TieBreak::Longest => self.merge_by::<L, ByLength>(records, end),
+            TieBreak::FirstSeen => self.merge_by::<L, ByTie<true>>(records, end),
+            TieBreak::Longest => self.merge_by::<L, ByTie<false>>(records, end),
         }
     }
 

@@ -1,19 +1,19 @@
 //! Counting all pairs, on several threads, to track the frequent ones.
 //!
 //! The records are cut into runs, one a thread, and each run is counted into a table of its own.
-//! The counts of all runs say where in a pair's postings each run's begin: the postings are in
-//! corpus order, whatever the number of threads.
+//! These counts say where each run's postings of a pair begin, so that a pair's postings are in
+//! corpus order whatever the number of threads.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Mutex;
 
 use super::layout::RecordLayout;
 use super::pair_counts::{Pair, PairCount, PairCounts, UNTRACKED};
 use super::records::Records;
 use super::thread_counts::{sum_of, BytePairCounts, Sketch, ThreadCounts};
 use super::tracked::TrackedPairs;
-use crate::error::{Error, Result};
-use crate::threads;
+use crate::error::Result;
+use crate::threads::{self, lock};
 
 /// Which pairs are to be tracked, and on how many threads they are counted.
 pub(super) struct Selection<'a> {
@@ -52,9 +52,6 @@ const RECORDS_PER_THREAD: usize = if cfg!(test) { 3 } else { 1 << 14 };
 impl TrackedPairs {
     /// Count all pairs of `records` and track those that `selection` keeps. `false` if there are
     /// none.
-    ///
-    /// # Errors
-    /// What `check` returns.
     pub(super) fn count_again<L: RecordLayout>(
         &mut self,
         records: &Records<L>,
@@ -147,10 +144,8 @@ fn shared(values: &mut [u32]) -> &[AtomicU32] {
     unsafe { &*(std::ptr::from_mut(values) as *const [AtomicU32]) }
 }
 
-/// A threshold, and exact counts of all pairs that reach it and of some others: the sum, and those
-/// of each thread.
-///
-/// Rare pairs are many and would fill the tables; a sketch of all counts rules most of them out.
+/// A threshold, and exact counts of all pairs that reach it and of some others: their sum, and those
+/// of each thread. Rare pairs are many and would fill the tables; a sketch rules most of them out.
 fn count_frequent<L: RecordLayout>(
     records: &Records<L>,
     selection: &Selection<'_>,
@@ -182,14 +177,9 @@ fn count_frequent<L: RecordLayout>(
     }
 }
 
-/// Call `visit` with (start of the record, count of the word, pair) for all pairs of neighbours:
-/// for each of `states` with an equal run of the records, in order.
-///
-/// The runs are shared out to as many threads, this one included. A run is one thread's work, so a
-/// state always meets the same records.
-///
-/// # Errors
-/// What `check` returns, which is called on this thread.
+/// Call `visit(state, start of the record, count of the word, pair)` for all pairs of neighbours. The
+/// records are cut into as many runs as there are `states`, each of which always meets the same run;
+/// as many threads, this one included, work on them. `check` is called on this thread.
 #[inline(always)]
 fn each_pair<S: Send, L: RecordLayout>(
     records: &Records<L>,
@@ -200,11 +190,11 @@ fn each_pair<S: Send, L: RecordLayout>(
     let starts = records.starts();
     let (threads, len) = (states.len(), starts.len().div_ceil(states.len()).max(1));
     let runs = Mutex::new(states.iter_mut().zip(starts.chunks(len)));
-    let next_run = || runs.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = |check: &mut dyn FnMut() -> Result<()>| {
+    let next_run = || lock(&runs).next();
+    threads::run_until_error(threads, &mut |_| check(), &|check| {
         while let Some((state, run)) = next_run() {
             for starts in run.chunks(RECORDS_PER_CHECK) {
-                check()?;
+                check(0)?;
                 for &start in starts {
                     let word = records.word(start);
                     word.any_pair(|pair| {
@@ -215,16 +205,5 @@ fn each_pair<S: Send, L: RecordLayout>(
             }
         }
         Ok(())
-    };
-    let stopped = AtomicBool::new(false);
-    let worker = || {
-        // The result is dropped: the only error is that this thread stopped, which has its own.
-        let _ = work(&mut || match stopped.load(Ordering::Relaxed) {
-            true => Err(Error::interrupted()),
-            false => Ok(()),
-        });
-    };
-    threads::run(threads - 1, true, &worker, || {
-        work(check).inspect_err(|_| stopped.store(true, Ordering::Relaxed))
     })
 }

@@ -29,9 +29,8 @@ pub(super) struct GrowingVocab<'a> {
 
 /// The tokens of a vocabulary that is extended: a pair that spells one of them is never merged.
 ///
-/// Pairs learned later cannot spell one another's tokens: between two boundaries that no merge has
-/// crossed, a word is segmented like that stretch alone, so one spelling has one segmentation at
-/// any time.
+/// No two learned tokens have one spelling: between two boundaries that no merge has crossed, a word
+/// is segmented like that stretch alone, so at any time one spelling has one segmentation.
 struct ExistingTokens<'a> {
     tokens: &'a [Vec<u8>],
     spellings: HashSet<&'a [u8]>,
@@ -75,13 +74,13 @@ impl<'a> GrowingVocab<'a> {
         left.saturating_add(right)
     }
 
-    /// `pair` would not become too long a token.
+    /// Whether the token that `pair` would become is short enough.
     #[inline(always)]
     pub(super) fn allows(&self, pair: Pair) -> bool {
         self.merged_length(pair) <= self.max_token_length
     }
 
-    /// `pair` spells a token of the start.
+    /// Whether `pair` spells a token that was there at the start.
     pub(super) fn spells_existing_token(&self, pair: Pair) -> bool {
         let Some(existing) = &self.existing else {
             return false;
@@ -89,7 +88,7 @@ impl<'a> GrowingVocab<'a> {
         if self.merged_length(pair) as usize > existing.longest {
             return false;
         }
-        // A token of any number of merges, one inside the other, is spelled without recursion.
+        // Without recursion, because merges can be nested to any depth.
         let (mut spelling, mut left) = (Vec::new(), vec![pair.right(), pair.left()]);
         while let Some(id) = left.pop() {
             match existing.tokens.get(id as usize) {

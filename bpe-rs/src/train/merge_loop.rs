@@ -7,9 +7,8 @@ use super::neighbourhood::Neighbourhood;
 use super::new_pairs::merge_pair;
 use super::options::TrainOptions;
 use super::pair_counts::{Pair, PairCount};
-use super::queue::Queue;
+use super::queue::{Queue, RankedPair};
 use super::records::Records;
-use super::tie_break::RankedPair;
 use super::tracked::{rank, TrackedPairs};
 use crate::error::{Error, Result};
 use crate::io::Progress;
@@ -36,7 +35,7 @@ pub(super) struct MergeLoop<'a, 'v, L: ApplyMerge, R: RankedPair> {
     queue: Queue<R>,
     /// Allocated when there is something to merge.
     neighbours: Option<Neighbourhood>,
-    /// Stale postings are swept out when a merge could make more postings than that.
+    /// Stale postings are swept out before a merge that could make more postings than these.
     max_postings: usize,
 }
 

@@ -4,11 +4,10 @@
 //! the most frequent pair again and again. The merges are those of counting all pairs anew before
 //! every merge, which the tests' reference implementation does.
 //!
-//! What makes it fast: words are records that vector instructions search (`records`, `apply`),
-//! long ones in chunks (`layout`);
-//! every pair lists its words once, when it first appears (`new_pairs`); counts only fall
-//! afterwards, so a queue with outdated ranks is exact (`queue`, `tie_break`); rare pairs are not
-//! tracked until they matter (`tracked`, `count_pairs`).
+//! What makes it fast: words are records that vector instructions search (`records`, `apply`), long
+//! ones in chunks (`layout`); every pair lists its words once, when it first appears (`new_pairs`);
+//! counts only fall afterwards, so a queue with outdated ranks is exact (`queue`); rare pairs are
+//! not tracked until they matter (`tracked`, `count_pairs`).
 
 mod apply;
 mod corpus;
@@ -16,7 +15,6 @@ pub mod count;
 mod count_pairs;
 mod growing_vocab;
 mod layout;
-mod learned_merges;
 mod merge_loop;
 mod neighbourhood;
 mod new_pairs;
@@ -26,17 +24,12 @@ mod queue;
 mod records;
 mod start_tokens;
 mod thread_counts;
-mod tie_break;
 mod tracked;
-mod word_source;
 
 #[cfg(test)]
 mod tests;
 
-pub use corpus::{Corpus, Segment};
+pub use corpus::{Corpus, Segment, WordSource};
 pub use growing_vocab::Learned;
-pub use learned_merges::LearnedMerges;
-pub use options::TrainOptions;
-pub use start_tokens::StartTokens;
-pub use tie_break::TieBreak;
-pub use word_source::WordSource;
+pub use options::{TieBreak, TrainOptions};
+pub use start_tokens::{LearnedMerges, StartTokens};

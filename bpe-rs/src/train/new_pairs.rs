@@ -6,9 +6,8 @@ use super::growing_vocab::GrowingVocab;
 use super::layout::RecordLayout;
 use super::neighbourhood::{Neighbourhood, Side};
 use super::pair_counts::{Pair, PairCount, UNTRACKED};
-use super::queue::Queue;
+use super::queue::{Queue, RankedPair};
 use super::records::Records;
-use super::tie_break::RankedPair;
 use super::tracked::{rank, TrackedPairs};
 use crate::error::Result;
 
@@ -19,10 +18,8 @@ const AHEAD: usize = 8;
 
 /// Merge the tracked pair `best` in all words, and track the new pairs.
 ///
-/// `neighbours` is empty before and after, and has room for the ids of `vocab` and one more.
-///
-/// # Errors
-/// What `check` returns, which is called within long merges only.
+/// `neighbours` is empty before and after, and has room for the ids of `vocab` and one more. `check`
+/// is called within long merges only.
 pub(super) fn merge_pair<L: ApplyMerge, R: RankedPair>(
     best: PairCount,
     vocab: &mut GrowingVocab<'_>,

@@ -86,8 +86,8 @@ impl Default for PairCounts {
     }
 }
 
-/// Pairs that `slots` slots may hold. Pairs that are not in the table are looked up as often as
-/// pairs that are, and those are what a fuller table makes slow.
+/// Pairs that `slots` slots may hold. Half of the look-ups are of pairs that are not in the table; a
+/// fuller table would make those slow.
 fn room_in(slots: usize) -> usize {
     slots / 8 * 5
 }
@@ -157,7 +157,7 @@ impl PairCounts {
         self.len
     }
 
-    /// `more` pairs can be added without growing.
+    /// Whether `more` pairs can be added without growing.
     pub(super) fn has_room_for(&self, more: usize) -> bool {
         self.len + more <= room_in(self.slots.len())
     }

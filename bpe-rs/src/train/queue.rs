@@ -1,13 +1,86 @@
-//! The queue of ranked pairs, the greatest first.
+//! Ranked pairs, and the queue of them, the greatest first.
 //!
-//! A new pair occurs at most as often as the one whose merge made it, and counts only fall, so
-//! nothing is ever pushed above what was popped last but for equals. Pairs are therefore put into
-//! buckets by their count, and only the highest bucket is kept in order: a small heap that stays
-//! in the cache, where one heap of all pairs would miss it at every level.
+//! A new pair occurs at most as often as the pair whose merge made it, and counts only fall, so no
+//! pair is pushed with a higher count than was popped last. Pairs are therefore put into buckets by
+//! count, and only the highest bucket is kept in order: a small heap that stays in the processor's
+//! cache, where a heap of all pairs would miss it at every level.
 
 use std::collections::BinaryHeap;
 
-use super::tie_break::RankedPair;
+use super::pair_counts::Pair;
+
+/// A pair and its rank at the time when it was queued; the greatest is merged next. Counts only
+/// fall and first occurrences only move back, so an outdated rank is too high, never too low: it is
+/// corrected when its pair is taken from the queue.
+pub(super) trait RankedPair: Ord + Copy {
+    /// The rank depends on where the pair occurs first.
+    const POSITIONAL: bool;
+
+    /// `length` is the merged token's, in bytes; `first` says where the pair occurs first (zero
+    /// for rules that are not positional).
+    fn new(count: u64, pair: Pair, length: u32, first: u64) -> Self;
+    fn pair(self) -> Pair;
+    fn count(self) -> u64;
+}
+
+/// `TieBreak::HuggingFace` and `TieBreak::Pair`: they differ in how bytes are numbered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct BySmallestPair {
+    count: u64,
+    /// All bits flipped, so that the smallest is the greatest.
+    inverted_pair: u64,
+}
+
+impl RankedPair for BySmallestPair {
+    const POSITIONAL: bool = false;
+
+    #[inline(always)]
+    fn new(count: u64, pair: Pair, _length: u32, _first: u64) -> Self {
+        Self {
+            count,
+            inverted_pair: !pair.key(),
+        }
+    }
+
+    #[inline(always)]
+    fn pair(self) -> Pair {
+        Pair::from_key(!self.inverted_pair)
+    }
+
+    #[inline(always)]
+    fn count(self) -> u64 {
+        self.count
+    }
+}
+
+/// `TieBreak::FirstSeen`, which is positional, and `TieBreak::Longest`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ByTie<const POSITIONAL: bool> {
+    count: u64,
+    /// The place of the first occurrence, all bits flipped; or the merged token's length.
+    tie: u64,
+    inverted_pair: u64,
+}
+
+impl<const POSITIONAL: bool> RankedPair for ByTie<POSITIONAL> {
+    const POSITIONAL: bool = POSITIONAL;
+
+    fn new(count: u64, pair: Pair, length: u32, first: u64) -> Self {
+        Self {
+            count,
+            tie: if POSITIONAL { !first } else { length.into() },
+            inverted_pair: !pair.key(),
+        }
+    }
+
+    fn pair(self) -> Pair {
+        Pair::from_key(!self.inverted_pair)
+    }
+
+    fn count(self) -> u64 {
+        self.count
+    }
+}
 
 pub(super) struct Queue<R> {
     /// By [`bucket_of`] the count; pairs whose bucket is `current` or higher are in the heap.
@@ -69,9 +142,8 @@ impl<R: RankedPair> Queue<R> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::pair_counts::Pair;
-    use super::super::tie_break::BySmallestPair;
     use super::*;
+    use crate::testing::Random;
 
     #[test]
     fn buckets_are_in_order_of_the_count() {
@@ -86,21 +158,16 @@ mod tests {
     fn pops_the_greatest_whatever_is_pushed_below_it() {
         let mut queue = Queue::<BySmallestPair>::new();
         queue.clear();
-        let mut number = 1u64;
-        let mut random = move || {
-            number = number.wrapping_mul(6364136223846793005).wrapping_add(1);
-            number >> 40
-        };
-        let mut expected = BinaryHeap::new();
+        let (mut random, mut expected) = (Random(1), BinaryHeap::new());
         for i in 0..2000 {
-            let ranked = BySmallestPair::new(random(), Pair::new(i, 1), 0, 0);
+            let ranked = BySmallestPair::new(random.number() >> 40, Pair::new(i, 1), 0, 0);
             queue.push(ranked);
             expected.push(ranked);
         }
         while let Some(ranked) = queue.pop() {
             assert!(Some(ranked) == expected.pop());
             if ranked.count() > 3 && expected.len() < 4000 {
-                let below = ranked.count() - random() % 3;
+                let below = ranked.count() - random.number() % 3;
                 let next = BySmallestPair::new(below / 2 * 2, ranked.pair(), 0, 0);
                 if next < ranked {
                     queue.push(next);

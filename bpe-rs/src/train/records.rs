@@ -23,8 +23,7 @@ pub(super) struct Records<L: RecordLayout> {
     blocks: LargeVec<Block>,
     /// First block of every record, ascending.
     starts: LargeVec<u32>,
-    /// Tokens in all records when they were filled or compacted: postings cannot outnumber them
-    /// by much.
+    /// Tokens in all records when they were filled or last compacted. There are hardly more postings.
     tokens: usize,
     layout: PhantomData<L>,
 }
@@ -45,7 +44,7 @@ impl<L: RecordLayout> Size<L> {
         }
     }
 
-    /// Add that of one more word of `len` tokens.
+    /// Add a word of `len` tokens.
     #[inline(always)]
     pub(super) fn add(&mut self, len: usize) {
         if len > 1 {
@@ -109,7 +108,7 @@ impl<L: RecordLayout> Word<'_, L> {
 }
 
 impl<L: RecordLayout> Records<L> {
-    /// Empty, with room for so much.
+    /// Empty, with room for words of this size.
     pub(super) fn with_room_for(size: Size<L>) -> Self {
         // One block more than the records take: a vector load one token past a record's start
         // reads into the block behind it.
@@ -287,9 +286,6 @@ impl<L: RecordLayout> Records<L> {
     }
 
     /// The same words with wider tokens.
-    ///
-    /// # Errors
-    /// As for [`Records::push`].
     pub(super) fn widen(&self) -> Result<Records<Wide>> {
         let (mut size, mut tokens) = (Size::zero(), Vec::new());
         self.each_whole_word(&mut tokens, |tokens, _| {

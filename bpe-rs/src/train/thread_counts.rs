@@ -11,7 +11,7 @@ pub(super) trait ThreadCounts: Send {
     fn entry(&mut self, pair: Pair) -> &mut PairCount;
     fn find(&mut self, pair: Pair) -> Option<&mut PairCount>;
     fn counted(&self) -> impl Iterator<Item = &PairCount>;
-    /// Keep `tracked` only.
+    /// These entries only.
     fn reduced_to(self, tracked: Vec<PairCount>) -> Self;
 
     #[inline(always)]
@@ -116,7 +116,7 @@ pub(super) struct Sketch {
 }
 
 impl Sketch {
-    /// For so many postings: more sums than there may be distinct pairs, since a rare pair that
+    /// For so many postings: more sums than there may be distinct pairs, because a rare pair that
     /// shares its sum with a frequent one takes room when pairs are counted exactly.
     pub(super) fn sized_for(postings: usize) -> Self {
         let bits = (postings * 2).max(1).ilog2().clamp(16, 20);

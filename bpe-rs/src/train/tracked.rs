@@ -1,15 +1,14 @@
 //! The tracked pairs: those that occur at least `threshold` times.
 //!
-//! Most pairs of a corpus are too rare ever to be merged. A count only falls once its pair exists,
-//! so a pair below the threshold can be ignored until nothing above it is left; then all pairs are
-//! counted again with a lower threshold ([`TrackedPairs::count_again`]). The merges do not depend
-//! on the thresholds.
+//! Most pairs of a corpus are too rare ever to be merged. The count of a pair only falls, so a pair
+//! below the threshold can be ignored until none above it is left; then all pairs are counted again
+//! with a lower threshold ([`TrackedPairs::count_again`]). Merges do not depend on the thresholds.
 
 use super::growing_vocab::GrowingVocab;
 use super::layout::RecordLayout;
 use super::pair_counts::{PairCount, PairCounts};
+use super::queue::RankedPair;
 use super::records::Records;
-use super::tie_break::RankedPair;
 use crate::error::Result;
 use crate::memory::LargeVec;
 

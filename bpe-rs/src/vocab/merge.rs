@@ -57,29 +57,7 @@ impl Merger {
     pub(crate) fn merge<S: Lanes>(&mut self, vocab: &Vocab, piece: &[u8], out: &mut Vec<u32>) {
         let byte_pairs = vocab.byte_pairs();
         let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
-        if piece.len() <= 16 {
-            let mut small = SmallMerge::<S, 16>::of(piece, byte_pair);
-            while small.step(vocab.pairs()) {}
-            out.extend(small.parts());
-        } else if piece.len() <= 32 {
-            let mut small = SmallMerge::<S, 32>::of(piece, byte_pair);
-            while small.step(vocab.pairs()) {}
-            out.extend(small.parts());
-        } else {
-            self.merge_long::<S>(vocab.pairs(), piece, out, byte_pair);
-        }
-    }
-
-    /// Whether the merging since the last call was whole.
-    ///
-    /// # Errors
-    /// `Interrupted` when the caller wanted to stop.
-    #[inline(always)]
-    pub(crate) fn finished(&mut self) -> Result<()> {
-        if take(&mut self.interrupted) {
-            return Err(Error::interrupted());
-        }
-        Ok(())
+        self.merge_with::<S>(vocab.pairs(), piece, out, byte_pair);
     }
 
     /// [`Self::merge`] for a vocabulary that is being built and has no dense table of byte pairs.
@@ -91,13 +69,38 @@ impl Merger {
         out: &mut Vec<u32>,
     ) {
         let byte_pair = |a: u8, b: u8| pairs.get::<S>(a.into(), b.into());
+        self.merge_with::<S>(pairs, piece, out, byte_pair);
+    }
+
+    /// Merge `piece`; `byte_pair` gives the numbers of pairs of bytes.
+    #[inline(always)]
+    fn merge_with<S: Lanes>(
+        &mut self,
+        pairs: &PairTable,
+        piece: &[u8],
+        out: &mut Vec<u32>,
+        byte_pair: impl Fn(u8, u8) -> u32,
+    ) {
         if piece.len() <= 16 {
             let mut small = SmallMerge::<S, 16>::of(piece, byte_pair);
+            while small.step(pairs) {}
+            out.extend(small.parts());
+        } else if piece.len() <= 32 {
+            let mut small = SmallMerge::<S, 32>::of(piece, byte_pair);
             while small.step(pairs) {}
             out.extend(small.parts());
         } else {
             self.merge_long::<S>(pairs, piece, out, byte_pair);
         }
+    }
+
+    /// An error if the caller has stopped the merging since the last call: its result is not whole.
+    #[inline(always)]
+    pub(crate) fn finished(&mut self) -> Result<()> {
+        if take(&mut self.interrupted) {
+            return Err(Error::interrupted());
+        }
+        Ok(())
     }
 
     #[inline(always)]
@@ -148,13 +151,12 @@ impl Merger {
     /// Therefore two results that share a part can be joined there: `t1 ... ti` of one span and
     /// `ti u1 ... um` of a span that begins with `ti` make `t1 ... ti u1 ... um`, since all
     /// neighbours are known to stay apart. A window begins a few parts before the last one's end,
-    /// because the text does not end there. If its first part differs from the part that was
-    /// there before, it has to begin earlier, and `back` is doubled.
+    /// because the text goes on there. If its first part is not the part that the last window had
+    /// there, it has to begin earlier, and `back` is doubled.
     ///
-    /// How far back is enough does not depend on the length of the text where every merge has a
-    /// smaller number than the merges that use its result, as in all trained vocabularies: among
-    /// the merges of one number, text that is appended changes at most one more, the last one
-    /// before those that it had already changed.
+    /// In trained vocabularies every merge has a smaller number than the merges that use its result.
+    /// There the `back` that is enough does not depend on the length of the text: of the merges of
+    /// one number, appended text changes at most one before those that it has already changed.
     #[inline(always)]
     fn merge_windows<S: Lanes>(
         &mut self,
@@ -287,13 +289,18 @@ impl Merger {
 }
 
 #[cfg(test)]
+/// Looks up pairs of bytes in the pair table.
+#[cfg(test)]
+fn byte_pair_in(pairs: &PairTable) -> impl Fn(u8, u8) -> u32 + '_ {
+    |a, b| pairs.get::<Portable>(a.into(), b.into())
+}
+
+#[cfg(test)]
 impl Merger {
     /// [`Self::merge`] without [`SmallMerge`], however short the piece.
     pub(super) fn merge_as_long(&mut self, vocab: &Vocab, piece: &[u8], out: &mut Vec<u32>) {
         let pairs = vocab.pairs();
-        self.merge_long::<Portable>(pairs, piece, out, |a, b| {
-            pairs.get::<Portable>(a.into(), b.into())
-        });
+        self.merge_long::<Portable>(pairs, piece, out, byte_pair_in(pairs));
     }
 
     /// [`Self::merge`] in windows of the given sizes, however short the piece.
@@ -305,9 +312,7 @@ impl Merger {
         out: &mut Vec<u32>,
     ) {
         let pairs = vocab.pairs();
-        self.merge_windows::<Portable>(pairs, piece, out, sizes, |a, b| {
-            pairs.get::<Portable>(a.into(), b.into())
-        });
+        self.merge_windows::<Portable>(pairs, piece, out, sizes, byte_pair_in(pairs));
     }
 
     /// Entries for which the buffers hold memory.

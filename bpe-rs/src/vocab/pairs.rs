@@ -58,7 +58,6 @@ impl PairTable {
     /// the table.
     ///
     /// # Panics
-    ///
     /// If the table would be full, because the search for a missing pair ends at an empty entry.
     pub(super) fn insert(&mut self, left: u32, right: u32, merged: u32) {
         debug_assert!(left < NO_MERGE && right < NO_MERGE && merged < NO_MERGE);
@@ -121,33 +120,28 @@ impl PairTable {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use crate::simd::Portable;
-    use std::collections::HashMap;
+    use crate::testing::{rounds, Random};
 
     #[test]
     fn agrees_with_a_hash_map() {
-        let mut reference = HashMap::new();
-        let mut state = 1u64;
-        let mut next = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) as u32
-        };
-        // Fewer under Miri, which is slow.
-        let most = if cfg!(miri) { 300 } else { 5000 };
-        for i in 0..most {
-            reference.insert((next() % 300, next() % 300), i);
+        let (mut reference, mut random) = (HashMap::new(), Random(1));
+        let most = rounds(5000, 300);
+        for i in 0..most as u32 {
+            let pair = (random.below(300) as u32, random.below(300) as u32);
+            reference.insert(pair, i);
         }
         // The smallest capacity is exceeded on purpose: buckets spill.
-        for capacity in [0, 2 * most as usize, 4 * most as usize] {
+        for capacity in [0, 2 * most, 4 * most] {
             let mut table = PairTable::with_capacity(capacity.max(reference.len() / 2));
             for (&(left, right), &merged) in &reference {
                 table.insert(left, right, merged);
             }
-            for left in (0..300).step_by(if cfg!(miri) { 17 } else { 1 }) {
-                for right in (0..300).step_by(if cfg!(miri) { 5 } else { 1 }) {
+            for left in (0..300).step_by(rounds(1, 17)) {
+                for right in (0..300).step_by(rounds(1, 5)) {
                     let want = reference.get(&(left, right)).copied().unwrap_or(NO_MERGE);
                     assert_eq!(table.get::<Portable>(left, right), want);
                 }

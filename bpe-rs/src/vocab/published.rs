@@ -2,9 +2,8 @@
 //!
 //! A packed table holds the 256 bytes in rank order, then the merges as six planes of one byte per
 //! merge: high, middle and low byte of the left parts' merge numbers, then of the right parts'.
-//! The tokens' bytes follow from the merges, so a table is a third the size of its rank file, and
-//! planes compress best inside a wheel. The table is used as it is, so that a process does not
-//! have to decompress it. `cargo run --example pack_ranks` writes the files.
+//! The tokens' bytes follow from the merges. Planes compress well inside a wheel, and a process uses
+//! them as they are. `cargo run --example pack_ranks` writes the files.
 
 use super::pairs::PairTable;
 use super::tokens::TokenBytes;
@@ -13,31 +12,23 @@ use super::tokens::TokenBytes;
 #[derive(Debug)]
 pub(super) struct Packed {
     parts: &'static [&'static [u8]],
-    /// The one rank that the vocabulary leaves out (p50k: 50256, the end of text).
+    /// The one rank that the vocabulary leaves out (p50k: 50256, the end of text), or `u32::MAX`.
     gap_at: u32,
 }
-
-const NO_GAP: u32 = u32::MAX;
-#[cfg(feature = "vocabularies")]
-static R50K: &[u8] = include_bytes!("../../data/r50k.merges");
-#[cfg(feature = "vocabularies")]
-static P50K_TAIL: &[u8] = include_bytes!("../../data/p50k-tail.merges");
-#[cfg(feature = "vocabularies")]
-static CL100K: &[u8] = include_bytes!("../../data/cl100k.merges");
-#[cfg(feature = "vocabularies")]
-static O200K: &[u8] = include_bytes!("../../data/o200k.merges");
 
 /// The packed vocabulary `name`: "r50k_base", "p50k_base", "cl100k_base" or "o200k_base".
 #[cfg(feature = "vocabularies")]
 pub(super) fn packed(name: &str) -> Option<&'static Packed> {
+    static R50K: &[u8] = include_bytes!("../../data/r50k.merges");
+    static P50K_TAIL: &[u8] = include_bytes!("../../data/p50k-tail.merges");
+    static CL100K: &[u8] = include_bytes!("../../data/cl100k.merges");
+    static O200K: &[u8] = include_bytes!("../../data/o200k.merges");
+    const fn without_gap(parts: &'static [&'static [u8]]) -> Packed {
+        let gap_at = u32::MAX;
+        Packed { parts, gap_at }
+    }
     static PACKED: [(&str, Packed); 4] = [
-        (
-            "r50k_base",
-            Packed {
-                parts: &[R50K],
-                gap_at: NO_GAP,
-            },
-        ),
+        ("r50k_base", without_gap(&[R50K])),
         (
             "p50k_base",
             Packed {
@@ -45,25 +36,11 @@ pub(super) fn packed(name: &str) -> Option<&'static Packed> {
                 gap_at: 50256,
             },
         ),
-        (
-            "cl100k_base",
-            Packed {
-                parts: &[CL100K],
-                gap_at: NO_GAP,
-            },
-        ),
-        (
-            "o200k_base",
-            Packed {
-                parts: &[O200K],
-                gap_at: NO_GAP,
-            },
-        ),
+        ("cl100k_base", without_gap(&[CL100K])),
+        ("o200k_base", without_gap(&[O200K])),
     ];
-    PACKED
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, packed)| packed)
+    let found = PACKED.iter().find(|(known, _)| *known == name);
+    found.map(|(_, packed)| packed)
 }
 
 /// Split a part into its byte order and its planes.

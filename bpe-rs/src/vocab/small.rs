@@ -1,4 +1,4 @@
-//! Merging one short piece, without branches, so that several pieces can merge side by side.
+//! Merging one short piece, without branches.
 //!
 //! Merging a piece is a chain of look-ups in the pair table, each of which waits for memory. A
 //! caller that steps several pieces in turn makes them wait at the same time.
@@ -40,7 +40,7 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         Self {
             parts: [0; N],
             // SAFETY: `S` comes from `dispatch!` or is `Portable`.
-            keys: [unsafe { S::keys(&[u32::MAX; 16]) }; 2],
+            keys: [unsafe { S::Keys::load(&[u32::MAX; 16]) }; 2],
             live: 0,
         }
     }
@@ -55,7 +55,7 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         Self {
             parts: bytes.map(u32::from),
             // SAFETY: `S` comes from `dispatch!` or is `Portable`.
-            keys: unsafe { [S::keys(&keys[0]), S::keys(&keys[1])] },
+            keys: unsafe { [S::Keys::load(&keys[0]), S::Keys::load(&keys[1])] },
             live: ((1u64 << len.min(N)) - 1) as u32,
         }
     }

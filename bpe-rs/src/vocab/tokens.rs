@@ -31,7 +31,6 @@ impl TokenBytes {
     /// Append a token.
     ///
     /// # Errors
-    ///
     /// `Invalid` if `id` is not above every id so far, if a second token is empty, or if the
     /// tokens have 4 GiB or more in total.
     pub(super) fn push(&mut self, id: u32, token: &[u8]) -> Result<()> {
@@ -45,7 +44,6 @@ impl TokenBytes {
     /// Append the token whose bytes are those of tokens `left` and `right`.
     ///
     /// # Errors
-    ///
     /// As [`Self::push`], and `Invalid` if `left` or `right` is not a token.
     pub(super) fn push_joined(&mut self, id: u32, left: u32, right: u32) -> Result<()> {
         let part = |part| match self.range(part) {

@@ -30,6 +30,9 @@ MEASURED_AHEAD: dict[str, str] = {}
 """Device classes (`gptpy_kernels.attention.configs.device_class`) on which a record of ours shows
 the kernel ahead of SDPA for plain attention, and the record's file. `make gpu-day` suggests it."""
 
+NEVER_RUN: dict[str, str] = {"amd": "our kernels compile for AMD's GPUs, but none has run there"}
+"""Device classes on which the kernels are taken only when asked for, and why."""
+
 DENSE_CONTEXTS = range(1, 513)
 """Contexts for which "dense" is the fastest on a CPU."""
 
@@ -39,6 +42,8 @@ def order(
 ) -> dict[str, str]:
     """The back ends to try, the first one first, each with the reason to take it."""
     if device_type == "cuda":
+        if device_class in NEVER_RUN:
+            return {"sdpa": f"{NEVER_RUN[device_class]} ({VARIABLE}=triton takes them)"}
         why = [SERVED_BY_KERNELS[name] for name in SERVED_BY_KERNELS if name in features]
         if why:
             return {"triton": "; ".join(why), "sdpa": "torch's own"}

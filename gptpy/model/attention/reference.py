@@ -1,8 +1,7 @@
 """The formula of attention: which keys a query sees, and the weighted sum of their values.
 
-Also what the layers of a forward pass share, `ForwardState`, and how a layer is called by itself.
-
-The reference implementation that every other back end is compared with.
+It is the reference that every other back end is compared with. Also what the layers of one forward
+pass share (`ForwardState`), and how a layer is called by itself.
 """
 
 from __future__ import annotations
@@ -155,6 +154,30 @@ class ForwardState:
     memory: Tensor | None = None
     """An encoder's output `(B, S, C)`, which cross-attention looks at."""
     memory_masks: Masks | None = None
+
+    def span(self, ids: Tensor, block_size: int) -> tuple[int, int]:
+        """Where `ids: (B, T)` begin and end in the text: they follow the tokens in the cache.
+
+        Raises `ValueError` unless they are integers and fit `block_size`.
+        """
+        if ids.dim() != 2 or ids.is_floating_point():
+            raise ValueError(
+                f"ids: expected a (B, T) tensor of integers, got shape {tuple(ids.shape)}, "
+                f"{ids.dtype}; one sequence is ids[None, :]"
+            )
+        if not 1 <= ids.shape[1] <= block_size:
+            raise ValueError(
+                f"ids: expected 1 to {block_size} tokens (block_size), got {ids.shape[1]}: "
+                "crop them, or make a model with a larger block_size"
+            )
+        start = 0 if self.cache is None else self.cache.length
+        end = start + ids.shape[1]
+        if end > block_size:
+            raise ValueError(
+                f"{end} tokens with those in the cache are more than block_size = {block_size}: "
+                "start again from the last tokens"
+            )
+        return start, end
 
     def locate(self, position: str, tables: Any, start: int, end: int) -> None:
         """The tokens stand at `start..end`: what attention needs of the `tables` of positions."""

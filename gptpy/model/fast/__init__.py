@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from gptpy.model.attention.reference import reference
-from gptpy.model.fast.embedding import ReproducibleEmbedding
 from gptpy.model.fast.fused_layers import (
     FusedHeadLoss,
     FusedNormBlock,
@@ -26,10 +25,13 @@ from gptpy.model.fast.fused_layers import (
     FusedRotation,
     FusedSwiGLU,
 )
-from gptpy.model.fast.head_loss import ChunkedHeadLoss
-from gptpy.model.fast.heads import CpuSelfAttention
-from gptpy.model.fast.norm import CpuRMSNorm
-from gptpy.model.fast.swiglu import CpuSwiGLU
+from gptpy.model.fast.layers import (
+    ChunkedHeadLoss,
+    CpuRMSNorm,
+    CpuSelfAttention,
+    CpuSwiGLU,
+    ReproducibleEmbedding,
+)
 from gptpy.model.transformer import MLP, Block, HeadLoss, RMSNorm, SelfAttention, swiglu
 
 
@@ -50,7 +52,7 @@ def _is_wide(name: str, layer: Any) -> bool:
 
 
 # Always installed. Each computes the plain formula unless it runs on a CPU, eagerly (the embedding:
-# compiled; the loss: anywhere, without gradients); see `conditions.py`.
+# compiled; the loss: anywhere, without gradients); see `layers.py`.
 CPU = (
     Replacement(RMSNorm, CpuRMSNorm),
     Replacement(SelfAttention, CpuSelfAttention),

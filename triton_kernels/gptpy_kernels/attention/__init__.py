@@ -133,7 +133,7 @@ def causal_attention(
     slope * distance is added to the scores. sinks: (H,), a learned extra logit in the denominator.
     dropout_p with seed: drops weights; the same seed drops the same ones, on every device.
     return_lse: also return the log-sum-exp of the scores (B, H, T), differentiable too.
-    backend: "triton" or "reference"; by default the kernels for CUDA tensors, else the reference.
+    backend: "triton" or "reference"; by default the kernels on NVIDIA GPUs, else the reference.
 
     Raises TypeError or ValueError naming what was expected, before anything is launched, and
     RuntimeError when backend="triton" cannot run here. Sources: arXiv:2307.08691 (the algorithm),

@@ -12,30 +12,38 @@ import os
 
 import torch
 
+from ..devices import amd_architecture
 from .tile_table import TABLE, TileConfig
 
 log = logging.getLogger(__name__)
 
-# Bytes of shared memory that a program may take, by architecture (sm_80, ...).
-SHARED_MEMORY_LIMIT = {80: 166_912, 89: 101_376, 90: 232_448, 100: 232_448, 120: 101_376}
+Architecture = int | str
+"""NVIDIA's by number, 90 for sm_90; AMD's by name, "gfx942"."""
+
+# Bytes of shared memory that a program may take.
+SHARED_MEMORY_LIMIT: dict[Architecture, int] = {
+    80: 166_912, 89: 101_376, 90: 232_448, 100: 232_448, 120: 101_376, "gfx942": 65_536,
+}  # fmt: skip
 
 
 # Classes of devices: "hopper" sm_90, "blackwell" sm_100, "large" sm_80 (164 KB of shared memory a
-# program), "small" every other (100 KB: sm_86, sm_89, sm_120), "interpreter" none at all.
-# "... pointers": the same devices where a tensor's strides keep the bulk copies (TMA) off it.
-CLASS_ARCHITECTURES = {
+# program), "small" every other of NVIDIA (100 KB: sm_86, sm_89, sm_120), "amd" AMD's gfx942
+# (MI300), "interpreter" none at all. "... pointers": the same devices where a tensor's strides keep
+# the bulk copies (TMA) off it.
+CLASS_ARCHITECTURES: dict[str, tuple[Architecture, ...]] = {
     "hopper": (90,),
     "blackwell": (100,),
     "large": (80,),
     "small": (89, 120),
     "hopper pointers": (90,),
     "blackwell pointers": (100,),
+    "amd": ("gfx942",),
 }
 WITHOUT_TMA = {"hopper": "hopper pointers", "blackwell": "blackwell pointers"}
 
 
-def class_of(architecture: int) -> str:
-    """The class of sm_<architecture>, one of those that the gates compile for."""
+def class_of(architecture: Architecture) -> str:
+    """The class of one of the architectures that the gates compile for."""
     return next(kind for kind, values in CLASS_ARCHITECTURES.items() if architecture in values)
 
 
@@ -54,6 +62,8 @@ def device_class(device: torch.device) -> str:
     """Which column of the table a device reads."""
     if device.type != "cuda":
         return "interpreter"
+    if amd_architecture(device) is not None:
+        return "amd"
     capability = torch.cuda.get_device_capability(device)
     if capability == (9, 0):
         return "hopper"
@@ -121,6 +131,7 @@ NEIGHBOURS = {
     "blackwell pointers": ("large", "small"),
     "large": ("small",),
     "small": (),
+    "amd": (),
 }
 _warned: set[tuple[str, str, int, int, str]] = set()
 

@@ -9,7 +9,7 @@ Covers 16-bit inputs, head dims 64 and 128, causal or full, grouped heads, any s
 engine takes; `launch` sends everything else to the portable kernel, which computes the same. Blocks
 of keys are walked from the last to the first: only the last needs a mask.
 
-Gluon has no interpreter: this kernel is compiled in the tests, and compared only on a GPU.
+Gluon has no interpreter: the tests compile this kernel and run its source in tools/gluon_simulator.
 """
 
 # The body of a kernel is Gluon's dialect, not Python: arguments become constexpr or tensors.

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..devices import on_device_of
+from ..devices import amd_architecture, on_device_of
 from . import configs
 from .configs import TileConfig
 from .intervals import Intervals, intervals
@@ -26,7 +26,10 @@ def matmul_precision(dtype: torch.dtype, device: torch.device) -> str:
     """How tl.dot multiplies: full float32 unless torch was told that TF32 is good enough.
 
     "tf32x3" splits every float32 in three TF32 products: float32's accuracy on the matrix units.
+    AMD's matrix units take float32 as it is.
     """
+    if amd_architecture(device) is not None:
+        return "ieee"
     if dtype != torch.float32:
         return "tf32"  # ignored for 16-bit inputs
     if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] < 8:

@@ -1,7 +1,8 @@
 """The attention operators that torch sees: one forward, one backward, opaque to its compilers.
 
-Registered for every device: CUDA tensors launch the kernels, others take the reference; so eager,
-torch.compile, export, activation checkpointing and fake tensors all meet the same operator.
+Registered for every device: `availability.choose_backend` sends a call to the kernels or to the
+reference; so eager, torch.compile, export, activation checkpointing and fake tensors all meet the
+same operator.
 """
 
 from __future__ import annotations

@@ -93,18 +93,30 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         128: TileConfig(128, 128, 8, 2),
         256: TileConfig(128, 32, 8, 2),
     },
+    ("hopper pointers", 2, "forward", "everything"): {
+        64: TileConfig(128, 64, 8, 2),
+        128: TileConfig(128, 32, 8, 2),
+        256: TileConfig(64, 16, 4, 1),
+    },
     ("hopper pointers", 2, "key_gradient", "causal"): {
         64: TileConfig(32, 128, 8, 2),
         128: TileConfig(16, 128, 8, 2),
         256: TileConfig(32, 32, 8, 2),
     },
     ("hopper pointers", 2, "key_gradient", "everything"): {
+        64: TileConfig(32, 64, 4, 1),
+        128: TileConfig(32, 32, 4, 1),
         256: TileConfig(32, 32, 8, 1),
     },
     ("hopper pointers", 2, "query_gradient", "causal"): {
         64: TileConfig(128, 128, 8, 2),
         128: TileConfig(128, 64, 8, 2),
         256: TileConfig(128, 32, 8, 2),
+    },
+    ("hopper pointers", 2, "query_gradient", "everything"): {
+        64: TileConfig(128, 64, 8, 2),
+        128: TileConfig(128, 32, 8, 2),
+        256: TileConfig(32, 32, 4, 1),
     },
     ("blackwell", 2, "forward", "causal"): {
         64: TileConfig(128, 128, 8, 3, tma=True),
@@ -113,10 +125,17 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     },
     ("blackwell", 2, "forward", "everything"): {
         64: TileConfig(128, 64, 8, 3, tma=True),
+        128: TileConfig(128, 64, 8, 2, tma=True),
+        256: TileConfig(128, 32, 8, 1, tma=True),
     },
     ("blackwell", 2, "key_gradient", "causal"): {
         64: TileConfig(64, 128, 8, 2, tma=True),
         128: TileConfig(64, 64, 8, 2, tma=True),
+        256: TileConfig(16, 16, 8, 1, tma=True),
+    },
+    ("blackwell", 2, "key_gradient", "everything"): {
+        64: TileConfig(32, 64, 4, 1, tma=True),
+        128: TileConfig(32, 64, 4, 1, tma=True),
         256: TileConfig(16, 16, 8, 1, tma=True),
     },
     ("blackwell", 2, "query_gradient", "causal"): {
@@ -124,18 +143,40 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         128: TileConfig(128, 128, 8, 2, tma=True),
         256: TileConfig(128, 32, 8, 2, tma=True),
     },
+    ("blackwell", 2, "query_gradient", "everything"): {
+        64: TileConfig(128, 64, 8, 2, tma=True),
+        128: TileConfig(128, 32, 8, 2, tma=True),
+        256: TileConfig(128, 32, 8, 1, tma=True),
+    },
     ("blackwell pointers", 2, "forward", "causal"): {
         64: TileConfig(128, 64, 8, 2),
         128: TileConfig(128, 64, 8, 2),
         256: TileConfig(128, 32, 8, 2),
     },
+    ("blackwell pointers", 2, "forward", "everything"): {
+        64: TileConfig(128, 32, 8, 2),
+        128: TileConfig(128, 32, 8, 2),
+        256: TileConfig(32, 32, 4, 1),
+    },
     ("blackwell pointers", 2, "key_gradient", "causal"): {
         64: TileConfig(32, 128, 8, 2),
         128: TileConfig(32, 64, 4, 1),
+        256: TileConfig(32, 32, 8, 1),
+    },
+    ("blackwell pointers", 2, "key_gradient", "everything"): {
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(32, 32, 4, 1),
+        256: TileConfig(32, 32, 8, 1),
     },
     ("blackwell pointers", 2, "query_gradient", "causal"): {
         64: TileConfig(128, 64, 8, 3),
         128: TileConfig(128, 64, 8, 2),
+        256: TileConfig(128, 32, 8, 1),
+    },
+    ("blackwell pointers", 2, "query_gradient", "everything"): {
+        64: TileConfig(64, 32, 4, 2),
+        128: TileConfig(64, 32, 4, 2),
+        256: TileConfig(32, 32, 4, 1),
     },
     ("large", 2, "forward", "causal"): {
         32: TileConfig(128, 64, 4, 3),
@@ -222,5 +263,32 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         64: TileConfig(64, 32, 4, 2),
         128: TileConfig(64, 64, 8, 2),
         256: TileConfig(32, 32, 4, 1),
+    },
+    ("amd", 2, "forward", "causal"): {
+        64: TileConfig(128, 64, 4, 1),
+        128: TileConfig(128, 64, 4, 1),
+        256: TileConfig(128, 32, 4, 1),
+    },
+    ("amd", 2, "forward", "everything"): {
+        64: TileConfig(128, 64, 4, 1),
+        128: TileConfig(128, 64, 4, 1),
+        256: TileConfig(128, 32, 4, 1),
+    },
+    ("amd", 2, "key_gradient", "causal"): {
+        64: TileConfig(64, 128, 4, 1),
+        128: TileConfig(32, 128, 4, 1),
+    },
+    ("amd", 2, "key_gradient", "everything"): {
+        64: TileConfig(64, 128, 4, 1),
+        128: TileConfig(32, 128, 4, 1),
+    },
+    ("amd", 2, "query_gradient", "causal"): {
+        64: TileConfig(128, 64, 4, 1),
+        128: TileConfig(128, 64, 4, 1),
+        256: TileConfig(64, 32, 4, 1),
+    },
+    ("amd", 2, "query_gradient", "everything"): {
+        64: TileConfig(128, 64, 4, 1),
+        128: TileConfig(128, 64, 4, 1),
     },
 }

@@ -112,8 +112,7 @@ def choose_tile(rows: int, block_d: int, itemsize: int) -> Tile:
 def needs_pages(block_d: int, itemsize: int) -> bool:
     """Whether a contiguous cache is read as one page a sequence.
 
-    In float32 at D = 256 that form of the kernel needs fewer registers than the other, which spills
-    52 bytes on Hopper and later.
+    In float32 at D = 256 that form of the kernel needs fewer registers; the other spills.
     """
     return itemsize == 4 and block_d > 128
 

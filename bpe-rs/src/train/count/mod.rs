@@ -5,21 +5,19 @@
 
 mod saved;
 mod table;
-mod text;
 mod word_counts;
 
-use std::cell::RefCell;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Mutex;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 #[cfg(feature = "files")]
 use crate::io::Reader;
-use crate::io::{Progress, PART};
-use crate::threads;
+use crate::io::{Cuts, Progress, PART};
+use crate::threads::{self, lock, Check};
 use table::WordTable;
-use text::Splitter;
+use word_counts::Splitter;
 
 pub use word_counts::WordCounts;
 
@@ -70,7 +68,7 @@ impl Counter {
         // Threads take runs of texts, not single ones, when these are small.
         let run = (parts.len() / threads.saturating_mul(8)).clamp(1, 64);
         let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let work = |table: &mut WordTable, check: &Check<'_>| loop {
+        let work = |table: &mut WordTable, check: &mut Check<'_>| loop {
             let from = next.fetch_add(run, Ordering::Relaxed);
             if from >= parts.len() {
                 return Ok(());
@@ -108,7 +106,7 @@ impl Counter {
         let (done, text_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let cuts = splitter.cuts();
         let reader = Mutex::new(Reader::new(paths, &cuts, *bytes));
-        let work = |table: &mut WordTable, check: &Check<'_>| {
+        let work = |table: &mut WordTable, check: &mut Check<'_>| {
             // Memory that the reader fills, and memory that this thread reads into.
             let (mut spare, mut buffer) = (Vec::new(), Vec::new());
             loop {
@@ -160,23 +158,20 @@ impl Counter {
             };
             threads::run(workers, true, &work, work);
         }
-        let table = tables.pop().unwrap_or_else(WordTable::new);
-        WordCounts::new(self.splitter, table, self.bytes)
+        WordCounts {
+            splitter: self.splitter,
+            table: tables.pop().unwrap_or_else(WordTable::new),
+            bytes: self.bytes,
+            ordered: true,
+        }
     }
 }
 
-/// Progress and signal check between two parts of the work, given the bytes done.
-type Check<'a> = dyn Fn(u64) -> Result<()> + 'a;
-
 /// Take parts of a text until none is left, and count each into the table.
-type Work<'a> = dyn Fn(&mut WordTable, &Check<'_>) -> Result<()> + Sync + 'a;
+type Work<'a> = dyn Fn(&mut WordTable, &mut Check<'_>) -> Result<()> + Sync + 'a;
 
-/// Run `work` on this thread and on as many others as begin before no part is left, `threads` in
-/// all, each with a table of its own: one of `tables`, or a new one, which is then added to them.
-/// `progress` is called on this thread between two of its own parts.
-///
-/// # Errors
-/// The first error of any thread, after which the others stop.
+/// [`threads::run_until_error`], each thread with a table of its own: one of `tables`, or a new one,
+/// which is then added to them.
 fn count_on_threads(
     threads: usize,
     tables: &mut Vec<WordTable>,
@@ -184,39 +179,19 @@ fn count_on_threads(
     work: &Work<'_>,
 ) -> Result<()> {
     let idle = Mutex::new(tables);
-    let first_error = Mutex::new(None);
-    let stopped = AtomicBool::new(false);
-    let count = |check: &Check<'_>| {
+    threads::run_until_error(threads, progress, &|check| {
         let table = lock(&idle).pop();
         let mut table = table.unwrap_or_else(WordTable::new);
-        let outcome = work(&mut table, &|done| match stopped.load(Ordering::Relaxed) {
-            true => Err(Error::interrupted()),
-            false => check(done),
-        });
-        if let Err(error) = outcome {
-            // Kept before the others stop, since they stop with errors.
-            lock(&first_error).get_or_insert(error);
-            stopped.store(true, Ordering::Relaxed);
-        }
+        let outcome = work(&mut table, check);
         lock(&idle).push(table);
-    };
-    let progress = RefCell::new(progress);
-    threads::run(threads - 1, true, &|| count(&|_| Ok(())), || {
-        count(&|done| (progress.borrow_mut())(done));
-    });
-    let error = first_error
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    error.map_or(Ok(()), Err)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+        outcome
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
 
     fn texts() -> Vec<String> {
         let text = |i: usize| format!("text {i} has {} words, some of them again\n", i * i % 97);

@@ -1,11 +1,11 @@
 //! Word counts as a file.
 //!
-//! The file, all numbers little-endian: the magic `bpewords`, a `u32` version (1); then as
-//! length-prefixed (`u32`) strings the pattern's regular expression and, after their number, the
-//! special tokens; the bytes of text counted and the number of words (`u64`); for each word, in
-//! byte order, as LEB128 numbers the length of the prefix shared with the word before it and of
-//! the rest, the rest's bytes, the count; last the SHA-256 of all that. Equal counts make equal
-//! files.
+//! The file, numbers little-endian: the magic `bpewords`, the version 1 (`u32`); the pattern's
+//! regular expression, the number of special tokens (`u32`) and each of them, strings with their
+//! length before them (`u32`); the bytes of text counted and the number of words (`u64`); for each
+//! word, in byte order, the length of the prefix that it shares with the word before it, the length
+//! of the rest, the rest, and the count, numbers in LEB128; last the SHA-256 of all that. Equal
+//! counts make equal files.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -14,8 +14,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::table::WordTable;
-use super::text::Splitter;
-use super::word_counts::{WordCounts, MAGIC, VERSION};
+use super::word_counts::{Splitter, WordCounts, MAGIC, VERSION};
 use crate::error::{Error, Result};
 use crate::io::AtomicFile;
 

@@ -1,8 +1,8 @@
 //! A hash table from words to counts, for pieces that come by the hundred.
 //!
 //! A word of up to 15 bytes is its own key in a slot of 32 bytes; the bytes of longer ones are in
-//! an arena. A batch of pieces is hashed and its slots are prefetched before any is looked at,
-//! because the time would otherwise go into cache misses.
+//! an arena. A batch of pieces is hashed and its slots are prefetched before any is read, because
+//! cache misses would otherwise take most of the time.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -77,7 +77,7 @@ fn hash_short(key: u128, seeds: &[u64; 4]) -> u64 {
     fold(key as u64 ^ seeds[0], (key >> 64) as u64 ^ seeds[1])
 }
 
-/// `word` is longer than [`SHORT`].
+/// The hash of a word longer than [`SHORT`].
 #[inline(always)]
 fn hash_long(word: &[u8], seeds: &[u64; 4]) -> u64 {
     let pair = |at: usize| {
@@ -184,7 +184,7 @@ impl WordTable {
         let seeds = seeds();
         match word.len() {
             0 => {}
-            len if len <= SHORT => {
+            len @ 1..=SHORT => {
                 let key = key_in(word, 0, len);
                 self.add_short::<false>(key, hash_short(key, seeds), count, first);
             }
@@ -192,59 +192,70 @@ impl WordTable {
         }
     }
 
-    /// `LATER`: `first` is behind all places that were counted here before.
+    /// The slot of a short word, or the vacant one where it belongs.
     #[inline(always)]
-    fn add_short<const LATER: bool>(&mut self, key: u128, hash: u64, count: u64, first: u64) {
+    fn find_short(&self, key: u128, hash: u64) -> usize {
         let mask = self.short.len() - 1;
         let mut at = hash as usize & mask;
+        while self.short[at].key != key && self.short[at].key != 0 {
+            at = (at + 1) & mask;
+        }
+        at
+    }
+
+    /// The slot of a long word, or the vacant one where it belongs.
+    #[inline(always)]
+    fn find_long(&self, word: &[u8], hash: u64) -> usize {
+        let mask = self.long.len() - 1;
+        let mut at = hash as usize & mask;
         loop {
-            let slot = &mut self.short[at];
-            if slot.key == key {
-                slot.count = slot.count.saturating_add(count);
-                if !LATER {
-                    slot.first = slot.first.min(first);
-                }
-                return;
-            }
-            if slot.key == 0 {
-                *slot = ShortSlot { key, count, first };
-                self.shorts += 1;
-                if is_full(self.shorts, self.short.len()) {
-                    self.grow_short();
-                }
-                return;
+            let slot = &self.long[at];
+            let is_found = slot.hash == hash && word_of(&self.arena, slot) == word;
+            if slot.count == 0 || is_found {
+                return at;
             }
             at = (at + 1) & mask;
         }
     }
 
-    fn add_long(&mut self, word: &[u8], hash: u64, count: u64, first: u64) {
-        let mask = self.long.len() - 1;
-        let mut at = hash as usize & mask;
-        loop {
-            let slot = &mut self.long[at];
-            if slot.count == 0 {
-                let (offset, len) = (self.arena.len() as u64, word.len() as u64);
-                *slot = LongSlot {
-                    hash,
-                    count,
-                    first,
-                    offset,
-                    len,
-                };
-                self.arena.extend_from_slice(word);
-                self.longs += 1;
-                if is_full(self.longs, self.long.len()) {
-                    self.grow_long();
-                }
-                return;
-            }
-            if slot.hash == hash && word_of(&self.arena, slot) == word {
-                slot.count = slot.count.saturating_add(count);
+    /// `LATER`: `first` is behind all places that were counted here before.
+    #[inline(always)]
+    fn add_short<const LATER: bool>(&mut self, key: u128, hash: u64, count: u64, first: u64) {
+        let at = self.find_short(key, hash);
+        let slot = &mut self.short[at];
+        if slot.key == key {
+            slot.count = slot.count.saturating_add(count);
+            if !LATER {
                 slot.first = slot.first.min(first);
-                return;
             }
-            at = (at + 1) & mask;
+            return;
+        }
+        *slot = ShortSlot { key, count, first };
+        self.shorts += 1;
+        if is_full(self.shorts, self.short.len()) {
+            self.grow_short();
+        }
+    }
+
+    fn add_long(&mut self, word: &[u8], hash: u64, count: u64, first: u64) {
+        let at = self.find_long(word, hash);
+        let slot = &mut self.long[at];
+        if slot.count != 0 {
+            slot.count = slot.count.saturating_add(count);
+            slot.first = slot.first.min(first);
+            return;
+        }
+        *slot = LongSlot {
+            hash,
+            count,
+            first,
+            offset: self.arena.len() as u64,
+            len: word.len() as u64,
+        };
+        self.arena.extend_from_slice(word);
+        self.longs += 1;
+        if is_full(self.longs, self.long.len()) {
+            self.grow_long();
         }
     }
 
@@ -281,35 +292,14 @@ impl WordTable {
 
     /// The count of `word`, zero if it is not there.
     pub(super) fn get(&self, word: &[u8]) -> u64 {
-        let mut found = 0;
         match word.len() {
-            0 => {}
-            len if len <= SHORT => {
+            0 => 0,
+            len @ 1..=SHORT => {
                 let key = key_in(word, 0, len);
-                let mask = self.short.len() - 1;
-                let mut at = hash_short(key, seeds()) as usize & mask;
-                while self.short[at].key != 0 {
-                    if self.short[at].key == key {
-                        found = self.short[at].count;
-                        break;
-                    }
-                    at = (at + 1) & mask;
-                }
+                self.short[self.find_short(key, hash_short(key, seeds()))].count
             }
-            _ => {
-                let hash = hash_long(word, seeds());
-                let mask = self.long.len() - 1;
-                let mut at = hash as usize & mask;
-                while self.long[at].count != 0 {
-                    if self.long[at].hash == hash && word_of(&self.arena, &self.long[at]) == word {
-                        found = self.long[at].count;
-                        break;
-                    }
-                    at = (at + 1) & mask;
-                }
-            }
+            _ => self.long[self.find_long(word, hash_long(word, seeds()))].count,
         }
-        found
     }
 
     /// Add all of `other`, whose places come `shift` later.
@@ -320,10 +310,9 @@ impl WordTable {
 
 /// The slots of `old` in a table of twice the size.
 ///
-/// Slots are moved from the end on, block by block, and the memory of a moved block is given back
-/// at once. Taken slots are at their hash's place or a little behind it, so the new table is filled
-/// from the end of each of its halves on, and the two together never take much more than the new
-/// one.
+/// Blocks of slots are moved from the end on, and the memory of a moved block is given back at once.
+/// A slot is at its hash's place or a little behind it, so both halves of the new table are filled
+/// from their ends on, and old and new together never take much more memory than the new one.
 fn doubled<S: Zeroable>(
     old: &mut LargeVec<S>,
     is_taken: impl Fn(&S) -> bool,

@@ -1,11 +1,12 @@
-//! Word counts as a value.
+//! Word counts as a value, and what cuts texts into words.
 
 use sha2::{Digest, Sha256};
 
 use super::table::WordTable;
-use super::text::Splitter;
 use crate::error::{Error, Result};
-use crate::train::word_source::WordSource;
+use crate::pretokenize::{Pretokenizer, TextCuts};
+use crate::special::Finder;
+use crate::train::corpus::WordSource;
 
 /// First bytes of every file of word counts.
 pub(super) const MAGIC: &[u8; 8] = b"bpewords";
@@ -23,15 +24,6 @@ pub struct WordCounts {
 }
 
 impl WordCounts {
-    pub(super) fn new(splitter: Splitter, table: WordTable, bytes: u64) -> Self {
-        Self {
-            splitter,
-            table,
-            bytes,
-            ordered: true,
-        }
-    }
-
     /// Number of distinct words.
     pub fn len(&self) -> usize {
         self.table.len()
@@ -176,5 +168,49 @@ impl WordCounts {
 impl WordSource for WordCounts {
     fn each(&self, visit: &mut dyn FnMut(&[u8], u64)) {
         self.table.each(&mut |word, count, _| visit(word, count));
+    }
+}
+
+/// Cuts text into words: by a pattern, after special tokens are cut out.
+pub(super) struct Splitter {
+    pub(super) pattern: Pretokenizer,
+    pub(super) special: Vec<String>,
+    finder: Finder,
+}
+
+impl Splitter {
+    pub(super) fn new(pattern: &str, special: &[String]) -> Result<Self> {
+        Ok(Self {
+            pattern: Pretokenizer::new(pattern)?,
+            finder: Finder::new(special.iter().map(String::as_str)),
+            special: special.to_vec(),
+        })
+    }
+
+    /// Counts the words of `text`, which stands at `origin` in the corpus.
+    ///
+    /// # Errors
+    /// `Pattern` when the regex engine gives up; `Invalid` for a text of 4 GiB or more.
+    pub(super) fn count(&self, text: &str, origin: u64, table: &mut WordTable) -> Result<()> {
+        let mut from = 0;
+        while let Some((start, special)) = self.finder.find(text, from) {
+            self.count_plain(&text[from..start], origin + from as u64, table)?;
+            from = start + special.len();
+        }
+        self.count_plain(&text[from..], origin + from as u64, table)
+    }
+
+    fn count_plain(&self, text: &str, origin: u64, table: &mut WordTable) -> Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.pattern.stretches(text, &mut |base, bounds| {
+            table.add_pieces(text.as_bytes(), base, bounds, origin);
+        })
+    }
+
+    /// Where a text may be cut so that the words of the parts are those of the whole.
+    pub(super) fn cuts(&self) -> TextCuts<'_> {
+        TextCuts::new(&self.pattern, self.special.iter().map(String::as_str))
     }
 }

@@ -1,0 +1,86 @@
+"""What one client waits for: pieces of its texts, until all have ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from gptpy.inference.request import Handle, Piece
+from gptpy.inference.server.errors import ApiError
+
+
+class Stream:
+    """The texts of one client's request; used on the event loop.
+
+    `live`: whether pieces are wanted as they come. `wake`: called when the engine has something
+    to look at.
+    """
+
+    def __init__(self, texts: int, live: bool, wake: Callable[[], None]) -> None:
+        self.handles: list[Handle] = []
+        self.live = live
+        self.problem: ApiError | None = None
+        """Why it ended early."""
+        self._wake = wake
+        self._running = texts
+        self._ends: dict[Handle, int] = {}
+        self._pieces: list[tuple[int, Piece]] = []
+        self._news = asyncio.Event()
+
+    @property
+    def untouched(self) -> bool:
+        """Whether none of its texts has begun."""
+        return all(handle.first_token_at is None for handle in self.handles)
+
+    async def pieces(self) -> list[tuple[int, Piece]]:
+        """What has come since the last call, with the number of the prompt; empty at the end.
+
+        A reader that is slow gets more at a time: the engine does not wait for it.
+        """
+        while not self._pieces:
+            if self._running <= 0:
+                return []
+            self._news.clear()
+            await self._news.wait()
+        found, self._pieces = self._pieces, []
+        return found
+
+    async def wait(self) -> None:
+        """Returns when all texts have ended. `ApiError` if they ended early or failed."""
+        while await self.pieces():
+            pass
+        self.check()
+
+    def check(self) -> None:
+        """`ApiError` if the texts ended early, or the engine could not go on with one."""
+        if self.problem is not None:
+            raise self.problem
+        for handle in self.handles:
+            for output in handle.outputs:
+                if output.finish_reason == "error":
+                    raise ApiError(500, f"the text could not go on: {output.error}")
+
+    def add(self, place: int, piece: Piece) -> bool:
+        """Takes a piece; whether it was the last of its handle."""
+        self._pieces.append((place, piece))
+        self._news.set()
+        if piece.finish_reason is None:
+            return False
+        self._running -= 1
+        ended = self._ends[piece.handle] = self._ends.get(piece.handle, 0) + 1
+        return ended == piece.handle.request.n
+
+    def end(self, problem: ApiError | None = None) -> None:
+        """Ends all its texts within a step; `problem`: what the client is told."""
+        if self._running > 0:
+            self.problem = self.problem or problem
+            for handle in self.handles:
+                handle.cancel()
+            self._wake()
+
+    def fail(self, problem: ApiError) -> int:
+        """Ends at once, because no piece will come any more; how many texts were running."""
+        self.problem = self.problem or problem
+        lost, self._running = self._running, 0
+        self._news.set()
+        return lost

@@ -1,0 +1,79 @@
+"""Keys and values in blocks of tokens, and what a pass adds to one sequence's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gptpy.config.model import GPTConfig
+
+
+class PagedKeysValues:
+    """Keys and values, `(n_layer, H_kv, n_blocks, block_tokens, D)` each; block 0 is scratch.
+
+    On a CPU memory is taken when a block is first written.
+    """
+
+    def __init__(
+        self,
+        c: GPTConfig,
+        n_blocks: int,
+        block_tokens: int,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.block_tokens, self.n_blocks = block_tokens, n_blocks
+        shape = (c.n_layer, c.kv_heads, n_blocks, block_tokens, c.head_size)
+        # Zeros, because what is masked is multiplied by zero and must be finite.
+        self.keys, self.values = (_zeros(shape, torch.device(device), dtype) for _ in range(2))
+        # By layer as (H_kv, n_blocks * block_tokens, D): views, made once
+        self.by_token = [
+            (self.keys[layer].flatten(1, 2), self.values[layer].flatten(1, 2))
+            for layer in range(c.n_layer)
+        ]
+
+    def zero(self, blocks: Sequence[int]) -> None:
+        """Clears blocks that may hold numbers which are not finite."""
+        if blocks:
+            index = torch.tensor(list(blocks), device=self.keys.device)
+            self.keys.index_fill_(2, index, 0)
+            self.values.index_fill_(2, index, 0)
+
+    def copy(self, source: int, target: int) -> None:
+        """Copies a block."""
+        self.keys[:, :, target] = self.keys[:, :, source]
+        self.values[:, :, target] = self.values[:, :, source]
+
+
+def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
+    if device.type != "cpu" or not math.prod(shape):
+        return torch.zeros(shape, device=device, dtype=dtype)
+    # numpy takes zeroed pages from the system, which exist when they are first written.
+    size = torch.empty((), dtype=dtype).element_size()
+    numbers = torch.from_numpy(np.zeros(math.prod(shape) * size, dtype=np.uint8))
+    return numbers.view(dtype).view(shape)
+
+
+@dataclass
+class Chunk:
+    """New tokens of one sequence."""
+
+    ids: Sequence[int]
+    start: int
+    """Position of the first."""
+    blocks: Sequence[int] = ()
+    """The blocks of positions from `first * block_tokens` on, up to the last new token's."""
+    first: int = 0
+    """Leading blocks that the sequence no longer needs."""
+    memory: dict[int, tuple[Tensor, Tensor]] | None = None
+    """Keys and values of its encoder's output by layer, `(H_kv, S, D)` each."""
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.ids)
