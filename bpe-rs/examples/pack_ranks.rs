@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::path::Path;
 
+use bpe_rs::format::tiktoken;
 use bpe_rs::Vocab;
 
 type Ranks = Vec<(Vec<u8>, u32)>;
@@ -17,40 +18,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         .nth(1)
         .ok_or("expected the folder of the rank files")?;
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
-    let read = |name: &str| read_ranks(&Path::new(&folder).join(format!("{name}_base.tiktoken")));
+    let read = |name: &str| -> Result<Ranks, Box<dyn Error>> {
+        let path = Path::new(&folder).join(format!("{name}_base.tiktoken"));
+        Ok(tiktoken::parse(&std::fs::read_to_string(path)?)?)
+    };
     for name in ["r50k", "cl100k", "o200k"] {
         std::fs::write(data.join(format!("{name}.merges")), pack(read(name)?, 256)?)?;
     }
     let tail = pack(read("p50k")?, 50256)?;
     std::fs::write(data.join("p50k-tail.merges"), tail)?;
     Ok(())
-}
-
-fn read_ranks(path: &Path) -> Result<Ranks, Box<dyn Error>> {
-    let mut ranks = Ranks::new();
-    for line in std::fs::read_to_string(path)?.lines() {
-        let (token, rank) = line.split_once(' ').ok_or("expected `base64 rank` lines")?;
-        ranks.push((base64(token)?, rank.parse()?));
-    }
-    Ok(ranks)
-}
-
-fn base64(text: &str) -> Result<Vec<u8>, Box<dyn Error>> {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut bits, mut have, mut out) = (0u32, 0, Vec::new());
-    for &digit in text.trim_end_matches('=').as_bytes() {
-        let value = DIGITS
-            .iter()
-            .position(|&d| d == digit)
-            .ok_or("expected base64")?;
-        bits = bits << 6 | value as u32;
-        have += 6;
-        if have >= 8 {
-            have -= 8;
-            out.push((bits >> have) as u8);
-        }
-    }
-    Ok(out)
 }
 
 /// The packed table: the bytes in rank order, then the planes of the merges from rank `from` on.

@@ -125,11 +125,11 @@ impl Encoding {
     /// As [`Self::encode_ordinary`].
     pub fn encode(&self, text: &str, allowed: &Finder, out: &mut Vec<u32>) -> Result<()> {
         self.pool
-            .with(|scratch| self.encode_on(scratch, text, allowed, out))
+            .with(|scratch| self.encode_with_scratch(scratch, text, allowed, out))
     }
 
-    /// The result of `take` on the ids of `text`. The ids are in a reusable buffer, which saves an
-    /// allocation; for short texts that counts.
+    /// Calls `take` with the ids of `text` and returns its result. The ids lie in a reusable buffer,
+    /// because for a short text an allocation takes a good part of the time.
     ///
     /// # Errors
     ///
@@ -144,14 +144,14 @@ impl Encoding {
             scratch.with_ids(|scratch, ids| {
                 // Enough for most texts; reserving too much costs less than growing.
                 ids.reserve(text.len() / 3 + 64);
-                self.encode_as(scratch, text, allowed, ids)?;
+                self.encode_text(scratch, text, allowed, ids)?;
                 Ok(take(ids))
             })
         })
     }
 
-    /// Append the ids of `text`, with the special tokens that `allowed` finds, if it is given.
-    fn encode_as(
+    /// [`Self::encode_with_scratch`] where `allowed` is given, else without special tokens.
+    fn encode_text(
         &self,
         scratch: &mut Scratch,
         text: &str,
@@ -159,19 +159,19 @@ impl Encoding {
         ids: &mut Vec<u32>,
     ) -> Result<()> {
         match allowed {
-            Some(allowed) => self.encode_on(scratch, text, allowed, ids),
+            Some(allowed) => self.encode_with_scratch(scratch, text, allowed, ids),
             None => encode_into(&self.vocab, &self.pattern, text, scratch, ids),
         }
     }
 
-    /// Buffers and caches for many calls of [`Self::encode_on`], those that `thread` had last if
-    /// they are free. Getting them anew for each short text would take longer than encoding it.
+    /// Buffers and caches for many calls of [`Self::encode_with_scratch`]: those that `thread` had last,
+    /// if they are free. Taking them for each short text would cost more than encoding it.
     pub(crate) fn lease(&self, thread: usize) -> Lease<'_> {
         self.pool.lease_of(thread)
     }
 
     /// [`Self::encode`] with the caller's buffers and caches.
-    pub(crate) fn encode_on(
+    pub(crate) fn encode_with_scratch(
         &self,
         scratch: &mut Scratch,
         text: &str,
@@ -203,7 +203,7 @@ impl Encoding {
         let cuts = TextCuts::new(&self.pattern, []);
         let cuts = Some(&cuts).filter(|_| allowed.is_none());
         encode_texts(&self.pool, texts, threads, cuts, |scratch, text, ids| {
-            self.encode_as(scratch, text, allowed, ids)
+            self.encode_text(scratch, text, allowed, ids)
         })
     }
 

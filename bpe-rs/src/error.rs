@@ -6,9 +6,26 @@ use std::path::{Path, PathBuf};
 /// Result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A user's text as error messages show it: in double quotes, control characters escaped as in JSON.
+/// A user's text as error messages show it: quoted as Python writes a str, control characters escaped.
 pub(crate) fn quoted(text: impl AsRef<str>) -> String {
-    serde_json::Value::from(text.as_ref()).to_string()
+    let text = text.as_ref();
+    let has_only_single = text.contains('\'') && !text.contains('"');
+    let quote = if has_only_single { '"' } else { '\'' };
+    let mut shown = String::from(quote);
+    for character in text.chars() {
+        match character {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            '\\' => shown.push_str("\\\\"),
+            // All control characters are below U+0100.
+            _ if character.is_control() => shown += &format!("\\x{:02x}", u32::from(character)),
+            _ if character == quote => shown.extend(['\\', quote]),
+            _ => shown.push(character),
+        }
+    }
+    shown.push(quote);
+    shown
 }
 
 /// What went wrong. The message says what was expected, what was found and what to do.
@@ -94,5 +111,22 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|e| e as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn text_is_quoted_as_python_writes_it() {
+        for (text, shown) in [
+            ("gpt2", "'gpt2'"),
+            ("it's", "\"it's\""),
+            ("'\"", "'\\'\"'"),
+            ("a\n\t\\\0\u{85}é", "'a\\n\\t\\\\\\x00\\x85é'"),
+        ] {
+            assert_eq!(quoted(text), shown);
+        }
     }
 }

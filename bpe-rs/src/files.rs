@@ -59,7 +59,7 @@ pub fn encode_files(
                 }
             }
         }
-        // Every token has at least one byte.
+        // At most one id a byte.
         let begun = reader.take_begun();
         if begun > 0 {
             rounds

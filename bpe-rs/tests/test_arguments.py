@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import bpe_rs
+import hf_cases
 import numpy as np
 import pytest
 from bpe_rs import Encoding, hf
@@ -104,3 +105,90 @@ def test_str_and_bytes() -> None:
 def test_errors_name_the_argument(argument: str, call: Callable[[], object]) -> None:
     with pytest.raises(TypeError, match=f"(^|expected ){argument}\\b"):
         call()
+
+
+LONE = "a\ud800"
+TOKENIZER = hf.Tokenizer.from_str(hf_cases.family("gpt2"))
+WORDS = bpe_rs.WordTokenizer.train("a b", num_merges=2)
+
+
+@pytest.mark.parametrize(
+    ("argument", "call"),
+    [
+        ("source", lambda: bpe_rs.count_words([LONE])),
+        ("pattern", lambda: bpe_rs.count_words(["a"], pattern=LONE)),
+        ("special_tokens", lambda: bpe_rs.count_words(["a"], special_tokens=[LONE])),
+        ("text_column", lambda: bpe_rs.count_words(["a"], text_column=LONE)),
+        ("counts", lambda: bpe_rs.WordCounts.from_mapping({LONE: 1})),
+        ("word", lambda: bpe_rs.count_words(["a"])[LONE]),
+        ("path", lambda: bpe_rs.count_words(["a"]).save(LONE)),
+        ("source", lambda: bpe_rs.train(["b", LONE], vocab_size=300)),
+        ("pattern", lambda: bpe_rs.train(["a"], vocab_size=300, pattern=LONE)),
+        ("name", lambda: bpe_rs.train(["a"], vocab_size=300, name=LONE)),
+        ("tie_break", lambda: bpe_rs.train(["a"], vocab_size=300, tie_break=LONE)),
+        ("name", lambda: Encoding(LONE)),
+        ("pat_str", lambda: Encoding("x", pat_str=LONE, mergeable_ranks={b"a": 0})),
+        (
+            "special_tokens",
+            lambda: Encoding("x", pat_str="a", mergeable_ranks={b"a": 0}, special_tokens={LONE: 1}),
+        ),
+        ("allowed_special", lambda: GPT2.encode("a", allowed_special={LONE})),
+        ("disallowed_special", lambda: GPT2.encode("a", disallowed_special=[LONE])),
+        ("allowed_special", lambda: GPT2.encode("a", allowed_special=LONE)),
+        ("separator", lambda: GPT2.encode_files("b.txt", separator=LONE)),
+        ("field", lambda: GPT2.encode_files("b.txt", field=LONE)),
+        ("out", lambda: GPT2.encode_files("b.txt", out=LONE)),
+        ("name", lambda: Encoding.from_file("b.tiktoken", name=LONE)),
+        ("pattern", lambda: Encoding.from_file("b.tiktoken", pattern=LONE)),
+        ("path", lambda: GPT2.save(LONE)),
+        ("source", lambda: bpe_rs.WordTokenizer.train(LONE)),
+        ("form", lambda: bpe_rs.WordTokenizer.train("a", form=LONE)),
+        ("text", lambda: WORDS.encode(LONE)),
+        ("text", lambda: WORDS.tokens(LONE)),
+        ("text", lambda: WORDS.encode_to_numpy(LONE)),
+        ("source", lambda: bpe_rs.CharTokenizer.train(["a", LONE])),
+        ("unknown", lambda: bpe_rs.CharTokenizer.train("a", unknown=LONE)),
+        ("text", lambda: bpe_rs.CharTokenizer.train("a").encode(LONE)),
+        ("json", lambda: hf.Tokenizer.from_str(LONE)),
+        ("sequence", lambda: TOKENIZER.encode(LONE)),
+        ("pair", lambda: TOKENIZER.encode("a", LONE)),
+        ("input", lambda: TOKENIZER.encode_batch(["a", LONE])),
+        ("token", lambda: TOKENIZER.token_to_id(LONE)),
+        ("tokens", lambda: TOKENIZER.add_tokens([LONE])),
+        ("tokens", lambda: TOKENIZER.add_special_tokens([hf.AddedToken(LONE)])),
+        ("tokens", lambda: TOKENIZER.decoder.decode(["a", LONE])),
+        ("pad_token", lambda: TOKENIZER.enable_padding(pad_token=LONE)),
+        ("strategy", lambda: TOKENIZER.enable_truncation(3, strategy=LONE)),
+    ],
+)
+def test_lone_surrogates_are_errors_that_name_the_argument(
+    argument: str, call: Callable[[], object]
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"^{argument}: expected .*surrogates"):
+        call()
+
+
+def test_a_text_to_encode_may_hold_lone_surrogates_as_in_tiktoken() -> None:
+    assert GPT2.encode(LONE) == GPT2.encode("a\ufffd") == GPT2.encode_batch([LONE])[0]
+
+
+@pytest.mark.parametrize("name", ["gpt5", "o200", "llama4.1", "cl100k-base", "GPT2"])
+def test_an_unknown_name_of_a_pattern_is_not_a_regular_expression(name: str, folder: Path) -> None:
+    GPT2.save("x.tiktoken")
+    for call in (
+        lambda: bpe_rs.train(["a"], vocab_size=300, pattern=name),
+        lambda: bpe_rs.count_words(["a"], pattern=name),
+        lambda: bpe_rs.WordCounts.from_mapping({"a": 1}, pattern=name),
+        lambda: Encoding.from_file("x.tiktoken", pattern=name),
+    ):
+        with pytest.raises(ValueError, match=rf"^pattern: expected one of gpt2, .*'{name}'.*\(\?:"):
+            call()
+    assert bpe_rs.count_words([f"{name} {name}"], pattern=f"(?:{name})")[name] == 2
+    for pattern in ("a", "a+", "gpt2", "r50k_base", "llama3.1", r"\S+", "a.c"):
+        assert bpe_rs.count_words(["a"], pattern=pattern).pattern
+
+
+def test_an_encoding_whose_pattern_looks_like_a_name_can_be_extended() -> None:
+    base = Encoding("x", pat_str="gpt5", mergeable_ranks=GPT2.mergeable_ranks, special_tokens={})
+    with pytest.warns(UserWarning, match="asks for"):
+        assert bpe_rs.train(["gpt5 gpt5"], vocab_size=60_000, base=base).pat_str == "gpt5"

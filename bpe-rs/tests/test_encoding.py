@@ -88,12 +88,12 @@ def test_published_facts():
 
 
 def test_models_are_tiktokens():
-    from bpe_rs._models import MODEL_TO_ENCODING, encoding_name_for_model
+    from bpe_rs._models import MODEL_TO_ENCODING, known_encoding_name
     from tiktoken import model
 
     assert MODEL_TO_ENCODING == model.MODEL_TO_ENCODING
     for prefix in model.MODEL_PREFIX_TO_ENCODING:
-        assert encoding_name_for_model(prefix + "x") == model.encoding_name_for_model(prefix + "x")
+        assert known_encoding_name(prefix + "x") == model.encoding_name_for_model(prefix + "x")
 
 
 SPECIAL_TEXTS = [

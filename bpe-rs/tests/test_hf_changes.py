@@ -146,6 +146,13 @@ def test_streams(tmp_path: Path) -> None:
                 assert got.step(ours, token) == expected
 
 
+def test_each_packages_stream_says_which_tokenizers_it_takes() -> None:
+    ours, theirs = both()
+    with pytest.raises(TypeError, match=r"'BpeRsTokenizer'.*'Tokenizer'"):
+        tokenizers.decoders.DecodeStream().step(ours, 0)  # pyright: ignore[reportArgumentType]
+    assert hf.DecodeStream().step(theirs, 64) == hf.DecodeStream().step(ours, 64)  # pyright: ignore
+
+
 @pytest.mark.parametrize("prefix", [None, "p"])
 def test_saving_the_model(tmp_path: Path, prefix: str | None) -> None:
     for name, tokenizer in zip(("a", "b"), both(), strict=True):

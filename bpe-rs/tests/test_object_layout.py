@@ -5,9 +5,7 @@ The reference are the same calls through the stable ABI, in a process with `BPE_
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from programs import run_program
 
 PROGRAM = """
 import gc, random, sys
@@ -93,27 +91,18 @@ for _ in range(100):
 """
 
 
-def python(program: str, **environment: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, **environment}, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 def run(stable: str) -> str:
-    return python(PROGRAM, BPE_RS_STABLE_ABI=stable)
+    return run_program(PROGRAM, BPE_RS_STABLE_ABI=stable)
 
 
 def test_known_versions_are_read_in_place():
-    used, known = python(IN_PLACE, BPE_RS_STABLE_ABI="0").split()
+    used, known = run_program(IN_PLACE, BPE_RS_STABLE_ABI="0").split()
     assert used == known
-    assert python(IN_PLACE, BPE_RS_STABLE_ABI="1").split()[0] == "False"
+    assert run_program(IN_PLACE, BPE_RS_STABLE_ABI="1").split()[0] == "False"
 
 
 def test_a_finalizer_while_a_list_is_made():
-    assert python(COLLECTED) == "[31373]\n"
+    assert run_program(COLLECTED) == "[31373]\n"
 
 
 def test_access_in_place_equals_the_stable_abi():

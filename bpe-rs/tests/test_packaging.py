@@ -14,6 +14,7 @@ import bpe_rs
 import bpe_rs.hf
 import bpe_rs.tiktoken
 import pytest
+from programs import run_program
 
 CRATE = Path(__file__).resolve().parent.parent
 SURFACES = {"bpe_rs": bpe_rs, "bpe_rs.tiktoken": bpe_rs.tiktoken, "bpe_rs.hf": bpe_rs.hf}
@@ -86,6 +87,4 @@ def test_an_unknown_level_is_an_error_at_import(level: str) -> None:
 @pytest.mark.parametrize("level", ["", "portable"])
 def test_a_known_level_is_used(level: str) -> None:
     code = "import bpe_rs; print(bpe_rs.get_encoding('gpt2').encode('hello world'))"
-    env = {**os.environ, "BPE_RS_SIMD": level}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
-    assert (done.stdout, done.stderr) == ("[31373, 995]\n", "")
+    assert run_program(code, BPE_RS_SIMD=level) == "[31373, 995]\n"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 
 import bpe_rs
 import pytest
+from programs import run_program
 
 TEXT = "The quick brown fox, 你好 👍🏽 jumps\n\n  over 12345 lazy dogs' tails. " * 40
 THREADS = 8
@@ -113,7 +113,7 @@ for _ in range(5):
         os._exit(0 if encoding.encode_batch(["a b c"] * 100) == want else 1)
     assert os.waitpid(child, 0)[1] == 0
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    run_program(code)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -147,10 +147,7 @@ end.set()
 for thread in threads: thread.join()
 assert not wrong
 """
-    run = subprocess.run(
-        [sys.executable, "-c", code], check=False, timeout=120, capture_output=True, text=True
-    )
-    assert run.returncode == 0, run.stderr
+    run_program(code)
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs signals")
@@ -166,7 +163,7 @@ os.kill(os.getpid(), signal.SIGTERM)
 time.sleep(0.05)
 assert signal.sigwait({signal.SIGTERM}) == signal.SIGTERM
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    run_program(code)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
@@ -199,10 +196,7 @@ for mask in seen:
     blocked = {number for number in synchronous | others if mask >> (number - 1) & 1}
     assert blocked == others, blocked
 """
-    run = subprocess.run(
-        [sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True
-    )
-    assert (run.returncode, run.stdout) == (0, "True\n"), run.stderr
+    assert run_program(code) == "True\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs an affinity mask")
@@ -214,7 +208,7 @@ os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 time.sleep(0.15)  # an answer is reused for 0.1 s
 assert bpe_rs._core.available_threads() == 1
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    run_program(code)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
@@ -254,7 +248,4 @@ for _ in range(3):
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
 """
-    run = subprocess.run(
-        [sys.executable, "-c", code], check=False, timeout=60, capture_output=True, text=True
-    )
-    assert (run.returncode, run.stdout) == (0, "none\n" * 3), run.stderr
+    assert run_program(code) == "none\n" * 3

@@ -27,6 +27,7 @@ import tiktoken.load
 from bpe_rs.tiktoken import _educational as our_educational
 from bpe_rs.tiktoken import _tiktoken as our_core_module
 from bpe_rs.tiktoken import openai_public
+from programs import run_program
 from tiktoken import _educational as their_educational
 from tiktoken import _tiktoken as their_core_module  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -339,8 +340,7 @@ def test_without_tiktoken_installed(tmp_path: Path) -> None:
         "import bpe_rs.tiktoken as t; print(t.get_encoding('gpt2').encode('hello'), "
         "len(t.list_encoding_names()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.split("\n")[0] == "[31373] 7", done.stderr
+    assert run_program(code).split("\n")[0] == "[31373] 7"
 
 
 def test_importing_does_not_load_numpy() -> None:
@@ -349,8 +349,7 @@ def test_importing_does_not_load_numpy() -> None:
         "import sys, bpe_rs.tiktoken as t; t.get_encoding('gpt2').encode('hello')\n"
         "assert 'numpy' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_program(code)
 
 
 # ---- inputs that break tiktoken (see also test_hard_texts.py)

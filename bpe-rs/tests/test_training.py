@@ -172,7 +172,7 @@ def test_mistakes_are_told(tmp_path: Path):
     fails(ValueError, "latin.txt.*0xe9 at offset 4", source=tmp_path / "latin.txt")
     fails(ValueError, "0xe9 at offset 4", source=[b"abc \xe9 def"])
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n{"body": "b"}\n')
-    fails(ValueError, 'offset 14.*no field "text", only body', source=tmp_path / "a.jsonl")
+    fails(ValueError, "line 2: offset 14.*no field 'text', only body", source=tmp_path / "a.jsonl")
     (tmp_path / "b.jsonl").write_text('{"text": 3}\n')
     fails(ValueError, "expected a string", source=tmp_path / "b.jsonl")
     (tmp_path / "c.gz").write_bytes(b"this is not packed")

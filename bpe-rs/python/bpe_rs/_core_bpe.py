@@ -54,11 +54,13 @@ class CoreBPE:
         self, text: str, allowed_special: AbstractSet[str]
     ) -> tuple[list[int], list[list[int]]]:
         """The ids that stay whatever follows, and the ways to cover the rest."""
-        return _core.encode_with_unstable(self._encoding, text, allowed_special, ())
+        return self._encoding.encode_with_unstable(
+            text, allowed_special=allowed_special, disallowed_special=()
+        )
 
     def _encode_bytes(self, bytes: bytes) -> list[int]:
         """Ids of bytes that need not be UTF-8."""
-        return _core.encode_bytes(self._encoding, bytes)
+        return self._encoding._encode_bytes(bytes)
 
     def encode_single_token(self, piece: bytes) -> int:
         """The id of a token; KeyError for bytes that are no token."""
@@ -66,7 +68,7 @@ class CoreBPE:
 
     def encode_single_piece(self, piece: bytes) -> list[int]:
         """Ids of bytes that the pattern does not cut."""
-        return _core.encode_single_piece(self._encoding, piece)
+        return self._encoding._encode_single_piece(piece)
 
     def decode_bytes(self, tokens: Sequence[int]) -> bytes:
         """Bytes of ids; KeyError for an id that is no token."""

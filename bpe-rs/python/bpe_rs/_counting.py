@@ -12,6 +12,7 @@ from bpe_rs._progress import Phase, Report, reporter_of
 from bpe_rs._sources import (
     PathLike,
     Text,
+    as_bytes,
     as_path,
     as_text,
     parquet_texts,
@@ -55,8 +56,9 @@ class WordCounts:
             if not 0 <= count < 1 << 64:
                 raise ValueError(f"expected counts from 0 to 2^64 - 1, got {count} for {word!r}")
             if count:
-                words.append((word.encode() if isinstance(word, str) else word, count))
-        counter = _core.WordCounter(pattern, checked_special_tokens(special_tokens), 1)
+                words.append((as_bytes(word, "counts"), count))
+        specials = checked_special_tokens(special_tokens)
+        counter = _core.WordCounter(_core.regex_of(pattern), specials, 1)
         counter.add_words(words)
         return cls(counter.finish())
 
@@ -91,7 +93,7 @@ class WordCounts:
 
     def __getitem__(self, word: Text) -> int:
         """How often `word` occurs."""
-        return self._counts.get(word.encode() if isinstance(word, str) else word)
+        return self._counts.get(as_bytes(word, "word"))
 
     def items(self) -> list[tuple[bytes, int]]:
         """All words with their counts, in byte order."""
@@ -158,7 +160,7 @@ def count_words(
     progress: bool | Report = False,
     num_threads: int | None = None,
 ) -> WordCounts:
-    """Count the words that `pattern` cuts from a source.
+    """Count the words that `pattern`, which is one as for `train`, cuts from a source.
 
     `source`: the path of a file (str or `pathlib.Path`); or several `pathlib.Path` (`.jsonl`,
     `.parquet`, any other name for plain UTF-8; all but Parquet also compressed as `.gz` or `.zst`);
@@ -174,8 +176,23 @@ def count_words(
     >>> len(count_words(["the cat and the hat"]))
     5
     """
-    counter = _core.WordCounter(pattern, checked_special_tokens(special_tokens), num_threads)
-    phase = Phase("count", reporter_of(progress))
+    specials = checked_special_tokens(special_tokens)
+    regex = _core.regex_of(pattern)
+    return count(source, regex, specials, text_column, reporter_of(progress), num_threads)
+
+
+def count(
+    source: object,
+    regex: str,
+    special_tokens: list[str],
+    text_column: str,
+    report: Report | None,
+    num_threads: int | None,
+) -> WordCounts:
+    """`count_words` with checked arguments and no names of patterns."""
+    text_column = as_text(text_column, "text_column")
+    counter = _core.WordCounter(regex, special_tokens, num_threads)
+    phase = Phase("count", report)
     done = 0
     texts, paths = texts_or_paths(source)
     if texts is not None:

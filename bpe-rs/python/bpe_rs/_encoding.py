@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bpe_rs import _core, _formats, _id_files, _padding
+from bpe_rs import _core, _formats
 from bpe_rs._core_bpe import CoreBPE
 from bpe_rs._decode_stream import DecodeStream
-from bpe_rs._models import encoding_name_for_model
+from bpe_rs._id_files import encode_files
+from bpe_rs._models import known_encoding_name
+from bpe_rs._padding import encode_padded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-    from collections.abc import Set as AbstractSet
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    import numpy as np
-    import numpy.typing as npt
     from typing_extensions import Self
 
-    from bpe_rs._progress import BytesCallback
     from bpe_rs._sources import PathLike
 
 T = TypeVar("T")
@@ -65,7 +62,13 @@ def encoding_for_model(model_name: str) -> Encoding:
     >>> encoding_for_model("gpt-4o").name
     'o200k_base'
     """
-    return get_encoding(encoding_name_for_model(model_name))
+    name = known_encoding_name(model_name)
+    if name is None:
+        raise KeyError(
+            f"expected the name of a published model, got {model_name!r}: "
+            "use get_encoding with the name of the encoding"
+        )
+    return get_encoding(name)
 
 
 class Encoding(_core.Encoding):
@@ -94,23 +97,6 @@ class Encoding(_core.Encoding):
     def is_special_token(self, token: int) -> bool:
         """Whether `token` is the id of a special token."""
         return token in self._special_token_values
-
-    def encode_with_unstable(
-        self,
-        text: str,
-        *,
-        allowed_special: Literal["all"] | Collection[str] | None = None,
-        disallowed_special: Literal["all"] | Collection[str] | None = None,
-    ) -> tuple[list[int], list[list[int]]]:
-        """The ids that stay whatever follows `text`, and every way in which ids can cover the
-        rest of it. Errors as `encode`.
-
-        >>> enc = get_encoding("gpt2")
-        >>> stable, ways = enc.encode_with_unstable("hello fanta")
-        >>> stable, " fantastic" in [enc.decode(way) for way in ways]
-        ([31373], True)
-        """
-        return _core.encode_with_unstable(self, text, allowed_special, disallowed_special)
 
     def decode_tokens_bytes(self, tokens: Iterable[int]) -> list[bytes]:
         """The bytes of each token. Raises `KeyError` for an id that is no token."""
@@ -166,19 +152,9 @@ class Encoding(_core.Encoding):
     def _core_bpe(self) -> CoreBPE:
         return CoreBPE._of(self)
 
-    def _encode_single_piece(self, text_or_bytes: str | bytes) -> list[int]:
-        """Ids of a text that the pattern does not cut."""
-        if isinstance(text_or_bytes, str):
-            text_or_bytes = text_or_bytes.encode("utf-8")
-        return _core.encode_single_piece(self, text_or_bytes)
-
     def _encode_only_native_bpe(self, text: str) -> list[int]:
         """`encode_ordinary`."""
         return self.encode_ordinary(text)
-
-    def _encode_bytes(self, text: bytes) -> list[int]:
-        """Ids of bytes that need not be UTF-8."""
-        return _core.encode_bytes(self, text)
 
     # An encoding is immutable, so a copy is the encoding itself.
 
@@ -188,75 +164,8 @@ class Encoding(_core.Encoding):
     def __deepcopy__(self, memo: dict[int, Any]) -> Encoding:
         return self
 
-    def encode_files(
-        self,
-        paths: Iterable[PathLike] | PathLike,
-        *,
-        separator: str | bytes | None = None,
-        special_tokens: bool = False,
-        out: PathLike | None = None,
-        dtype: npt.DTypeLike | None = None,
-        field: str = "text",
-        num_threads: int | None = None,
-        progress: BytesCallback | None = None,
-    ) -> npt.NDArray[np.unsignedinteger] | int:
-        """The ids of files, in order: one array, or with `out` their number.
-
-        Files are plain UTF-8 text, `.jsonl` lines or `.parquet` rows (needs pyarrow) with the text
-        under `field`; all but Parquet also compressed as `.gz` or `.zst`. `separator`: a special
-        token that ends a document where it occurs in a file of plain text (in a line or row it is
-        plain text) and is written after every document. `special_tokens`: whether all special
-        tokens in texts are recognised (by default they are plain text). `dtype`: by default uint16
-        where all ids fit, else uint32. `out`: an id file, written with bounded memory, which
-        appears when it is complete. `num_threads`: by default one per core. `progress` is called
-        with the bytes of text encoded so far in all files; an exception that it raises stops the
-        work, and so does Ctrl-C.
-
-        Raises `ValueError` for bytes that are not UTF-8, lines or rows without strings under the
-        field, a separator that is no special token; and `OSError`, also for a file that becomes
-        shorter meanwhile.
-        """
-        return _id_files.encode_files(
-            self,
-            paths,
-            separator=separator,
-            special_tokens=special_tokens,
-            out=out,
-            dtype=dtype,
-            field=field,
-            num_threads=num_threads,
-            progress=progress,
-        )
-
-    def encode_padded(
-        self,
-        texts: Sequence[str],
-        max_length: int | None = None,
-        *,
-        pad_id: int | None = None,
-        side: Literal["left", "right"] = "right",
-        truncate: bool = False,
-        allowed_special: Literal["all"] | AbstractSet[str] = frozenset(),
-        disallowed_special: Literal["all"] | Iterable[str] = "all",
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Ids `(B, max_length)` int64, padded with `pad_id` at `side`, and a mask of the same shape
-        that is 1 for ids of the text and 0 for padding.
-
-        `max_length`: by default the number of ids of the longest text. `pad_id`: by default the id
-        of `<|endoftext|>`, or 0.
-
-        Raises `ValueError` for a longer text unless `truncate`, which keeps its first ids.
-        """
-        return _padding.encode_padded(
-            self,
-            texts,
-            max_length,
-            pad_id=pad_id,
-            side=side,
-            truncate=truncate,
-            allowed_special=allowed_special,
-            disallowed_special=disallowed_special,
-        )
+    encode_files = encode_files
+    encode_padded = encode_padded
 
     def decode_stream(self, errors: str = "replace") -> DecodeStream:
         """Text of tokens that arrive one by one: `push(token)` returns the text it completes."""
@@ -288,16 +197,7 @@ class Encoding(_core.Encoding):
             cls, path, format=format, name=name, pattern=pattern, special_tokens=special_tokens
         )
 
-    def save(self, path: PathLike, *, format: _formats.Format | None = None) -> list[Path]:
-        """Write the encoding; returns the files written, each of them atomically.
-
-        The format by default follows from the file's name: `NAME.tiktoken` (with a side file for
-        pattern and special tokens), `vocab.json` (with `merges.txt`), any other `.json` for
-        `tokenizer.json`.
-
-        Raises `ValueError` where the format cannot hold the encoding exactly, and `OSError`.
-        """
-        return _formats.save(self, path, format=format)
+    save = _formats.save
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self is _loaded.get(self.name):

@@ -29,6 +29,8 @@ def load(
 ) -> E:
     """The encoding in a file, as a `cls`; see `Encoding.from_file`."""
     source = as_path(path, "path")
+    name = None if name is None else as_text(name, "name")
+    pattern = None if pattern is None else _core.regex_of(pattern)
     if format is None:
         source = _file_in(source)
     special = None
@@ -55,9 +57,16 @@ def load(
     return cls(loaded)
 
 
-def save(encoding: Encoding, path: PathLike, *, format: Format | None = None) -> list[Path]:
-    """Write an encoding; see `Encoding.save`."""
-    return _core.save_encoding(encoding, as_path(path, "path"), format)
+def save(self: Encoding, path: PathLike, *, format: Format | None = None) -> list[Path]:
+    """Write the encoding; returns the files written, each of them atomically.
+
+    The format by default follows from the file's name: `NAME.tiktoken` (with a side file for
+    pattern and special tokens), `vocab.json` (with `merges.txt`), any other `.json` for
+    `tokenizer.json`.
+
+    Raises `ValueError` where the format cannot hold the encoding exactly, and `OSError`.
+    """
+    return _core.save_encoding(self, as_path(path, "path"), format)
 
 
 def from_json(cls: type[E], name: str, text: str) -> E:

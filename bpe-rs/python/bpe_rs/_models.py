@@ -42,17 +42,9 @@ MODEL_PREFIX_TO_ENCODING = dict(
 )
 
 
-def encoding_name_for_model(model_name: str) -> str:
-    """The name of the encoding that a published model uses.
-
-    Raises `KeyError` for a model that is not known.
-    """
+def known_encoding_name(model_name: str) -> str | None:
+    """The name of the encoding that a published model uses; None for one that is not known."""
     if model_name in MODEL_TO_ENCODING:
         return MODEL_TO_ENCODING[model_name]
-    for prefix, name in MODEL_PREFIX_TO_ENCODING.items():
-        if model_name.startswith(prefix):
-            return name
-    raise KeyError(
-        f"expected the name of a published model, got {model_name!r}: "
-        "use get_encoding with the name of the encoding"
-    )
+    prefixes = MODEL_PREFIX_TO_ENCODING.items()
+    return next((name for prefix, name in prefixes if model_name.startswith(prefix)), None)

@@ -1,4 +1,4 @@
-"""Batches of equal length: `Encoding.encode_padded`."""
+"""Batches of equal length: the method `Encoding.encode_padded`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ if TYPE_CHECKING:
 
 
 def encode_padded(
-    encoding: Encoding,
+    self: Encoding,
     texts: Sequence[str],
-    max_length: int | None,
+    max_length: int | None = None,
     *,
-    pad_id: int | None,
-    side: Literal["left", "right"],
-    truncate: bool,
-    allowed_special: Literal["all"] | AbstractSet[str],
-    disallowed_special: Literal["all"] | Iterable[str],
+    pad_id: int | None = None,
+    side: Literal["left", "right"] = "right",
+    truncate: bool = False,
+    allowed_special: Literal["all"] | AbstractSet[str] = frozenset(),
+    disallowed_special: Literal["all"] | Iterable[str] = "all",
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """See `Encoding.encode_padded`."""
+    """Ids `(B, max_length)` int64, padded with `pad_id` at `side`, and a mask of the same shape
+    that is 1 for ids of the text and 0 for padding.
+
+    `max_length`: by default the number of ids of the longest text. `pad_id`: by default the id
+    of `<|endoftext|>`, or 0.
+
+    Raises `ValueError` for a longer text unless `truncate`, which keeps its first ids.
+    """
     import numpy as np
 
     if side not in ("left", "right"):
@@ -34,8 +41,8 @@ def encode_padded(
     if max_length is not None:
         max_length = _core.whole_number("max_length", max_length, 0, _core.MAX_ROW_LENGTH)
     if pad_id is None:
-        pad_id = encoding.special_tokens.get("<|endoftext|>", 0)
-    flat, offsets = encoding.encode_batch_to_numpy(
+        pad_id = self.special_tokens.get("<|endoftext|>", 0)
+    flat, offsets = self.encode_batch_to_numpy(
         texts,
         allowed_special=allowed_special,
         disallowed_special=tuple(disallowed_special) if disallowed_special != "all" else "all",

@@ -36,24 +36,36 @@ ENDINGS = frozenset(
 
 
 def as_path(value: object, argument: str) -> Path:
-    """A path that may be str, bytes or os.PathLike; TypeError names the argument."""
+    """A path that may be str, bytes or os.PathLike; TypeError or ValueError names the argument."""
     try:
-        return Path(os.fsdecode(value))  # pyright: ignore[reportArgumentType]
+        # Encoded and decoded, because not every str is the name of a file.
+        return Path(os.fsdecode(os.fsencode(value)))  # pyright: ignore[reportArgumentType]
     except TypeError:
         kind = type(value).__name__
         raise TypeError(f"{argument}: expected a path as str or os.PathLike, got {kind}") from None
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{argument}: expected the name of a file: {error}") from None
+
+
+def as_bytes(value: object, argument: str) -> bytes:
+    """The UTF-8 of a text that may be str or bytes; TypeError or ValueError names the argument."""
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f"{argument}: expected str or bytes, got {type(value).__name__}")
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{argument}: expected str without lone surrogates: {error}") from None
 
 
 def as_text(value: object, argument: str) -> str:
     """A text that may be str or bytes in UTF-8; TypeError or ValueError names the argument."""
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{argument}: expected UTF-8, got {value!r}: {error}") from None
-    if not isinstance(value, str):
-        raise TypeError(f"{argument}: expected str or bytes, got {type(value).__name__}")
-    return value
+    data = as_bytes(value, argument)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{argument}: expected UTF-8, got {value!r}: {error}") from None
 
 
 def texts_or_paths(source: object) -> tuple[Iterable[Text], None] | tuple[None, list[Path]]:

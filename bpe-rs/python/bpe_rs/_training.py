@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias, overload
 
 from bpe_rs import _core
-from bpe_rs._counting import WordCounts, checked_special_tokens, count_words
+from bpe_rs._counting import WordCounts, checked_special_tokens, count
 from bpe_rs._encoding import Encoding
 from bpe_rs._progress import Phase, Report, reporter_of
-from bpe_rs._sources import Text
+from bpe_rs._sources import Text, as_text
 
 TieBreak = Literal["huggingface", "pair", "first_seen", "longest"]
 Source: TypeAlias = (
@@ -75,7 +75,8 @@ def train(
     `source`: paths or texts as for `count_words`, or `WordCounts`.
     `vocab_size`: the number of all tokens, special ones included; several sizes give several
     encodings from one run. `pattern`: a named one ("gpt2", the default, "cl100k", "o200k", ...) or
-    any regular expression; what it cuts apart is never merged.
+    any regular expression (one that looks like a name in a group: `(?:abc)`); what it cuts apart is
+    never merged.
     `min_frequency`: pairs that occur less often are not merged. `max_token_length`: the most bytes
     of a learned token. `initial_alphabet`: the bytes that are tokens even if they do not occur; all
     256 by default. `progress`: True writes lines to stderr, a function is called with `Progress`.
@@ -99,6 +100,7 @@ def train(
     [b's', b'low']
     """
     specials = checked_special_tokens(special_tokens)
+    name = as_text(name, "name")
     several = isinstance(vocab_size, Iterable)
     sizes = list(vocab_size) if several else [vocab_size]
     sizes = [_core.whole_number("vocab_size", size, 0) for size in sizes]
@@ -111,7 +113,7 @@ def train(
     if base is None:
         least = len(byte_order) if alphabet is None else 1
         _check_sizes(sizes, least, "bytes", specials)
-        regex = _regex_of(pattern or "gpt2")
+        regex = _core.regex_of(pattern or "gpt2")
     else:
         _check_base(base, pattern, initial_alphabet, specials)
         _check_sizes(sizes, base.n_vocab, "ids of base", specials)
@@ -126,14 +128,8 @@ def train(
             )
         regex = counts.pattern
     else:
-        counts = count_words(
-            source,
-            pattern=regex,
-            special_tokens=[*(base.special_tokens if base else ()), *specials],
-            text_column=text_column,
-            progress=report or False,
-            num_threads=num_threads,
-        )
+        cut_out = [*(base.special_tokens if base else ()), *specials]
+        counts = count(source, regex, cut_out, text_column, report, num_threads)
     if not len(counts):
         raise ValueError("expected a source with text, got none: there is nothing to learn from")
     if alphabet is not None:
@@ -204,11 +200,6 @@ def _bytes_of(alphabet: Iterable[int]) -> set[int]:
     return found
 
 
-def _regex_of(pattern: str) -> str:
-    """The regular expression of a pattern that may be given by name."""
-    return WordCounts.from_mapping({}, pattern=pattern).pattern
-
-
 def _check_base(
     base: Encoding,
     pattern: str | None,
@@ -224,7 +215,7 @@ def _check_base(
         )
     if initial_alphabet is not None:
         raise ValueError("initial_alphabet is for a new vocabulary: base has its own")
-    if pattern is not None and _regex_of(pattern) != base.pat_str:
+    if pattern is not None and _core.regex_of(pattern) != base.pat_str:
         raise ValueError(
             f"expected the pattern of base, {base.pat_str!r}, got {pattern!r}; leave pattern away"
         )

@@ -11,16 +11,68 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bpe_rs import _core
 from bpe_rs._sources import PathLike, as_path, is_file_name
 
-_FORMAT = "bpe_rs.{}"
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _VERSION = 1
 
 
-class WordTokenizer(_core.WordTokenizer):
+class _SavedByParts:
+    """Files, pickles and equality of a tokenizer that its constructor makes of `_parts()`."""
+
+    _format: ClassVar[str]
+    _keys: ClassVar[tuple[str, ...]]
+
+    def _parts(self) -> tuple[Any, ...]:
+        """The constructor's arguments, which files have under `_keys`."""
+        raise NotImplementedError
+
+    def save(self, path: PathLike) -> None:
+        """Write the tokenizer to a JSON file atomically."""
+        parts = dict(zip(self._keys, self._parts(), strict=True))
+        content = {"format": self._format, "version": _VERSION} | parts
+        text = json.dumps(content, ensure_ascii=False)
+        _core.write_atomic(as_path(path, "path"), text.encode())
+
+    @classmethod
+    def load(cls, path: PathLike) -> Self:
+        """Read a file that `save` wrote; ValueError for any other file."""
+        try:
+            content = json.loads(as_path(path, "path").read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: not a {cls._format} file: {error}") from None
+        found = content.get("format") if isinstance(content, dict) else None
+        if found != cls._format:
+            raise ValueError(f"{path}: expected a {cls._format} file, its format says {found!r}")
+        if content.get("version") != _VERSION:
+            raise ValueError(
+                f"{path}: version {content.get('version')!r} is not known, this release reads "
+                f"version {_VERSION}; a newer bpe_rs may read it"
+            )
+        try:
+            parts = [content[key] for key in cls._keys]
+            # JSON has lists where the constructor wants tuples.
+            return cls(*([tuple(row) for row in p] if isinstance(p, list) else p for p in parts))
+        except KeyError as error:
+            raise ValueError(f"{path}: {error} is missing") from None
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._parts()
+
+    def __eq__(self, other: object) -> bool:
+        return self._parts() == other._parts() if isinstance(other, type(self)) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # the classes have their own
+
+
+class WordTokenizer(_SavedByParts, _core.WordTokenizer):
     """BPE inside words: split on white space, `</w>` at the end of a word.
 
     `</u>` (id 0) stands for a character that no token covers, `</p>` (id 1) pads rows to
@@ -39,6 +91,9 @@ class WordTokenizer(_core.WordTokenizer):
     >>> tokenizer.decode(tokenizer.encode("newest  low"))
     'newest low'
     """
+
+    _format = "bpe_rs.words"
+    _keys = ("form", "tokens", "merges")
 
     @classmethod
     def train(
@@ -104,27 +159,8 @@ class WordTokenizer(_core.WordTokenizer):
         """The id of a token; `</u>`'s for one that is not in the vocabulary."""
         return self.vocab.get(token, 0)
 
-    def save(self, path: PathLike) -> None:
-        """Write the tokenizer to a JSON file atomically."""
-        _save(
-            path,
-            "words",
-            {"form": self.form, "tokens": self._token_parts(), "merges": self._merge_parts()},
-        )
-
-    @classmethod
-    def load(cls, path: PathLike) -> WordTokenizer:
-        """Read a file that `save` wrote; ValueError for any other file."""
-        form, tokens, merges = _load(path, "words", ("form", "tokens", "merges"))
-        return _construct(path, cls, form, tokens, merges)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.form, self._token_parts(), self._merge_parts())
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, WordTokenizer):
-            return NotImplemented
-        return self.__reduce__() == other.__reduce__()
+    def _parts(self) -> tuple[Any, ...]:
+        return self.form, self._token_parts(), self._merge_parts()
 
     def __hash__(self) -> int:
         return hash((self.form, self.vocab_size))
@@ -133,7 +169,7 @@ class WordTokenizer(_core.WordTokenizer):
         return f"<WordTokenizer {self.form!r} with {self.vocab_size} tokens>"
 
 
-class CharTokenizer(_core.CharTokenizer):
+class CharTokenizer(_SavedByParts, _core.CharTokenizer):
     """One id for each distinct character of a text, ordered by code point.
 
     Encoding raises ValueError for a character that the text does not have. With `unknown="</u>"`
@@ -146,28 +182,16 @@ class CharTokenizer(_core.CharTokenizer):
     'hold'
     """
 
+    _format = "bpe_rs.characters"
+    _keys = ("symbols", "unknown")
+
     @classmethod
     def train(cls, source: str | Iterable[str], *, unknown: str | None = None) -> CharTokenizer:
         """Collect the characters of a text, or of several; ValueError when there are none."""
         return cls(_core.distinct_characters(_texts(source)), unknown)
 
-    def save(self, path: PathLike) -> None:
-        """Write the tokenizer to a JSON file atomically."""
-        _save(path, "characters", {"symbols": self.symbols, "unknown": self.unknown})
-
-    @classmethod
-    def load(cls, path: PathLike) -> CharTokenizer:
-        """Read a file that `save` wrote; ValueError for any other file."""
-        symbols, unknown = _load(path, "characters", ("symbols", "unknown"))
-        return _construct(path, cls, symbols, unknown)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.symbols, self.unknown)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, CharTokenizer):
-            return NotImplemented
-        return self.__reduce__() == other.__reduce__()
+    def _parts(self) -> tuple[Any, ...]:
+        return self.symbols, self.unknown
 
     def __hash__(self) -> int:
         return hash(self.symbols)
@@ -184,40 +208,3 @@ def _texts(source: str | Iterable[str]) -> str | Iterable[str]:
             "name of a file; pass Path(...).read_text()"
         )
     return source
-
-
-def _save(path: PathLike, kind: str, content: dict[str, Any]) -> None:
-    """Write a file of this `kind`."""
-    head = {"format": _FORMAT.format(kind), "version": _VERSION}
-    text = json.dumps(head | content, ensure_ascii=False)
-    _core.write_atomic(as_path(path, "path"), text.encode())
-
-
-def _load(path: PathLike, kind: str, keys: tuple[str, ...]) -> list[Any]:
-    """The values under `keys` in a file of this `kind`; ValueError for any other file."""
-    expected = _FORMAT.format(kind)
-    try:
-        content = json.loads(as_path(path, "path").read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a {expected} file: {error}") from None
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != expected:
-        raise ValueError(f"{path}: expected a {expected} file, its format says {found!r}")
-    if content.get("version") != _VERSION:
-        raise ValueError(
-            f"{path}: version {content.get('version')!r} is not known, this release reads "
-            f"version {_VERSION}; a newer bpe_rs may read it"
-        )
-    missing = [key for key in keys if key not in content]
-    if missing:
-        raise ValueError(f"{path}: {missing[0]!r} is missing")
-    return [content[key] for key in keys]
-
-
-def _construct(path: PathLike, cls: Any, *parts: Any) -> Any:
-    """`cls(*parts)`, with the file in the error if they do not fit together."""
-    try:
-        # JSON has lists where the constructor wants tuples.
-        return cls(*([tuple(row) for row in p] if isinstance(p, list) else p for p in parts))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None

@@ -2,7 +2,7 @@
 
 use crate::encode::{Lease, Scratch};
 use crate::encoding::Encoding;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::io::Chunk;
 use crate::special::Finder;
 
@@ -40,9 +40,10 @@ impl<'a> DocumentEncoder<'a> {
             encoding.special().id_of(text).ok_or_else(|| {
                 let known: Vec<_> = encoding.special().iter().map(|(text, _)| text).collect();
                 Error::invalid(format!(
-                    "separator: expected a special token of {} ({}), got {text:?}",
+                    "separator: expected a special token of {} ({}), got {}",
                     encoding.name(),
-                    known[..known.len().min(8)].join(", ")
+                    known[..known.len().min(8)].join(", "),
+                    quoted(text)
                 ))
             })
         });
@@ -89,7 +90,7 @@ impl<'a> DocumentEncoder<'a> {
             });
         }
         self.encoding
-            .encode_on(scratch, chunk.text()?, &self.in_text, ids)?;
+            .encode_with_scratch(scratch, chunk.text()?, &self.in_text, ids)?;
         if chunk.ends_file {
             ids.extend(self.separator);
         }
@@ -107,7 +108,7 @@ impl<'a> DocumentEncoder<'a> {
         ids: &mut Vec<u32>,
     ) -> Result<()> {
         self.encoding
-            .encode_on(scratch, text, &self.in_document, ids)?;
+            .encode_with_scratch(scratch, text, &self.in_document, ids)?;
         ids.extend(self.separator);
         Ok(())
     }

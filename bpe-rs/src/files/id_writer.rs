@@ -1,6 +1,6 @@
 //! The output of encoding files: ids in memory, or an id file that appears whole or not at all.
 
-use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::io::{BufWriter, IntoInnerError, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::id_buffer::IdBuffer;
@@ -27,13 +27,17 @@ enum Target {
 }
 
 impl IdWriter {
-    /// Collects in memory.
-    pub fn memory(width: Width) -> Self {
+    fn new(width: Width, target: Target) -> Self {
         Self {
             width,
             count: 0,
-            target: Target::Memory(IdBuffer::default()),
+            target,
         }
+    }
+
+    /// Collects in memory.
+    pub fn memory(width: Width) -> Self {
+        Self::new(width, Target::Memory(IdBuffer::default()))
     }
 
     /// Writes to a new file beside `path`, which takes its name in [`IdWriter::finish`].
@@ -45,16 +49,13 @@ impl IdWriter {
         let mut file = BufWriter::with_capacity(1 << 20, AtomicFile::create(path)?);
         file.write_all(&[0; HEADER_BYTES])
             .map_err(|error| Error::io(path, error))?;
+        let path = path.into();
         let target = Target::File {
             file,
-            path: path.into(),
+            path,
             fingerprint,
         };
-        Ok(Self {
-            width,
-            count: 0,
-            target,
-        })
+        Ok(Self::new(width, target))
     }
 
     /// The width of an id.
@@ -105,30 +106,29 @@ impl IdWriter {
     /// # Errors
     /// `Io`; then no file appears.
     pub fn finish(self) -> Result<Vec<u8>> {
-        let (file, path, fingerprint) = match self.target {
-            Target::Memory(buffer) => return Ok(buffer.into_vec()),
+        let (width, count) = (self.width, self.count);
+        match self.target {
+            Target::Memory(buffer) => Ok(buffer.into_vec()),
             Target::File {
                 file,
                 path,
                 fingerprint,
-            } => (file, path, fingerprint),
-        };
-        let header = Header {
-            width: self.width,
-            count: self.count,
-            fingerprint,
-        };
-        let with_header = || {
-            let mut file = file
-                .into_inner()
-                .map_err(std::io::IntoInnerError::into_error)?;
-            file.seek(SeekFrom::Start(0))?;
-            file.write_all(&header.to_bytes())?;
-            Ok(file)
-        };
-        with_header()
-            .map_err(|error| Error::io(path, error))?
-            .commit()?;
-        Ok(Vec::new())
+            } => {
+                let header = Header {
+                    width,
+                    count,
+                    fingerprint,
+                };
+                let with_header = || {
+                    let mut file = file.into_inner().map_err(IntoInnerError::into_error)?;
+                    file.seek(SeekFrom::Start(0))?;
+                    file.write_all(&header.to_bytes())?;
+                    Ok(file)
+                };
+                let written = with_header().map_err(|error| Error::io(path, error))?;
+                written.commit()?;
+                Ok(Vec::new())
+            }
+        }
     }
 }

@@ -130,7 +130,7 @@ impl Header {
             }
         };
         let magic = String::from_utf8_lossy(&bytes[..8]);
-        expect(bytes[..8] == MAGIC, "the magic \"GPTPYIDS\"", quoted(magic))?;
+        expect(bytes[..8] == MAGIC, "the magic 'GPTPYIDS'", quoted(magic))?;
         expect(number(8) == VERSION, "version 1", number(8).to_string())?;
         let mark = number(16);
         expect(

@@ -78,7 +78,7 @@ fn translated(pattern: &str) -> Result<String> {
     let differ = |what: &str| differ(pattern, what);
     let tokens = tokens(pattern);
     let mut out = String::with_capacity(pattern.len());
-    // For each open group, whether case matters.
+    // For each open group, whether case is ignored in it.
     let mut folds = vec![false];
     // Whether a group or an alternative begins here.
     let mut begins = true;

@@ -3,60 +3,25 @@
 use std::collections::hash_map::Entry;
 use std::collections::HashMap;
 
+use base64::engine::{Engine, GeneralPurpose, GeneralPurposeConfig};
+
 use crate::error::{quoted, Error, Result};
 
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// Standard base64 with padding. Like Python's decoder, it does not look at the bits after the last
+/// byte.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
 
-/// Standard base64 with padding.
-fn base64(bytes: &[u8], out: &mut String) {
-    for chunk in bytes.chunks(3) {
-        let mut word = [0u8; 3];
-        word[..chunk.len()].copy_from_slice(chunk);
-        let bits = u32::from_be_bytes([0, word[0], word[1], word[2]]);
-        for place in 0..4 {
-            if place <= chunk.len() {
-                out.push(DIGITS[(bits >> (18 - 6 * place)) as usize & 63] as char);
-            } else {
-                out.push('=');
-            }
-        }
-    }
-}
-
-/// The bytes of a base64 text; `None` where it is not valid.
+/// The bytes of a token in base64; `None` where it is not valid.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let text = text.as_bytes();
-    // The empty token, which some files list, as Python's decoder reads it.
-    if matches!(text, b"=" | b"==") {
-        return Some(Vec::new());
+    match text {
+        "" => None,
+        // The empty token, which some files list, as Python's decoder reads it.
+        "=" | "==" => Some(Vec::new()),
+        text => BASE64.decode(text).ok(),
     }
-    if text.is_empty() || !text.chunks_exact(4).remainder().is_empty() {
-        return None;
-    }
-    let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
-    if padding > 2 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    for (index, group) in text.chunks_exact(4).enumerate() {
-        let is_last = (index + 1) * 4 == text.len();
-        let digits = if is_last { 4 - padding } else { 4 };
-        let mut bits = 0u32;
-        for &byte in &group[..digits] {
-            let digit = match byte {
-                b'A'..=b'Z' => byte - b'A',
-                b'a'..=b'z' => byte - b'a' + 26,
-                b'0'..=b'9' => byte - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            bits = bits << 6 | u32::from(digit);
-        }
-        bits <<= 6 * (4 - digits);
-        bytes.extend_from_slice(&bits.to_be_bytes()[1..digits]);
-    }
-    Some(bytes)
 }
 
 /// Reads a rank file: tokens with their ranks, in file order. Of a token listed twice the later line
@@ -104,7 +69,7 @@ pub fn write<'a>(ranks: impl IntoIterator<Item = (&'a [u8], u32)>) -> String {
     for (token, rank) in ranks {
         match token {
             [] => text.push('='),
-            token => base64(token, &mut text),
+            token => BASE64.encode_string(token, &mut text),
         }
         text.push(' ');
         text.push_str(&rank.to_string());
@@ -121,8 +86,7 @@ mod tests {
     fn base64_of_every_length() {
         let bytes: Vec<u8> = (0..=255).rev().collect();
         for length in 1..bytes.len() {
-            let mut text = String::new();
-            base64(&bytes[..length], &mut text);
+            let text = BASE64.encode(&bytes[..length]);
             assert_eq!(from_base64(&text).as_deref(), Some(&bytes[..length]));
         }
     }

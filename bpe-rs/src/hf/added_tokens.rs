@@ -21,9 +21,9 @@ pub struct AddedVocab {
     /// them by it.
     normalized_content: HashMap<u32, String>,
     /// Tokens that are matched before normalisation.
-    raw: AddedTokenMatcher,
+    pub(super) raw: AddedTokenMatcher,
     /// Tokens that are matched in the normalised text.
-    normalized: AddedTokenMatcher,
+    pub(super) normalized: AddedTokenMatcher,
     /// Whether a token may match text that differs from its content.
     has_flexible_tokens: bool,
 }
@@ -38,7 +38,7 @@ pub(super) struct TextSegment {
 }
 
 #[derive(Clone, Debug, Default)]
-struct AddedTokenMatcher {
+pub(super) struct AddedTokenMatcher {
     automaton: Option<AhoCorasick>,
     /// The id of each pattern of the automaton.
     ids: Vec<u32>,
@@ -150,48 +150,9 @@ impl AddedVocab {
         self.by_id.is_empty()
     }
 
-    /// Split text before normalisation. `plain_special`: control tokens are plain text.
-    pub(super) fn split_raw(&self, text: &str, plain_special: bool, out: &mut Vec<TextSegment>) {
-        self.split(&self.raw, text, plain_special, out);
-    }
-
-    /// Split normalised text.
-    pub(super) fn split_normalized(
-        &self,
-        text: &str,
-        plain_special: bool,
-        out: &mut Vec<TextSegment>,
-    ) {
-        self.split(&self.normalized, text, plain_special, out);
-    }
-}
-
-/// Whether a character beside a match makes it part of a longer word, for `single_word`.
-fn is_word(character: char) -> bool {
-    character.is_alphanumeric() || character == '_' || super::normalize::is_mark(character)
-}
-
-impl AddedTokenMatcher {
-    fn new(tokens: impl Iterator<Item = (String, u32)>) -> Result<Self> {
-        let (contents, ids): (Vec<String>, Vec<u32>) = tokens.unzip();
-        if contents.is_empty() {
-            return Ok(Self::default());
-        }
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(&contents)
-            .map_err(|error| {
-                Error::invalid(format!("expected fewer or shorter added tokens: {error}"))
-            })?;
-        Ok(Self {
-            automaton: Some(automaton),
-            ids,
-        })
-    }
-}
-
-impl AddedVocab {
-    fn split(
+    /// Split a text at the tokens that `matcher` finds. `plain_special`: control tokens are plain
+    /// text.
+    pub(super) fn split(
         &self,
         matcher: &AddedTokenMatcher,
         text: &str,
@@ -240,5 +201,29 @@ impl AddedVocab {
         if done < text.len() {
             out.push(plain(done..text.len()));
         }
+    }
+}
+
+/// Whether a character beside a match makes it part of a longer word, for `single_word`.
+fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_' || super::normalize::is_mark(character)
+}
+
+impl AddedTokenMatcher {
+    fn new(tokens: impl Iterator<Item = (String, u32)>) -> Result<Self> {
+        let (contents, ids): (Vec<String>, Vec<u32>) = tokens.unzip();
+        if contents.is_empty() {
+            return Ok(Self::default());
+        }
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::LeftmostLongest)
+            .build(&contents)
+            .map_err(|error| {
+                Error::invalid(format!("expected fewer or shorter added tokens: {error}"))
+            })?;
+        Ok(Self {
+            automaton: Some(automaton),
+            ids,
+        })
     }
 }

@@ -17,6 +17,9 @@ pub enum InputSequence<'a> {
     Words(Vec<&'a str>),
 }
 
+/// An input: one sequence or a pair.
+pub type InputPair<'a> = (InputSequence<'a>, Option<InputSequence<'a>>);
+
 impl InputSequence<'_> {
     /// Bytes of text.
     fn bytes(&self) -> usize {
@@ -97,12 +100,12 @@ impl Tokenizer {
     /// As [`Tokenizer::encode`], for the first input that fails.
     pub fn encode_batch(
         &self,
-        inputs: &[(InputSequence<'_>, Option<InputSequence<'_>>)],
+        inputs: &[InputPair<'_>],
         add_special_tokens: bool,
         truncation: Option<&Truncation>,
         padding: Option<&Padding>,
     ) -> Result<Vec<EncodedInput>> {
-        let encode = |inputs: &[(InputSequence<'_>, Option<InputSequence<'_>>)]| {
+        let encode = |inputs: &[InputPair<'_>]| {
             inputs
                 .iter()
                 .map(|(input, pair)| {

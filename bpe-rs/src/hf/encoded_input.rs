@@ -73,40 +73,59 @@ impl EncodedInput {
         self.len() == 0
     }
 
-    /// Token ids.
-    pub fn ids(&self) -> Vec<u32> {
-        let mut ids = Vec::with_capacity(self.len());
+    /// One value a token: of explicit tokens as `explicit` has it; of the tokens `at` of a text as
+    /// `text` appends it; the same for all others of a fragment.
+    fn column<T: Clone>(
+        &self,
+        explicit: impl Fn(&TokenColumns) -> &[T],
+        text: impl Fn(&EncodedSequence, &[OffsetTrim], Range<usize>, &mut Vec<T>),
+        other: impl Fn(&Fragment) -> T,
+    ) -> Vec<T> {
+        let mut values = Vec::with_capacity(self.len());
         for fragment in &self.fragments {
             match &fragment.origin {
                 Origin::Text {
-                    sequence, range, ..
-                } => ids.extend_from_slice(&sequence.ids()[range.clone()]),
+                    sequence,
+                    range,
+                    trims,
+                } => text(sequence, trims, range.clone(), &mut values),
                 Origin::Explicit { columns, range } => {
-                    ids.extend_from_slice(&columns.ids[range.clone()]);
+                    values.extend_from_slice(&explicit(columns)[range.clone()]);
                 }
-                Origin::Special { id, .. } => ids.push(*id),
-                Origin::Padding { id, count, .. } => ids.extend((0..*count).map(|_| *id)),
+                Origin::Special { .. } | Origin::Padding { .. } => {
+                    values.resize(values.len() + fragment.len(), other(fragment));
+                }
             }
         }
-        ids
+        values
     }
 
-    /// One value a token: from `column` for explicit tokens, else the same for a whole fragment.
+    /// One value a token: of explicit tokens as `explicit` has it, the same for all others of a
+    /// fragment.
     fn per_fragment(
         &self,
-        column: impl Fn(&TokenColumns) -> &[u32],
+        explicit: impl Fn(&TokenColumns) -> &[u32],
         value: impl Fn(&Fragment) -> u32,
     ) -> Vec<u32> {
         let mut values = Vec::with_capacity(self.len());
         for fragment in &self.fragments {
             match &fragment.origin {
                 Origin::Explicit { columns, range } => {
-                    values.extend_from_slice(&column(columns)[range.clone()]);
+                    values.extend_from_slice(&explicit(columns)[range.clone()]);
                 }
                 _ => values.resize(values.len() + fragment.len(), value(fragment)),
             }
         }
         values
+    }
+
+    /// Token ids.
+    pub fn ids(&self) -> Vec<u32> {
+        self.column(
+            |columns| &columns.ids,
+            |sequence, _, range, ids| ids.extend_from_slice(&sequence.ids()[range]),
+            |fragment| fragment.added().map_or(0, |(id, _)| id),
+        )
     }
 
     /// The type id of each token, which tells the sequences of a pair apart.
@@ -132,68 +151,37 @@ impl EncodedInput {
 
     /// Token strings, in the byte-level alphabet.
     pub fn tokens(&self) -> Vec<String> {
-        let mut tokens = Vec::with_capacity(self.len());
-        for fragment in &self.fragments {
-            match &fragment.origin {
-                Origin::Text {
-                    sequence, range, ..
-                } => tokens.extend(range.clone().map(|at| sequence.token(at))),
-                Origin::Explicit { columns, range } => {
-                    tokens.extend_from_slice(&columns.tokens[range.clone()]);
-                }
-                Origin::Special { token, .. } => tokens.push(token.to_string()),
-                Origin::Padding { token, count, .. } => {
-                    tokens.extend((0..*count).map(|_| token.to_string()));
-                }
-            }
-        }
-        tokens
+        self.column(
+            |columns| &columns.tokens,
+            |sequence, _, range, tokens| tokens.extend(range.map(|at| sequence.token(at))),
+            |fragment| fragment.added().map_or("", |(_, token)| token).into(),
+        )
     }
 
     /// The range of characters that each token stands for; `(0, 0)` for added ones.
     pub fn offsets(&self) -> Vec<(u32, u32)> {
-        let mut offsets = Vec::with_capacity(self.len());
-        for fragment in &self.fragments {
-            match &fragment.origin {
-                Origin::Text {
-                    sequence,
-                    range,
-                    trims,
-                } => {
-                    for at in range.clone() {
-                        let mut offset = sequence.offset(at);
-                        for trim in trims {
-                            let first = trim.at_start && at == range.start;
-                            offset = trimmed(sequence, at, offset, first, trim.add_prefix_space);
-                        }
-                        offsets.push(offset);
-                    }
-                }
-                Origin::Explicit { columns, range } => {
-                    offsets.extend_from_slice(&columns.offsets[range.clone()]);
-                }
-                _ => offsets.resize(offsets.len() + fragment.len(), (0, 0)),
-            }
-        }
-        offsets
+        self.column(
+            |columns| &columns.offsets,
+            |sequence, trims, range, offsets| {
+                offsets.extend(range.clone().map(|at| {
+                    trims.iter().fold(sequence.offset(at), |offset, trim| {
+                        let first = trim.at_start && at == range.start;
+                        trimmed(sequence, at, offset, first, trim.add_prefix_space)
+                    })
+                }));
+            },
+            |_| (0, 0),
+        )
     }
 
     /// The word of each token: the index of its pre-token, or of the word of a pre-tokenized
     /// sequence; `None` for special tokens and padding.
     pub fn word_ids(&self) -> Vec<Option<u32>> {
-        let mut words = Vec::with_capacity(self.len());
-        for fragment in &self.fragments {
-            match &fragment.origin {
-                Origin::Text {
-                    sequence, range, ..
-                } => words.extend(range.clone().map(|at| Some(sequence.word(at)))),
-                Origin::Explicit { columns, range } => {
-                    words.extend_from_slice(&columns.words[range.clone()]);
-                }
-                _ => words.resize(words.len() + fragment.len(), None),
-            }
-        }
-        words
+        self.column(
+            |columns| &columns.words,
+            |sequence, _, range, words| words.extend(range.map(|at| Some(sequence.word(at)))),
+            |_| None,
+        )
     }
 
     /// The index of each token's input sequence; `None` for tokens of none.

@@ -111,7 +111,7 @@ impl EncodedSequence {
     /// The token's string; for an added token the text that it matched.
     pub(super) fn token(&self, at: usize) -> String {
         // The two differ only for tokens that match white space or normalised text, too.
-        if self.tokenizer.has_flexible_tokens() {
+        if self.tokenizer.pipeline.added.has_flexible_tokens() {
             if let Some(matched) = self.details().matched.get(&at) {
                 return matched.clone();
             }
@@ -151,7 +151,7 @@ impl TokenDetails {
                 self.push(id, characters.range(range), word, &aligned.text, tokenizer);
                 continue;
             }
-            tokenizer.normalize(&mut aligned);
+            aligned.normalize(&tokenizer.pipeline.normalizers);
             let mut inner = Vec::new();
             tokenizer.split_normalized(&aligned.text, &mut inner);
             for TextSegment { range, added } in inner {
@@ -192,8 +192,8 @@ impl TokenDetails {
             let word = next_word();
             // Bytes that are no tokens are dropped, and Hugging Face's engine then still adds up
             // token lengths from the start of the pre-token, in bytes of the byte-level alphabet.
-            let alphabet_bytes =
-                (!tokenizer.has_all_bytes()).then(|| alphabet_bytes(part.text.as_bytes()));
+            let has_all_bytes = tokenizer.model.has_all_bytes();
+            let alphabet_bytes = (!has_all_bytes).then(|| alphabet_bytes(part.text.as_bytes()));
             let mut start = 0;
             for &id in &ids {
                 let end = start + tokenizer.token_len(id, alphabet_bytes.is_some());

@@ -3,10 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::encoded_sequence::EncodedSequence;
 
 /// All properties of some tokens as explicit values, one list a property: what pickling keeps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenColumns {
     /// Token ids.
     pub ids: Vec<u32>,
@@ -19,9 +21,26 @@ pub struct TokenColumns {
     /// Character ranges.
     pub offsets: Vec<(u32, u32)>,
     /// 1 for special tokens.
+    #[serde(rename = "special_tokens_mask")]
     pub special: Vec<u32>,
     /// 0 for padding, 1 for the rest.
+    #[serde(rename = "attention_mask")]
     pub attention: Vec<u32>,
+}
+
+impl TokenColumns {
+    /// Whether all lists have the same length.
+    pub(super) fn is_even(&self) -> bool {
+        let lengths = [
+            self.type_ids.len(),
+            self.tokens.len(),
+            self.words.len(),
+            self.offsets.len(),
+            self.special.len(),
+            self.attention.len(),
+        ];
+        lengths.iter().all(|&length| length == self.ids.len())
+    }
 }
 
 /// Where the tokens of a fragment come from.
@@ -70,6 +89,14 @@ impl Fragment {
             Origin::Text { range, .. } | Origin::Explicit { range, .. } => range.len(),
             Origin::Special { .. } => 1,
             Origin::Padding { count, .. } => *count,
+        }
+    }
+
+    /// Id and string of the special token or the padding that the fragment consists of.
+    pub(super) fn added(&self) -> Option<(u32, &str)> {
+        match &self.origin {
+            Origin::Special { id, token } | Origin::Padding { id, token, .. } => Some((*id, token)),
+            Origin::Text { .. } | Origin::Explicit { .. } => None,
         }
     }
 

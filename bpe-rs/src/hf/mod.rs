@@ -37,7 +37,7 @@ mod state;
 mod tokenizer;
 
 pub use added_tokens::AddedVocab;
-pub use encode::InputSequence;
+pub use encode::{InputPair, InputSequence};
 pub use encoded_input::EncodedInput;
 pub use fragment::TokenColumns;
 pub use post_process::pad_batch;

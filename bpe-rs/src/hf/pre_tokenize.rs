@@ -77,12 +77,13 @@ impl CompiledPreTokenizer {
                     let matcher = SplitMatcher::Pattern(Pretokenizer::new(&regex)?);
                     (matcher, *behavior, *invert)
                 }
-                PreTokenizer::Digits {
-                    individual_digits: true,
-                } => (SplitMatcher::Digits, Behavior::Isolated, false),
-                PreTokenizer::Digits {
-                    individual_digits: false,
-                } => (SplitMatcher::Digits, Behavior::Contiguous, false),
+                PreTokenizer::Digits { individual_digits } => {
+                    let behavior = match individual_digits {
+                        true => Behavior::Isolated,
+                        false => Behavior::Contiguous,
+                    };
+                    (SplitMatcher::Digits, behavior, false)
+                }
                 PreTokenizer::Sequence { .. } => continue,
             };
             compiled.splits.push(SplitStep {

@@ -52,25 +52,16 @@ impl EncodedInput {
         }
         let step = max_length - stride;
         let mut parts = Vec::new();
-        if from_left {
-            let mut end = len;
-            loop {
-                let start = end.saturating_sub(max_length);
-                parts.push(self.slice(start..end));
-                if start == 0 {
-                    break;
-                }
-                end -= step;
-            }
-        } else {
-            let mut start = 0;
-            loop {
-                let end = (start + max_length).min(len);
-                parts.push(self.slice(start..end));
-                if end == len {
-                    break;
-                }
-                start += step;
+        for start in (0..len).step_by(step) {
+            let end = (start + max_length).min(len);
+            // From the left, the same counted from the end.
+            parts.push(self.slice(if from_left {
+                len - end..len - start
+            } else {
+                start..end
+            }));
+            if end == len {
+                break;
             }
         }
         let mut parts = parts.into_iter();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::added_tokens::{AddedVocab, TextSegment};
 use super::model::Model;
-use super::normalize::{AlignedText, Normalizers};
+use super::normalize::Normalizers;
 use super::pre_tokenize::{CompiledPreTokenizer, PreToken};
 use crate::error::{quoted, Error, Result};
 use crate::format::components::{
@@ -77,7 +77,7 @@ impl Tokenizer {
         }
     }
 
-    /// With more added tokens; also returns how many of them were new or changed.
+    /// A tokenizer with more added tokens, and how many of them were new or changed.
     ///
     /// A known token keeps its id, another gets the next free one; the `id` of `tokens` is not used.
     ///
@@ -109,7 +109,7 @@ impl Tokenizer {
         Ok((self.with_pipeline(Pipeline { added, ..pipeline }), count))
     }
 
-    /// With another model. Added tokens keep their ids.
+    /// A tokenizer with another model. Added tokens keep their ids.
     ///
     /// # Errors
     /// `Invalid` where vocabulary and merges contradict each other.
@@ -125,7 +125,7 @@ impl Tokenizer {
         &self.model.file
     }
 
-    /// With another normaliser.
+    /// A tokenizer with another normaliser.
     ///
     /// # Errors
     /// As [`Tokenizer::with_added_tokens`].
@@ -138,7 +138,7 @@ impl Tokenizer {
         Ok(self.with_pipeline(pipeline))
     }
 
-    /// With another pre-tokenizer.
+    /// A tokenizer with another pre-tokenizer.
     ///
     /// # Errors
     /// `Invalid` where its last step is not `ByteLevel` or a pattern is no regular expression.
@@ -156,7 +156,7 @@ impl Tokenizer {
         }))
     }
 
-    /// With another post-processor.
+    /// A tokenizer with another post-processor.
     #[must_use]
     pub fn with_post_processor(&self, post_processor: Option<PostProcessor>) -> Self {
         self.with_pipeline(Pipeline {
@@ -165,7 +165,7 @@ impl Tokenizer {
         })
     }
 
-    /// With another decoder.
+    /// A tokenizer with another decoder.
     #[must_use]
     pub fn with_decoder(&self, decoder: Option<Decoder>) -> Self {
         self.with_pipeline(Pipeline {
@@ -174,7 +174,7 @@ impl Tokenizer {
         })
     }
 
-    /// With the component `name` replaced by what `json` describes: "normalizer",
+    /// A tokenizer whose component `name` is what `json` describes: "normalizer",
     /// "pre_tokenizer", "post_processor" or "decoder".
     ///
     /// # Errors
@@ -217,7 +217,8 @@ impl Tokenizer {
         }
     }
 
-    /// With control tokens in texts encoded as plain text (`true`) or as the tokens (`false`).
+    /// A tokenizer that encodes the control tokens in a text as plain text, or (with `false`) as the
+    /// tokens that they are.
     #[must_use]
     pub fn with_plain_special(&self, plain_special: bool) -> Self {
         Self {
@@ -260,16 +261,8 @@ impl Tokenizer {
     /// tokens of the model, too.
     pub fn vocab_size(&self, with_added: bool) -> usize {
         let is_new = |token: &&AddedToken| self.model.id_of(&token.content).is_none();
-        let added = match with_added {
-            true => self
-                .pipeline
-                .added
-                .sorted()
-                .into_iter()
-                .filter(is_new)
-                .count(),
-            false => 0,
-        };
+        let added = self.pipeline.added.sorted().into_iter();
+        let added = added.filter(is_new).filter(|_| with_added).count();
         self.model_vocab().len() + added
     }
 
@@ -299,7 +292,8 @@ impl Tokenizer {
             .or_else(|| self.model.token(id))
     }
 
-    /// The string of an id in an encoded text: the model's own, where decoding may have another.
+    /// The string that an encoded text shows for an id: the model's token where there is one, else the
+    /// added token's. [`Tokenizer::id_to_token`] prefers the added token's.
     pub(super) fn encoded_token(&self, id: u32) -> Option<&str> {
         self.model
             .token(id)
@@ -310,35 +304,26 @@ impl Tokenizer {
         self.pipeline.compiled_pre_tokenizer.pre_tokens(text)
     }
 
+    /// Split text that is not normalised yet at added tokens.
     pub(super) fn split_raw(&self, text: &str, out: &mut Vec<TextSegment>) {
-        self.pipeline.added.split_raw(text, self.plain_special, out);
+        let added = &self.pipeline.added;
+        added.split(&added.raw, text, self.plain_special, out);
     }
 
+    /// Split normalised text at the other added tokens.
     pub(super) fn split_normalized(&self, text: &str, out: &mut Vec<TextSegment>) {
         let added = &self.pipeline.added;
-        added.split_normalized(text, self.plain_special, out);
+        added.split(&added.normalized, text, self.plain_special, out);
     }
 
-    pub(super) fn normalize(&self, aligned: &mut AlignedText) {
-        aligned.normalize(&self.pipeline.normalizers);
-    }
-
-    /// Length in bytes of a token that stands for bytes: of these bytes, or of its string in the
-    /// byte-level alphabet.
+    /// Length of a token in bytes: of the bytes that it stands for, or with `in_alphabet` of its string
+    /// in the byte-level alphabet.
     pub(super) fn token_len(&self, id: u32, in_alphabet: bool) -> usize {
         if in_alphabet {
             self.model.token(id).map_or(0, str::len)
         } else {
             self.model.token_len(id)
         }
-    }
-
-    pub(super) fn has_all_bytes(&self) -> bool {
-        self.model.has_all_bytes()
-    }
-
-    pub(super) fn has_flexible_tokens(&self) -> bool {
-        self.pipeline.added.has_flexible_tokens()
     }
 }
 

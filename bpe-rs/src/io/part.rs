@@ -1,14 +1,16 @@
 //! Parts of files, which any thread can read into its own buffer, and their text.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::file::{fill, read_whole};
-use super::stream::TextFormat;
-use crate::error::{Error, Result};
+use super::cuts::PART;
+use super::file::{fill, open, read_whole};
+use super::stream::{Stream, TextFormat};
+use crate::error::{quoted, Error, Result};
 
 /// Some bytes of the files that can be handled independently of all others.
 pub(crate) struct Part<'a> {
@@ -127,11 +129,42 @@ impl<'a> Chunk<'a> {
             Error::invalid(format!(
                 "{}: expected UTF-8 text, got the byte 0x{:02x} at offset {}: convert the file \
                  first",
-                self.path.display(),
+                self.place(at),
                 self.bytes[at],
                 self.offset + at as u64
             ))
         })
+    }
+
+    /// The file and, in JSON lines, the line of a byte of the chunk, for messages.
+    fn place(&self, at: usize) -> String {
+        let path = self.path.display();
+        match self.line_number(at).filter(|_| self.json_lines) {
+            Some(line) => format!("{path}, line {line}"),
+            None => path.to_string(),
+        }
+    }
+
+    /// The number of the line that a byte of the chunk is in. Lines are counted only for an error:
+    /// the text before the chunk is read again, which is not possible for a pipe.
+    fn line_number(&self, at: usize) -> Option<usize> {
+        let newlines = |bytes: &[u8]| memchr::memchr_iter(b'\n', bytes).count();
+        let mut line = 1 + newlines(&self.bytes[..at]);
+        if self.offset > 0 {
+            std::fs::metadata(self.path)
+                .ok()
+                .filter(|data| data.is_file())?;
+            let stream = Stream::new(open(self.path).ok()?, self.path).ok()?;
+            let mut before = stream.source.take(self.offset);
+            let mut buffer = vec![0; PART];
+            loop {
+                match before.read(&mut buffer).ok()? {
+                    0 => break,
+                    count => line += newlines(&buffer[..count]),
+                }
+            }
+        }
+        Some(line)
     }
 
     /// Calls `visit(text, origin)` with the string under `field` of each line that is not blank.
@@ -147,15 +180,14 @@ impl<'a> Chunk<'a> {
         for line in self.text()?.split_inclusive('\n') {
             if !line.trim().is_empty() {
                 let text = string_under(field, line).map_err(|problem| {
+                    let (place, offset) = (self.place(at), self.offset + at as u64);
                     Error::invalid(format!(
-                        "{}: offset {}: expected a line of JSON, {problem}",
-                        self.path.display(),
-                        self.offset + at
+                        "{place}: offset {offset}: expected a line of JSON, {problem}"
                     ))
                 })?;
-                visit(&text, self.origin + at)?;
+                visit(&text, self.origin + at as u64)?;
             }
-            at += line.len() as u64;
+            at += line.len();
         }
         Ok(())
     }
@@ -174,8 +206,12 @@ fn string_under(field: &str, object: &str) -> std::result::Result<String, String
         Some(Value::Object(_)) => "an object",
         None => {
             let names: Vec<&str> = object.keys().take(8).map(String::as_str).collect();
-            return Err(format!("got no field {field:?}, only {}", names.join(", ")));
+            let (field, names) = (quoted(field), names.join(", "));
+            return Err(format!("got no field {field}, only {names}"));
         }
     };
-    Err(format!("expected a string under {field:?}, got {kind}"))
+    Err(format!(
+        "expected a string under {}, got {kind}",
+        quoted(field)
+    ))
 }

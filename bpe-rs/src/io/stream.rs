@@ -59,7 +59,8 @@ impl TextFormat {
 
 /// A stream, read a part at a time.
 pub(super) struct Stream {
-    source: Box<dyn Read + Send>,
+    /// The text.
+    pub(super) source: Box<dyn Read + Send>,
     /// Bytes read beyond the last cut.
     carry: Vec<u8>,
     /// Whether the last part was handed out.

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
-use pyo3::types::{PyBytes, PyList, PyString};
+use pyo3::types::{PyBytes, PyList};
 
 use super::numbers::whole_number;
 use super::progress::ProgressCheck;
-use super::text::type_name;
+use super::text::utf8;
 use super::threads::{requested, NumThreads};
 use crate::error::{Error, Result};
 use crate::train::count::{Counter, WordCounts};
@@ -36,16 +36,11 @@ enum Text {
 
 impl Text {
     fn extract(item: &Bound<'_, PyAny>) -> PyResult<Self> {
-        if item.is_instance_of::<PyString>() {
-            Ok(Self::Str(item.extract()?))
-        } else if item.is_instance_of::<PyBytes>() {
-            Ok(Self::Bytes(item.extract()?))
-        } else {
-            Err(PyTypeError::new_err(format!(
-                "expected texts of type str or bytes, got {}",
-                type_name(item)
-            )))
+        if item.is_instance_of::<PyBytes>() {
+            return Ok(Self::Bytes(item.extract()?));
         }
+        utf8("source", item)?;
+        Ok(Self::Str(item.extract()?))
     }
 
     fn as_str(&self) -> Result<&str> {

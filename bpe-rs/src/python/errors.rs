@@ -1,9 +1,6 @@
 //! The crate's errors as Python exceptions.
 
-use pyo3::exceptions::{
-    PyFileNotFoundError, PyIsADirectoryError, PyKeyError, PyKeyboardInterrupt, PyOSError,
-    PyPermissionError, PyValueError,
-};
+use pyo3::exceptions::{PyKeyError, PyKeyboardInterrupt, PyOSError, PyValueError};
 use pyo3::PyErr;
 
 use super::progress::take_raised;
@@ -17,16 +14,9 @@ impl From<Error> for PyErr {
             (ErrorKind::Interrupted, _) => {
                 take_raised().unwrap_or_else(|| PyKeyboardInterrupt::new_err(message))
             }
-            (ErrorKind::Io, Some(std::io::ErrorKind::NotFound)) => {
-                PyFileNotFoundError::new_err(message)
-            }
-            (ErrorKind::Io, Some(std::io::ErrorKind::IsADirectory)) => {
-                PyIsADirectoryError::new_err(message)
-            }
-            (ErrorKind::Io, Some(std::io::ErrorKind::PermissionDenied)) => {
-                PyPermissionError::new_err(message)
-            }
-            (ErrorKind::Io, _) => PyOSError::new_err(message),
+            // PyO3 knows which subclass of OSError belongs to a kind.
+            (ErrorKind::Io, Some(kind)) => std::io::Error::new(kind, message).into(),
+            (ErrorKind::Io, None) => PyOSError::new_err(message),
             (ErrorKind::Invalid | ErrorKind::Pattern, _) => PyValueError::new_err(message),
         }
     }

@@ -19,9 +19,12 @@ use crate::io::Progress;
 
 const FINISHED: &str = "expected a writer that is not yet finished";
 
-/// Collects ids in memory, or in an id file that appears when finished, whole or not at all.
+/// Encodes files and documents, and collects their ids in memory, or in an id file that appears when
+/// finished, whole or not at all.
 #[pyclass(name = "IdWriter", frozen, module = "bpe_rs._core")]
 struct PyIdWriter {
+    encoding: Py<PyEncoding>,
+    options: FileOptions,
     /// `None` once finished.
     writer: Mutex<Option<IdWriter>>,
     /// Bytes of text that all calls so far have encoded.
@@ -65,28 +68,18 @@ impl PyIdWriter {
     }
 }
 
-fn options(
-    separator: Option<String>,
-    special_tokens: bool,
-    field: String,
-    num_threads: Option<NumThreads>,
-) -> PyResult<FileOptions> {
-    Ok(FileOptions {
-        separator,
-        special_tokens,
-        field,
-        threads: requested(num_threads)?,
-    })
-}
-
 #[pymethods]
 impl PyIdWriter {
     /// `path`: the id file, or None for memory; `itemsize`: 2 or 4 bytes per id.
     #[new]
     fn py_new(
+        encoding: Bound<'_, PyEncoding>,
         path: Option<PathBuf>,
         itemsize: usize,
-        encoding: PyRef<'_, PyEncoding>,
+        separator: Option<String>,
+        special_tokens: bool,
+        field: String,
+        num_threads: Option<NumThreads>,
     ) -> PyResult<Self> {
         let width = match itemsize {
             2 => Width::U16,
@@ -97,54 +90,49 @@ impl PyIdWriter {
                 )))
             }
         };
+        let options = FileOptions {
+            separator,
+            special_tokens,
+            field,
+            threads: requested(num_threads)?,
+        };
         let writer = match path {
-            Some(path) => IdWriter::create(&path, width, *encoding.core().fingerprint())?,
+            Some(path) => IdWriter::create(&path, width, *encoding.get().core().fingerprint())?,
             None => IdWriter::memory(width),
         };
         Ok(Self {
+            encoding: encoding.unbind(),
+            options,
             writer: Mutex::new(Some(writer)),
             bytes_done: AtomicU64::new(0),
         })
     }
 
     /// Encode text files and append their ids. `progress(bytes done)` may raise to stop.
-    #[allow(clippy::too_many_arguments)]
     fn encode_files(
         &self,
         py: Python<'_>,
-        encoding: PyRef<'_, PyEncoding>,
         paths: Vec<PathBuf>,
-        separator: Option<String>,
-        special_tokens: bool,
-        field: String,
-        num_threads: Option<NumThreads>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        let options = options(separator, special_tokens, field, num_threads)?;
-        let core = encoding.core();
+        let core = self.encoding.get().core();
         self.run(py, progress, |done, progress, writer| {
-            encode_files(core, &paths, &options, done, progress, writer)
+            encode_files(core, &paths, &self.options, done, progress, writer)
         })
     }
 
     /// Encode texts that the caller has read and append their ids.
-    #[allow(clippy::too_many_arguments)]
     fn encode_documents(
         &self,
         py: Python<'_>,
-        encoding: PyRef<'_, PyEncoding>,
         documents: &Bound<'_, PyAny>,
-        separator: Option<String>,
-        special_tokens: bool,
-        num_threads: Option<NumThreads>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        let options = options(separator, special_tokens, String::new(), num_threads)?;
-        let core = encoding.core();
+        let core = self.encoding.get().core();
         let documents = texts(documents)?;
         let documents = utf8_of(&documents)?;
         self.run(py, progress, |done, progress, writer| {
-            encode_documents(core, &documents, &options, done, progress, writer)
+            encode_documents(core, &documents, &self.options, done, progress, writer)
         })
     }
 

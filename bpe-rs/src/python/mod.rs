@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 
 // `gil_used = false`: a free-threaded interpreter may keep the GIL off, because no class here
 // relies on it. Most classes are `frozen`: Python hands out shared references only, and what
-// changes behind them (caches, tables built on first use) lies in `OnceLock`, atomics or a mutex.
+// changes behind them (caches, tables built on first use) lies in a `ForkOnce`, atomics or a mutex.
 // PyO3's borrow flags, which are atomic, guard the few others: a second thread gets an exception,
 // not a data race. There is no `static mut`. `tests/test_threads.py` runs calls of all kinds
 // concurrently.

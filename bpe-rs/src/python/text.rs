@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::CString;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
@@ -14,7 +14,23 @@ pub(super) fn type_name(object: &Bound<'_, PyAny>) -> String {
     name.map_or_else(|_| "?".into(), |name| name.to_string())
 }
 
-/// The UTF-8 of a string. As in tiktoken, a surrogate pair becomes one character and a lone
+/// The UTF-8 of the str that is, or is in, the argument `name`.
+///
+/// # Errors
+/// `TypeError` for anything but a str, `ValueError` for lone surrogates, which have no UTF-8.
+pub(super) fn utf8<'a>(name: &str, object: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
+    let string = object.cast::<PyString>().map_err(|_| {
+        PyTypeError::new_err(format!("{name}: expected str, got {}", type_name(object)))
+    })?;
+    string.to_str().map_err(|error| {
+        let error = error.value(object.py());
+        PyValueError::new_err(format!(
+            "{name}: expected str without lone surrogates: {error}"
+        ))
+    })
+}
+
+/// The UTF-8 of a text to encode. As in tiktoken, a surrogate pair becomes one character and a lone
 /// surrogate becomes U+FFFD.
 ///
 /// # Errors

@@ -7,9 +7,11 @@ use pyo3::types::{PyBytes, PyList};
 use super::counting::PyWordCounts;
 use super::encoding::PyEncoding;
 use super::progress::ProgressCheck;
+use super::text::utf8;
 use super::threads::{requested, NumThreads};
 use crate::encoding::Encoding;
-use crate::pretokenize::Pretokenizer;
+use crate::error::quoted;
+use crate::pretokenize::{Pretokenizer, NAMED};
 use crate::special::SpecialTokens;
 use crate::train::count::Counter;
 use crate::train::{LearnedMerges, StartTokens, TieBreak, TrainOptions};
@@ -102,20 +104,61 @@ fn tie_break_of(name: &str) -> PyResult<TieBreak> {
     TieBreak::from_name(name).ok_or_else(|| {
         let known: Vec<&str> = TieBreak::NAMES.iter().map(|(name, _)| *name).collect();
         PyValueError::new_err(format!(
-            "expected tie_break to be one of {}, got {name:?}",
-            known.join(", ")
+            "tie_break: expected one of {}, got {}",
+            known.join(", "),
+            quoted(name)
         ))
     })
 }
 
+/// The regular expression that the argument `pattern` is or names.
+///
+/// # Errors
+/// `ValueError` for a regular expression with an error in it, or for what looks like a name but is
+/// none.
+#[pyfunction]
+fn regex_of(pattern: &Bound<'_, PyAny>) -> PyResult<String> {
+    let pattern = utf8("pattern", pattern)?;
+    let found = Pretokenizer::new(pattern)
+        .map_err(|error| PyValueError::new_err(format!("pattern: {error}")))?;
+    if found.name().is_none() && looks_like_a_name(pattern) {
+        let names = NAMED
+            .iter()
+            .flat_map(|named| [&[named.name], named.aliases].concat());
+        return Err(PyValueError::new_err(format!(
+            "pattern: expected one of {}, or a regular expression, got {}; a regular expression \
+             that looks like a name is written in a group: {}",
+            names.collect::<Vec<_>>().join(", "),
+            quoted(pattern),
+            quoted(format!("(?:{pattern})")),
+        )));
+    }
+    Ok(found.regex().into())
+}
+
+/// Whether a pattern is a letter and then letters, digits, `_`, `-`, and points between digits, as
+/// the names of patterns are.
+fn looks_like_a_name(pattern: &str) -> bool {
+    let is_digit = |at: usize| pattern.as_bytes().get(at).is_some_and(u8::is_ascii_digit);
+    let mut bytes = pattern.bytes().enumerate();
+    pattern.len() > 1
+        && pattern.starts_with(|first: char| first.is_ascii_alphabetic())
+        && bytes.all(|(at, byte)| match byte {
+            b'.' => is_digit(at - 1) && is_digit(at + 1),
+            _ => byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-',
+        })
+}
+
 /// The 256 bytes in the order in which a tie-break numbers them.
 #[pyfunction]
-fn byte_order<'py>(py: Python<'py>, tie_break: &str) -> PyResult<Bound<'py, PyBytes>> {
-    Ok(PyBytes::new(py, &tie_break_of(tie_break)?.alphabet()))
+fn byte_order<'py>(tie_break: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    let alphabet = tie_break_of(utf8("tie_break", tie_break)?)?.alphabet();
+    Ok(PyBytes::new(tie_break.py(), &alphabet))
 }
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyLearnedMerges>()?;
     m.add_function(wrap_pyfunction!(byte_order, m)?)?;
+    m.add_function(wrap_pyfunction!(regex_of, m)?)?;
     m.add_function(wrap_pyfunction!(learn, m)?)
 }

@@ -8,7 +8,7 @@ use pyo3::types::{PyList, PyString, PyTuple};
 
 use super::numbers::size;
 use super::progress::ProgressCheck;
-use super::text::type_name;
+use super::text::{type_name, utf8};
 use crate::encode::MAX_ROW_LENGTH;
 use crate::words::{self, DistinctWords, Form, Symbol};
 
@@ -30,17 +30,10 @@ impl PyWordTokenizer {
             .into_iter()
             .map(|(text, end, count)| (Symbol { text, end }, count))
             .collect();
+        let symbol = |text, end| Symbol { text, end };
         let merges = merges
             .into_iter()
-            .map(|(left, right, end)| {
-                (
-                    Symbol {
-                        text: left,
-                        end: false,
-                    },
-                    Symbol { text: right, end },
-                )
-            })
+            .map(|(left, right, end)| (symbol(left, false), symbol(right, end)))
             .collect();
         let inner = words::WordTokenizer::from_parts(Form::from_name(form)?, tokens, merges)?;
         Ok(PyWordTokenizer { inner })
@@ -50,10 +43,11 @@ impl PyWordTokenizer {
     fn encode<'py>(
         &self,
         py: Python<'py>,
-        text: &str,
+        text: &Bound<'py, PyAny>,
         max_length: Option<&Bound<'py, PyAny>>,
         truncation: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let text = utf8("text", text)?;
         let Some(max_length) = max_length else {
             if truncation {
                 return Err(PyValueError::new_err("truncation=True needs a max_length"));
@@ -70,12 +64,14 @@ impl PyWordTokenizer {
     fn encode_to_numpy<'py>(
         &self,
         py: Python<'py>,
-        text: &str,
+        text: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let text = utf8("text", text)?;
         Ok(py.detach(|| self.inner.encode(text))?.into_pyarray(py))
     }
 
-    fn tokens(&self, py: Python<'_>, text: &str) -> PyResult<Vec<String>> {
+    fn tokens(&self, py: Python<'_>, text: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+        let text = utf8("text", text)?;
         let ids = py.detach(|| self.inner.encode(text))?;
         Ok(ids
             .into_iter()
@@ -124,10 +120,10 @@ fn train_words(
     py: Python<'_>,
     source: &Bound<'_, PyAny>,
     num_merges: &Bound<'_, PyAny>,
-    form: &str,
+    form: &Bound<'_, PyAny>,
 ) -> PyResult<(Vec<TokenParts>, Vec<MergeParts>)> {
     let num_merges = size("num_merges", num_merges, 0, u64::MAX)?;
-    let form = Form::from_name(form)?;
+    let form = Form::from_name(utf8("form", form)?)?;
     let mut distinct = DistinctWords::default();
     for_each_text(source, |text| {
         py.detach(|| distinct.add(text))?;
@@ -154,22 +150,30 @@ struct PyCharTokenizer {
 impl PyCharTokenizer {
     #[new]
     #[pyo3(signature = (symbols, unknown=None))]
-    fn new(symbols: &str, unknown: Option<String>) -> PyResult<Self> {
-        let symbols = symbols.chars().collect();
-        Ok(PyCharTokenizer {
-            inner: words::CharTokenizer::from_symbols(symbols, unknown)?,
-        })
+    fn new(symbols: &Bound<'_, PyAny>, unknown: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let symbols = utf8("symbols", symbols)?.chars().collect();
+        let unknown = unknown
+            .map(|unknown| utf8("unknown", unknown))
+            .transpose()?;
+        let inner = words::CharTokenizer::from_symbols(symbols, unknown.map(String::from))?;
+        Ok(PyCharTokenizer { inner })
     }
 
-    fn encode<'py>(&self, py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyList>> {
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        text: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let text = utf8("text", text)?;
         PyList::new(py, py.detach(|| self.inner.encode(text))?)
     }
 
     fn encode_to_numpy<'py>(
         &self,
         py: Python<'py>,
-        text: &str,
+        text: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
+        let text = utf8("text", text)?;
         Ok(py.detach(|| self.inner.encode(text))?.into_pyarray(py))
     }
 
@@ -207,21 +211,18 @@ fn for_each_text(
     source: &Bound<'_, PyAny>,
     mut visit: impl FnMut(&str) -> PyResult<()>,
 ) -> PyResult<()> {
-    if let Ok(text) = source.cast::<PyString>() {
-        return visit(text.to_str()?);
+    if source.is_instance_of::<PyString>() {
+        return visit(utf8("source", source)?);
     }
-    let wrong_type = |object: &Bound<'_, PyAny>| {
+    let items = source.try_iter().map_err(|_| {
+        let got = type_name(source);
         PyTypeError::new_err(format!(
-            "the text must be a str or an iterable of str, got {}",
-            type_name(object)
+            "source: expected str or an iterable of str, got {got}"
         ))
-    };
-    for item in source.try_iter().map_err(|_| wrong_type(source))? {
-        let item = item?;
-        let text = item.cast::<PyString>().map_err(|_| wrong_type(&item))?;
-        visit(text.to_str()?)?;
-    }
-    Ok(())
+    })?;
+    items
+        .into_iter()
+        .try_for_each(|item| visit(utf8("source", &item?)?))
 }
 
 /// `ids` as `u32`; ValueError for one that does not fit.

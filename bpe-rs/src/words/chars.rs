@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::symbol::unknown_id;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::threads::check_interrupt;
 
 /// Bytes of text between two checks whether the caller wants to stop.
@@ -58,7 +58,8 @@ pub struct CharTokenizer {
     symbols: Vec<char>,
     /// The text that the id of unknown characters decodes to, which is the id after the last symbol.
     unknown: Option<String>,
-    /// Ids of the characters below U+0100, which are most of many texts: an array is faster.
+    /// Ids of the characters below U+0100, which make up most of many texts: an array is faster than
+    /// a map.
     low: [u32; 256],
     /// Ids of the other characters.
     high: HashMap<char, u32>,
@@ -98,7 +99,8 @@ impl CharTokenizer {
             };
             if before != ABSENT {
                 return Err(Error::invalid(format!(
-                    "character {symbol:?} is listed twice, as id {before} and as id {id}"
+                    "character {} is listed twice, as id {before} and as id {id}",
+                    quoted(symbol.to_string())
                 )));
             }
         }
@@ -130,9 +132,10 @@ impl CharTokenizer {
                 (ABSENT, Some(unknown)) => unknown,
                 (ABSENT, None) => {
                     return Err(Error::invalid(format!(
-                        "character {c:?} (U+{:04X}) at position {position} is not one of the {} \
+                        "character {} (U+{:04X}) at position {position} is not one of the {} \
                          characters of this tokenizer; train it on a text that has it, or with an \
                          unknown token",
+                        quoted(c.to_string()),
                         c as u32,
                         self.symbols.len()
                     )));

@@ -2,14 +2,14 @@
 //! one id per character.
 //!
 //! Text is split on white space, every word ends in `</w>`, and `</u>` (unknown, id 0) and
-//! `</p>` (padding, id 1) come before all tokens. Two forms exist:
+//! `</p>` (padding, id 1) come before all tokens. There are two forms:
 //!
-//! * [`Form::Notebook`]: `</w>` is a symbol of its own while merging; the vocabulary is what is
-//!   left of the words after the last merge, longest tokens first; encoding takes the longest
-//!   token anywhere in the word, then goes on left and right of it.
-//! * [`Form::Standard`]: `</w>` is attached to the last character of a word, and the merges are
-//!   applied in the order in which they were learned (Sennrich, Haddow and Birch, 2016,
-//!   <https://arxiv.org/abs/1508.07909>; Hugging Face's `end_of_word_suffix`).
+//! * [`Form::Notebook`]: `</w>` is a symbol of its own while merging. The vocabulary is what the
+//!   words consist of after the last merge, longest tokens first. Encoding takes the longest token
+//!   anywhere in a word, then goes on left and right of it.
+//! * [`Form::Standard`]: `</w>` is attached to the last character of a word. Merges are applied in
+//!   the order in which they were learned (Sennrich, Haddow and Birch, 2016,
+//!   <https://arxiv.org/abs/1508.07909>).
 //!
 //! White space is not kept: decoding joins words by one space.
 //!

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap};
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::symbol::{Symbol, SymbolPair, FIRST_ID, UNKNOWN_ID};
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 
 /// Stands for `</w>` behind the bytes of a text: no UTF-8 has this byte.
 const END: u8 = 0xFF;
@@ -100,10 +100,10 @@ impl MergeOrder {
             let id = |symbol: &Symbol| {
                 ids.get(symbol).copied().ok_or_else(|| {
                     Error::invalid(format!(
-                        "merge {rank} ({:?}, {:?}) needs the token {:?}, which is not listed",
-                        left.display(),
-                        right.display(),
-                        symbol.display()
+                        "merge {rank} ({}, {}) needs the token {}, which is not listed",
+                        quoted(left.display()),
+                        quoted(right.display()),
+                        quoted(symbol.display())
                     ))
                 })
             };

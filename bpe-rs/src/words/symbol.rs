@@ -1,6 +1,6 @@
 //! Symbols of words, the two forms of merging them, and the special tokens of both tokenizers.
 
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 
 /// The token for a character that no other token covers; id 0.
 pub const UNKNOWN: &str = "</u>";
@@ -42,7 +42,8 @@ impl Form {
             "notebook" => Ok(Form::Notebook),
             "standard" => Ok(Form::Standard),
             other => Err(Error::invalid(format!(
-                "form must be \"notebook\" or \"standard\", got {other:?}"
+                "form: expected 'notebook' or 'standard', got {}",
+                quoted(other)
             ))),
         }
     }

@@ -8,7 +8,7 @@ use super::symbol::{
 };
 use super::train::{self, DistinctWords, WORDS_PER_CHECK};
 use crate::encode::check_row_length;
-use crate::error::{Error, Result};
+use crate::error::{quoted, Error, Result};
 use crate::io::Progress;
 use crate::threads;
 
@@ -71,8 +71,8 @@ impl WordTokenizer {
             }
             if let Some(other) = ids.insert(token.clone(), id) {
                 return Err(Error::invalid(format!(
-                    "token {:?} is listed twice, as id {other} and as id {id}",
-                    token.display()
+                    "token {} is listed twice, as id {other} and as id {id}",
+                    quoted(token.display())
                 )));
             }
         }

@@ -80,7 +80,8 @@ pub(super) fn train(
 ) -> Result<Trained> {
     let words = words.in_order();
     let alphabet = Alphabet::of(&words, form);
-    // The trainer uses only the lengths of tokens, to order places in a word: any will do.
+    // The trainer needs tokens only for their lengths, which order the places in a word. Here any
+    // lengths do.
     let lengths = vec![vec![0]; alphabet.symbols.len()];
     let segment = |word: &[u8], ids: &mut Vec<u32>| {
         // The words of a slice are `str`s.

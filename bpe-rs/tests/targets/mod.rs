@@ -1,4 +1,5 @@
-//! Targets for random inputs and fuzzing: each takes any bytes and panics where something is wrong. Driven by `tests/random.rs` everywhere, by `fuzz/` under libFuzzer.
+//! Targets for random inputs and fuzzing: each takes any bytes and panics where something is wrong.
+//! `tests/random.rs` drives them everywhere, `fuzz/` under libFuzzer.
 
 mod documents;
 mod formats;

@@ -3,8 +3,8 @@
 `Tokenizer` has the methods of `tokenizers.Tokenizer`, so that
 `transformers.PreTrainedTokenizerFast(tokenizer_object=...)` accepts it.
 `from_pretrained_fast(tokenizer)` makes an existing tokenizer of `transformers` use it.
-`DecodeStream` takes the place of `tokenizers.decoders.DecodeStream`, which accepts only the
-package's own `Tokenizer`.
+`DecodeStream` takes the place of `tokenizers.decoders.DecodeStream`: it accepts the `Tokenizer` of
+both packages, theirs accepts only its own.
 """
 
 from bpe_rs._core import HfEncoding as Encoding

@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bpe_rs import _core
 from bpe_rs._sources import PathLike, as_path
 
 
-class Token:
-    """One token of a piece: `id`, `value` (its string) and `offsets` in the piece."""
+class Token(NamedTuple):
+    """One token of a piece."""
 
-    __slots__ = ("id", "offsets", "value")
-
-    def __init__(self, id: int, value: str, offsets: tuple[int, int]) -> None:
-        self.id = id
-        self.value = value
-        self.offsets = offsets
+    id: int
+    value: str
+    """Its string."""
+    offsets: tuple[int, int]
+    """Where it stands in the piece."""
 
     def as_tuple(self) -> tuple[int, str, tuple[int, int]]:
         """`(id, value, offsets)`."""
         return (self.id, self.value, self.offsets)
-
-    def __repr__(self) -> str:
-        return f"Token(id={self.id}, value={self.value!r}, offsets={self.offsets})"
 
 
 class Component:
@@ -123,7 +119,8 @@ class PostProcessor(Component):
 
     def process(self, encoding: Any, pair: Any = None, add_special_tokens: bool = True) -> Any:
         """Adds special tokens to encodings."""
-        return self._core.post_process(encoding, pair, add_special_tokens, None, None)
+        settings = _core.HfSettings()
+        return self._core.post_process(encoding, pair, add_special_tokens, settings)
 
 
 class Decoder(Component):
@@ -204,7 +201,7 @@ class BPE:
         return self._core.model(True).encode()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _revive_model, (self._core.to_str(False, None, None),)
+        return _revive_model, (self._core.to_str(False, _core.HfSettings()),)
 
     def __repr__(self) -> str:
         return f"BPE({self._core.get_vocab_size(False)} tokens)"

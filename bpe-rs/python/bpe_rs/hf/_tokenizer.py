@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from bpe_rs import _core
 from bpe_rs._core import HfEncoding
+from bpe_rs._forks import fork_safe_lock
 from bpe_rs._sources import PathLike, as_path
-from bpe_rs.hf import _added_token, _components, _original, _settings
+from bpe_rs.hf import _added_token, _components, _original
+from bpe_rs.hf._settings import ThreadSettings
+
+# Held while a tokenizer's `_core` is replaced. Readers need no lock: a core is immutable.
+_changing = fork_safe_lock()
 
 
 def _component_property(kind: str) -> Any:
@@ -28,7 +32,9 @@ def _component_property(kind: str) -> Any:
     )
 
 
-class Tokenizer:
+# Not named `Tokenizer`, because `tokenizers` has a class of that name, and its errors for the wrong
+# class show nothing but the name.
+class BpeRsTokenizer:
     """A `tokenizer.json` with byte-level BPE, with the methods of `tokenizers.Tokenizer`.
 
     Loading raises a ValueError that names what this class would not reproduce exactly (WordPiece,
@@ -46,18 +52,16 @@ class Tokenizer:
     def __init__(self, model: Any) -> None:
         """From a BPE model, ours or of `tokenizers`, with `ByteLevel` as the only pre-tokenizer."""
         if isinstance(model, _core.HfTokenizer):
-            self._start(model, _settings.Settings())
+            self._start(model, _core.HfSettings())
             return
         text = _components.component_json(model, "model")
         pre_tokenizer = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
         file = f'{{"model": {text}, "pre_tokenizer": {json.dumps(pre_tokenizer)}}}'
-        self._start(_core.HfTokenizer.from_str(file)[0], _settings.Settings())
+        self._start(*_core.HfTokenizer.from_str(file))
 
-    def _start(self, core: _core.HfTokenizer, settings: _settings.Settings) -> None:
+    def _start(self, core: _core.HfTokenizer, settings: _core.HfSettings) -> None:
         self._core = core
-        self._settings = _settings.ThreadSettings(settings)
-        # Held while replacing `_core`. Readers need no lock: a core is immutable.
-        self._changing = threading.Lock()
+        self._settings = ThreadSettings(settings)
 
     # Files
 
@@ -68,9 +72,8 @@ class Tokenizer:
 
     @staticmethod
     def _from_json(json: str | bytes) -> Tokenizer:
-        core, truncation, padding = _core.HfTokenizer.from_str(json)
         tokenizer = Tokenizer.__new__(Tokenizer)
-        tokenizer._start(core, _settings.Settings(truncation, padding))
+        tokenizer._start(*_core.HfTokenizer.from_str(json))
         return tokenizer
 
     @staticmethod
@@ -118,8 +121,7 @@ class Tokenizer:
 
     def to_str(self, pretty: bool = False) -> str:
         """The text of the `tokenizer.json`, with this thread's truncation and padding."""
-        settings = self._settings.get()
-        return self._core.to_str(pretty, settings.truncation, settings.padding)
+        return self._core.to_str(pretty, self._settings.get())
 
     def save(self, path: PathLike, pretty: bool = True) -> None:
         """Write a `tokenizer.json` atomically."""
@@ -142,7 +144,7 @@ class Tokenizer:
         return tokenizer
 
     def __repr__(self) -> str:
-        added = len(self._core.added_tokens())
+        added = len(json.loads(self._core.added_tokens()))
         return f"<bpe_rs.hf.Tokenizer with {self.get_vocab_size()} tokens, {added} of them added>"
 
     # Settings of the calling thread
@@ -150,8 +152,7 @@ class Tokenizer:
     @property
     def truncation(self) -> dict[str, Any] | None:
         """This thread's truncation: max_length, stride, strategy, direction."""
-        args = self._settings.get().truncation
-        return None if args is None else _settings.truncation_dict(args)
+        return self._settings.get().truncation
 
     def enable_truncation(
         self,
@@ -167,24 +168,23 @@ class Tokenizer:
 
         Raises `ValueError` for a stride of more tokens than remain beside the special ones.
         """
-        args = _settings.truncation_args(max_length, stride, strategy, direction)
+        settings = self._settings.get().with_truncation(max_length, stride, strategy, direction)
         added = self.num_special_tokens_to_add(False)
         if max_length >= added and stride > max_length - added:
             raise ValueError(
                 f"stride: expected at most {max_length - added} (max_length {max_length} without "
                 f"{added} special tokens), got {stride}"
             )
-        self._settings.set(truncation=args)
+        self._settings.set(settings)
 
     def no_truncation(self) -> None:
         """Stop truncating in this thread."""
-        self._settings.set(truncation=None)
+        self._settings.set(self._settings.get().without_truncation())
 
     @property
     def padding(self) -> dict[str, Any] | None:
         """This thread's padding: length, pad_to_multiple_of, pad_id, pad_token, ..."""
-        args = self._settings.get().padding
-        return None if args is None else _settings.padding_dict(args)
+        return self._settings.get().padding
 
     def enable_padding(
         self,
@@ -196,14 +196,14 @@ class Tokenizer:
         pad_to_multiple_of: int | None = None,
     ) -> None:
         """Pad this thread's results to `length`, or to the longest of each batch."""
-        args = _settings.padding_args(
+        settings = self._settings.get().with_padding(
             direction, pad_id, pad_type_id, pad_token, length, pad_to_multiple_of
         )
-        self._settings.set(padding=args)
+        self._settings.set(settings)
 
     def no_padding(self) -> None:
         """Stop padding in this thread."""
-        self._settings.set(padding=None)
+        self._settings.set(self._settings.get().without_padding())
 
     @property
     def encode_special_tokens(self) -> bool:
@@ -212,12 +212,9 @@ class Tokenizer:
 
     @encode_special_tokens.setter
     def encode_special_tokens(self, value: bool) -> None:
-        self._settings.set(encode_special_tokens=bool(value))
+        self._settings.set(self._settings.get().with_encode_special_tokens(bool(value)))
 
     # Encoding
-
-    def _for_call(self, settings: _settings.Settings) -> _core.HfTokenizer:
-        return self._core.with_plain_special(True) if settings.encode_special_tokens else self._core
 
     def encode(
         self,
@@ -231,14 +228,7 @@ class Tokenizer:
         Raises TypeError for other input, ValueError where truncation is impossible.
         """
         settings = self._settings.get()
-        return self._for_call(settings).encode(
-            sequence,
-            pair,
-            is_pretokenized,
-            add_special_tokens,
-            settings.truncation,
-            settings.padding,
-        )
+        return self._core.encode(sequence, pair, is_pretokenized, add_special_tokens, settings)
 
     def encode_batch(
         self,
@@ -248,9 +238,7 @@ class Tokenizer:
     ) -> list[HfEncoding]:
         """Encode a list of texts (or words) and pairs, on several threads."""
         settings = self._settings.get()
-        return self._for_call(settings).encode_batch(
-            input, is_pretokenized, add_special_tokens, settings.truncation, settings.padding
-        )
+        return self._core.encode_batch(input, is_pretokenized, add_special_tokens, settings)
 
     def encode_batch_fast(
         self,
@@ -286,10 +274,7 @@ class Tokenizer:
 
     def post_process(self, encoding: Any, pair: Any = None, add_special_tokens: bool = True) -> Any:
         """Truncate, add special tokens, pad."""
-        settings = self._settings.get()
-        return self._core.post_process(
-            encoding, pair, add_special_tokens, settings.truncation, settings.padding
-        )
+        return self._core.post_process(encoding, pair, add_special_tokens, self._settings.get())
 
     def num_special_tokens_to_add(self, is_pair: bool) -> int:
         """How many special tokens the post-processor adds to one sequence or a pair."""
@@ -334,7 +319,8 @@ class Tokenizer:
     def get_added_tokens_decoder(self) -> dict[int, Any]:
         """The added tokens by id."""
         cls = _added_token.added_token_class()
-        return {id: cls(**args) for id, args in self._core.added_tokens().items()}
+        tokens = json.loads(self._core.added_tokens())
+        return {token.pop("id"): cls(**token) for token in tokens}
 
     def add_tokens(self, tokens: Sequence[Any]) -> int:
         """Add tokens (`str` or `AddedToken`); returns how many were new."""
@@ -345,8 +331,10 @@ class Tokenizer:
         return self._add(tokens, special=True)
 
     def _add(self, tokens: Sequence[Any], *, special: bool) -> int:
-        with self._changing:
-            self._core, count = self._core.with_added_tokens(tokens, special)
+        # A generator runs before the lock is taken: a fork would wait for it.
+        items = tokens if isinstance(tokens, str) else list(tokens)
+        with _changing:
+            self._core, count = self._core.with_added_tokens(items, special)
         return count
 
     # Components
@@ -361,7 +349,7 @@ class Tokenizer:
         self._set_model(_components.component_json(value, "model"))
 
     def _set_model(self, text: str) -> _core.HfTokenizer:
-        with self._changing:
+        with _changing:
             self._core = self._core.with_model(text)
         return self._core
 
@@ -378,13 +366,16 @@ class Tokenizer:
 
     def _set_component(self, kind: str, value: Any) -> None:
         text = None if value is None else _components.component_json(value, kind)
-        with self._changing:
+        with _changing:
             self._core = self._core.with_component(kind, text)
 
     normalizer = _component_property("normalizer")
     pre_tokenizer = _component_property("pre_tokenizer")
     post_processor = _component_property("post_processor")
     decoder = _component_property("decoder")
+
+
+Tokenizer = BpeRsTokenizer
 
 
 def _unpickled(text: str, encode_special_tokens: bool) -> Tokenizer:

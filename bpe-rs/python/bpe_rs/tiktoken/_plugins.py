@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 import pkgutil
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bpe_rs import _encoding
+from bpe_rs._forks import fork_safe_lock
 from bpe_rs.tiktoken import openai_public
 
 if TYPE_CHECKING:
@@ -26,12 +25,7 @@ VERSION = "0.14.0"
 ENCODINGS: dict[str, Encoding] = {}
 ENCODING_CONSTRUCTORS: dict[str, Callable[[], dict[str, Any]]] | None = None
 
-_lock = threading.RLock()
-if hasattr(os, "register_at_fork"):
-    # A child must not find it held by a thread that it does not have.
-    os.register_at_fork(
-        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
-    )
+_lock = fork_safe_lock()
 # tiktoken's own plug-in. `openai_public` takes its place, whether it is installed or not.
 _BUILT_IN = "tiktoken_ext.openai_public"
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
-from bpe_rs import _core, _encoding
+from bpe_rs import _encoding
 from bpe_rs._core_bpe import CoreBPE
 from bpe_rs.tiktoken import _plugins
 
@@ -198,7 +198,9 @@ class Encoding:
         ([31373], True)
         """
         allowed, disallowed = self._special(allowed_special, disallowed_special)
-        return _core.encode_with_unstable(self._encoding, text, allowed, disallowed)
+        return self._encoding.encode_with_unstable(
+            text, allowed_special=allowed, disallowed_special=disallowed
+        )
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """The id of exactly one token; KeyError for a text that is no token.
@@ -331,7 +333,7 @@ class Encoding:
         """
         if isinstance(text_or_bytes, str):
             text_or_bytes = text_or_bytes.encode("utf-8")
-        return _core.encode_single_piece(self._encoding, text_or_bytes)
+        return self._encoding._encode_single_piece(text_or_bytes)
 
     def _encode_only_native_bpe(self, text: str) -> list[int]:
         """`encode_ordinary` by another path, in tiktoken: the same ids."""
@@ -341,7 +343,7 @@ class Encoding:
 
     def _encode_bytes(self, text: bytes) -> list[int]:
         """Ids of bytes that need not be UTF-8."""
-        return _core.encode_bytes(self._encoding, text)
+        return self._encoding._encode_bytes(text)
 
     # ---- copies
 

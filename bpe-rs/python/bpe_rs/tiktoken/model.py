@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bpe_rs._models import MODEL_PREFIX_TO_ENCODING as MODEL_PREFIX_TO_ENCODING
 from bpe_rs._models import MODEL_TO_ENCODING as MODEL_TO_ENCODING
+from bpe_rs._models import known_encoding_name
 from bpe_rs.tiktoken.core import Encoding
 from bpe_rs.tiktoken.registry import get_encoding
 
@@ -16,11 +17,9 @@ def encoding_name_for_model(model_name: str) -> str:
     >>> encoding_name_for_model("gpt-4o-2024-05-13")
     'o200k_base'
     """
-    if model_name in MODEL_TO_ENCODING:
-        return MODEL_TO_ENCODING[model_name]
-    for prefix, name in MODEL_PREFIX_TO_ENCODING.items():
-        if model_name.startswith(prefix):
-            return name
+    name = known_encoding_name(model_name)
+    if name is not None:
+        return name
     raise KeyError(
         f"Could not automatically map {model_name} to a tokeniser. "
         "Please use `tiktoken.get_encoding` to explicitly get the tokeniser you expect."

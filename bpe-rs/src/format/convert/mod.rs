@@ -39,8 +39,8 @@ impl Format {
             "tokenizer.json" => Ok(Self::TokenizerJson),
             "vocab.json" => Ok(Self::VocabMerges),
             other => Err(Error::invalid(format!(
-                "expected format \"tiktoken\", \"tokenizer.json\" or \"vocab.json\", got {other}",
-                other = quoted(other)
+                "format: expected 'tiktoken', 'tokenizer.json' or 'vocab.json', got {}",
+                quoted(other)
             ))),
         }
     }

@@ -71,11 +71,8 @@ pub fn to_tokenizer_json(encoding: &Encoding) -> Result<TokenizerJson> {
         .map(|(content, id)| AddedToken {
             id,
             content,
-            single_word: false,
-            lstrip: false,
-            rstrip: false,
-            normalized: false,
             special: true,
+            ..AddedToken::default()
         })
         .collect();
     let byte_level = |use_regex| ByteLevel {

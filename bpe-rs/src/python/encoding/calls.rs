@@ -23,7 +23,7 @@ const ROWS_PER_CHECK: usize = 1 << 12;
 impl PyEncoding {
     /// Encode one text and call `make` with its ids. They are borrowed from a reusable buffer for
     /// a short text, owned for a long one. Without a policy special tokens are plain text.
-    pub(super) fn ids<T>(
+    pub(super) fn with_encoded_ids<T>(
         &self,
         py: Python<'_>,
         input: &Bound<'_, PyAny>,
@@ -87,7 +87,7 @@ impl PyEncoding {
     }
 
     /// Decode ids and call `make` with their bytes.
-    pub(super) fn decoded<T>(
+    pub(super) fn with_decoded_bytes<T>(
         &self,
         py: Python<'_>,
         tokens: &Bound<'_, PyAny>,
@@ -110,7 +110,7 @@ impl PyEncoding {
     }
 
     /// Encode a batch of texts.
-    pub(super) fn batch(
+    pub(super) fn encode_rows(
         &self,
         py: Python<'_>,
         input: &Bound<'_, PyAny>,

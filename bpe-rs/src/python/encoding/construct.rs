@@ -31,13 +31,13 @@ fn number(argument: &str, value: &Bound<'_, PyAny>) -> PyResult<u32> {
 /// `ValueError` for parts that contradict each other or do not make `explicit_n_vocab` ids.
 pub(super) fn from_arguments(
     name: &str,
-    pat_str: Option<&str>,
+    pattern: Option<&str>,
     ranks: Option<&Bound<'_, PyDict>>,
     special_tokens: Option<&Bound<'_, PyDict>>,
     explicit_n_vocab: Option<usize>,
 ) -> PyResult<Encoding> {
-    let (Some(pattern), Some(ranks)) = (pat_str, ranks) else {
-        if pat_str.is_some() || ranks.is_some() || special_tokens.is_some() {
+    let (Some(pattern), Some(ranks)) = (pattern, ranks) else {
+        if pattern.is_some() || ranks.is_some() || special_tokens.is_some() {
             return Err(PyValueError::new_err(
                 "expected pat_str and mergeable_ranks together, or neither for a published encoding",
             ));
@@ -57,12 +57,7 @@ pub(super) fn from_arguments(
     let tokens = tokens.iter().map(|(token, rank)| (token.as_bytes(), *rank));
     let mut special = Vec::new();
     for (token, id) in special_tokens.into_iter().flatten() {
-        let text = special_text(&token).ok_or_else(|| {
-            PyTypeError::new_err(format!(
-                "special_tokens: expected keys of str or bytes in UTF-8, got {}",
-                type_name(&token)
-            ))
-        })?;
+        let text = special_text("special_tokens", &token)?;
         special.push((text, number("special_tokens", &id)?));
     }
     let special = SpecialTokens::new(special)?;

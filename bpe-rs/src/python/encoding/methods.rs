@@ -10,7 +10,7 @@ use super::class::PyEncoding;
 use super::construct;
 use super::special::check;
 use crate::python::numbers::size;
-use crate::python::text::{decoded, text};
+use crate::python::text::{decoded, text, utf8};
 use crate::python::threads::NumThreads;
 
 /// A list of ids, and the characters `(start, end)` of each.
@@ -27,7 +27,7 @@ impl PyEncoding {
     #[pyo3(signature = (name, *, pat_str=None, mergeable_ranks=None, special_tokens=None, explicit_n_vocab=None))]
     fn py_new(
         name: &Bound<'_, PyAny>,
-        pat_str: Option<&str>,
+        pat_str: Option<&Bound<'_, PyAny>>,
         mergeable_ranks: Option<&Bound<'_, PyDict>>,
         special_tokens: Option<&Bound<'_, PyDict>>,
         explicit_n_vocab: Option<usize>,
@@ -35,9 +35,12 @@ impl PyEncoding {
         if let Ok(other) = name.cast::<PyEncoding>() {
             return Ok(Self::sharing(other.get().core.clone()));
         }
-        let name = name.extract()?;
+        let name = utf8("name", name)?;
+        let pattern = pat_str
+            .map(|pattern| utf8("pat_str", pattern))
+            .transpose()?;
         let (ranks, special) = (mergeable_ranks, special_tokens);
-        let core = construct::from_arguments(name, pat_str, ranks, special, explicit_n_vocab)?;
+        let core = construct::from_arguments(name, pattern, ranks, special, explicit_n_vocab)?;
         Ok(Self::new(core))
     }
 
@@ -94,7 +97,7 @@ impl PyEncoding {
         py: Python<'py>,
         text: &Bound<'_, PyAny>,
     ) -> PyResult<Bound<'py, PyList>> {
-        self.ids(py, text, None, |ids| self.list(py, &ids))
+        self.with_encoded_ids(py, text, None, |ids| self.list(py, &ids))
     }
 
     #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None))]
@@ -106,7 +109,7 @@ impl PyEncoding {
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
         let policy = self.policy(allowed_special, disallowed_special)?;
-        self.ids(py, text, Some(&policy), |ids| self.list(py, &ids))
+        self.with_encoded_ids(py, text, Some(&policy), |ids| self.list(py, &ids))
     }
 
     /// How many ids `encode` gives.
@@ -146,11 +149,49 @@ impl PyEncoding {
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<IdsAndOffsets<'py>> {
         let policy = self.policy(allowed_special, disallowed_special)?;
-        let string = crate::python::text::text(text)?;
-        check(&policy, &string)?;
-        let run = || self.core.encode_with_offsets(&string, policy.allowed());
+        let text = self::text(text)?;
+        check(&policy, &text)?;
+        let run = || self.core.encode_with_offsets(&text, policy.allowed());
         let (ids, offsets) = py.detach(run)?;
         Ok((self.list(py, &ids)?, offsets))
+    }
+
+    /// The ids that stay whatever follows the text, and every way in which ids can cover the rest of
+    /// it.
+    #[pyo3(signature = (text, *, allowed_special=None, disallowed_special=None))]
+    fn encode_with_unstable(
+        &self,
+        py: Python<'_>,
+        text: &Bound<'_, PyAny>,
+        allowed_special: Option<&Bound<'_, PyAny>>,
+        disallowed_special: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<(Vec<u32>, Vec<Vec<u32>>)> {
+        let policy = self.policy(allowed_special, disallowed_special)?;
+        let text = self::text(text)?;
+        check(&policy, &text)?;
+        Ok(py.detach(|| self.core.encode_with_unstable(&text, policy.allowed()))?)
+    }
+
+    /// Ids of a text that the pattern does not cut.
+    fn _encode_single_piece(
+        &self,
+        py: Python<'_>,
+        text_or_bytes: &Bound<'_, PyAny>,
+    ) -> PyResult<Vec<u32>> {
+        let piece = match text_or_bytes.cast::<PyBytes>() {
+            Ok(bytes) => bytes.as_bytes(),
+            Err(_) => utf8("text_or_bytes", text_or_bytes)?.as_bytes(),
+        };
+        let mut ids = Vec::new();
+        py.detach(|| self.core.encode_single_piece(piece, &mut ids))?;
+        Ok(ids)
+    }
+
+    /// Ids of bytes that need not be UTF-8.
+    fn _encode_bytes(&self, py: Python<'_>, text: &Bound<'_, PyBytes>) -> PyResult<Vec<u32>> {
+        let (bytes, mut ids) = (text.as_bytes(), Vec::new());
+        py.detach(|| self.core.encode_bytes(bytes, &mut ids))?;
+        Ok(ids)
     }
 
     /// Limit each thread's caches to about this many bytes (8 GiB at most) and empty them.
@@ -175,7 +216,7 @@ impl PyEncoding {
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyArray1<u32>>> {
         let policy = self.policy(allowed_special, disallowed_special)?;
-        self.ids(py, text, Some(&policy), |ids| {
+        self.with_encoded_ids(py, text, Some(&policy), |ids| {
             Ok(match ids {
                 // For a few ids a copy is cheaper than a Python object that owns the buffer.
                 Cow::Borrowed(ids) => PyArray1::from_slice(py, ids),
@@ -191,7 +232,7 @@ impl PyEncoding {
         text: &Bound<'_, PyAny>,
         num_threads: Option<NumThreads>,
     ) -> PyResult<Bound<'py, PyList>> {
-        self.lists(py, &self.batch(py, text, num_threads, None)?)
+        self.lists(py, &self.encode_rows(py, text, num_threads, None)?)
     }
 
     #[pyo3(signature = (text, *, num_threads=None, allowed_special=None, disallowed_special=None))]
@@ -204,7 +245,7 @@ impl PyEncoding {
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
         let policy = self.policy(allowed_special, disallowed_special)?;
-        self.lists(py, &self.batch(py, text, num_threads, Some(&policy))?)
+        self.lists(py, &self.encode_rows(py, text, num_threads, Some(&policy))?)
     }
 
     #[pyo3(signature = (text, *, num_threads=None, allowed_special=None, disallowed_special=None))]
@@ -217,7 +258,7 @@ impl PyEncoding {
         disallowed_special: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<IdsAndStarts<'py>> {
         let policy = self.policy(allowed_special, disallowed_special)?;
-        let rows = self.batch(py, text, num_threads, Some(&policy))?;
+        let rows = self.encode_rows(py, text, num_threads, Some(&policy))?;
         let offsets = rows.ends.iter().map(|&end| end as i64);
         let offsets = std::iter::once(0).chain(offsets).collect();
         Ok((
@@ -246,7 +287,7 @@ impl PyEncoding {
         py: Python<'py>,
         tokens: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        self.decoded(py, tokens, |bytes| Ok(PyBytes::new(py, bytes)))
+        self.with_decoded_bytes(py, tokens, |bytes| Ok(PyBytes::new(py, bytes)))
     }
 
     #[pyo3(signature = (tokens, errors="replace"))]
@@ -256,7 +297,7 @@ impl PyEncoding {
         tokens: &Bound<'py, PyAny>,
         errors: &str,
     ) -> PyResult<Bound<'py, PyString>> {
-        self.decoded(py, tokens, |bytes| decoded(py, bytes, errors))
+        self.with_decoded_bytes(py, tokens, |bytes| decoded(py, bytes, errors))
     }
 
     /// The bytes of every mergeable token, sorted, as tiktoken gives them.

@@ -6,7 +6,6 @@ mod class;
 mod construct;
 mod methods;
 mod special;
-mod unstable;
 
 use pyo3::prelude::*;
 
@@ -20,6 +19,5 @@ fn list_encoding_names() -> Vec<&'static str> {
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(list_encoding_names, m)?)?;
-    unstable::register(m)?;
     m.add_class::<PyEncoding>()
 }

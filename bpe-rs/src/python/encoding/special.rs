@@ -4,42 +4,45 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use crate::python::text::type_name;
+use crate::error::quoted;
+use crate::python::text::{type_name, utf8};
 use crate::special::{SpecialPolicy, SpecialSelection};
 
-/// The text of a special token, given as str or as bytes in UTF-8.
-pub(super) fn special_text(token: &Bound<'_, PyAny>) -> Option<String> {
+/// The text of a special token in the argument `name`.
+///
+/// # Errors
+/// `TypeError` for anything but a str or bytes, `ValueError` for what has no UTF-8.
+pub(super) fn special_text(name: &str, token: &Bound<'_, PyAny>) -> PyResult<String> {
     match token.cast::<PyBytes>() {
-        Ok(bytes) => String::from_utf8(bytes.as_bytes().into()).ok(),
-        Err(_) => token.extract().ok(),
+        Ok(bytes) => String::from_utf8(bytes.as_bytes().into())
+            .map_err(|_| PyValueError::new_err(format!("{name}: expected UTF-8, got {token}"))),
+        Err(_) if token.is_instance_of::<PyString>() => Ok(utf8(name, token)?.into()),
+        Err(_) => {
+            let got = type_name(token);
+            Err(PyTypeError::new_err(format!(
+                "{name}: expected str or bytes, got {got}"
+            )))
+        }
     }
 }
 
-/// The selection that an argument makes: a set, or "all".
+/// The selection that the argument `name` makes: a set of strings, or "all".
 ///
 /// # Errors
-/// `TypeError` for anything else.
-pub(super) fn selection(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<SpecialSelection> {
-    if let Ok(word) = given.cast::<PyString>() {
-        return if word.to_str()? == "all" {
-            Ok(SpecialSelection::All)
-        } else {
-            Err(PyTypeError::new_err(format!(
-                "expected {argument} to be \"all\" or a collection of str, got the str {word:?}"
-            )))
+/// `TypeError` for anything else, and as [`special_text`].
+pub(super) fn selection(name: &str, given: &Bound<'_, PyAny>) -> PyResult<SpecialSelection> {
+    let wrong = |got| {
+        let expected = "expected 'all' or a collection of str or bytes";
+        PyTypeError::new_err(format!("{name}: {expected}, got {got}"))
+    };
+    if given.is_instance_of::<PyString>() {
+        return match utf8(name, given)? {
+            "all" => Ok(SpecialSelection::All),
+            word => Err(wrong(format!("the str {}", quoted(word)))),
         };
     }
-    let wrong = |got: &Bound<'_, PyAny>| {
-        PyTypeError::new_err(format!(
-            "expected {argument} to be \"all\" or a collection of str or bytes, got {}",
-            type_name(got)
-        ))
-    };
-    let string = |item: PyResult<Bound<'_, PyAny>>| {
-        let item = item?;
-        special_text(&item).ok_or_else(|| wrong(&item))
-    };
-    let strings = given.try_iter().map_err(|_| wrong(given))?.map(string);
+    let strings = given.try_iter().map_err(|_| wrong(type_name(given)))?;
+    let strings = strings.map(|item| special_text(name, &item?));
     Ok(SpecialSelection::Only(strings.collect::<PyResult<_>>()?))
 }
 

@@ -1,115 +1,12 @@
-//! Arguments of `_core.HfTokenizer`: settings as tuples, inputs as strings and lists.
+//! Arguments of `_core.HfTokenizer`: added tokens, texts and words.
 
-use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError, PyValueError};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
-use crate::encode::check_row_length;
-use crate::format::components::{Direction, Padding, PaddingLength, Strategy, Truncation};
 use crate::format::AddedToken;
-use crate::hf::InputSequence;
-use crate::python::text::type_name;
-
-/// `(max_length, stride, strategy, direction)`.
-pub(super) type TruncationArgs = (usize, usize, String, String);
-/// `(length, pad_to_multiple_of, pad_id, pad_type_id, pad_token, direction)`.
-pub(super) type PaddingArgs = (Option<usize>, Option<usize>, u32, u32, String, String);
-
-/// The direction called `name`; ValueError for another name than "left" or "right".
-pub(super) fn direction(name: &str) -> PyResult<Direction> {
-    match name {
-        "left" => Ok(Direction::Left),
-        "right" => Ok(Direction::Right),
-        other => Err(PyValueError::new_err(format!(
-            "Unknown `direction`: `{other}`. Use one of `left` or `right`"
-        ))),
-    }
-}
-
-fn direction_name(direction: Direction) -> String {
-    match direction {
-        Direction::Left => "left".into(),
-        Direction::Right => "right".into(),
-    }
-}
-
-pub(super) fn truncation(args: TruncationArgs) -> PyResult<Truncation> {
-    let (max_length, stride, strategy, side) = args;
-    let strategy = match strategy.as_str() {
-        "longest_first" => Strategy::LongestFirst,
-        "only_first" => Strategy::OnlyFirst,
-        "only_second" => Strategy::OnlySecond,
-        other => {
-            return Err(PyValueError::new_err(format!(
-                "Unknown `strategy`: `{other}`. Use one of `longest_first`, `only_first`, or \
-                 `only_second`"
-            )))
-        }
-    };
-    Ok(Truncation {
-        direction: direction(&side)?,
-        max_length,
-        strategy,
-        stride,
-    })
-}
-
-pub(super) fn truncation_args(truncation: &Truncation) -> TruncationArgs {
-    let strategy = match truncation.strategy {
-        Strategy::LongestFirst => "longest_first",
-        Strategy::OnlyFirst => "only_first",
-        Strategy::OnlySecond => "only_second",
-    };
-    let Truncation {
-        direction,
-        max_length,
-        stride,
-        ..
-    } = *truncation;
-    (
-        max_length,
-        stride,
-        strategy.into(),
-        direction_name(direction),
-    )
-}
-
-pub(super) fn padding(args: PaddingArgs) -> PyResult<Padding> {
-    let (length, pad_to_multiple_of, pad_id, pad_type_id, pad_token, side) = args;
-    let direction = direction(&side)?;
-    check_row_length("length", length.unwrap_or(0))?;
-    check_row_length("pad_to_multiple_of", pad_to_multiple_of.unwrap_or(0))?;
-    Ok(Padding {
-        strategy: length.map_or(PaddingLength::BatchLongest, PaddingLength::Fixed),
-        direction,
-        pad_to_multiple_of,
-        pad_id,
-        pad_type_id,
-        pad_token,
-    })
-}
-
-pub(super) fn padding_args(padding: &Padding) -> PaddingArgs {
-    let length = match padding.strategy {
-        PaddingLength::BatchLongest => None,
-        PaddingLength::Fixed(length) => Some(length),
-    };
-    let Padding {
-        pad_to_multiple_of,
-        pad_id,
-        pad_type_id,
-        ..
-    } = *padding;
-    let side = direction_name(padding.direction);
-    (
-        length,
-        pad_to_multiple_of,
-        pad_id,
-        pad_type_id,
-        padding.pad_token.clone(),
-        side,
-    )
-}
+use crate::hf::{InputPair, InputSequence};
+use crate::python::text::{type_name, utf8};
 
 /// Tokens to add: strings, or `AddedToken` objects, ours or those of `tokenizers`. `special` makes
 /// them control tokens; it is also set on the objects, because only they know whether their
@@ -120,25 +17,35 @@ pub(super) fn padding_args(padding: &Padding) -> PaddingArgs {
 pub(super) fn added_tokens(tokens: &Bound<'_, PyAny>, special: bool) -> PyResult<Vec<AddedToken>> {
     if tokens.is_instance_of::<PyString>() {
         return Err(PyTypeError::new_err(
-            "expected a list of tokens, got one str: put it in a list",
+            "tokens: expected a list of tokens, got one str: put it in a list",
         ));
     }
-    let read = |token: Bound<'_, PyAny>| {
-        if let Ok(content) = token.cast::<PyString>() {
+    let read = |token: PyResult<Bound<'_, PyAny>>| {
+        let token = token?;
+        if token.is_instance_of::<PyString>() {
             return Ok(AddedToken {
-                content: utf8(content)?.into(),
+                content: utf8("tokens", &token)?.into(),
                 special,
                 normalized: !special,
                 ..AddedToken::default()
             });
         }
-        let flag = |name| token.getattr(name)?.extract::<bool>();
+        let wrong_type = |_| {
+            let got = type_name(&token);
+            PyTypeError::new_err(format!(
+                "tokens: expected str or AddedToken items, got {got}"
+            ))
+        };
+        let flag = |name| {
+            let value = token.getattr(name).map_err(wrong_type)?;
+            value.extract::<bool>().map_err(wrong_type)
+        };
         if special && !flag("special")? {
             token.setattr("special", true)?;
         }
         Ok(AddedToken {
             id: 0,
-            content: token.getattr("content")?.extract()?,
+            content: utf8("tokens", &token.getattr("content").map_err(wrong_type)?)?.into(),
             single_word: flag("single_word")?,
             lstrip: flag("lstrip")?,
             rstrip: flag("rstrip")?,
@@ -146,37 +53,7 @@ pub(super) fn added_tokens(tokens: &Bound<'_, PyAny>, special: bool) -> PyResult
             special: flag("special")?,
         })
     };
-    let named = |token: PyResult<Bound<'_, PyAny>>| {
-        let token = token?;
-        let name = type_name(&token);
-        read(token).map_err(|error: PyErr| match name.as_str() {
-            "str" => error,
-            _ => PyTypeError::new_err(format!(
-                "Input must be a List[Union[str, AddedToken]]: expected a str or an AddedToken, \
-                 got {name}"
-            )),
-        })
-    };
-    tokens.try_iter()?.map(named).collect()
-}
-
-/// The keyword arguments that make an `AddedToken` of Python.
-pub(super) fn token_arguments<'py>(
-    py: Python<'py>,
-    token: &AddedToken,
-) -> PyResult<Bound<'py, PyDict>> {
-    let arguments = PyDict::new(py);
-    arguments.set_item("content", &token.content)?;
-    for (name, flag) in [
-        ("single_word", token.single_word),
-        ("lstrip", token.lstrip),
-        ("rstrip", token.rstrip),
-        ("normalized", token.normalized),
-        ("special", token.special),
-    ] {
-        arguments.set_item(name, flag)?;
-    }
-    Ok(arguments)
+    tokens.try_iter()?.map(read).collect()
 }
 
 /// A sequence as Python passes it: a text, or the words of one. Owns the strings that
@@ -184,19 +61,6 @@ pub(super) fn token_arguments<'py>(
 pub(super) enum OwnedSequence<'py> {
     Text(Bound<'py, PyString>),
     Words(Vec<Bound<'py, PyString>>),
-}
-
-/// The UTF-8 of a string; TypeError for lone surrogates, which have none.
-fn utf8<'a>(text: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
-    text.to_str().map_err(|error| {
-        let is_surrogate = error.is_instance_of::<PyUnicodeEncodeError>(text.py());
-        match is_surrogate {
-            true => PyTypeError::new_err(format!(
-                "TextInputSequence must be str without lone surrogates: {error}"
-            )),
-            false => error,
-        }
-    })
 }
 
 impl<'py> OwnedSequence<'py> {
@@ -273,22 +137,30 @@ impl<'py> OwnedSequence<'py> {
         Ok((first, Some(second)))
     }
 
-    fn borrow(&self) -> PyResult<InputSequence<'_>> {
+    /// The sequence that is, or is in, the argument `name`.
+    ///
+    /// # Errors
+    /// As in `tokenizers`, `TypeError` for lone surrogates, which have no UTF-8.
+    fn borrow(&self, name: &str) -> PyResult<InputSequence<'_>> {
+        let borrowed = |text| {
+            utf8(name, text)
+                .map_err(|error| PyTypeError::new_err(error.value(text.py()).to_string()))
+        };
         match self {
-            Self::Text(text) => utf8(text).map(InputSequence::Text),
-            Self::Words(words) => words
-                .iter()
-                .map(utf8)
-                .collect::<PyResult<_>>()
-                .map(InputSequence::Words),
+            Self::Text(text) => borrowed(text).map(InputSequence::Text),
+            Self::Words(words) => {
+                let words = words.iter().map(|word| borrowed(word));
+                words.collect::<PyResult<_>>().map(InputSequence::Words)
+            }
         }
     }
 
-    /// A sequence or a pair, borrowed.
-    pub(super) fn borrow_pair(
-        (first, second): &(Self, Option<Self>),
-    ) -> PyResult<(InputSequence<'_>, Option<InputSequence<'_>>)> {
-        let second = second.as_ref().map(Self::borrow).transpose()?;
-        Ok((first.borrow()?, second))
+    /// A sequence or a pair, borrowed; `names` are the arguments that hold them.
+    pub(super) fn borrow_pair<'a>(
+        (first, second): &'a (Self, Option<Self>),
+        names: [&str; 2],
+    ) -> PyResult<InputPair<'a>> {
+        let second = second.as_ref().map(|second| second.borrow(names[1]));
+        Ok((first.borrow(names[0])?, second.transpose()?))
     }
 }

@@ -1,10 +1,9 @@
 //! `bpe_rs.hf.Encoding`: the result of encoding.
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::arguments::direction;
+use super::settings::direction;
 use crate::format::components::Direction;
 use crate::hf::EncodedInput;
 
@@ -192,14 +191,11 @@ impl PyHfEncoding {
     }
 
     fn __getstate__<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.inner.to_json().to_string().as_bytes())
+        PyBytes::new(py, self.inner.to_json().as_bytes())
     }
 
     fn __setstate__(&mut self, state: &[u8]) -> PyResult<()> {
-        let value = serde_json::from_slice(state).map_err(|error| {
-            PyValueError::new_err(format!("expected the state of an Encoding: {error}"))
-        })?;
-        self.inner = EncodedInput::from_json(&value)?;
+        self.inner = EncodedInput::from_json(state)?;
         Ok(())
     }
 }

@@ -2,20 +2,19 @@
 
 mod arguments;
 mod encoding;
+mod settings;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
-use serde_json::Value;
 
-use crate::error::{Error, Result};
+use super::text::utf8;
+use crate::error::Error;
 use crate::format::{vocab_merges, BpeModel, TokenizerJson};
-use crate::hf::{InputSequence, Tokenizer};
-use arguments::{
-    added_tokens, padding, padding_args, token_arguments, truncation, truncation_args,
-    OwnedSequence, PaddingArgs, TruncationArgs,
-};
+use crate::hf::{InputPair, Tokenizer};
+use arguments::{added_tokens, OwnedSequence};
 use encoding::PyHfEncoding;
+use settings::PySettings;
 
 /// `(id, string, offsets)`.
 type TokenTuple = (u32, String, (usize, usize));
@@ -31,67 +30,50 @@ impl PyHfTokenizer {
     fn encode_inputs(
         &self,
         py: Python<'_>,
-        inputs: &[(InputSequence<'_>, Option<InputSequence<'_>>)],
+        inputs: &[InputPair<'_>],
         add_special_tokens: bool,
-        truncation_args: Option<TruncationArgs>,
-        padding_args: Option<PaddingArgs>,
+        settings: &PySettings,
     ) -> PyResult<Vec<PyHfEncoding>> {
-        let truncation = truncation_args.map(truncation).transpose()?;
-        let padding = padding_args.map(padding).transpose()?;
-        let batch = py.detach(|| {
-            let (truncation, padding) = (truncation.as_ref(), padding.as_ref());
-            let tokenizer = &self.inner;
-            tokenizer.encode_batch(inputs, add_special_tokens, truncation, padding)
-        })?;
+        let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
+        let tokenizer = self.inner.with_plain_special(settings.plain_special);
+        let batch =
+            py.detach(|| tokenizer.encode_batch(inputs, add_special_tokens, truncation, padding))?;
         Ok(batch.into_iter().map(PyHfEncoding::new).collect())
     }
 }
 
-fn json(text: &str) -> Result<Value> {
-    serde_json::from_str(text)
-        .map_err(|error| Error::invalid(format!("expected a component as JSON: {error}")))
-}
-
 #[pymethods]
 impl PyHfTokenizer {
-    /// From the text of a `tokenizer.json`, or its bytes; also returns its truncation and padding.
+    /// From the text of a `tokenizer.json`, or its bytes; also returns the settings it holds.
     #[staticmethod]
-    fn from_str(
-        py: Python<'_>,
-        text: &Bound<'_, PyAny>,
-    ) -> PyResult<(Self, Option<TruncationArgs>, Option<PaddingArgs>)> {
-        let text = match text.cast::<PyBytes>() {
+    fn from_str(py: Python<'_>, json: &Bound<'_, PyAny>) -> PyResult<(Self, PySettings)> {
+        let text = match json.cast::<PyBytes>() {
             Ok(bytes) => std::str::from_utf8(bytes.as_bytes()).map_err(|error| {
                 Error::invalid(format!("tokenizer.json: expected UTF-8: {error}"))
             })?,
-            Err(_) => text.extract()?,
+            Err(_) => utf8("json", json)?,
         };
-        let (inner, truncation, padding) = py.detach(|| {
-            let file = TokenizerJson::parse(text)?;
-            let truncation = file.truncation.as_ref().map(truncation_args);
-            let padding = file.padding.as_ref().map(padding_args);
-            Ok::<_, Error>((Tokenizer::new(file)?, truncation, padding))
-        })?;
-        Ok((Self { inner }, truncation, padding))
+        Ok(py.detach(|| {
+            let mut file = TokenizerJson::parse(text)?;
+            let settings = PySettings {
+                truncation: file.truncation.take(),
+                padding: file.padding.take(),
+                plain_special: false,
+            };
+            let inner = Tokenizer::new(file)?;
+            Ok::<_, Error>((Self { inner }, settings))
+        })?)
     }
 
-    fn to_str(
-        &self,
-        py: Python<'_>,
-        pretty: bool,
-        truncation_args: Option<TruncationArgs>,
-        padding_args: Option<PaddingArgs>,
-    ) -> PyResult<String> {
-        let truncation = truncation_args.map(truncation).transpose()?;
-        let padding = padding_args.map(padding).transpose()?;
-        Ok(py.detach(|| {
+    fn to_str(&self, py: Python<'_>, pretty: bool, settings: &PySettings) -> String {
+        py.detach(|| {
             let file = TokenizerJson {
-                truncation,
-                padding,
+                truncation: settings.truncation.clone(),
+                padding: settings.padding.clone(),
                 ..self.inner.to_file()
             };
             file.to_text(pretty)
-        }))
+        })
     }
 
     /// With tokens added, as control tokens if `special`; also returns how many were new.
@@ -108,7 +90,12 @@ impl PyHfTokenizer {
 
     /// With the component `name` replaced by the one that the JSON describes, or None by none.
     fn with_component(&self, name: &str, text: Option<&str>) -> PyResult<Self> {
-        let value = text.map(json).transpose()?;
+        let value = text
+            .map(serde_json::from_str)
+            .transpose()
+            .map_err(|error| {
+                Error::invalid(format!("{name}: expected a component as JSON: {error}"))
+            })?;
         let inner = self.inner.with_component(name, value.as_ref())?;
         Ok(Self { inner })
     }
@@ -119,8 +106,8 @@ impl PyHfTokenizer {
         Ok(value.map(|value| value.to_string()))
     }
 
-    fn model_token_to_id(&self, token: &str) -> Option<u32> {
-        self.inner.model_id_of(token)
+    fn model_token_to_id(&self, token: &Bound<'_, PyAny>) -> PyResult<Option<u32>> {
+        Ok(self.inner.model_id_of(utf8("token", token)?))
     }
 
     fn model_id_to_token(&self, id: u32) -> Option<&str> {
@@ -147,12 +134,6 @@ impl PyHfTokenizer {
         })
     }
 
-    fn with_plain_special(&self, plain_special: bool) -> Self {
-        Self {
-            inner: self.inner.with_plain_special(plain_special),
-        }
-    }
-
     /// Encode one sequence or a pair.
     #[allow(clippy::too_many_arguments)]
     fn encode(
@@ -162,20 +143,13 @@ impl PyHfTokenizer {
         pair: Option<&Bound<'_, PyAny>>,
         is_pretokenized: bool,
         add_special_tokens: bool,
-        truncation_args: Option<TruncationArgs>,
-        padding_args: Option<PaddingArgs>,
+        settings: &PySettings,
     ) -> PyResult<PyHfEncoding> {
         let first = OwnedSequence::new(sequence, is_pretokenized)?;
         let second = pair.map(|pair| OwnedSequence::new(pair, is_pretokenized));
         let owned = (first, second.transpose()?);
-        let inputs = [OwnedSequence::borrow_pair(&owned)?];
-        let mut batch = self.encode_inputs(
-            py,
-            &inputs,
-            add_special_tokens,
-            truncation_args,
-            padding_args,
-        )?;
+        let inputs = [OwnedSequence::borrow_pair(&owned, ["sequence", "pair"])?];
+        let mut batch = self.encode_inputs(py, &inputs, add_special_tokens, settings)?;
         Ok(batch.pop().unwrap_or_default())
     }
 
@@ -186,11 +160,12 @@ impl PyHfTokenizer {
         input: &Bound<'_, PyAny>,
         is_pretokenized: bool,
         add_special_tokens: bool,
-        truncation_args: Option<TruncationArgs>,
-        padding_args: Option<PaddingArgs>,
+        settings: &PySettings,
     ) -> PyResult<Vec<PyHfEncoding>> {
         if input.is_instance_of::<PyString>() {
-            return Err(PyTypeError::new_err("expected a list of inputs, got a str"));
+            return Err(PyTypeError::new_err(
+                "input: expected a list of inputs, got a str",
+            ));
         }
         let owned = input
             .try_iter()?
@@ -198,15 +173,9 @@ impl PyHfTokenizer {
             .collect::<PyResult<Vec<_>>>()?;
         let inputs = owned
             .iter()
-            .map(OwnedSequence::borrow_pair)
+            .map(|owned| OwnedSequence::borrow_pair(owned, ["input"; 2]))
             .collect::<PyResult<Vec<_>>>()?;
-        self.encode_inputs(
-            py,
-            &inputs,
-            add_special_tokens,
-            truncation_args,
-            padding_args,
-        )
+        self.encode_inputs(py, &inputs, add_special_tokens, settings)
     }
 
     fn post_process(
@@ -214,18 +183,15 @@ impl PyHfTokenizer {
         encoding: &PyHfEncoding,
         pair: Option<&PyHfEncoding>,
         add_special_tokens: bool,
-        truncation_args: Option<TruncationArgs>,
-        padding_args: Option<PaddingArgs>,
+        settings: &PySettings,
     ) -> PyResult<PyHfEncoding> {
-        let truncation = truncation_args.map(truncation).transpose()?;
         let first = encoding.inner.clone();
         let second = pair.map(|pair| pair.inner.clone());
-        let truncation = truncation.as_ref();
-        let tokenizer = &self.inner;
+        let (tokenizer, truncation) = (&self.inner, settings.truncation.as_ref());
         let encoded = tokenizer.post_process(first, second, add_special_tokens, truncation)?;
         let mut batch = [encoded];
-        if let Some(args) = padding_args {
-            crate::hf::pad_batch(&mut batch, &padding(args)?)?;
+        if let Some(padding) = &settings.padding {
+            crate::hf::pad_batch(&mut batch, padding)?;
         }
         let [encoded] = batch;
         Ok(PyHfEncoding::new(encoded))
@@ -249,12 +215,14 @@ impl PyHfTokenizer {
         })
     }
 
-    fn decode_tokens(&self, tokens: Vec<String>) -> String {
-        self.inner.decode_tokens(tokens.iter().map(String::as_str))
+    fn decode_tokens(&self, tokens: Vec<Bound<'_, PyAny>>) -> PyResult<String> {
+        let tokens = tokens.iter().map(|token| utf8("tokens", token));
+        let tokens = tokens.collect::<PyResult<Vec<_>>>()?;
+        Ok(self.inner.decode_tokens(tokens.into_iter()))
     }
 
-    fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
+    fn token_to_id(&self, token: &Bound<'_, PyAny>) -> PyResult<Option<u32>> {
+        Ok(self.inner.token_to_id(utf8("token", token)?))
     }
 
     fn id_to_token(&self, id: u32) -> Option<&str> {
@@ -279,30 +247,27 @@ impl PyHfTokenizer {
         self.inner.vocab_size(with_added)
     }
 
-    /// The added tokens by id, each as the arguments of its class.
-    fn added_tokens<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let tokens = PyDict::new(py);
-        for token in self.inner.added().sorted() {
-            tokens.set_item(token.id, token_arguments(py, token)?)?;
-        }
-        Ok(tokens)
+    /// The added tokens, ordered by id, as JSON.
+    fn added_tokens(&self) -> String {
+        // Serialising strings, numbers and lists of them cannot fail.
+        serde_json::to_string(&self.inner.added().sorted()).unwrap_or_default()
     }
 
     fn num_special_tokens_to_add(&self, is_pair: bool) -> usize {
         self.inner.num_added_by_post_processor(is_pair)
     }
 
-    fn normalize_str(&self, text: &str) -> String {
-        self.inner.normalize_text(text)
+    fn normalize_str(&self, sequence: &Bound<'_, PyAny>) -> PyResult<String> {
+        Ok(self.inner.normalize_text(utf8("sequence", sequence)?))
     }
 
-    fn pre_tokenize_str(&self, text: &str) -> PyResult<Vec<(String, (usize, usize))>> {
-        Ok(self.inner.pre_tokenize(text)?)
+    fn pre_tokenize_str(&self, s: &Bound<'_, PyAny>) -> PyResult<Vec<(String, (usize, usize))>> {
+        Ok(self.inner.pre_tokenize(utf8("s", s)?)?)
     }
 
     /// The tokens of one piece in the byte-level alphabet: ids, strings and offsets.
-    fn tokenize_piece(&self, piece: &str) -> PyResult<Vec<TokenTuple>> {
-        let ids = self.inner.tokenize_piece(piece)?;
+    fn tokenize_piece(&self, sequence: &Bound<'_, PyAny>) -> PyResult<Vec<TokenTuple>> {
+        let ids = self.inner.tokenize_piece(utf8("sequence", sequence)?)?;
         let token = |id| self.inner.id_to_token(id).unwrap_or_default().to_string();
         Ok(ids
             .into_iter()
@@ -313,6 +278,7 @@ impl PyHfTokenizer {
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyHfTokenizer>()?;
+    m.add_class::<PySettings>()?;
     // Not under its own name, because `_core.Encoding` is another class.
     m.add("HfEncoding", m.py().get_type::<PyHfEncoding>())
 }
