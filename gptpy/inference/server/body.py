@@ -67,7 +67,7 @@ def request_body(model: type[Body]) -> dict[str, Any]:
     """What OpenAPI says of the same body; `schemas_of` has the definitions."""
     reference = {"$ref": COMPONENTS.format(model=model.__name__)}
     content = {"application/json": {"schema": reference}}
-    return {"requestBody": {"required": True, "content": content}, "x-body": model.__name__}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def schemas_of(models: list[type[Body]]) -> dict[str, Any]:

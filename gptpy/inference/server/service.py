@@ -8,6 +8,7 @@ hands what is new back, once a step. Only the thread touches the engine, but for
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import threading
@@ -104,7 +105,7 @@ class Service:
         stream = Stream(texts, live, self._wake.set)
         with self._lock:
             if not self.healthy:
-                raise stopping()
+                raise self._refusal()
             try:
                 for request in requests:
                     stream.handles.append(self.engine.submit(request))
@@ -120,8 +121,13 @@ class Service:
     async def compute(self, function: Callable[[], T]) -> T:
         """The result of `function()`, which runs in the engine's thread between two steps."""
         if not self.healthy:
-            raise stopping()
+            raise self._refusal()
         return await self._between_steps(function)
+
+    def _refusal(self) -> ApiError:
+        return (
+            stopping() if self.draining else ApiError(503, "the engine has failed", code="failed")
+        )
 
     async def _between_steps(self, function: Callable[[], T]) -> T:
         future: Future[T] = Future()
@@ -137,10 +143,12 @@ class Service:
         if self.draining:
             return
         self.draining = True
-        asyncio.get_running_loop().call_later(self.settings.grace_seconds, self._end_all)
-        waiting = await self._between_steps(self._not_begun)
-        for stream in waiting:
-            stream.end(stopping())
+        grace = self.settings.grace_seconds
+        asyncio.get_running_loop().call_later(grace, self._end_all)
+        # An engine that is stuck or gone does not hold up the end.
+        with contextlib.suppress(asyncio.TimeoutError):
+            for stream in await asyncio.wait_for(self._between_steps(self._not_begun), grace):
+                stream.end(stopping())
 
     def stop(self) -> None:
         """Ends the thread, and all requests with it."""

@@ -260,6 +260,28 @@ def test_a_defect_of_the_engine_ends_what_it_worked_on(run):
         assert server.service._texts == 0
 
 
+def test_an_engine_that_cannot_be_replaced(run):
+    """The server says so, refuses, and still ends."""
+    made = []
+
+    def make():
+        assert not made, "there is no memory for another"
+        made.append(SteppedEngine(run.model, run.tokenizer))
+        return made[0]
+
+    with serving(run, make, grace_seconds=0.2) as server:
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(server.post, "/v1/completions", {"prompt": "a"})
+            until(lambda: server.service._owners)
+            made[0].problem = RuntimeError("a defect")
+            made[0].leave.release()
+            assert answer.result(20).status_code == 500
+        until(lambda: not server.service.healthy)
+        health = server.client.get("/health")
+        assert health.status_code == 503 and health.json()["status"] == "failed"
+        assert server.post("/v1/completions", {"prompt": "a"}).status_code == 503
+
+
 def test_the_end_refuses_what_waits_and_finishes_what_runs(run):
     with stepped(run, max_running=1) as server:
         engine = server.service.engine
