@@ -1,7 +1,7 @@
 """Weights in memory that the system maps with pages of 2 MB.
 
 A step for one text reads every weight once. With pages of 4 KB the processor looks up where each of
-them is, in a virtual machine on two levels: a fifth to a quarter of the time of such a step.
+them is, in a virtual machine on two levels.
 """
 
 from __future__ import annotations
