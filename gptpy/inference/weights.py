@@ -34,6 +34,7 @@ class Int8Linear(nn.Module):
     weight: Tensor
     scales: Tensor
     bias: Tensor | None
+    tiny: Tensor
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
@@ -54,7 +55,8 @@ class Int8Linear(nn.Module):
         largest = torch.linalg.vector_norm(x, math.inf, -1, keepdim=True)
         steps = torch.add(self.tiny, largest, alpha=1 / 127)  # not 0, which divides below
         # The sum of a row's products stays below 2^31 up to 130,000 columns.
-        sums = torch._int_mm((x / steps).round_().to(torch.int8), self.weight.T)
+        rounded = (x / steps).round_().to(torch.int8)
+        sums = torch._int_mm(rounded, self.weight.T)  # pyright: ignore[reportPrivateImportUsage]
         out = sums * self.scales
         return out.mul_(steps) if self.bias is None else torch.addcmul(self.bias, out, steps)
 
