@@ -197,7 +197,11 @@ class Service:
                     lost = list(self._owners)
                 problem = ApiError(500, "the engine failed; the server's log has the reason")
                 self._call(self._fail, lost, problem)
-                self.engine = self._make_engine()
+                try:
+                    self.engine = self._make_engine()
+                except Exception:
+                    logger.exception("no other engine can be made")
+                    break
                 self._broken = False
         for _, future in self._jobs:
             future.cancel()
