@@ -192,3 +192,14 @@ def test_an_encoding_whose_pattern_looks_like_a_name_can_be_extended() -> None:
     base = Encoding("x", pat_str="gpt5", mergeable_ranks=GPT2.mergeable_ranks, special_tokens={})
     with pytest.warns(UserWarning, match="asks for"):
         assert bpe_rs.train(["gpt5 gpt5"], vocab_size=60_000, base=base).pat_str == "gpt5"
+
+
+def test_counted_words_are_no_texts():
+    for learn in (lambda source: bpe_rs.train(source, vocab_size=300), bpe_rs.count_words):
+        with pytest.raises(TypeError, match=r"^source: .*WordCounts\.from_mapping"):
+            learn({"low": 5, "lower": 2})
+    counts = bpe_rs.count_words(["low"])
+    for other in (None, {"low": 5}):
+        with pytest.raises(TypeError, match=r"^others: expected WordCounts, got "):
+            counts.merge(other)  # type: ignore[arg-type]
+    assert len(counts) == 1

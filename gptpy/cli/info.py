@@ -21,6 +21,10 @@ EXTRAS = {
     "tracking": "tensorboard",
     "gguf": "gguf",
     "onnx": "onnx",
+    "constrained": "llguidance",
+    "serve": "fastapi",
+    "eval": "lm_eval",
+    "ray": "ray",
 }
 
 

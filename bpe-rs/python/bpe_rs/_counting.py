@@ -116,9 +116,12 @@ class WordCounts:
     def merge(self, *others: WordCounts) -> WordCounts:
         """Add the counts of `others`, as if their texts came after this one's; returns `self`.
 
-        Raises ValueError if they were cut by another pattern or other special tokens.
+        Raises ValueError if they were cut by another pattern or other special tokens, TypeError for
+        anything but WordCounts.
         """
         for other in others:
+            if not isinstance(other, WordCounts):
+                raise TypeError(f"others: expected WordCounts, got {type(other).__name__}")
             if other is self:
                 other = WordCounts.from_bytes(self.to_bytes())
             self._counts.merge(other._counts)

@@ -7,7 +7,7 @@ Parquet files (with pyarrow, the extra `gptpy-bpe[parquet]`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,6 +83,11 @@ def texts_or_paths(source: object) -> tuple[Iterable[Text], None] | tuple[None, 
         raise TypeError(
             "source: expected a path, an iterable of paths (pathlib.Path) or of texts (str or "
             f"bytes), or WordCounts, got {kind}"
+        )
+    if isinstance(source, Mapping):
+        raise TypeError(
+            f"source: expected texts or files, got a {type(source).__name__}; words that are "
+            "counted already go through WordCounts.from_mapping"
         )
     items = iter(source)
     first = list(islice(items, 1))
