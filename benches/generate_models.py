@@ -44,6 +44,8 @@ class Model:
                     parameter.normal_(0, 0.1)
                 else:
                     parameter.normal_(0, 1.5 / parameter.shape[-1] ** 0.5)
+            if network.head is not None:  # no text ends by itself
+                network.head.weight[-1].zero_()
         return network
 
     def prepare(self, name: str) -> None:

@@ -51,7 +51,10 @@ def measure(model: Any, engine: Any, rounds: int, threads: int, python_path: str
             expected = [ids for one in found for ids in one["ids"]]
             if not at:  # warms up
                 if ids != expected:
-                    raise SystemExit("error: the server's ids are not the engine's")
+                    a, b = next(
+                        both for both in zip(ids, expected, strict=True) if both[0] != both[1]
+                    )
+                    raise SystemExit(f"error: the server's ids {a} are not the engine's {b}")
                 continue
             direct.append(spent)
             plain.append(whole)
