@@ -140,12 +140,16 @@ def test_a_base_model_goes_on_with_what_is_written(tmp_path):
 
 def test_ctrl_c_is_an_action_and_then_itself_again():
     calls = []
-    with on_interrupt(lambda: calls.append(1)):
-        os.kill(os.getpid(), signal.SIGINT)
-    assert calls == [1]
-    with pytest.raises(KeyboardInterrupt):
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(1)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with on_interrupt(lambda: calls.append(1)):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert calls == [1]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_terminal_is_not_obeyed():
@@ -156,6 +160,7 @@ def _own_terminal():
     """In the child: standard input becomes the terminal whose Ctrl-C it gets."""
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in what a shell runs in the background
 
 
 class Terminal:
