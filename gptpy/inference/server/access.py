@@ -17,6 +17,11 @@ PUBLIC = frozenset({"/", "/health", "/docs", "/openapi.json"})
 PUBLIC_FOLDER = "/static/"
 
 
+def is_public(path: str) -> bool:
+    """Whether a path is answered without the key."""
+    return path in PUBLIC or path.startswith(PUBLIC_FOLDER)
+
+
 class Guard:
     """Refuses requests without the key, and those that were meant for another host."""
 
@@ -44,7 +49,7 @@ class Guard:
                 code="unknown_host",
             )
         path: str = scope["path"]
-        if self._key is None or path in PUBLIC or path.startswith(PUBLIC_FOLDER):
+        if self._key is None or is_public(path):
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         # Both are compared in full, in a time that does not depend on where they differ.

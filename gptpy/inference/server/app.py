@@ -9,11 +9,11 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from gptpy.inference.engine import Engine
 from gptpy.inference.server import chat, completions, page, tokenizing
-from gptpy.inference.server.access import add_guards
+from gptpy.inference.server.access import add_guards, is_public
 from gptpy.inference.server.answers import Health, Model, Models, documented
 from gptpy.inference.server.body import schemas_of
 from gptpy.inference.server.docs import page_of
@@ -87,6 +87,10 @@ def _add_key(found: dict[str, Any], settings: ServerSettings) -> None:
     if settings.api_key is not None:
         found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         found["security"] = [{"key": []}]
+        for path, methods in found["paths"].items():
+            if is_public(path):
+                for about in methods.values():
+                    about["security"] = []
 
 
 def _about(service: Service, make: RequestMaker) -> APIRouter:
@@ -126,12 +130,15 @@ def _about(service: Service, make: RequestMaker) -> APIRouter:
     @routes.get(
         "/metrics",
         summary="Counts for Prometheus",
-        response_class=PlainTextResponse,
-        responses={401: documented(Health, 401)[401]},
+        response_class=Response,  # the class's own type would be documented for errors, too
+        responses={
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+            401: documented(Health, 401)[401],
+        },
     )
-    async def metrics() -> PlainTextResponse:
+    async def metrics() -> Response:
         """In Prometheus' text format."""
         kind = "text/plain; version=0.0.4; charset=utf-8"
-        return PlainTextResponse(service.metrics.text(), media_type=kind)
+        return Response(service.metrics.text(), media_type=kind)
 
     return routes
