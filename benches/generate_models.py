@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 # A token is right if the exact model finds it this near to its best one, in standard deviations of
 # the logits: types with fewer bits choose the other of two that are nearly alike.
-TOLERANCES = {"fp32": 1e-3, "f32": 1e-3, "uncached": 1e-3, "onnxruntime": 1e-3}
+TOLERANCES = {"fp32": 1e-3, "f32": 1e-2, "uncached": 1e-3, "onnxruntime": 1e-3}
 TOLERANCES |= {"bf16": 0.3, "f16": 0.1, "int8": 0.5, "q8_0": 0.3}
 
 
