@@ -1,6 +1,7 @@
 """What every test may ask for: the shared texts and vocabularies, when a checkout has them."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,14 @@ def shared_dir() -> Path:
     if folder is None:
         pytest.skip("no shared texts: set GPTPY_SHARED to a folder with data/ and vocab/")
     return folder
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One thread of torch: for networks that are too small for more."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

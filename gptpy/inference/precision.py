@@ -6,7 +6,6 @@ import torch
 
 from gptpy.config.errors import ConfigError
 from gptpy.devices.selection import DTYPES, choose_dtype
-from gptpy.inference.large_pages import move_to_large_pages
 from gptpy.runs.opening import Loaded
 
 # Parameters from which reading the weights decides the speed of a step on a CPU; below it is the
@@ -31,7 +30,6 @@ def cast_for_generation(loaded: Loaded, requested: str = "auto") -> tuple[torch.
         dtype, reason = _fastest(loaded)
     if dtype != model.dtype:
         model.to(dtype)
-        move_to_large_pages(model)
         model.select_attention(dtype=dtype)
     return dtype, reason
 

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from gptpy.config.errors import ConfigError
 from gptpy.devices.selection import DTYPES
-from gptpy.inference.large_pages import move_to_large_pages
 from gptpy.model.lora import merge_adapters
 
 NUMBER_TYPES = (*DTYPES, "int8")
@@ -118,8 +117,7 @@ def prepare(model: Any, number_type: str | None) -> tuple[Any, Callable[[Tensor]
     """
     number_type = resolved(model, number_type)
     # Parameters are found in the memo instead of being copied; a cast then makes new ones.
-    shared_weights = [*model.parameters(), *model.buffers()]
-    shared = {id(p): p for p in shared_weights}
+    shared = {id(p): p for p in (*model.parameters(), *model.buffers())}
     network = copy.deepcopy(model, shared).eval()
     with torch.no_grad():
         for module in network.modules():
@@ -136,7 +134,6 @@ def prepare(model: Any, number_type: str | None) -> tuple[Any, Callable[[Tensor]
             layer = PackedLinear
         if layer is not None:
             _replace_linear(network, layer)
-        move_to_large_pages(network, shared_weights)
         return network, _make_head(network, number_type)
 
 
@@ -170,8 +167,6 @@ def _make_head(network: Any, number_type: str) -> Callable[[Tensor], Tensor]:
         layer = PackedLinear
     output = layer(weight)
     back = None if projection is None else layer(projection.weight.T.contiguous())
-    if isinstance(output, nn.Module):
-        move_to_large_pages(output, [weight])
     cap = network.config.logit_softcap
 
     def head(hidden: Tensor) -> Tensor:

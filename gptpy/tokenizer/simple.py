@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,21 @@ MAGIC = b'{"format": "bpe_rs.'
 END_OF_WORD = "</w>"
 
 
-class WordLevelTokenizer:
+class _OneByOne(ABC):
+    """Encodes a batch text by text."""
+
+    @abstractmethod
+    def encode_to_numpy(self, text: str, **_: Any) -> np.ndarray:
+        """The ids of `text`, uint32 `(n,)`."""
+
+    def encode_batch_to_numpy(
+        self, texts: Sequence[str], **_: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of all texts in one array, and the offsets `(n + 1,)` of each."""
+        return join_ids([self.encode_to_numpy(text) for text in texts])
+
+
+class WordLevelTokenizer(_OneByOne):
     """Adapts a `bpe_rs.CharTokenizer` or `bpe_rs.WordTokenizer` to the package's interface.
 
     `lossless`: whether decoding gives the text back. A word tokenizer does not keep the white space
@@ -67,12 +82,6 @@ class WordLevelTokenizer:
             return np.asarray(self.inner.encode_to_numpy(text))
         except ValueError as error:
             raise ConfigError(str(error)) from None
-
-    def encode_batch_to_numpy(
-        self, texts: Sequence[str], **_: Any
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of all texts in one array, and the offsets `(n + 1,)` of each."""
-        return join_ids([self.encode_to_numpy(text) for text in texts])
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """The id of one token; `KeyError` where there is none."""
@@ -145,7 +154,7 @@ def train_words(texts: Iterable[str], merges: int) -> WordLevelTokenizer:
 FORMAT = "gptpy.numbers"
 
 
-class NumberTokenizer:
+class NumberTokenizer(_OneByOne):
     """The text of the ids 3, 1 and 2 is `3 1 2`; white space between numbers may be any."""
 
     name = "numbers"
@@ -174,12 +183,6 @@ class NumberTokenizer:
     def encode_to_numpy(self, text: str, **_: Any) -> np.ndarray:
         """`encode_ordinary` as uint32 `(n,)`."""
         return np.array(self.encode_ordinary(text), dtype=np.uint32)
-
-    def encode_batch_to_numpy(
-        self, texts: Sequence[str], **_: Any
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The ids of all texts in one array, and the offsets `(n + 1,)` of each."""
-        return join_ids([self.encode_to_numpy(text) for text in texts])
 
     def encode_single_token(self, text_or_bytes: str | bytes) -> int:
         """The id of one number; `KeyError` for anything else."""

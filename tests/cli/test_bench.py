@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 
 import gptpy
 from gptpy.cli import main
@@ -58,10 +57,8 @@ def test_memory_is_that_of_the_weights(run):
     assert eight.weights < taken.weights
 
 
-def test_the_command(run, capsys):
+def test_the_command(run, capsys, one_thread):
     words = ["bench", str(run), "--batch", "1,3", "--repeats", "1", "--device", "cpu"]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     assert main([*words, "--json", "--tokens", "8"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [row["batch"] for row in found["speed"]] == [1, 3]
@@ -70,7 +67,6 @@ def test_the_command(run, capsys):
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "decode, tokens/s" in out and "a token of keys and values" in out
-    torch.set_num_threads(before)
     for wrong, message in (
         (["--repeats", "0"], "--repeats: expected at least 1"),
         (["--prompt-tokens", "0"], "--prompt-tokens: expected at least 1"),

@@ -1,12 +1,6 @@
-"""One thread: the networks of these tests are too small for more."""
-
 import pytest
-import torch
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def always_one_thread(one_thread: None) -> None:
+    """For all tests of this folder."""

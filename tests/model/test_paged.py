@@ -23,12 +23,7 @@ SHAPES = {
 V, T = 61, 420  # sums over more than 384 keys are where MKL changes its order
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(**overrides):

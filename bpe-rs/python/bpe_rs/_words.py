@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
 _VERSION = 1
 
 
-class _SavedByParts:
+class _SavedByParts(ABC):
     """Files, pickles and equality of a tokenizer that its constructor makes of `_parts()`."""
 
     _format: ClassVar[str]
     _keys: ClassVar[tuple[str, ...]]
 
+    @abstractmethod
     def _parts(self) -> tuple[Any, ...]:
         """The constructor's arguments, which files have under `_keys`."""
-        raise NotImplementedError
 
     def save(self, path: PathLike) -> None:
         """Write the tokenizer to a JSON file atomically."""

@@ -1,4 +1,4 @@
-"""The page's files and its own paths. What it does in a browser: tests/clients/test_page.py."""
+"""The page's files and its own paths. What it does in a browser: tests/clients/page/."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from gptpy.train.run import run_training
 
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "and", "the", "dog", "ran", "to", "it", "."]
 TINY = {"n_layer": 2, "n_embd": 32, "n_head": 2, "n_kv_head": 2, "block_size": 64}
+INJECTION = "<img src=x onerror=\"document.title='taken over'\"><script>1</script>"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -180,3 +181,15 @@ def reachable(page: Any) -> tuple[set[str], set[str]]:
         page.keyboard.press("Tab")
         found.add(page.evaluate("document.activeElement.dataset.stop ?? ''"))
     return wanted, found & wanted
+
+
+class Watched:
+    """A page whose console and requests are watched."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        self.hosts: set[str] = set()
+        page.on("console", lambda m: m.type in ("error", "warning") and self.errors.append(m.text))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
