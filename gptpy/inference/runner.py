@@ -13,6 +13,7 @@ from gptpy.config.errors import ConfigError
 from gptpy.config.model import GPTConfig
 from gptpy.devices.selection import choose_dtype
 from gptpy.inference.blocks import BlockPool
+from gptpy.inference.decoding import make_decoder
 from gptpy.inference.weights import prepare, resolved
 from gptpy.model.paged import (
     Chunk,
@@ -66,7 +67,9 @@ class Runner:
             )
         self.pool = BlockPool(blocks + 1)
         self.cache = PagedKeysValues(c, blocks + 1, block_tokens, device=self.device, dtype=dtype)
-        possible = self.device.type == "cpu" and number_type == "float32"
+        self.decoder = make_decoder(self.network, self.head, self.cache)
+        """Computes steps of single tokens, where kernels can."""
+        possible = self.device.type == "cpu" and number_type == "float32" and not self.decoder
         floor = row_floor(self.network) if exact and possible else None
         self.exact = floor is not None
         """Whether a token's logits depend on its context alone, bit for bit. That costs time where
@@ -76,6 +79,8 @@ class Runner:
     @torch.inference_mode()
     def logits(self, chunks: Sequence[Chunk], wanted: Sequence[int]) -> Tensor:
         """Computes `chunks`; the logits, fp32, of the last `wanted[i]` tokens of each, stacked."""
+        if self.decoder is not None and self.decoder.takes(chunks, wanted):
+            return self.decoder.logits(chunks)
         step = PagedStep(self.config, self.cache, chunks, self.row_floor)
         ends = zip(step.offsets[1:], wanted, strict=True)
         rows = [row for end, count in ends for row in range(end - count, end)]

@@ -4,7 +4,7 @@ All take and return the layout `(B, T, H, D)`.
 """
 
 from gptpy.model.attention.backends import BACKENDS, Backend
-from gptpy.model.attention.choice import choose_backend
+from gptpy.model.attention.choice import choose_backend, choose_paged
 from gptpy.model.attention.preferences import FEATURES
 from gptpy.model.attention.reference import (
     ForwardState,
@@ -22,6 +22,7 @@ __all__ = [
     "Masks",
     "attention_weights",
     "choose_backend",
+    "choose_paged",
     "document_ids",
     "reference",
 ]

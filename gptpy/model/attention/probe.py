@@ -1,11 +1,13 @@
 """The probe that admits the attention kernel: real launches, compared with the reference.
 
 Sizes are such that the kernel's loop over full tiles runs at least twice in both directions, with
-masked tiles on either side of it: one tile alone would never reach that loop.
+masked tiles on either side of it: one tile alone would never reach that loop. `probe_paged` does the
+same for the kernel of single queries over paged keys.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -150,7 +152,64 @@ def _compare(
         out.backward(g.to(out))
         want.backward(g.to(want))
         pairs += [(x.grad, y.grad) for x, y in zip(leaves, exact, strict=True)]  # type: ignore[misc]
-    half = (autocast or use.dtype) in (torch.float16, torch.bfloat16)
     errors = [(a.double().cpu() - b).abs().max() / b.abs().max() for a, b in pairs]
     worst = torch.stack(errors).nan_to_num(nan=torch.inf).max().item()
-    return worst, 2e-2 if half else 5e-3  # float32 products may be TF32
+    return worst, _limit(autocast or use.dtype)
+
+
+PAGED_LENGTHS = {"cuda": (1, 1900, 641), "cpu": (1, 150, 65)}
+"""Keys of the sequences of `probe_paged`: the longest takes several turns in each of its splits."""
+
+
+def probe_paged(kernel: Callable[..., Any], use: Use, block_tokens: int) -> str | None:
+    """`probe` for one new token a sequence, with keys and values in blocks as generation keeps them.
+
+    What no sequence holds is not a number, so that reading it shows.
+    """
+    generator = torch.Generator().manual_seed(0)
+    lengths = PAGED_LENGTHS.get(use.device.type, PAGED_LENGTHS["cuda"])
+    group, size = use.heads[0] // use.heads[1], block_tokens
+    width = -(-max(lengths) // size)
+    order = torch.randperm(len(lengths) * width, generator=generator)
+    table = order.view(len(lengths), width).int()
+    shape = (2, 2, len(lengths) * width, size, use.head_dim)  # keys and values, heads, blocks
+    blocks = torch.full(shape, math.nan, dtype=use.dtype)
+    q = torch.randn(len(lengths), 1, 2 * group, use.head_dim, generator=generator).to(use.dtype)
+    slopes = 0.5 ** torch.arange(1, 2 * group + 1) if "alibi" in use.features else None
+    window = lengths[-1] - 9 if "window" in use.features else None
+    softcap = 2.0 if "softcap" in use.features else None
+    want = []
+    for row, length in enumerate(lengths):
+        k, v = torch.randn(2, length, 2, use.head_dim, generator=generator).to(use.dtype)
+        places = torch.arange(length)
+        stored = torch.stack((k, v)).transpose(1, 2)  # (2, heads, length, D)
+        blocks[:, :, table[row, places // size].long(), places % size] = stored
+        exact = (x[None].double() for x in (q[row], k, v))
+        want.append(reference(*exact, Masks(alibi_slopes=slopes), window, softcap))
+    keys, values = blocks.to(use.device).permute(0, 2, 3, 1, 4)
+    out = kernel(
+        q.to(use.device),
+        keys,
+        values,
+        torch.tensor(lengths, dtype=torch.int32, device=use.device),
+        block_table=table.to(use.device),
+        window=window,
+        softcap=softcap,
+        alibi_slopes=None if slopes is None else slopes.to(use.device),
+        backend="triton",
+    )
+    exact_out = torch.cat(want)
+    error = (out.double().cpu() - exact_out).abs().max() / exact_out.abs().max()
+    worst, limit = error.nan_to_num(nan=torch.inf).item(), _limit(use.dtype)
+    if worst <= limit:
+        return None
+    number_type = str(use.dtype).removeprefix("torch.")
+    return (
+        f"its probe launch in {number_type} with blocks of {size} tokens was off by {worst:.1e} of "
+        "the largest value"
+    )
+
+
+def _limit(dtype: torch.dtype) -> float:
+    """The largest error that rounding explains; float32 products may be TF32."""
+    return 2e-2 if dtype in (torch.float16, torch.bfloat16) else 5e-3

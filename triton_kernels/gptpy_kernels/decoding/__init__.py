@@ -155,11 +155,16 @@ def _launch(
     row_tiles = -(-T * group // tile.block_m)
     rows = row_tiles * tile.block_m
     splits = choose_splits(q.device, B * H_kv, capacity, tile.block_n)
+    cache_lengths = cache_lengths.contiguous()  # the kernel takes no strides for these
+    if block_table is not None and block_table.stride(1) != 1:
+        block_table = block_table.contiguous()
+    slopes, sinks = (
+        None if x is None else x.float().contiguous() for x in (options.alibi_slopes, options.sinks)
+    )
     partial = torch.empty(B * H_kv, splits, rows, block_d, device=q.device, dtype=torch.float32)
     partial_lse = torch.empty(B * H_kv, splits, rows, device=q.device, dtype=torch.float32)
     on_device_of(q, decode_split_kernel)[(B * H_kv, splits, row_tiles)](
-        q, k_cache, v_cache, partial, partial_lse, cache_lengths, block_table,
-        None if options.alibi_slopes is None else options.alibi_slopes.float(),
+        q, k_cache, v_cache, partial, partial_lse, cache_lengths, block_table, slopes,
         *q.stride(), *k_cache.stride(), *v_cache.stride(),
         0 if block_table is None else block_table.stride(0),
         T, H_kv, capacity, options.scale, options.window, options.softcap or 1.0, rows,
@@ -171,10 +176,9 @@ def _launch(
         num_stages=tile.num_stages,
     )  # fmt: skip
     on_device_of(q, decode_join_kernel)[(B * H_kv * T * group,)](
-        partial, partial_lse, out, lse,
-        None if options.sinks is None else options.sinks.float(),
+        partial, partial_lse, out, lse, sinks,
         *out.stride(), T, H_kv, splits, rows, GROUP=group, D=D, BLOCK_D=block_d,
-        BLOCK_S=max(2, 1 << (splits - 1).bit_length()), HAS_SINKS=options.sinks is not None,
+        BLOCK_S=max(2, 1 << (splits - 1).bit_length()), HAS_SINKS=sinks is not None,
         num_warps=4,
     )  # fmt: skip
     return out, lse
