@@ -93,6 +93,26 @@ def test_decoding_in_half_precision(dtype, kernel_device):
     torch.testing.assert_close(got.cpu(), want, rtol=tolerance, atol=tolerance)
 
 
+def test_lengths_slopes_and_tables_may_be_strided(kernel_device):
+    q, k, v = torch.randn(3, 2, 16, 2, 16)
+    lengths, slopes = torch.tensor([9, 1, 16, 1]), torch.tensor([0.5, 3.0, 0.25, 3.0])
+    table = torch.tensor([[1, 0], [7, 7], [0, 1], [7, 7]], dtype=torch.int32)
+    arguments = [q[:, :1], k.view(4, 8, 2, 16), v.view(4, 8, 2, 16)]
+    found = []
+    for copied in (False, True):
+        sides = [lengths[::2], table[::2].T.contiguous().T, slopes[::2]]
+        if copied:
+            sides = [x.clone(memory_format=torch.contiguous_format) for x in sides]
+        places, blocks, by_head = (x.to(kernel_device) for x in sides)
+        found.append(
+            attention_with_kv_cache(
+                *(x.to(kernel_device) for x in arguments), places, block_table=blocks,
+                alibi_slopes=by_head, sinks=by_head, backend="triton",
+            )
+        )  # fmt: skip
+    assert torch.equal(*found)
+
+
 def test_wrong_arguments():
     q, cache = torch.randn(2, 1, 2, 16), torch.randn(2, 8, 2, 16)
     lengths = torch.tensor([3, 8])

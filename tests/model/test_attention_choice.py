@@ -8,7 +8,14 @@ import torch
 from gptpy import GPTConfig
 from gptpy.config.run import RunConfig
 from gptpy.model import build_model
-from gptpy.model.attention import BACKENDS, Masks, choice, choose_backend, preferences
+from gptpy.model.attention import (
+    BACKENDS,
+    Masks,
+    choice,
+    choose_backend,
+    choose_paged,
+    preferences,
+)
 from gptpy.model.attention import FEATURES as FEATURE_NAMES
 
 FEATURES = frozenset(FEATURE_NAMES)
@@ -47,7 +54,9 @@ def test_requests_that_cannot_be_met_are_errors():
 
 
 def fake_kernels(monkeypatch, kernel, available=(True, "a device")):
-    module = SimpleNamespace(available=lambda device: available, causal_attention=kernel)
+    module = SimpleNamespace(
+        available=lambda device: available, causal_attention=kernel, attention_with_kv_cache=kernel
+    )
     monkeypatch.setitem(__import__("sys").modules, "gptpy_kernels", module)
 
 
@@ -248,3 +257,82 @@ def test_the_probe_compares_dropout_with_the_same_seed(monkeypatch):
     fake_kernels(monkeypatch, deaf)
     with pytest.raises(ValueError, match="was off by"):
         choose_backend("cpu", torch.float32, 16, "triton", dropout_p=0.2)
+
+
+def paged(device="cpu", dtype=torch.float32, features=frozenset(), heads=(4, 2)):
+    return choose_paged(
+        torch.device(device), dtype, 16, features=features, heads=heads, block_tokens=16
+    )
+
+
+def right_paged(q, k, v, lengths, *, backend, **arguments):
+    from gptpy_kernels.decoding import attention_with_kv_cache
+
+    return attention_with_kv_cache(q, k, v, lengths, **arguments, backend="reference")
+
+
+def one_key_too_many(q, k, v, lengths, **arguments):
+    return right_paged(q, k, v, (lengths + 1).clamp(max=150), **arguments)
+
+
+def deaf_to_the_table(q, k, v, lengths, *, block_table, **arguments):
+    return right_paged(q, k, v, lengths, block_table=block_table.sort().values, **arguments)
+
+
+def without(name):
+    def kernel(*inputs, **arguments):
+        return right_paged(*inputs, **{**arguments, name: None})
+
+    return kernel
+
+
+def test_keys_in_blocks_are_the_kernels_on_cuda(cuda, monkeypatch, caplog):
+    monkeypatch.setattr(choice, "_logged", set())
+    monkeypatch.setattr(choice, "probe_paged", lambda kernel, use, size: cuda.append((use, size)))
+    with caplog.at_level("INFO"):
+        for _ in range(2):
+            taken, reason = paged("cuda", torch.bfloat16, {"window"})
+            assert taken and "SDPA has the blocks of keys collected" in reason
+    assert caplog.text.count("to keys in blocks: triton") == 1, "once a process"
+    use, size = cuda[0]
+    assert use.dtype == torch.bfloat16 and use.features == {"window"} and use.heads == (4, 2)
+    assert size == 16 and not use.training
+    monkeypatch.setattr(choice, "probe_paged", lambda kernel, use, size: "it was off")
+    with caplog.at_level("INFO"):
+        assert paged("cuda") == (False, "it was off")
+    assert "to keys in blocks: torch (it was off)" in caplog.text
+
+
+def test_who_has_no_kernel_for_keys_in_blocks(cuda, monkeypatch):
+    monkeypatch.setattr(choice, "probe_paged", lambda kernel, use, size: cuda.append(use))
+    assert paged("cpu") == (False, "the kernel is for GPUs")
+    monkeypatch.setenv(preferences.VARIABLE, "sdpa")
+    assert paged("cuda") == (False, "sdpa was asked for by GPTPY_ATTENTION")
+    monkeypatch.delenv(preferences.VARIABLE)
+    monkeypatch.setattr(choice, "_device_class", lambda device: "amd")
+    taken, reason = paged("cuda")
+    assert not taken and "none has run there" in reason
+    assert not cuda, "nothing was launched"
+    monkeypatch.setenv(preferences.VARIABLE, "triton")
+    assert paged("cuda")[0] and paged("cpu")[0] and len(cuda) == 2
+    monkeypatch.setenv(preferences.VARIABLE, "flash")
+    with pytest.raises(ValueError, match="got 'flash' in GPTPY_ATTENTION"):
+        paged("cuda")
+
+
+@pytest.mark.parametrize(
+    "kernel,features",
+    [
+        (one_key_too_many, ()), (deaf_to_the_table, ()), (without("window"), {"window"}),
+        (without("softcap"), {"softcap"}), (without("alibi_slopes"), {"alibi"}),
+    ],
+    ids=["length", "table", "window", "softcap", "alibi"],
+)  # fmt: skip
+def test_the_probe_of_keys_in_blocks_finds(kernel, features, monkeypatch):
+    monkeypatch.setenv(preferences.VARIABLE, "triton")
+    fake_kernels(monkeypatch, right_paged)
+    assert paged(features=features) == (True, "asked for by GPTPY_ATTENTION")
+    assert paged(features=features, dtype=torch.bfloat16)[0]
+    fake_kernels(monkeypatch, kernel)
+    with pytest.raises(ValueError, match=r"launch in float32 with blocks of 16 tokens was off by"):
+        paged(features=features)
