@@ -3,9 +3,9 @@
 A subprocess for each contender, with a limit of its own: what hangs or crashes costs its own rows.
 Every row is written when it is measured, so an interrupted day goes on where it stopped when it is
 started again with the same --folder (on the same date and device: the default). Correctness comes
-first, then attention of several libraries, a training step, tokens a second, decoding; the Gluon
-kernel comes last, under Triton's concurrency sanitizer before it is timed. At the end a table, a
-plot and a suggestion for gptpy/model/attention/preferences.py.
+first, then attention of several libraries, a training step, tokens a second, decoding, the engine's
+steps; the Gluon kernel comes last, under Triton's concurrency sanitizer before it is timed. At the
+end a table, a plot and a suggestion for gptpy/model/attention/preferences.py.
 
 --dry-run goes through every step in Triton's interpreter on tiny inputs, in a temporary folder; its
 times mean nothing.
@@ -49,11 +49,12 @@ TASKS = [
     Task("step", 90),
     Task("tokens", 60),
     Task("decoding", 40),
+    Task("generation", 50),
     Task("sanitizer", 60, {**HOPPER, "TRITON_INSTRUMENTATION_MODE": "consan"}),
     Task("correct: hopper", 40, HOPPER),
     Task("attention: gptpy hopper", 50, HOPPER),
 ]
-DRY_RUN = {"peaks", "attention: gptpy", "correct", "step", "tokens", "decoding"}
+DRY_RUN = {"peaks", "attention: gptpy", "correct", "step", "tokens", "decoding", "generation"}
 
 
 def tasks(dry_run: bool) -> list[Task]:

@@ -14,6 +14,7 @@ from typing import Any
 
 import attention_peers
 import gpu_bench
+import gpu_generate
 import torch
 from gptpy_kernels import causal_attention
 from gpu_day_rows import EXIT_OUT_OF_TIME, OUT_OF_TIME, Done, Row, read
@@ -245,6 +246,8 @@ def rows_of(
         return gpu_bench.bench_model_step(torch, dry_run, deadline, done)
     if kind == "decoding":
         return gpu_bench.bench_decoding(torch, dry_run, deadline, done, measure)
+    if kind == "generation":
+        return gpu_generate.bench_generate(torch, gpu_bench.measure, dry_run, deadline, done)
     if kind == "tokens":
         return tokens(dry_run, deadline, done)
     return peaks(dry_run) if kind == "peaks" else sanitizer(deadline, done)
@@ -262,6 +265,7 @@ def table(rows: list[Row]) -> str:
     lines += ["", "| modern-124m | tokens a second |", "|---|---|"]
     for r in (r for r in rows if r["what"] == "tokens"):
         lines.append(f"| {r['name']} | {r.get('skipped') or format(r['per_second'], ',.0f')} |")
+    lines += ["", gpu_generate.generate_table(rows)]
     return "\n".join(lines)
 
 

@@ -1,0 +1,147 @@
+"""The engine's steps of single tokens, three ways: what `gpu_day.py` measures of generation.
+
+Keys and values collected from their blocks for torch's attention; our paged kernel, launched from
+Python; the same recorded as a CUDA graph. The first is the reference for the logits of the others.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gpu_day_rows import OUT_OF_TIME, Done
+
+# Name, attention back end by name, whether passes may be recorded.
+WAYS = [
+    ("blocks collected, torch", "sdpa", False),
+    ("paged kernel, launched singly", "triton", False),
+    ("paged kernel, CUDA graphs", "triton", True),
+]
+TOLERANCE = 3e-2  # bfloat16 through twelve layers
+VARIABLE = "GPTPY_ATTENTION"
+
+
+def bench_generate(
+    torch: Any,
+    measure: Callable[[Callable[[], object], bool], float],
+    dry_run: bool,
+    deadline: float,
+    done: Done,
+) -> Iterator[dict[str, Any]]:
+    """A row for each number of texts and each of `WAYS`: milliseconds of a pass, tokens a second.
+
+    `modern-124m` in bfloat16 behind prompts of 512 tokens. No figure for wrong logits.
+    """
+    from gptpy.config import GPTConfig
+    from gptpy.model import build_model
+
+    device = torch.device("cpu" if dry_run else "cuda")
+    small = {"n_layer": 1, "n_head": 2, "n_kv_head": 1, "n_embd": 32, "block_size": 32,
+             "vocab_size": 61}  # fmt: skip
+    # Fresh weights of zero would give logits of zero, whatever attention computes.
+    drawn = {"init_head": "normal", "init_residual": "normal"}
+    config = GPTConfig.preset("modern-124m", **{**drawn, **(small if dry_run else {})})
+    torch.manual_seed(0)
+    model = build_model(config).to(device).eval()
+    for batch in (3,) if dry_run else (1, 8, 64):
+        plain: Any = None
+        for name, backend, recorded in WAYS:
+            row: dict[str, Any] = {"what": "generate", "name": name, "batch": batch}
+            if plain is not None and row in done:
+                continue
+            if time.monotonic() > deadline:
+                yield {**row, "skipped": OUT_OF_TIME}
+                continue
+            try:
+                logits, figures = one_way(
+                    torch, model, batch, backend, recorded, measure, dry_run
+                )  # fmt: skip
+            # A kernel or a recording that fails costs its row, not the table.
+            except Exception as problem:
+                lines = str(problem).strip().splitlines() or [""]
+                yield {**row, "skipped": f"{type(problem).__name__}: {lines[0][:100]}"}
+                continue
+            plain = logits if plain is None else plain
+            if row in done:
+                continue
+            row["error"] = ((logits - plain).norm() / plain.norm()).item()
+            if row["error"] <= TOLERANCE:
+                row |= figures
+            else:
+                row["skipped"] = f"wrong: relative error {row['error']:.1e}"
+            yield row
+
+
+def one_way(
+    torch: Any,
+    model: Any,
+    batch: int,
+    backend: str,
+    recorded: bool,
+    measure: Callable[[Callable[[], object], bool], float],
+    dry_run: bool,
+) -> tuple[Any, dict[str, float]]:
+    """The logits of the first pass behind the prompts, and the figures of a row."""
+    from gptpy.inference.engine import Engine
+    from gptpy.inference.request import Request
+
+    prompt, warm_up, steps = (5, 1, 1) if dry_run else (512, 8, 64)
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = backend
+    try:
+        engine = Engine(
+            model, number_type="float32" if dry_run else "bfloat16", exact=False,
+            max_running=batch, step_tokens=8192, cache_tokens=batch * model.config.block_size,
+        )  # fmt: skip
+    finally:
+        os.environ.pop(VARIABLE) if before is None else os.environ.update({VARIABLE: before})
+    runner = engine.runner
+    if backend == "triton" and runner.decoder is None:
+        raise RuntimeError("the engine took no decoder")
+    if runner.decoder is not None and not recorded:
+        runner.decoder.recorder = None
+    ids = torch.randint(
+        model.config.vocab_size, (batch, prompt), generator=torch.Generator().manual_seed(batch)
+    )
+    new = 2 + warm_up + steps
+    handles = [
+        engine.submit(Request(row, max_tokens=new, seed=number))
+        for number, row in enumerate(ids.tolist())
+    ]
+    while any(handle.first_token_at is None for handle in handles):
+        engine.step()
+    # One token for each text: the pass may be repeated, it writes the same keys again.
+    for sequence in engine.scheduler.running:
+        engine.scheduler._take_blocks(sequence, 1, {})
+    chunks = [sequence.chunk(1) for sequence in engine.scheduler.running]
+    logits = runner.logits(chunks, [1] * batch).clone()
+    ms = measure(lambda: runner.logits(chunks, [1] * batch), dry_run)
+    if recorded and not dry_run and (runner.decoder is None or runner.decoder.recorder is None):
+        raise RuntimeError("no CUDA graph could be recorded")
+    for _ in range(warm_up):
+        engine.step()
+    _wait(torch, dry_run)
+    begin, had = time.perf_counter(), engine.statistics.new_tokens
+    for _ in range(steps):
+        engine.step()
+    _wait(torch, dry_run)
+    seconds = time.perf_counter() - begin
+    return logits, {"ms": ms, "per_second": (engine.statistics.new_tokens - had) / seconds}
+
+
+def _wait(torch: Any, dry_run: bool) -> None:
+    if not dry_run:
+        torch.cuda.synchronize()
+
+
+def generate_table(rows: list[dict[str, Any]]) -> str:
+    """The rows of `bench_generate` as a table."""
+    lines = ["| generation | texts | ms a pass | tokens a second | error |", "|---|---|---|---|---|"]
+    for r in (r for r in rows if r["what"] == "generate"):
+        found = ["", ""]
+        if "ms" in r:
+            found = [f"{r['ms']:.2f}", f"{r['per_second']:,.0f}"]
+        error = f"{r['error']:.1e}" if "error" in r else ""
+        cells = [r["name"], str(r["batch"]), r.get("skipped") or found[0], found[1], error]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
