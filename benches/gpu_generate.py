@@ -53,14 +53,13 @@ def bench_generate(
                 yield {**row, "skipped": OUT_OF_TIME}
                 continue
             try:
-                logits, figures = one_way(
-                    torch, model, batch, backend, recorded, measure, dry_run
-                )  # fmt: skip
+                found = one_way(torch, model, batch, backend, recorded, measure, dry_run)
             # A kernel or a recording that fails costs its row, not the table.
             except Exception as problem:
                 lines = str(problem).strip().splitlines() or [""]
                 yield {**row, "skipped": f"{type(problem).__name__}: {lines[0][:100]}"}
                 continue
+            logits, figures = found
             plain = logits if plain is None else plain
             if row in done:
                 continue
@@ -136,7 +135,7 @@ def _wait(torch: Any, dry_run: bool) -> None:
 
 def generate_table(rows: list[dict[str, Any]]) -> str:
     """The rows of `bench_generate` as a table."""
-    lines = ["| generation | texts | ms a pass | tokens a second | error |", "|---|---|---|---|---|"]
+    lines = ["| generation | texts | ms a pass | tokens a second | error |", "|" + "---|" * 5]
     for r in (r for r in rows if r["what"] == "generate"):
         found = ["", ""]
         if "ms" in r:

@@ -3,7 +3,8 @@
 Registers, spills, shared memory and instruction counts of every entry of the static table of
 attention tiles, and of the fused and decoding kernels (four seconds a kernel and more). Reports are
 kept in target/kernel-gates: an interrupted run goes on where it stopped, and what has not changed
-is not compiled again. --kept shows what is there without compiling anything. Writes
+is not compiled again. --kept shows what is there without compiling anything. --before COMMIT adds
+the tiles of that commit that have changed since, by today's gates. Writes
 benches/records/kernel-table.md with --write.
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY / "triton_kernels"), str(REPOSITORY / "tools")]
+sys.path[:0] = [str(REPOSITORY / folder) for folder in ("triton_kernels", "tools", "benches")]
 
 from gptpy_kernels.attention import configs  # noqa: E402
 from kernel_gates import attention, decoding, fused  # noqa: E402
@@ -24,6 +25,8 @@ from kernel_gates.compilation import (  # noqa: E402
     compile_all,
     name_of,
 )
+from kernel_table_before import COLUMNS as BEFORE_COLUMNS  # noqa: E402
+from kernel_table_before import before_rows, changed_since  # noqa: E402
 
 COLUMNS = ("kernel", "device", "dtype", "size", "level", "tile", "warps", "stages", "TMA",
            "registers", "spilled", "shared", "wgmma", "tcgen05", "mma", "TMA loads", "exp2",
@@ -123,7 +126,21 @@ def against_others(reports: Reports) -> str:
     return markdown(columns, rows)
 
 
-def record(table: str, reports: Reports, missing: int, version: str) -> str:
+def before(commit: str, workers: int, kept_only: bool) -> str:
+    """The section about the tiles of an earlier commit."""
+    pairs = changed_since(commit)
+    cases = [case for column in zip(*pairs, strict=True) for case in column]
+    found = compile_all(cases, workers=workers, store=STORE, kept_only=kept_only)
+    return (
+        f"## Tiles of {commit}, before and after\n\n"
+        "Entries of the table of tiles at that commit that have changed since; both compiled from "
+        "today's kernels and judged by today's gates. Predicted, not measured.\n\n"
+        + markdown(BEFORE_COLUMNS, before_rows(pairs, found))
+        + "\n\n"
+    )
+
+
+def record(table: str, reports: Reports, missing: int, version: str, earlier: str) -> str:
     left_out = f" {missing} kernels are not compiled yet and missing here." if missing else ""
     return (
         "# Kernels as compiled\n\n"
@@ -136,7 +153,9 @@ def record(table: str, reports: Reports, missing: int, version: str) -> str:
         "T = 16k without a mask (arXiv:2407.08608), as shares of its 989 TFLOP/s. On an A100 FA2 "
         "reaches 73 % forward and 63 % backward at best (arXiv:2307.08691).\n\n"
         + against_others(reports)
-        + "\n\n## Every kernel\n\n"
+        + "\n\n"
+        + earlier
+        + "## Every kernel\n\n"
         "wgmma, tcgen05, mma (AMD: mfma), TMA loads and exp2 count machine instructions. products: "
         "matrix operations in the loop over full tiles, over those needed. On sm_100 the machine "
         "code shows no shape of products: predictions above 100 % mean nothing. gfx942 (AMD's "
@@ -155,6 +174,7 @@ def main() -> int:
     parser.add_argument("--head-dim", type=int, help="attention at one padded head dim only")
     parser.add_argument("--workers", type=int, default=2, help="compilers at a time")
     parser.add_argument("--kept", action="store_true", help="compile nothing: what is there")
+    parser.add_argument("--before", metavar="COMMIT", help="also tiles changed since a commit")
     parser.add_argument("--write", action="store_true", help="also write the record")
     arguments = parser.parse_args()
     if arguments.write and (arguments.kind or arguments.head_dim):
@@ -189,9 +209,14 @@ def main() -> int:
     print(f"\n{len(rows)} kernels compiled with triton {triton.__version__}, {refused} refused")
     if missing:
         print(f"{missing} are not compiled yet")
+    earlier = ""
+    if arguments.before:
+        earlier = before(arguments.before, arguments.workers, arguments.kept)
+        print(earlier)
     if arguments.write:
         path = REPOSITORY / "benches" / "records" / "kernel-table.md"
-        path.write_text(record(table, reports, missing, triton.__version__), encoding="utf-8")
+        text = record(table, reports, missing, triton.__version__, earlier)
+        path.write_text(text, encoding="utf-8")
     return 1 if refused else 0
 
 

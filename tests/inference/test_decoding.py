@@ -9,7 +9,6 @@ from contextlib import contextmanager, nullcontext
 import gptpy_kernels
 import pytest
 import torch
-from .networks import V, network, run
 
 from gptpy.inference import decoding
 from gptpy.inference.decoding import Decoder, Recorder
@@ -17,6 +16,8 @@ from gptpy.inference.engine import Engine
 from gptpy.inference.request import Request
 from gptpy.inference.runner import Runner
 from gptpy.model.paged import Chunk
+
+from .networks import V, network, run
 
 WIDE = {"n_embd": 64}  # the kernels take heads of 16 columns and more
 SHAPES = {

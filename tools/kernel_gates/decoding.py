@@ -36,7 +36,7 @@ class Case(NamedTuple):
 
     def problems(self, report: KernelReport) -> list[str]:
         """Why this compiled kernel is refused; empty when it is what was meant."""
-        # One tile serves every device, so it must fit the smallest one's shared memory.
+        # One tile serves every device of NVIDIA, so it must fit the smallest one's shared memory.
         found = report.problems(self.architecture)
         return found or report.problems(89)
 
@@ -60,7 +60,8 @@ def compile_case(case: Case) -> KernelReport:
     block_d = padded_head_dim(case.head_dim)
     tile = Tile(0, 0, 4, 3)
     if case.kernel == "split":
-        tile = choose_tile(case.rows, block_d, 4 if case.dtype == "fp32" else 2)
+        amd = isinstance(case.architecture, str)
+        tile = choose_tile(case.rows, block_d, 4 if case.dtype == "fp32" else 2, amd)
     constants: dict[str, Any] = {"D": case.head_dim, "BLOCK_D": block_d}
     if case.kernel == "split":
         kernel: Any = decode_split_kernel

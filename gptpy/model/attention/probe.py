@@ -1,7 +1,7 @@
 """The probe that admits the attention kernel: real launches, compared with the reference.
 
 Sizes are such that the kernel's loop over full tiles runs at least twice in both directions, with
-masked tiles on either side of it: one tile alone would never reach that loop. `probe_paged` does the
+masked tiles on either side of it: one tile alone would never reach that loop. `probe_paged` is the
 same for the kernel of single queries over paged keys.
 """
 
@@ -162,7 +162,7 @@ PAGED_LENGTHS = {"cuda": (1, 1900, 641), "cpu": (1, 150, 65)}
 
 
 def probe_paged(kernel: Callable[..., Any], use: Use, block_tokens: int) -> str | None:
-    """`probe` for one new token a sequence, with keys and values in blocks as generation keeps them.
+    """`probe` for one new token a sequence and keys in blocks, laid out as generation keeps them.
 
     What no sequence holds is not a number, so that reading it shows.
     """

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..attention.launch import matmul_precision, padded_head_dim
 from ..attention.options import AttentionOptions, check_options, check_qkv
 from ..availability import check_backend, choose_backend
-from ..devices import on_device_of
+from ..devices import amd_architecture, on_device_of
 from ..namespace import NAMESPACE
 from . import reference
 
@@ -94,8 +94,11 @@ class Tile(NamedTuple):
     num_stages: int
 
 
-def choose_tile(rows: int, block_d: int, itemsize: int) -> Tile:
-    """The largest tile for `rows` query rows that the compile gates find free of spills."""
+def choose_tile(rows: int, block_d: int, itemsize: int, amd: bool = False) -> Tile:
+    """The largest tile for `rows` query rows that the compile gates find free of spills.
+
+    amd: on AMD's devices a program has 64 KB of shared memory.
+    """
     padded = max(16, 1 << (rows - 1).bit_length())
     if itemsize == 2:
         block_n = 64 if block_d <= 128 else 32
@@ -106,7 +109,9 @@ def choose_tile(rows: int, block_d: int, itemsize: int) -> Tile:
     # float32 products take three registers for one: fewer rows, keys read again for each tile.
     if block_d > 128:
         return Tile(16, 16, 8, 2)
-    return Tile(16, 32, 4, 3) if padded <= 16 else Tile(32, 16, 8, 2)
+    if padded <= 16:
+        return Tile(16, 32, 4, 2 if amd and block_d > 64 else 3)
+    return Tile(32, 16, 8, 2)
 
 
 def needs_pages(block_d: int, itemsize: int) -> bool:
@@ -149,7 +154,8 @@ def _launch(
         block_table = torch.arange(B, device=q.device, dtype=torch.int32)[:, None]
     page = k_cache.shape[1]
     capacity = page if block_table is None else page * block_table.shape[1]
-    tile = choose_tile(T * group, block_d, q.element_size())
+    amd = amd_architecture(q.device) is not None
+    tile = choose_tile(T * group, block_d, q.element_size(), amd)
     if q.device.type != "cuda":
         tile = Tile(16, 16, 4, 1)  # the interpreter: small tests have several blocks
     row_tiles = -(-T * group // tile.block_m)
