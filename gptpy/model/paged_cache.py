@@ -38,6 +38,14 @@ class PagedKeysValues:
             for layer in range(c.n_layer)
         ]
 
+    def side_by_side(self, begin: int, end: int) -> list[tuple[Tensor, Tensor]]:
+        """Tokens `begin` to `end` of the pool: keys and values of each layer, `(1, H_kv, S, D)`."""
+        pools = (self.keys, self.values)
+        both = (
+            pool.flatten(2, 3)[:, None].narrow(3, begin, end - begin).unbind(0) for pool in pools
+        )
+        return list(zip(*both, strict=True))
+
     def zero(self, blocks: Sequence[int]) -> None:
         """Clears blocks that may hold numbers which are not finite."""
         if blocks:
