@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from gptpy.config.errors import ConfigError
 from gptpy.devices.selection import DTYPES
-from gptpy.model.fast.generation import GenerationBlock
+from gptpy.model.fast.generation import for_generation
 from gptpy.model.lora import merge_adapters
-from gptpy.model.transformer import Block
 
 NUMBER_TYPES = (*DTYPES, "int8")
 FEW_ROWS = 8
@@ -46,21 +45,27 @@ class Int8Linear(nn.Module):
         self.register_buffer("scales", scales)
         self.register_buffer("bias", None if bias is None else bias.detach().float())
         self.register_buffer("tiny", self.scales.new_full((1, 1), 1e-30))
+        # As a tuple, because finding a module's buffer takes as long as a small operator
+        self.operands = self.tiny, self.weight.T, self.scales, self.bias
         self.product = self._by_integers if multiplies_integers(weight.device) else self._widened
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.product(x.reshape(-1, x.shape[-1]))
-        return out.to(x.dtype).view(*x.shape[:-1], -1)
+        if out.dtype != x.dtype:
+            out = out.to(x.dtype)
+        return out.view(*x.shape[:-1], -1)
 
     def _by_integers(self, x: Tensor) -> Tensor:
-        x = x.float()
+        tiny, columns, scales, bias = self.operands
+        if x.dtype != torch.float32:
+            x = x.float()
         largest = x.abs().amax(-1, keepdim=True)
-        steps = torch.add(self.tiny, largest, alpha=1 / 127)  # not 0, which divides below
+        steps = torch.add(tiny, largest, alpha=1 / 127)  # not 0, which divides below
         # The sum of a row's products stays below 2^31 up to 130,000 columns.
         rounded = (x / steps).round_().to(torch.int8)
-        sums = torch._int_mm(rounded, self.weight.T)  # pyright: ignore[reportPrivateImportUsage]
-        out = sums * self.scales
-        return out.mul_(steps) if self.bias is None else torch.addcmul(self.bias, out, steps)
+        sums = torch._int_mm(rounded, columns)  # pyright: ignore[reportPrivateImportUsage]
+        out = sums * scales
+        return out.mul_(steps) if bias is None else torch.addcmul(bias, out, steps)
 
     def _widened(self, x: Tensor) -> Tensor:
         # torch's product reads past the end of rows that are no multiple of its vectors.
@@ -93,13 +98,12 @@ class TransposedLinear(nn.Module):
         self.out_features, self.in_features = weight.shape
         self.register_buffer("weight", weight.detach().T.contiguous())
         self.register_buffer("bias", None if bias is None else bias.detach())
+        self.operands = self.weight, self.bias
 
     def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.operands
         rows = x.reshape(-1, x.shape[-1])
-        if self.bias is None:
-            out = torch.mm(rows, self.weight)
-        else:
-            out = torch.addmm(self.bias, rows, self.weight)
+        out = torch.mm(rows, weight) if bias is None else torch.addmm(bias, rows, weight)
         return out.view(*x.shape[:-1], -1)
 
 
@@ -118,11 +122,13 @@ class PackedLinear(nn.Module):
         self.register_buffer("bias", None if bias is None else bias.detach())
         self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), PACKED_FOR)
         self.product = torch.ops.mkldnn._linear_pointwise.default
+        self.operands = self.weight, self.packed, self.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.weight is not None and x.numel() == x.shape[-1]:
-            return F.linear(x, self.weight, self.bias)
-        return self.product(x, self.packed, self.bias, "none", [], "")
+        plain, packed, bias = self.operands
+        if plain is not None and x.numel() == x.shape[-1]:
+            return F.linear(x, plain, bias)
+        return self.product(x, packed, bias, "none", [], "")
 
 
 def packs(device: torch.device, dtype: torch.dtype) -> bool:
@@ -161,8 +167,7 @@ def prepare(
         head = Head(network, choose)
         _replace_linear(network, choose)
         for block in network.blocks:
-            if type(block) is Block:  # not one with kernels of its own
-                block.__class__ = GenerationBlock
+            for_generation(block)
         return network, head
 
 

@@ -12,7 +12,7 @@ computed in the pass, if every matrix product has at least `row_floor` rows, and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -238,6 +238,20 @@ class PagedStep:
             result = self._attend_directly(one, rows, window).transpose(1, 2)
             out[:, one.row : one.row + one.count] = result
         return out
+
+    @property
+    def attend_heads(self) -> Callable[..., Tensor] | None:
+        """`append` and `attend` at once, where the pass is of one text that lies side by side."""
+        return self._attend_heads if len(self.direct) == 1 and not self.groups else None
+
+    def _attend_heads(self, layer: int, heads: Tensor, H: int, window: int | None) -> Tensor:
+        """The results `(N, H, D)` for queries, keys and values `heads: (N, H + 2 H_kv, D)`."""
+        self.layer, pool = layer, self.cache.both_by_token[layer]
+        by_head = heads if heads.dtype == pool.dtype else heads.to(pool.dtype)
+        by_head = by_head.transpose(0, 1)
+        pool.index_copy_(1, self.slots, by_head[H:])
+        out = self._attend_directly(self.direct[0], by_head[None, :H], window)[0].transpose(0, 1)
+        return out if out.dtype == heads.dtype else out.to(heads.dtype)
 
     def _attend_group(
         self, group: _Group, q: Tensor, window: int | None, softcap: float | None, cross: bool

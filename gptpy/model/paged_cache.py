@@ -29,14 +29,13 @@ class PagedKeysValues:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.block_tokens, self.n_blocks = block_tokens, n_blocks
-        shape = (c.n_layer, c.kv_heads, n_blocks, block_tokens, c.head_size)
+        shape = (c.n_layer, 2, c.kv_heads, n_blocks, block_tokens, c.head_size)
         # Zeros, because what is masked is multiplied by zero and must be finite.
-        self.keys, self.values = (_zeros(shape, torch.device(device), dtype) for _ in range(2))
-        # By layer as (H_kv, n_blocks * block_tokens, D): views, made once
-        self.by_token = [
-            (self.keys[layer].flatten(1, 2), self.values[layer].flatten(1, 2))
-            for layer in range(c.n_layer)
-        ]
+        both = _zeros(shape, torch.device(device), dtype)
+        self.keys, self.values = both.unbind(1)
+        # Views, made once, by layer as (H_kv, n_blocks * block_tokens, D), and of both together
+        self.by_token = [tuple(layer.flatten(2, 3)) for layer in both]
+        self.both_by_token = [layer.flatten(2, 3).flatten(0, 1) for layer in both]
 
     def side_by_side(self, begin: int, end: int) -> list[tuple[Tensor, Tensor]]:
         """Tokens `begin` to `end` of the pool: keys and values of each layer, `(1, H_kv, S, D)`."""
