@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,10 +61,12 @@ class PagedKeysValues:
 def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     if device.type != "cpu" or not math.prod(shape):
         return torch.zeros(shape, device=device, dtype=dtype)
-    # numpy takes zeroed pages from the system, which exist when they are first written.
-    size = torch.empty((), dtype=dtype).element_size()
-    numbers = torch.from_numpy(np.zeros(math.prod(shape) * size, dtype=np.uint8))
-    return numbers.view(dtype).view(shape)
+    # The system gives zeroed pages when they are first written. Large pages would be cleared whole
+    # for the first few tokens of every head.
+    memory = mmap.mmap(-1, math.prod(shape) * torch.empty((), dtype=dtype).element_size())
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 @dataclass
