@@ -20,18 +20,20 @@ from typing import Any
 Run = Callable[[list[list[int]], list[int]], list[list[int]]]
 
 
-def ours(folder: Path, threads: int, number_type: str, **settings: Any) -> Run:
+def ours(folder: Path, threads: int, number_type: str, *, exact: bool = False) -> Run:
     """The engine; every run begins with an empty cache."""
     import torch
 
     from gptpy.inference.engine import Engine
+    from gptpy.inference.precision import limit_threads
     from gptpy.inference.request import Request
     from gptpy.inference.sampling import Sampling
     from gptpy.runs.opening import load
 
     torch.set_num_threads(threads)
     model = load(folder / "run", device="cpu", dtype="float32").model
-    engine = Engine(model, number_type=number_type, exact=False, **settings)
+    limit_threads(model)
+    engine = Engine(model, number_type=number_type, exact=exact)
 
     def run(prompts: list[list[int]], new: list[int]) -> list[list[int]]:
         engine.runner.pool.clear()
@@ -188,6 +190,7 @@ def onnx(folder: Path, threads: int) -> Run:
 
 GENERATORS: dict[str, Callable[[Path, int], Run]] = {
     "ours fp32": lambda folder, n: ours(folder, n, "float32"),
+    "ours fp32, exact": lambda folder, n: ours(folder, n, "float32", exact=True),
     "ours bf16": lambda folder, n: ours(folder, n, "bfloat16"),
     "ours int8": lambda folder, n: ours(folder, n, "int8"),
     "ours uncached": uncached,

@@ -160,13 +160,14 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 def open_run(arguments: argparse.Namespace) -> Loaded:
     """The run, its weights in the number type that was asked for, and a word on the checkpoint."""
-    from gptpy.inference.precision import cast_for_generation
+    from gptpy.inference.precision import cast_for_generation, limit_threads
     from gptpy.runs.opening import load
 
     loaded = load(arguments.run_dir, step=arguments.step, device=arguments.device)
     say_choice(loaded)
     if arguments.dtype != "int8":
         cast_for_generation(loaded, arguments.dtype)
+    limit_threads(loaded.model)
     return loaded
 
 

@@ -8,6 +8,7 @@ and log-probabilities are the same, bit for bit, whatever runs beside it.
 from __future__ import annotations
 
 import itertools
+import math
 import secrets
 import time
 from collections.abc import Iterable, Iterator
@@ -218,7 +219,7 @@ class Engine:
         logits = self.runner.logits(chunks, wanted)
         for sequence, count in plan:  # guesses are counted when they have been found right
             self.scheduler.computed(sequence, min(count, sequence.pending))
-        usable = torch.isfinite(logits.amax(-1)).tolist() if len(logits) else []
+        usable = [math.isfinite(x) for x in logits.amax(-1).tolist()] if len(logits) else []
         while rows:
             rows = self._choose(logits, usable, rows, pieces)
         for sequence, _ in plan:

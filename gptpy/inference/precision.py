@@ -1,6 +1,10 @@
-"""The number type of generation: weights are cast once, because autocast would cast every step."""
+"""The number type of generation: weights are cast once, because autocast would cast every step.
+
+And the number of threads."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 
@@ -11,6 +15,17 @@ from gptpy.runs.opening import Loaded
 # Parameters from which reading the weights decides the speed of a step on a CPU; below it is the
 # number of operations, and half precision only adds conversions
 LARGE = 1 << 25
+
+# Parameters below which the products of a step are too short for several threads to share
+SHARED = 1 << 22
+
+
+def limit_threads(model: Any) -> int:
+    """Lets this process compute with one thread where more would mostly wait for each other: small
+    models on a CPU. Returns the number of threads."""
+    if model.device.type == "cpu" and model.num_parameters() < SHARED:
+        torch.set_num_threads(1)
+    return torch.get_num_threads()
 
 
 def cast_for_generation(loaded: Loaded, requested: str = "auto") -> tuple[torch.dtype, str]:

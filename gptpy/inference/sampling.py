@@ -218,6 +218,13 @@ def choose(
         if not settings[rows[0]].greedy:
             draws = np.stack([noise(*keys[row], logits.shape[-1]) for row in rows])
             part = probabilities(part, settings[rows[0]]) / torch.from_numpy(draws).to(part.device)
-        for row, token in zip(rows, part.argmax(-1).tolist(), strict=True):
+        for row, token in zip(rows, _largest(part), strict=True):
             chosen[row] = token
     return chosen
+
+
+def _largest(x: Tensor) -> list[int]:
+    """Where the largest number of each row of `x: (B, V)` stands, the first of equal ones."""
+    if x.device.type == "cpu":  # numpy compares with vectors, torch one number at a time
+        return x.numpy().argmax(-1).tolist()
+    return x.argmax(-1).tolist()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,11 +13,14 @@ from torch import Tensor, nn
 
 from gptpy.config.errors import ConfigError
 from gptpy.devices.selection import DTYPES
+from gptpy.model.fast.generation import for_generation
 from gptpy.model.lora import merge_adapters
 
 NUMBER_TYPES = (*DTYPES, "int8")
 FEW_ROWS = 8
 """torch's product with int8 weights pays for few rows; for more the weights are widened first."""
+SMALL = 1 << 18
+"""Numbers of a matrix up to which the time around a product decides, not the product."""
 PACKED_FOR = 32
 """Rows that oneDNN is told to expect: a layout that suits every number of rows from 2 on."""
 
@@ -43,21 +45,27 @@ class Int8Linear(nn.Module):
         self.register_buffer("scales", scales)
         self.register_buffer("bias", None if bias is None else bias.detach().float())
         self.register_buffer("tiny", self.scales.new_full((1, 1), 1e-30))
+        # As a tuple, because finding a module's buffer takes as long as a small operator
+        self.operands = self.tiny, self.weight.T, self.scales, self.bias
         self.product = self._by_integers if multiplies_integers(weight.device) else self._widened
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.product(x.reshape(-1, x.shape[-1]))
-        return out.to(x.dtype).view(*x.shape[:-1], -1)
+        if out.dtype != x.dtype:
+            out = out.to(x.dtype)
+        return out.view(*x.shape[:-1], -1)
 
     def _by_integers(self, x: Tensor) -> Tensor:
-        x = x.float()
-        largest = torch.linalg.vector_norm(x, math.inf, -1, keepdim=True)
-        steps = torch.add(self.tiny, largest, alpha=1 / 127)  # not 0, which divides below
+        tiny, columns, scales, bias = self.operands
+        if x.dtype != torch.float32:
+            x = x.float()
+        largest = x.abs().amax(-1, keepdim=True)
+        steps = torch.add(tiny, largest, alpha=1 / 127)  # not 0, which divides below
         # The sum of a row's products stays below 2^31 up to 130,000 columns.
         rounded = (x / steps).round_().to(torch.int8)
-        sums = torch._int_mm(rounded, self.weight.T)  # pyright: ignore[reportPrivateImportUsage]
-        out = sums * self.scales
-        return out.mul_(steps) if self.bias is None else torch.addcmul(self.bias, out, steps)
+        sums = torch._int_mm(rounded, columns)  # pyright: ignore[reportPrivateImportUsage]
+        out = sums * scales
+        return out.mul_(steps) if bias is None else torch.addcmul(bias, out, steps)
 
     def _widened(self, x: Tensor) -> Tensor:
         # torch's product reads past the end of rows that are no multiple of its vectors.
@@ -78,42 +86,70 @@ def multiplies_integers(device: torch.device) -> bool:
     )
 
 
-class PackedLinear(nn.Module):
-    """`x W^T + b` by oneDNN, which has W in its own layout, too: other layouts cost it a conversion
-    at every call with several rows. A single row is quickest with W as it is."""
+class TransposedLinear(nn.Module):
+    """`x W^T + b` with `W^T` in memory: a call takes less time than oneDNN's, which decides where W
+    is small. A row's last bits may depend on the number of rows."""
 
     weight: Tensor
     bias: Tensor | None
 
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
         super().__init__()
-        self.register_buffer("weight", weight.detach())
+        self.out_features, self.in_features = weight.shape
+        self.register_buffer("weight", weight.detach().T.contiguous())
         self.register_buffer("bias", None if bias is None else bias.detach())
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), PACKED_FOR)
+        self.operands = self.weight, self.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.numel() == x.shape[-1]:
-            return F.linear(x, self.weight, self.bias)
-        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+        weight, bias = self.operands
+        rows = x.reshape(-1, x.shape[-1])
+        out = torch.mm(rows, weight) if bias is None else torch.addmm(bias, rows, weight)
+        return out.view(*x.shape[:-1], -1)
+
+
+class PackedLinear(nn.Module):
+    """`x W^T + b` by oneDNN, which has W in its own layout: other layouts cost it a conversion at
+    every call with several rows. A single row in bfloat16 is quickest with W as it is."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        kept = weight.dtype == torch.bfloat16
+        self.register_buffer("weight", weight.detach() if kept else None)
+        self.register_buffer("bias", None if bias is None else bias.detach())
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), PACKED_FOR)
+        self.product = torch.ops.mkldnn._linear_pointwise.default
+        self.operands = self.weight, self.packed, self.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        plain, packed, bias = self.operands
+        if plain is not None and x.numel() == x.shape[-1]:
+            return F.linear(x, plain, bias)
+        return self.product(x, packed, bias, "none", [], "")
 
 
 def packs(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether `PackedLinear` pays: bfloat16 on a CPU that multiplies it."""
-    if device.type != "cpu" or dtype != torch.bfloat16 or not torch.backends.mkldnn.is_available():
-        return False
+    """Whether `PackedLinear` pays: fp32 on x86, bfloat16 on a CPU that multiplies it."""
     operators = torch.ops.mkldnn
     names = ("_reorder_linear_weight", "_linear_pointwise", "_is_mkldnn_bf16_supported")
-    return all(hasattr(operators, name) for name in names) and bool(
-        operators._is_mkldnn_bf16_supported()
-    )
+    if not multiplies_integers(device) or not all(hasattr(operators, name) for name in names):
+        return False
+    half = dtype == torch.bfloat16 and bool(operators._is_mkldnn_bf16_supported())
+    return half or dtype == torch.float32
 
 
-def prepare(model: Any, number_type: str | None) -> tuple[Any, Callable[[Tensor], Tensor] | None]:
+def prepare(
+    model: Any, number_type: str | None, *, exact: bool = True
+) -> tuple[Any, Head | None]:
     """The network in `number_type`, of `NUMBER_TYPES`, and its head: `(N, C)` to `(N, V)` in fp32.
 
     The caller's model stays as it is: the network is a copy with merged adapters, which shares the
     weights that keep their type. "int8": linear layers in 8 bits, everything else in fp32 on a CPU,
-    in bfloat16 on other devices. The head is None for a bigram. None: as the model is.
+    in bfloat16 on other devices. The head is None for a bigram. None: as the model is. Without
+    `exact`, the bits of a row in fp32 may depend on the number of rows.
     """
     number_type = resolved(model, number_type)
     # Parameters are found in the memo instead of being copied; a cast then makes new ones.
@@ -127,14 +163,22 @@ def prepare(model: Any, number_type: str | None) -> tuple[Any, Callable[[Tensor]
         network.requires_grad_(False).to(_between_layers(model, number_type))
         if network.config.architecture == "bigram":
             return network, None
-        layer: type[nn.Module] | None = None
-        if number_type == "int8":
-            layer = Int8Linear
-        elif packs(network.device, network.dtype):
-            layer = PackedLinear
-        if layer is not None:
-            _replace_linear(network, layer)
-        return network, _make_head(network, number_type)
+        choose = partial(_layer_for, number_type, exact)
+        head = Head(network, choose)
+        _replace_linear(network, choose)
+        for block in network.blocks:
+            for_generation(block)
+        return network, head
+
+
+def _layer_for(number_type: str, exact: bool, weight: Tensor) -> type[nn.Module] | None:
+    """The class of the layer that multiplies by `weight`; None: as torch does it."""
+    if number_type == "int8":
+        return Int8Linear
+    if not packs(weight.device, weight.dtype):
+        return None
+    small = weight.dtype == torch.float32 and weight.numel() <= SMALL
+    return TransposedLinear if small and not exact else PackedLinear
 
 
 def resolved(model: Any, number_type: str | None) -> str:
@@ -155,37 +199,40 @@ def _between_layers(model: Any, number_type: str) -> torch.dtype:
     return torch.float32 if multiplies_integers(model.device) else torch.bfloat16
 
 
-def _make_head(network: Any, number_type: str) -> Callable[[Tensor], Tensor]:
+class Head(nn.Module):
     """The output layer, from `(N, C)` to fp32 `(N, V)`."""
-    tied = network.head is None
-    weight: Tensor = network.token_embedding.weight if tied else network.head.weight
-    projection = getattr(network, "token_projection", None) if tied else None
-    layer: Callable[..., Callable[[Tensor], Tensor]] = _plain
-    if number_type == "int8":
-        layer = Int8Linear
-    elif packs(weight.device, weight.dtype):
-        layer = PackedLinear
-    output = layer(weight)
-    back = None if projection is None else layer(projection.weight.T.contiguous())
-    cap = network.config.logit_softcap
 
-    def head(hidden: Tensor) -> Tensor:
-        if back is not None:  # to the narrow embedding by the same matrix
-            hidden = back(hidden)
-        logits = output(hidden)
+    def __init__(self, network: Any, choose: Callable[[Tensor], type[nn.Module] | None]) -> None:
+        super().__init__()
+        tied = network.head is None
+        weight: Tensor = network.token_embedding.weight if tied else network.head.weight
+        narrow = getattr(network, "token_projection", None) if tied else None
+        self.output = _product(weight, choose)
+        self.back = None if narrow is None else _product(narrow.weight.T.contiguous(), choose)
+        self.cap: float | None = network.config.logit_softcap
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        if self.back is not None:  # to the narrow embedding by the same matrix
+            hidden = self.back(hidden)
+        logits = self.output(hidden)
         # In the type of the product, as `HeadLoss.logits` does.
-        return (logits if cap is None else cap * torch.tanh(logits / cap)).float()
-
-    return head
+        return (logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)).float()
 
 
-def _plain(weight: Tensor) -> Callable[[Tensor], Tensor]:
-    return partial(F.linear, weight=weight)
+def _product(weight: Tensor, choose: Callable[[Tensor], type[nn.Module] | None]) -> nn.Module:
+    layer = choose(weight)
+    if layer is not None:
+        return layer(weight)
+    plain = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    plain.weight = nn.Parameter(weight.detach(), requires_grad=False)
+    return plain
 
 
-def _replace_linear(network: Any, layer: type[nn.Module]) -> None:
-    """Puts `layer(weight, bias)` in the place of every linear layer between the embeddings."""
+def _replace_linear(network: Any, choose: Callable[[Tensor], type[nn.Module] | None]) -> None:
+    """Replaces the linear layers between the embeddings."""
     for name, module in list(network.named_modules()):
         if isinstance(module, nn.Linear) and name != "head":  # the head is made apart
-            parent, _, child = name.rpartition(".")
-            setattr(network.get_submodule(parent), child, layer(module.weight, module.bias))
+            layer = choose(module.weight)
+            if layer is not None:
+                parent, _, child = name.rpartition(".")
+                setattr(network.get_submodule(parent), child, layer(module.weight, module.bias))

@@ -5,14 +5,14 @@ product. Only attention tells sequences apart: each looks into its own blocks. T
 of `transformer.py`, called with a `PagedStep` where they expect a cache and a back end.
 
 On a CPU in fp32 a token's result depends on its own context alone, bit for bit, not on what else is
-computed in the pass, if every matrix product has at least `row_floor` rows: the matrix library then
-adds up each row in one fixed order. For the same reason sums over keys are split at fixed places.
+computed in the pass, if every matrix product has at least `row_floor` rows, and in attention
+`query_floor`: the matrix library then adds up each row in one fixed order. For the same reason sums over keys are split at fixed places.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -63,15 +63,22 @@ class _Direct:
     count: int
     begin: int
     end: int
+    views: dict[int, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
+    """By the first key: keys and values `(1, H_kv, S, D)` of each layer."""
 
 
 class PagedStep:
     """What the layers of one pass share: cache (`append`) and attention back end (`attend`)."""
 
     def __init__(
-        self, c: GPTConfig, cache: PagedKeysValues, chunks: Sequence[Chunk], row_floor: int = 1
+        self,
+        c: GPTConfig,
+        cache: PagedKeysValues,
+        chunks: Sequence[Chunk],
+        row_floor: int = 1,
+        query_floor: int = 1,
     ) -> None:
-        self.config, self.cache, self.row_floor = c, cache, row_floor
+        self.config, self.cache, self.query_floor = c, cache, query_floor
         self.device = cache.keys.device
         size = cache.block_tokens
         ids: list[int] = []
@@ -138,7 +145,7 @@ class PagedStep:
         the exact product's.
         """
         c, blocks = self.config, chunk.blocks
-        if self.row_floor > 1 or c.attention_softcap is not None or c.position == "alibi":
+        if self.query_floor > 1 or c.attention_softcap is not None or c.position == "alibi":
             return False
         if chunk.memory is not None or not blocks or blocks[-1] - blocks[0] + 1 != len(blocks):
             return False
@@ -157,7 +164,7 @@ class PagedStep:
     def _make_group(self, members: list[tuple[int, Chunk]], start: int, length: int) -> _Group:
         """Tokens `start` to `start + length` of each member; queries are padded by repetition."""
         c, size = self.config, self.cache.block_tokens
-        padded = max(length, -(-self.row_floor * c.kv_heads // c.n_head))
+        padded = max(length, -(-self.query_floor * c.kv_heads // c.n_head))
         columns = torch.arange(padded, device=self.device).clamp_(max=length - 1) + start
         rows = self._tensor([self.offsets[number] for number, _ in members])[:, None] + columns
         positions = self._tensor([chunk.start for _, chunk in members])[:, None] + columns
@@ -198,7 +205,9 @@ class PagedStep:
         """Stores `(1, N, H_kv, D)` in the sequences' blocks, as `KVCache.append` does."""
         self.layer = layer
         for pool, new in zip(self.cache.by_token[layer], (k, v), strict=True):
-            by_head = new[0].transpose(0, 1).to(pool.dtype)
+            by_head = new[0].transpose(0, 1)
+            if by_head.dtype != pool.dtype:
+                by_head = by_head.to(pool.dtype)
             pool.index_copy_(1, self.slots, by_head)
         return k, v
 
@@ -218,17 +227,31 @@ class PagedStep:
         if not self.direct:
             out = found[0] if len(found) == 1 else torch.cat(found)
             return (out if self.order is None else out.index_select(0, self.order))[None]
-        only = len(self.direct) == 1 and not found
-        out = q if only else torch.empty_like(q, memory_format=torch.contiguous_format)
+        by_head = q.transpose(1, 2)  # (1, H, N, D)
+        if len(self.direct) == 1 and not found:
+            return self._attend_directly(self.direct[0], by_head, window).transpose(1, 2)
+        out = torch.empty_like(q, memory_format=torch.contiguous_format)
         for group, result in zip(self.groups, found, strict=True):
             out[0].index_copy_(0, group.rows, result)
-        by_head = q.transpose(1, 2)  # (1, H, N, D)
         for one in self.direct:
-            result = self._attend_directly(one, by_head, window).to(q.dtype).transpose(1, 2)
-            if only:
-                return result
+            rows = by_head[:, :, one.row : one.row + one.count]
+            result = self._attend_directly(one, rows, window).transpose(1, 2)
             out[:, one.row : one.row + one.count] = result
         return out
+
+    @property
+    def attend_heads(self) -> Callable[..., Tensor] | None:
+        """`append` and `attend` at once, where the pass is of one text that lies side by side."""
+        return self._attend_heads if len(self.direct) == 1 and not self.groups else None
+
+    def _attend_heads(self, layer: int, heads: Tensor, H: int, window: int | None) -> Tensor:
+        """The results `(N, H, D)` for queries, keys and values `heads: (N, H + 2 H_kv, D)`."""
+        self.layer, pool = layer, self.cache.both_by_token[layer]
+        by_head = heads if heads.dtype == pool.dtype else heads.to(pool.dtype)
+        by_head = by_head.transpose(0, 1)
+        pool.index_copy_(1, self.slots, by_head[H:])
+        out = self._attend_directly(self.direct[0], by_head[None, :H], window)[0].transpose(0, 1)
+        return out if out.dtype == heads.dtype else out.to(heads.dtype)
 
     def _attend_group(
         self, group: _Group, q: Tensor, window: int | None, softcap: float | None, cross: bool
@@ -247,16 +270,19 @@ class PagedStep:
         return result.reshape(B * T, H, D).to(q.dtype)
 
     def _attend_directly(self, one: _Direct, q: Tensor, window: int | None) -> Tensor:
-        """`(1, H, count, D)` in the type of the cache, for `q: (1, H, N, D)`."""
-        keys, values = self.cache.by_token[self.layer]
+        """`(1, H, count, D)` for `q` of the same shape."""
         begin = one.begin if window is None else max(one.begin, one.end - window)
-        return F.scaled_dot_product_attention(
-            q[:, :, one.row : one.row + one.count].to(keys.dtype),
-            keys[None, :, begin : one.end],
-            values[None, :, begin : one.end],
+        if begin not in one.views:
+            one.views[begin] = self.cache.side_by_side(begin, one.end)
+        keys, values = one.views[begin][self.layer]
+        out = F.scaled_dot_product_attention(
+            q if q.dtype == keys.dtype else q.to(keys.dtype),
+            keys,
+            values,
             is_causal=one.count > 1,
-            enable_gqa=q.shape[1] != keys.shape[0],
+            enable_gqa=q.shape[1] != keys.shape[1],
         )
+        return out if out.dtype == q.dtype else out.to(q.dtype)
 
     def _keys_values(self, group: _Group, cross: bool) -> tuple[Tensor, Tensor]:
         """`(H_kv, B, S, D)` each, of the present layer."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,14 +29,21 @@ class PagedKeysValues:
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.block_tokens, self.n_blocks = block_tokens, n_blocks
-        shape = (c.n_layer, c.kv_heads, n_blocks, block_tokens, c.head_size)
+        shape = (c.n_layer, 2, c.kv_heads, n_blocks, block_tokens, c.head_size)
         # Zeros, because what is masked is multiplied by zero and must be finite.
-        self.keys, self.values = (_zeros(shape, torch.device(device), dtype) for _ in range(2))
-        # By layer as (H_kv, n_blocks * block_tokens, D): views, made once
-        self.by_token = [
-            (self.keys[layer].flatten(1, 2), self.values[layer].flatten(1, 2))
-            for layer in range(c.n_layer)
-        ]
+        both = _zeros(shape, torch.device(device), dtype)
+        self.keys, self.values = both.unbind(1)
+        # Views, made once, by layer as (H_kv, n_blocks * block_tokens, D), and of both together
+        self.by_token = [tuple(layer.flatten(2, 3)) for layer in both]
+        self.both_by_token = [layer.flatten(2, 3).flatten(0, 1) for layer in both]
+
+    def side_by_side(self, begin: int, end: int) -> list[tuple[Tensor, Tensor]]:
+        """Tokens `begin` to `end` of the pool: keys and values of each layer, `(1, H_kv, S, D)`."""
+        pools = (self.keys, self.values)
+        both = (
+            pool.flatten(2, 3)[:, None].narrow(3, begin, end - begin).unbind(0) for pool in pools
+        )
+        return list(zip(*both, strict=True))
 
     def zero(self, blocks: Sequence[int]) -> None:
         """Clears blocks that may hold numbers which are not finite."""
@@ -54,10 +61,12 @@ class PagedKeysValues:
 def _zeros(shape: tuple[int, ...], device: torch.device, dtype: torch.dtype) -> Tensor:
     if device.type != "cpu" or not math.prod(shape):
         return torch.zeros(shape, device=device, dtype=dtype)
-    # numpy takes zeroed pages from the system, which exist when they are first written.
-    size = torch.empty((), dtype=dtype).element_size()
-    numbers = torch.from_numpy(np.zeros(math.prod(shape) * size, dtype=np.uint8))
-    return numbers.view(dtype).view(shape)
+    # The system gives zeroed pages when they are first written. Large pages would be cleared whole
+    # for the first few tokens of every head.
+    memory = mmap.mmap(-1, math.prod(shape) * torch.empty((), dtype=dtype).element_size())
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 @dataclass

@@ -52,7 +52,7 @@ def test_parts_of_any_size_beside_anything_give_the_same_bits(name):
     tables = [random.Random(0).sample(range(1, 40), needed), list(range(50, 50 + needed))]
     cache = PagedKeysValues(model.config, 100, 16)
     whole = [Chunk(ids[row].tolist(), 0, tables[row]) for row in range(2)]
-    step = PagedStep(model.config, cache, whole, row_floor=16)
+    step = PagedStep(model.config, cache, whole, row_floor=16, query_floor=16)
     found = head(model, paged_hidden_states(model, step)).view(2, T, V)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
@@ -70,7 +70,7 @@ def test_parts_of_any_size_beside_anything_give_the_same_bits(name):
                 places.append((row, done[row], end))
                 done[row] = end
         if chunks:
-            step = PagedStep(model.config, cache, chunks, row_floor=16)
+            step = PagedStep(model.config, cache, chunks, row_floor=16, query_floor=16)
             logits = head(model, paged_hidden_states(model, step))
             for (row, start, end), offset in zip(places, step.offsets[:-1], strict=True):
                 again[row, start:end] = logits[offset : offset + end - start]
@@ -86,7 +86,7 @@ def test_positions_beyond_the_tables_continue_the_rotation():
         cache = PagedKeysValues(model.config, 60, 16)
         blocks = list(range(1, 59))
         chunk = Chunk(ids, start, blocks)
-        step = PagedStep(model.config, cache, [chunk], row_floor=16)
+        step = PagedStep(model.config, cache, [chunk], row_floor=16, query_floor=16)
         found = paged_hidden_states(model, step)[20:60]  # whose windows lie inside
         if expected is not None:
             torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
