@@ -95,7 +95,7 @@ def test_an_unknown_version_is_refused(version: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("dropout", 1.0),
+        ("dropout", 1.5),
         ("continuing_subword_prefix", "##"),
         ("unknown", 1),
     ],

@@ -38,7 +38,7 @@ CASES: dict[str, Change] = {
     "WordPiece": replaced("model", value={"type": "WordPiece", "unk_token": "[UNK]", "vocab": {}}),
     "Unigram": replaced("model", value={"type": "Unigram", "unk_id": 0, "vocab": [["a", 0.5]]}),
     "WordLevel": replaced("model", value={"type": "WordLevel", "vocab": {}, "unk_token": "u"}),
-    "dropout": replaced("model", "dropout", value=0.1),
+    "dropout": replaced("model", "dropout", value=1.5),
     "continuing_subword_prefix": replaced("model", "continuing_subword_prefix", value="##"),
     "new_setting": replaced("model", "new_setting", value=1),
     "Precompiled": replaced(

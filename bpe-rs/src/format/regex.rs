@@ -209,10 +209,8 @@ fn check_class(class: &str, fold: bool) -> std::result::Result<(), String> {
         }
     }
     let inside = &class[1..];
-    let others = escapes(inside).filter(|escape| class_escape_here(escape).is_none());
-    others
-        .map(check_escape)
-        .collect::<std::result::Result<(), _>>()?;
+    let mut others = escapes(inside).filter(|escape| class_escape_here(escape).is_none());
+    others.try_for_each(check_escape)?;
     // A class of what is not listed matches one character in both engines.
     if !fold || inside.starts_with('^') {
         return Ok(());

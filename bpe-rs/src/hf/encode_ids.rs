@@ -4,17 +4,23 @@
 
 use super::added_tokens::TextSegment;
 use super::aligned::AlignedText;
+use super::dropout::Random;
 use super::pre_tokenize::PreTokenized;
 use super::tokenizer::Tokenizer;
 use crate::encode::Scratch;
 use crate::error::Result;
 
 impl Tokenizer {
-    /// Append the ids of a text.
+    /// Append the ids of a text. `random` decides about dropout.
     ///
     /// # Errors
     /// `Pattern` when the regex engine gives up on the text.
-    pub(super) fn encode_text(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+    pub(super) fn encode_text(
+        &self,
+        text: &str,
+        random: &mut Random,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
         let mut segments = Vec::new();
         self.split_raw(text, &mut segments);
         let mut inner = Vec::new();
@@ -40,7 +46,7 @@ impl Tokenizer {
                 for TextSegment { range, added } in inner.drain(..) {
                     match added {
                         Some(id) => ids.push(id),
-                        None => self.encode_plain(part.slice(range), scratch, ids)?,
+                        None => self.encode_plain(part.slice(range), scratch, random, ids)?,
                     }
                 }
             }
@@ -53,6 +59,7 @@ impl Tokenizer {
         &self,
         text: AlignedText<'_>,
         scratch: &mut Scratch,
+        random: &mut Random,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
         let (model, pre_tokenizer) = (&self.model, &self.pipeline.compiled_pre_tokenizer);
@@ -62,6 +69,6 @@ impl Tokenizer {
             }
         }
         let PreTokenized { text, pieces } = pre_tokenizer.pre_tokens(text)?;
-        model.encode_pieces(&text.text, &pieces, scratch, ids)
+        model.encode_pieces(&text.text, &pieces, scratch, random, ids)
     }
 }
