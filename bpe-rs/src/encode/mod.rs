@@ -9,6 +9,8 @@ mod cache;
 mod merge;
 mod parallel;
 mod scratch;
+#[cfg(test)]
+mod symbol_tests;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -18,7 +20,7 @@ mod value;
 pub use merge::PieceEncoder;
 pub use parallel::{encode_texts, Rows};
 pub use scratch::{Lease, Scratch, ScratchPool};
-pub use text::{count, encode_into};
+pub use text::{count, encode_into, encode_pieces};
 
 use crate::error::{Error, Result};
 

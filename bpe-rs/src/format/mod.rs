@@ -9,6 +9,7 @@ pub mod convert;
 pub mod id_file;
 mod model;
 pub(crate) mod regex;
+mod regex_classes;
 pub mod tiktoken;
 mod tokenizer_json;
 pub mod vocab_merges;

@@ -8,6 +8,8 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use super::normalize::Normalizers;
 use crate::error::{Error, Result};
 use crate::format::AddedToken;
+use crate::pretokenize::Pretokenizer;
+use crate::threads::ForkOnce;
 
 /// The added tokens of a tokenizer, ready for searching.
 #[derive(Clone, Debug, Default)]
@@ -46,22 +48,27 @@ pub(super) struct AddedTokenMatcher {
 
 impl AddedVocab {
     /// Put a token in, in place of one with its id. [`AddedVocab::index`] then makes it searchable.
-    pub(super) fn insert(&mut self, token: AddedToken, normalizers: &Normalizers) {
-        self.normalize_content(&token, normalizers);
+    ///
+    /// # Errors
+    /// `Pattern` when a normaliser gives up.
+    pub(super) fn insert(&mut self, token: AddedToken, normalizers: &Normalizers) -> Result<()> {
+        self.normalize_content(&token, normalizers)?;
         if token.special {
             self.special.insert(token.content.clone());
         }
         self.by_content.insert(token.content.clone(), token.id);
         self.by_id.insert(token.id, token);
+        Ok(())
     }
 
-    fn normalize_content(&mut self, token: &AddedToken, normalizers: &Normalizers) {
+    fn normalize_content(&mut self, token: &AddedToken, normalizers: &Normalizers) -> Result<()> {
         if token.normalized {
-            let content = normalizers.apply(&token.content);
+            let content = normalizers.apply(&token.content)?;
             if content != token.content {
                 self.normalized_content.insert(token.id, content);
             }
         }
+        Ok(())
     }
 
     /// Follow a change of the normalisers.
@@ -71,7 +78,7 @@ impl AddedVocab {
     pub(super) fn normalize(&mut self, normalizers: &Normalizers) -> Result<()> {
         self.normalized_content.clear();
         for token in self.by_id.clone().values() {
-            self.normalize_content(token, normalizers);
+            self.normalize_content(token, normalizers)?;
         }
         self.index(normalizers)
     }
@@ -204,9 +211,20 @@ impl AddedVocab {
     }
 }
 
-/// Whether a character beside a match makes it part of a longer word, for `single_word`.
+/// Whether a character beside a match makes it part of a longer word, for `single_word`: what `\w`
+/// matches.
 fn is_word(character: char) -> bool {
-    character.is_alphanumeric() || character == '_' || super::normalize::is_mark(character)
+    static WORD: ForkOnce<Option<Pretokenizer>> = ForkOnce::new();
+    if character.is_ascii() {
+        return character.is_ascii_alphanumeric() || character == '_';
+    }
+    let Some(word) = WORD.get_or_init(|| Pretokenizer::new(r"\w").ok()) else {
+        return false;
+    };
+    let (mut utf8, mut found) = ([0; 4], false);
+    let text = character.encode_utf8(&mut utf8);
+    let matched = word.engine().matches(text, &mut |_| found = true);
+    matched.is_ok() && found
 }
 
 impl AddedTokenMatcher {

@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::added_tokens::TextSegment;
-use super::normalize::AlignedText;
-use super::pre_tokenize::PreToken;
+use super::aligned::AlignedText;
+use super::dropout::Random;
+use super::pre_tokenize::PreTokenized;
 use super::tokenizer::Tokenizer;
 use crate::encode::Scratch;
 use crate::error::Result;
-use crate::format::byte_level;
 use crate::threads::ForkOnce;
 
 /// An input sequence and its ids.
@@ -24,6 +24,8 @@ pub(super) struct EncodedSequence {
     texts: Vec<Box<str>>,
     is_pretokenized: bool,
     ids: Vec<u32>,
+    /// The random numbers for dropout at the start of the texts.
+    random: Random,
     details: ForkOnce<TokenDetails>,
 }
 
@@ -45,8 +47,9 @@ impl EncodedSequence {
     /// `Pattern` when the regex engine gives up on the text.
     pub(super) fn of_text(tokenizer: &Tokenizer, text: &str) -> Result<Self> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 8);
-        tokenizer.encode_text(text, &mut ids)?;
-        Ok(Self::new(tokenizer, vec![text.into()], false, ids))
+        let random = tokenizer.streams.next();
+        tokenizer.encode_text(text, &mut { random }, &mut ids)?;
+        Ok(Self::new(tokenizer, vec![text.into()], false, ids, random))
     }
 
     /// Encode words, each by itself.
@@ -55,11 +58,13 @@ impl EncodedSequence {
     /// As [`EncodedSequence::of_text`].
     pub(super) fn of_words<S: AsRef<str>>(tokenizer: &Tokenizer, words: &[S]) -> Result<Self> {
         let mut ids = Vec::new();
+        let random = tokenizer.streams.next();
+        let mut next = random;
         for word in words {
-            tokenizer.encode_text(word.as_ref(), &mut ids)?;
+            tokenizer.encode_text(word.as_ref(), &mut next, &mut ids)?;
         }
         let texts = words.iter().map(|word| word.as_ref().into()).collect();
-        Ok(Self::new(tokenizer, texts, true, ids))
+        Ok(Self::new(tokenizer, texts, true, ids, random))
     }
 
     fn new(
@@ -67,6 +72,7 @@ impl EncodedSequence {
         texts: Vec<Box<str>>,
         is_pretokenized: bool,
         ids: Vec<u32>,
+        random: Random,
     ) -> Self {
         let tokenizer = tokenizer.clone();
         Self {
@@ -74,6 +80,7 @@ impl EncodedSequence {
             texts,
             is_pretokenized,
             ids,
+            random,
             details: ForkOnce::new(),
         }
     }
@@ -85,12 +92,13 @@ impl EncodedSequence {
     fn details(&self) -> &TokenDetails {
         self.details.get_or_init(|| {
             let mut details = TokenDetails::default();
-            let mut words = 0;
+            let (mut words, mut random) = (0, self.random);
             self.tokenizer.model.with_scratch(|scratch| {
                 for (index, text) in self.texts.iter().enumerate() {
                     let word = self.is_pretokenized.then_some(index as u32);
+                    let sources = (&mut *scratch, &mut random);
                     // Cannot fail: the same text was encoded before.
-                    let _ = details.add(&self.tokenizer, scratch, text, word, &mut words);
+                    let _ = details.add(&self.tokenizer, sources, text, word, &mut words);
                 }
             });
             debug_assert_eq!(details.ids, self.ids);
@@ -136,7 +144,7 @@ impl TokenDetails {
     fn add(
         &mut self,
         tokenizer: &Tokenizer,
-        scratch: &mut Scratch,
+        (scratch, random): (&mut Scratch, &mut Random),
         text: &str,
         fixed_word: Option<u32>,
         words: &mut u32,
@@ -151,7 +159,7 @@ impl TokenDetails {
                 self.push(id, characters.range(range), word, &aligned.text, tokenizer);
                 continue;
             }
-            aligned.normalize(&tokenizer.pipeline.normalizers);
+            tokenizer.pipeline.normalizers.normalize(&mut aligned)?;
             let mut inner = Vec::new();
             tokenizer.split_normalized(&aligned.text, &mut inner);
             for TextSegment { range, added } in inner {
@@ -162,7 +170,8 @@ impl TokenDetails {
                     self.push(id, characters.range(original), word, &part.text, tokenizer);
                     continue;
                 }
-                self.add_plain(tokenizer, scratch, &part, &characters, || {
+                let sources = (&mut *scratch, &mut *random);
+                self.add_plain(tokenizer, sources, part, &characters, || {
                     next_word(fixed_word, words)
                 })?;
             }
@@ -174,38 +183,25 @@ impl TokenDetails {
     fn add_plain(
         &mut self,
         tokenizer: &Tokenizer,
-        scratch: &mut Scratch,
-        text: &AlignedText,
+        (scratch, random): (&mut Scratch, &mut Random),
+        text: AlignedText<'_>,
         characters: &CharIndex,
         mut next_word: impl FnMut() -> u32,
     ) -> Result<()> {
-        let mut ids = Vec::new();
-        for PreToken { range, space_added } in tokenizer.pre_tokens(&text.text)? {
-            let start = range.start;
-            let mut part = text.slice(range);
-            if space_added {
-                part.prepend_space(text, start);
-            }
-            ids.clear();
-            let bytes = part.text.as_bytes();
-            tokenizer.model.encode_piece(bytes, scratch, &mut ids)?;
+        let PreTokenized { text, pieces } =
+            tokenizer.pipeline.compiled_pre_tokenizer.pre_tokens(text)?;
+        for piece in pieces {
             let word = next_word();
-            // Bytes that are no tokens are dropped, and Hugging Face's engine then still adds up
-            // token lengths from the start of the pre-token, in bytes of the byte-level alphabet.
-            let has_all_bytes = tokenizer.model.has_all_bytes();
-            let alphabet_bytes = (!has_all_bytes).then(|| alphabet_bytes(part.text.as_bytes()));
-            let mut start = 0;
-            for &id in &ids {
-                let end = start + tokenizer.token_len(id, alphabet_bytes.is_some());
-                let bytes = match &alphabet_bytes {
-                    None => start..end,
-                    Some(source) => source[start]..source[end - 1] + 1,
-                };
+            let tokens =
+                tokenizer
+                    .model
+                    .encode_with_ranges(&text.text[piece.clone()], scratch, random)?;
+            for (id, bytes) in tokens {
+                let bytes = piece.start + bytes.start..piece.start + bytes.end;
                 self.ids.push(id);
                 self.offsets
-                    .push(characters.range(part.original_range(bytes)));
+                    .push(characters.range(text.original_range(bytes)));
                 self.words.push(word);
-                start = end;
             }
         }
         Ok(())
@@ -226,18 +222,6 @@ impl TokenDetails {
         self.offsets.push(offset);
         self.words.push(word);
     }
-}
-
-/// For each byte of the UTF-8 of `pre_token` written in the byte-level alphabet, the index of the
-/// byte that it stands for.
-fn alphabet_bytes(pre_token: &[u8]) -> Vec<usize> {
-    let lengths = pre_token
-        .iter()
-        .map(|&byte| byte_level::ALPHABET[usize::from(byte)].len_utf8());
-    let indices = lengths.enumerate();
-    indices
-        .flat_map(|(index, length)| std::iter::repeat_n(index, length))
-        .collect()
 }
 
 fn next_word(fixed: Option<u32>, words: &mut u32) -> u32 {

@@ -1,4 +1,4 @@
-//! Hugging Face's tokenizer pipeline around byte-level BPE: added tokens, normalisers,
+//! Hugging Face's tokenizer pipeline around BPE: added tokens, normalisers,
 //! pre-tokenizers, post-processors, truncation, padding, offsets.
 //!
 //! A [`Tokenizer`] is immutable: adding tokens or setting a component returns a new one that
@@ -21,13 +21,17 @@
 //! ```
 
 mod added_tokens;
+mod aligned;
 mod decode;
+mod decoders;
+mod dropout;
 mod encode;
 mod encode_ids;
 mod encoded_input;
 mod encoded_sequence;
 mod fragment;
 mod lookup;
+mod matcher;
 mod model;
 mod normalize;
 mod post_process;

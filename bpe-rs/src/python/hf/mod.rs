@@ -125,6 +125,12 @@ impl PyHfTokenizer {
         Ok(Self { inner })
     }
 
+    /// With dropout that follows a seed.
+    fn with_dropout_seed(&self, seed: u64) -> Self {
+        let inner = self.inner.with_dropout_seed(seed);
+        Self { inner }
+    }
+
     /// The JSON of the model, or of its settings without vocabulary and merges.
     fn model(&self, py: Python<'_>, with_tokens: bool) -> String {
         let model = self.inner.model();
@@ -197,8 +203,8 @@ impl PyHfTokenizer {
         Ok(PyHfEncoding::new(encoded))
     }
 
-    fn decode(&self, py: Python<'_>, ids: Vec<u32>, skip_special_tokens: bool) -> String {
-        py.detach(|| self.inner.decode(&ids, skip_special_tokens))
+    fn decode(&self, py: Python<'_>, ids: Vec<u32>, skip_special_tokens: bool) -> PyResult<String> {
+        Ok(py.detach(|| self.inner.decode(&ids, skip_special_tokens))?)
     }
 
     fn decode_batch(
@@ -206,19 +212,16 @@ impl PyHfTokenizer {
         py: Python<'_>,
         sequences: Vec<Vec<u32>>,
         skip_special_tokens: bool,
-    ) -> Vec<String> {
-        py.detach(|| {
-            sequences
-                .iter()
-                .map(|ids| self.inner.decode(ids, skip_special_tokens))
-                .collect()
-        })
+    ) -> PyResult<Vec<String>> {
+        let decode = |ids: &Vec<u32>| self.inner.decode(ids, skip_special_tokens);
+        let texts = py.detach(|| sequences.iter().map(decode).collect::<Result<_, Error>>());
+        Ok(texts?)
     }
 
     fn decode_tokens(&self, tokens: Vec<Bound<'_, PyAny>>) -> PyResult<String> {
         let tokens = tokens.iter().map(|token| utf8("tokens", token));
         let tokens = tokens.collect::<PyResult<Vec<_>>>()?;
-        Ok(self.inner.decode_tokens(tokens.into_iter()))
+        Ok(self.inner.decode_tokens(tokens.into_iter())?)
     }
 
     fn token_to_id(&self, token: &Bound<'_, PyAny>) -> PyResult<Option<u32>> {
@@ -258,7 +261,7 @@ impl PyHfTokenizer {
     }
 
     fn normalize_str(&self, sequence: &Bound<'_, PyAny>) -> PyResult<String> {
-        Ok(self.inner.normalize_text(utf8("sequence", sequence)?))
+        Ok(self.inner.normalize_text(utf8("sequence", sequence)?)?)
     }
 
     fn pre_tokenize_str(&self, s: &Bound<'_, PyAny>) -> PyResult<Vec<(String, (usize, usize))>> {
