@@ -269,6 +269,17 @@ class HfTokenizer:
     def encode_batch(
         self, input: Any, is_pretokenized: bool, add_special_tokens: bool, settings: HfSettings
     ) -> list[HfEncoding]: ...
+    def encode_columns(
+        self,
+        input: Any,
+        is_pretokenized: bool,
+        add_special_tokens: bool,
+        settings: HfSettings,
+        token_type_ids: bool,
+        attention_mask: bool,
+        special_tokens_mask: bool,
+        as_arrays: bool,
+    ) -> HfColumns | None: ...
     def post_process(
         self,
         encoding: HfEncoding,
@@ -290,6 +301,18 @@ class HfTokenizer:
     def normalize_str(self, sequence: str) -> str: ...
     def pre_tokenize_str(self, s: str) -> list[tuple[str, tuple[int, int]]]: ...
     def tokenize_piece(self, sequence: str) -> list[tuple[int, str, tuple[int, int]]]: ...
+
+@final
+class HfColumns:
+    @property
+    def data(self) -> dict[str, Any]: ...
+    @property
+    def longest(self) -> int: ...
+    @property
+    def lengths(self) -> list[int]: ...
+    @property
+    def n_sequences(self) -> int: ...
+    def encodings(self) -> list[HfEncoding]: ...
 
 @final
 class HfEncoding:

@@ -100,7 +100,7 @@ impl AddedVocab {
     }
 
     /// The id after the highest.
-    pub(super) fn next_id(&self) -> u32 {
+    pub fn next_id(&self) -> u32 {
         let highest = self.by_id.keys().max();
         highest.map_or(0, |id| id.saturating_add(1))
     }

@@ -22,7 +22,7 @@ pub type InputPair<'a> = (InputSequence<'a>, Option<InputSequence<'a>>);
 
 impl InputSequence<'_> {
     /// Bytes of text.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Words(words) => words.iter().map(|word| word.len()).sum(),

@@ -5,7 +5,7 @@
 use super::added_tokens::TextSegment;
 use super::pre_tokenize::PreToken;
 use super::tokenizer::Tokenizer;
-use crate::encode::Scratch;
+use crate::encode::{Rows, Scratch};
 use crate::error::Result;
 
 impl Tokenizer {
@@ -14,34 +14,53 @@ impl Tokenizer {
     /// # Errors
     /// `Pattern` when the regex engine gives up on the text.
     pub(super) fn encode_text(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        self.model
+            .with_scratch(|scratch| self.encode_text_with(scratch, text, ids))
+    }
+
+    /// The ids of many texts, on several threads where that is faster.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_text`], for the first text that fails; `Invalid` for one of 4 GiB or
+    /// more.
+    pub(super) fn encode_texts(&self, texts: &[&str]) -> Result<Rows> {
+        self.model.encode_texts(texts, |scratch, text, ids| {
+            self.encode_text_with(scratch, text, ids)
+        })
+    }
+
+    fn encode_text_with(
+        &self,
+        scratch: &mut Scratch,
+        text: &str,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
         let mut segments = Vec::new();
         self.split_raw(text, &mut segments);
         let mut inner = Vec::new();
-        self.model.with_scratch(|scratch| {
-            for TextSegment { range, added } in segments {
-                if let Some(id) = added {
-                    ids.push(id);
-                    continue;
-                }
-                let part = &text[range];
-                let normalized;
-                let part = if self.pipeline.normalizers.surely_keeps(part) {
-                    part
-                } else {
-                    normalized = self.pipeline.normalizers.apply(part);
-                    &normalized
-                };
-                inner.clear();
-                self.split_normalized(part, &mut inner);
-                for TextSegment { range, added } in inner.drain(..) {
-                    match added {
-                        Some(id) => ids.push(id),
-                        None => self.encode_plain(&part[range], scratch, ids)?,
-                    }
+        for TextSegment { range, added } in segments {
+            if let Some(id) = added {
+                ids.push(id);
+                continue;
+            }
+            let part = &text[range];
+            let normalized;
+            let part = if self.pipeline.normalizers.surely_keeps(part) {
+                part
+            } else {
+                normalized = self.pipeline.normalizers.apply(part);
+                &normalized
+            };
+            inner.clear();
+            self.split_normalized(part, &mut inner);
+            for TextSegment { range, added } in inner.drain(..) {
+                match added {
+                    Some(id) => ids.push(id),
+                    None => self.encode_plain(&part[range], scratch, ids)?,
                 }
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
     /// Append the ids of normalised text without added tokens.

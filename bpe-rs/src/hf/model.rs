@@ -2,10 +2,11 @@
 
 use foldhash::{HashMap, HashMapExt};
 
-use crate::encode::{encode_into, Scratch, ScratchPool};
+use crate::encode::{encode_into, encode_texts, Rows, Scratch, ScratchPool};
 use crate::error::{quoted, Error, Result};
 use crate::format::{byte_level, BpeModel};
-use crate::pretokenize::Pretokenizer;
+use crate::pretokenize::{Pretokenizer, TextCuts};
+use crate::threads;
 use crate::vocab::Vocab;
 
 /// Token strings, ids and merges.
@@ -94,6 +95,23 @@ impl Model {
     /// Call `work` with buffers and caches for encoding.
     pub(super) fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
         self.pool.with(work)
+    }
+
+    /// The ids of many texts, on several threads where that is faster; `encode` appends those of one.
+    pub(super) fn encode_texts(
+        &self,
+        texts: &[&str],
+        encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()> + Sync,
+    ) -> Result<Rows> {
+        // A long text is not shared between threads, because added tokens may lie across its cuts.
+        let cuts = None::<&TextCuts<'_>>;
+        encode_texts(
+            &self.pool,
+            texts,
+            threads::available_threads(),
+            cuts,
+            encode,
+        )
     }
 
     /// Append the ids of `text`, cut by `pattern`. Every byte must be a token.

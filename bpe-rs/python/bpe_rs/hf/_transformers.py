@@ -15,7 +15,9 @@ def from_pretrained_fast(tokenizer: T) -> T:
     """A copy of a tokenizer of `transformers` that uses `bpe_rs.hf.Tokenizer` as its back end.
 
     Class, special tokens, chat template and all other settings are kept. What its
-    `train_new_from_iterator` returns uses `bpe_rs.hf.Tokenizer`, too.
+    `train_new_from_iterator` returns uses `bpe_rs.hf.Tokenizer`, too. Its calls return the numbers of a
+    batch without an `Encoding` object for each text; `encodings`, `word_ids()` and the like make them
+    when they are first asked for.
 
     Raises TypeError for a tokenizer without a `tokenizers` back end (a "slow" one), ValueError
     that names the component for one that would not be reproduced exactly.
@@ -33,6 +35,10 @@ def from_pretrained_fast(tokenizer: T) -> T:
     # The memo makes the deep copy use ours wherever the original refers to its back end.
     made: Any = copy.deepcopy(tokenizer, {id(backend): ours})
     made.train_new_from_iterator = partial(_train_new_from_iterator, made)
+    # Here, because it imports transformers.
+    from bpe_rs.hf import _batch_encoding
+
+    _batch_encoding.install(made)
     return made
 
 

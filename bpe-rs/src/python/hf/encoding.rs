@@ -1,22 +1,34 @@
 //! `bpe_rs.hf.Encoding`: the result of encoding.
 
-use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use std::sync::Arc;
 
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use super::ints::Ints;
 use super::settings::direction;
 use crate::format::components::Direction;
 use crate::hf::EncodedInput;
+use crate::python::ids::list_of_repeated;
 
 /// The ids of a text or a pair of texts, with their strings, offsets, words and masks.
 #[pyclass(name = "Encoding", module = "bpe_rs.hf")]
 #[derive(Default)]
 pub(super) struct PyHfEncoding {
     pub(super) inner: EncodedInput,
+    /// `None` where no tokenizer is at hand.
+    ints: Option<Arc<Ints>>,
 }
 
 impl PyHfEncoding {
-    pub(super) fn new(inner: EncodedInput) -> Self {
-        Self { inner }
+    fn new(inner: EncodedInput) -> Self {
+        Self { inner, ints: None }
+    }
+
+    /// With the `int` objects of a tokenizer.
+    pub(super) fn with_ints(inner: EncodedInput, ints: Arc<Ints>) -> Self {
+        let ints = Some(ints);
+        Self { inner, ints }
     }
 }
 
@@ -41,14 +53,18 @@ impl PyHfEncoding {
 
     /// Token ids.
     #[getter]
-    fn ids(&self) -> Vec<u32> {
-        self.inner.ids()
+    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let ids = self.inner.ids();
+        match &self.ints {
+            Some(ints) => ints.list(py, &ids),
+            None => PyList::new(py, ids),
+        }
     }
 
     /// The type id of each token, which tells the sequences of a pair apart.
     #[getter]
-    fn type_ids(&self) -> Vec<u32> {
-        self.inner.type_ids()
+    fn type_ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        list_of_repeated(py, &self.inner.type_ids())
     }
 
     /// Token strings.
@@ -65,14 +81,14 @@ impl PyHfEncoding {
 
     /// 0 for padding, 1 for the rest.
     #[getter]
-    fn attention_mask(&self) -> Vec<u32> {
-        self.inner.attention_mask()
+    fn attention_mask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        list_of_repeated(py, &self.inner.attention_mask())
     }
 
     /// 1 for special tokens and padding, 0 for the tokens of a text.
     #[getter]
-    fn special_tokens_mask(&self) -> Vec<u32> {
-        self.inner.special_tokens_mask()
+    fn special_tokens_mask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        list_of_repeated(py, &self.inner.special_tokens_mask())
     }
 
     /// The word of each token, None for special tokens and padding.
@@ -106,7 +122,10 @@ impl PyHfEncoding {
             .overflowing
             .iter()
             .cloned()
-            .map(Self::new)
+            .map(|inner| Self {
+                inner,
+                ints: self.ints.clone(),
+            })
             .collect()
     }
 

@@ -1,19 +1,26 @@
 //! `_core.HfTokenizer` and `bpe_rs.hf.Encoding`: the pipeline of [`crate::hf`].
 
 mod arguments;
+mod columns;
 mod encoding;
+mod ints;
 mod settings;
+
+use std::sync::Arc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use super::text::utf8;
 use crate::error::Error;
 use crate::format::{vocab_merges, BpeModel, TokenizerJson};
-use crate::hf::{InputPair, Tokenizer};
+use crate::hf::{FlatBatch, InputPair, InputSequence, Layout, Tokenizer};
+use crate::threads::ForkOnce;
 use arguments::{added_tokens, OwnedSequence};
+use columns::{PyColumns, Wanted};
 use encoding::PyHfEncoding;
+use ints::Ints;
 use settings::PySettings;
 
 /// `(id, string, offsets)`.
@@ -23,9 +30,45 @@ type TokenTuple = (u32, String, (usize, usize));
 #[pyclass(name = "HfTokenizer", frozen, module = "bpe_rs._core")]
 struct PyHfTokenizer {
     inner: Tokenizer,
+    /// Of one sequence and of a pair, without special tokens and with them.
+    layouts: [[ForkOnce<Option<Layout>>; 2]; 2],
+    ints: Arc<Ints>,
+}
+
+/// A sequence or a pair.
+type OwnedPair<'py> = (OwnedSequence<'py>, Option<OwnedSequence<'py>>);
+
+/// Inputs of fewer bytes are encoded while holding the GIL, because releasing and reacquiring it
+/// costs more.
+const MIN_BYTES_TO_RELEASE_GIL: usize = 4096;
+
+/// Run `work` without the GIL if there are many bytes to encode.
+fn detach<T: Send>(py: Python<'_>, inputs: &[InputPair<'_>], work: impl FnOnce() -> T + Send) -> T {
+    let mut bytes = 0;
+    for (first, second) in inputs {
+        bytes += first.bytes() + second.as_ref().map_or(0, InputSequence::bytes);
+        if bytes >= MIN_BYTES_TO_RELEASE_GIL {
+            return py.detach(work);
+        }
+    }
+    work()
 }
 
 impl PyHfTokenizer {
+    fn new(inner: Tokenizer) -> Self {
+        let ints = Arc::new(Ints::new(&inner));
+        Self::with_ints(inner, ints)
+    }
+
+    /// Another tokenizer with most of the same ids.
+    fn with_ints(inner: Tokenizer, ints: Arc<Ints>) -> Self {
+        Self {
+            inner,
+            layouts: Default::default(),
+            ints,
+        }
+    }
+
     /// Encode inputs without the GIL.
     fn encode_inputs(
         &self,
@@ -36,10 +79,68 @@ impl PyHfTokenizer {
     ) -> PyResult<Vec<PyHfEncoding>> {
         let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
         let tokenizer = self.inner.with_plain_special(settings.plain_special);
-        let batch =
-            py.detach(|| tokenizer.encode_batch(inputs, add_special_tokens, truncation, padding))?;
-        Ok(batch.into_iter().map(PyHfEncoding::new).collect())
+        let batch = detach(py, inputs, || {
+            tokenizer.encode_batch(inputs, add_special_tokens, truncation, padding)
+        })?;
+        let encoding = |inner| PyHfEncoding::with_ints(inner, self.ints.clone());
+        Ok(batch.into_iter().map(encoding).collect())
     }
+
+    /// Encode a batch of sequences and pairs.
+    fn encode_owned(
+        &self,
+        py: Python<'_>,
+        owned: &[OwnedPair<'_>],
+        add_special_tokens: bool,
+        settings: &PySettings,
+    ) -> PyResult<Vec<PyHfEncoding>> {
+        self.encode_inputs(py, &borrowed(owned)?, add_special_tokens, settings)
+    }
+
+    /// The same as flat columns; `None` where [`Self::encode_owned`] must be asked.
+    fn encode_flat<'a>(
+        &'a self,
+        py: Python<'_>,
+        owned: &[OwnedPair<'_>],
+        add_special_tokens: bool,
+        settings: &'a PySettings,
+    ) -> PyResult<Option<FlatBatch<'a>>> {
+        let Ok(inputs) = borrowed(owned) else {
+            return Ok(None);
+        };
+        let layouts = &self.layouts[usize::from(add_special_tokens)];
+        let layouts = [0, 1].map(|pair| {
+            let make = || self.inner.layout(pair == 1, add_special_tokens);
+            layouts[pair].get_or_init(make).as_ref()
+        });
+        let tokenizer = self.inner.with_plain_special(settings.plain_special);
+        let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
+        Ok(detach(py, &inputs, || {
+            tokenizer.encode_flat(&inputs, layouts, truncation, padding)
+        })?)
+    }
+}
+
+/// The inputs of a batch.
+///
+/// # Errors
+/// As [`OwnedSequence::one_or_pair`]; `TypeError` for one string in place of a list.
+fn batch<'py>(input: &Bound<'py, PyAny>, is_pretokenized: bool) -> PyResult<Vec<OwnedPair<'py>>> {
+    if input.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(
+            "input: expected a list of inputs, got a str",
+        ));
+    }
+    let read = |item| OwnedSequence::one_or_pair(&item, is_pretokenized);
+    match input.cast::<PyList>() {
+        Ok(list) => list.iter().map(read).collect(),
+        Err(_) => input.try_iter()?.map(|item| read(item?)).collect(),
+    }
+}
+
+fn borrowed<'a>(owned: &'a [OwnedPair<'_>]) -> PyResult<Vec<InputPair<'a>>> {
+    let borrow = |owned| OwnedSequence::borrow_pair(owned, ["input"; 2]);
+    owned.iter().map(borrow).collect()
 }
 
 #[pymethods]
@@ -61,7 +162,7 @@ impl PyHfTokenizer {
                 plain_special: false,
             };
             let inner = Tokenizer::new(file)?;
-            Ok::<_, Error>((Self { inner }, settings))
+            Ok::<_, Error>((Self::new(inner), settings))
         })?)
     }
 
@@ -85,7 +186,7 @@ impl PyHfTokenizer {
     ) -> PyResult<(Self, usize)> {
         let tokens = added_tokens(tokens, special)?;
         let (inner, count) = py.detach(|| self.inner.with_added_tokens(tokens))?;
-        Ok((Self { inner }, count))
+        Ok((Self::with_ints(inner, self.ints.clone()), count))
     }
 
     /// With the component `name` replaced by the one that the JSON describes, or None by none.
@@ -97,7 +198,7 @@ impl PyHfTokenizer {
                 Error::invalid(format!("{name}: expected a component as JSON: {error}"))
             })?;
         let inner = self.inner.with_component(name, value.as_ref())?;
-        Ok(Self { inner })
+        Ok(Self::with_ints(inner, self.ints.clone()))
     }
 
     /// The JSON of a component, or None.
@@ -122,7 +223,7 @@ impl PyHfTokenizer {
     /// With the model that the JSON describes.
     fn with_model(&self, py: Python<'_>, text: &str) -> PyResult<Self> {
         let inner = py.detach(|| self.inner.with_model(BpeModel::from_json(text)?))?;
-        Ok(Self { inner })
+        Ok(Self::new(inner))
     }
 
     /// The JSON of the model, or of its settings without vocabulary and merges.
@@ -162,20 +263,34 @@ impl PyHfTokenizer {
         add_special_tokens: bool,
         settings: &PySettings,
     ) -> PyResult<Vec<PyHfEncoding>> {
-        if input.is_instance_of::<PyString>() {
-            return Err(PyTypeError::new_err(
-                "input: expected a list of inputs, got a str",
-            ));
-        }
-        let owned = input
-            .try_iter()?
-            .map(|item| OwnedSequence::one_or_pair(&item?, is_pretokenized))
-            .collect::<PyResult<Vec<_>>>()?;
-        let inputs = owned
-            .iter()
-            .map(|owned| OwnedSequence::borrow_pair(owned, ["input"; 2]))
-            .collect::<PyResult<Vec<_>>>()?;
-        self.encode_inputs(py, &inputs, add_special_tokens, settings)
+        let owned = batch(input, is_pretokenized)?;
+        self.encode_owned(py, &owned, add_special_tokens, settings)
+    }
+
+    /// The columns of an encoded batch; None where `encode_batch` must be asked.
+    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
+    fn encode_columns<'py>(
+        this: &Bound<'py, Self>,
+        input: &Bound<'py, PyAny>,
+        is_pretokenized: bool,
+        add_special_tokens: bool,
+        settings: &PySettings,
+        token_type_ids: bool,
+        attention_mask: bool,
+        special_tokens_mask: bool,
+        as_arrays: bool,
+    ) -> PyResult<Option<PyColumns>> {
+        // `encode_batch` has the error.
+        let Ok(owned) = batch(input, is_pretokenized) else {
+            return Ok(None);
+        };
+        let wanted = Wanted {
+            token_type_ids,
+            attention_mask,
+            special_tokens_mask,
+            as_arrays,
+        };
+        columns::encode(this, owned, wanted, add_special_tokens, settings)
     }
 
     fn post_process(
@@ -194,7 +309,7 @@ impl PyHfTokenizer {
             crate::hf::pad_batch(&mut batch, padding)?;
         }
         let [encoded] = batch;
-        Ok(PyHfEncoding::new(encoded))
+        Ok(PyHfEncoding::with_ints(encoded, self.ints.clone()))
     }
 
     fn decode(&self, py: Python<'_>, ids: Vec<u32>, skip_special_tokens: bool) -> String {
@@ -279,6 +394,7 @@ impl PyHfTokenizer {
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyHfTokenizer>()?;
     m.add_class::<PySettings>()?;
+    m.add_class::<PyColumns>()?;
     // Not under its own name, because `_core.Encoding` is another class.
     m.add("HfEncoding", m.py().get_type::<PyHfEncoding>())
 }

@@ -1,0 +1,223 @@
+"""Calls of a tokenizer of `transformers` without an object for each text.
+
+`TokenizersBackend._encode_plus` asks its back end for one `Encoding` a text and reads each property
+of each. `encode_plus` takes its place: the numbers of the whole batch come from one call, as lists or
+as one array, and `Encoding` objects are made only for who asks for them. What it does not cover goes
+to the method of the class, which is the reference.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import inspect
+from functools import partial
+from typing import Any
+
+from transformers import BatchEncoding, PreTrainedTokenizerFast
+from transformers.tokenization_utils_base import PaddingStrategy, TruncationStrategy
+from transformers.utils import is_torch_available
+
+from bpe_rs._core import HfColumns
+from bpe_rs.hf._tokenizer import Tokenizer
+
+_DO_NOT_PAD = PaddingStrategy.DO_NOT_PAD
+_DO_NOT_TRUNCATE = TruncationStrategy.DO_NOT_TRUNCATE
+
+
+class LazyBatchEncoding(BatchEncoding):
+    """A `BatchEncoding` whose `Encoding` objects are made when they are first asked for.
+
+    Copies by `copy.deepcopy` and pickles are plain `BatchEncoding` objects.
+    """
+
+    @classmethod
+    def of(cls, data: dict[str, Any], columns: HfColumns) -> LazyBatchEncoding:
+        """With `data`; the encodings come from `columns`."""
+        # Without `__init__`, which sets the items of `data` one by one.
+        batch = cls.__new__(cls)
+        batch.data = data
+        batch._columns = columns
+        batch._n_sequences = columns.n_sequences
+        return batch
+
+    @property
+    def _encodings(self) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
+        made = self._columns
+        if isinstance(made, HfColumns):
+            self._columns = made = made.encodings()
+        return made
+
+    @_encodings.setter
+    def _encodings(self, value: Any) -> None:
+        self._columns = value
+
+    @property
+    def is_fast(self) -> bool:
+        return self._columns is not None
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return copyreg.__newobj__, (BatchEncoding,), self.__getstate__()  # pyright: ignore
+
+
+def _is_input(value: Any) -> bool:
+    """Whether `value` is a text, or a list or tuple that begins with a text, with words or a pair."""
+    if isinstance(value, str):
+        return True
+    if not isinstance(value, (list, tuple)) or not value:
+        return False
+    first = value[0]
+    if isinstance(first, str):
+        return True
+    return isinstance(first, (list, tuple)) and len(first) > 0 and isinstance(first[0], str)
+
+
+def _batch(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[Any, bool] | None:
+    """The inputs as a batch, and whether the caller gave a batch; None where the method of the class
+    must judge."""
+    if not _is_input(text):
+        return None
+    if isinstance(text, str):
+        is_batched = False
+    else:
+        is_batched = not is_split_into_words or not isinstance(text[0], str)
+    if text_pair is None:
+        return (text if is_batched else [text]), is_batched
+    if not _is_input(text_pair):
+        return None
+    if not is_batched:
+        return [(text, text_pair)] if text_pair else [text], False
+    if isinstance(text_pair, str) or len(text) != len(text_pair):
+        return None
+    return list(zip(text, text_pair, strict=True)), True
+
+
+def encode_plus(
+    tokenizer: Any,
+    text: Any,
+    text_pair: Any = None,
+    add_special_tokens: bool = True,
+    padding_strategy: Any = _DO_NOT_PAD,
+    truncation_strategy: Any = _DO_NOT_TRUNCATE,
+    max_length: int | None = None,
+    stride: int = 0,
+    is_split_into_words: bool = False,
+    pad_to_multiple_of: int | None = None,
+    padding_side: str | None = None,
+    return_tensors: Any = None,
+    return_token_type_ids: bool | None = None,
+    return_attention_mask: bool | None = None,
+    return_overflowing_tokens: bool = False,
+    return_special_tokens_mask: bool = False,
+    return_offsets_mapping: bool = False,
+    return_length: bool = False,
+    verbose: bool = True,
+    split_special_tokens: bool | None = None,
+    **kwargs: Any,
+) -> BatchEncoding:
+    """`TokenizersBackend._encode_plus`, with the same arguments, results and errors."""
+
+    def ordinary() -> BatchEncoding:
+        return type(tokenizer)._encode_plus(
+            tokenizer,
+            text,
+            text_pair=text_pair,
+            add_special_tokens=add_special_tokens,
+            padding_strategy=padding_strategy,
+            truncation_strategy=truncation_strategy,
+            max_length=max_length,
+            stride=stride,
+            is_split_into_words=is_split_into_words,
+            pad_to_multiple_of=pad_to_multiple_of,
+            padding_side=padding_side,
+            return_tensors=return_tensors,
+            return_token_type_ids=return_token_type_ids,
+            return_attention_mask=return_attention_mask,
+            return_overflowing_tokens=return_overflowing_tokens,
+            return_special_tokens_mask=return_special_tokens_mask,
+            return_offsets_mapping=return_offsets_mapping,
+            return_length=return_length,
+            verbose=verbose,
+            split_special_tokens=split_special_tokens,
+            **kwargs,
+        )
+
+    backend = tokenizer._tokenizer
+    if kwargs or return_overflowing_tokens or return_offsets_mapping or type(backend) is not Tokenizer:
+        return ordinary()
+    as_torch = return_tensors == "pt"
+    if return_tensors is not None and not as_torch and return_tensors != "np":
+        return ordinary()
+    batch = _batch(text, text_pair, is_split_into_words)
+    if batch is None or (as_torch and not is_torch_available()):
+        return ordinary()
+    inputs, is_batched = batch
+
+    settings = backend._settings.get()
+    if (
+        padding_strategy is not _DO_NOT_PAD
+        or truncation_strategy is not _DO_NOT_TRUNCATE
+        or settings.padding is not None
+        or settings.truncation is not None
+    ):
+        tokenizer.set_truncation_and_padding(
+            padding_strategy=padding_strategy,
+            truncation_strategy=truncation_strategy,
+            max_length=max_length,
+            stride=stride,
+            pad_to_multiple_of=pad_to_multiple_of,
+            padding_side=padding_side,
+        )
+        settings = backend._settings.get()
+    if split_special_tokens is None:
+        split_special_tokens = tokenizer.split_special_tokens
+    if settings.encode_special_tokens != split_special_tokens:
+        backend.encode_special_tokens = split_special_tokens
+        settings = backend._settings.get()
+
+    if return_token_type_ids is None:
+        return_token_type_ids = "token_type_ids" in tokenizer.model_input_names
+    if return_attention_mask is None:
+        return_attention_mask = "attention_mask" in tokenizer.model_input_names
+    columns = backend._core.encode_columns(
+        inputs,
+        is_split_into_words,
+        add_special_tokens,
+        settings,
+        bool(return_token_type_ids),
+        bool(return_attention_mask),
+        bool(return_special_tokens_mask),
+        return_tensors is not None,
+    )
+    if columns is None:
+        return ordinary()
+    data: dict[str, Any] = columns.data
+    if return_length:
+        data["length"] = columns.lengths
+    if max_length is None and verbose and columns.longest > tokenizer.model_max_length:
+        for length in columns.lengths:
+            tokenizer._eventual_warn_about_too_long_sequence(range(length), max_length, verbose)
+    made = LazyBatchEncoding.of(data, columns)
+    if as_torch:
+        import torch
+
+        for key, value in data.items():
+            data[key] = torch.tensor(value) if key == "length" else torch.from_numpy(value)
+    elif return_tensors is not None:
+        made.convert_to_tensors(return_tensors)
+    elif not is_batched:
+        made.data = {key: v if key == "length" else v[0] for key, v in data.items()}
+    return made
+
+
+def install(tokenizer: Any) -> None:
+    """Make a tokenizer whose back end is ours call `encode_plus`, if its class has the method that
+    `encode_plus` stands for."""
+    theirs: Any = PreTrainedTokenizerFast
+    cls = type(tokenizer)
+    names = list(inspect.signature(theirs._encode_plus).parameters)
+    if names[1:] != list(inspect.signature(encode_plus).parameters)[1:]:
+        return
+    if all(
+        getattr(cls, name) is getattr(theirs, name) for name in ("_encode_plus", "_convert_encoding")
+    ):
+        tokenizer._encode_plus = partial(encode_plus, tokenizer)
