@@ -21,6 +21,14 @@ pub enum InputSequence<'a> {
 pub type InputPair<'a> = (InputSequence<'a>, Option<InputSequence<'a>>);
 
 impl InputSequence<'_> {
+    /// The number of texts that are encoded each by itself.
+    pub(super) fn texts(&self) -> usize {
+        match self {
+            Self::Text(_) => 1,
+            Self::Words(words) => words.len(),
+        }
+    }
+
     /// Bytes of text.
     pub fn bytes(&self) -> usize {
         match self {

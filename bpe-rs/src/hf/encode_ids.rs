@@ -35,13 +35,10 @@ impl Tokenizer {
         text: &str,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
-        let mut segments = Vec::new();
-        self.split_raw(text, &mut segments);
-        let mut inner = Vec::new();
-        for TextSegment { range, added } in segments {
+        self.split_raw(text, |TextSegment { range, added }| {
             if let Some(id) = added {
                 ids.push(id);
-                continue;
+                return Ok(());
             }
             let part = &text[range];
             let normalized;
@@ -51,16 +48,14 @@ impl Tokenizer {
                 normalized = self.pipeline.normalizers.apply(part);
                 &normalized
             };
-            inner.clear();
-            self.split_normalized(part, &mut inner);
-            for TextSegment { range, added } in inner.drain(..) {
-                match added {
-                    Some(id) => ids.push(id),
-                    None => self.encode_plain(&part[range], scratch, ids)?,
+            self.split_normalized(part, |TextSegment { range, added }| {
+                if let Some(id) = added {
+                    ids.push(id);
+                    return Ok(());
                 }
-            }
-        }
-        Ok(())
+                self.encode_plain(&part[range], scratch, ids)
+            })
+        })
     }
 
     /// Append the ids of normalised text without added tokens.

@@ -4,6 +4,7 @@
 //! ([`Layout`]), so no object is made for a text. `Tokenizer::encode_batch` is the reference.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::encode::{InputPair, InputSequence};
 use super::layout::{Layout, Part};
@@ -15,18 +16,21 @@ use crate::format::components::{Direction, Padding, Truncation};
 
 /// The ids of many inputs with truncation, special tokens and padding.
 #[derive(Debug)]
-pub struct FlatBatch<'a> {
-    rows: Vec<Row<'a>>,
+pub struct FlatBatch {
+    rows: Vec<Row>,
+    /// Of one sequence, and of a pair.
+    layouts: [Option<Arc<Layout>>; 2],
     /// The ids of all sequences, without special tokens.
     ids: Vec<u32>,
-    padding: Option<&'a Padding>,
+    /// On which side, id and type id.
+    padding: Option<(Direction, u32, u32)>,
     /// The length to which rows are padded.
     length: usize,
 }
 
 #[derive(Debug)]
-struct Row<'a> {
-    layout: &'a Layout,
+struct Row {
+    is_pair: bool,
     /// Where the ids of its sequences are in the batch's.
     sequences: [Range<usize>; 2],
     /// Without padding.
@@ -64,45 +68,33 @@ impl Tokenizer {
     ///
     /// # Errors
     /// As [`Tokenizer::encode_batch`].
-    pub fn encode_flat<'a>(
+    pub fn encode_flat(
         &self,
         inputs: &[InputPair<'_>],
-        layouts: [Option<&'a Layout>; 2],
+        layouts: [Option<&Arc<Layout>>; 2],
         truncation: Option<&Truncation>,
-        padding: Option<&'a Padding>,
-    ) -> Result<Option<FlatBatch<'a>>> {
-        let mut texts = Vec::with_capacity(inputs.len());
-        for (first, second) in inputs {
-            for sequence in std::iter::once(first).chain(second) {
-                match sequence {
-                    InputSequence::Text(text) => texts.push(*text),
-                    InputSequence::Words(words) => texts.extend(words),
-                }
-            }
-        }
-        let Rows { ids, ends } = self.encode_texts(&texts)?;
+        padding: Option<&Padding>,
+    ) -> Result<Option<FlatBatch>> {
+        let (ids, ends) = self.encode_all(inputs)?;
         let mut ends = ends.into_iter();
         let mut at = 0;
         let mut take = |sequence: &InputSequence<'_>| {
-            let count = match sequence {
-                InputSequence::Text(_) => 1,
-                InputSequence::Words(words) => words.len(),
-            };
             let start = at;
-            at = ends.by_ref().take(count).last().unwrap_or(at);
+            at = ends.by_ref().take(sequence.texts()).last().unwrap_or(at);
             start..at
         };
         let mut rows = Vec::with_capacity(inputs.len());
         for (first, second) in inputs {
-            let Some(layout) = layouts[usize::from(second.is_some())] else {
+            let is_pair = second.is_some();
+            let Some(layout) = layouts[usize::from(is_pair)] else {
                 return Ok(None);
             };
             let whole = [take(first), second.as_ref().map_or(0..0, &mut take)];
-            let Some(sequences) = layout.truncated(whole, second.is_some(), truncation) else {
+            let Some(sequences) = layout.truncated(whole, is_pair, truncation) else {
                 return Ok(None);
             };
             rows.push(Row {
-                layout,
+                is_pair,
                 len: layout.len(&sequences),
                 sequences,
             });
@@ -114,10 +106,33 @@ impl Tokenizer {
         }
         Ok(Some(FlatBatch {
             rows,
+            layouts: layouts.map(Option::<&_>::cloned),
             ids,
-            padding,
+            padding: padding.map(|p| (p.direction, p.pad_id, p.pad_type_id)),
             length,
         }))
+    }
+
+    /// The ids of all texts and words, and where those of each end.
+    fn encode_all(&self, inputs: &[InputPair<'_>]) -> Result<(Vec<u32>, Vec<usize>)> {
+        if let [(InputSequence::Text(text), None)] = inputs {
+            // For one short text the lists of many cost as much as its encoding.
+            let mut ids = Vec::with_capacity(text.len() / 3 + 8);
+            self.encode_text(text, &mut ids)?;
+            let end = ids.len();
+            return Ok((ids, vec![end]));
+        }
+        let mut texts = Vec::with_capacity(inputs.len());
+        for (first, second) in inputs {
+            for sequence in std::iter::once(first).chain(second) {
+                match sequence {
+                    InputSequence::Text(text) => texts.push(*text),
+                    InputSequence::Words(words) => texts.extend(words),
+                }
+            }
+        }
+        let Rows { ids, ends } = self.encode_texts(&texts)?;
+        Ok((ids, ends))
     }
 }
 
@@ -156,7 +171,7 @@ impl Layout {
     }
 }
 
-impl FlatBatch<'_> {
+impl FlatBatch {
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -169,7 +184,9 @@ impl FlatBatch<'_> {
 
     /// The number of input sequences that the first row tells.
     pub fn n_sequences(&self) -> usize {
-        self.rows.first().map_or(1, |row| row.layout.n_sequences)
+        let first = self.rows.first();
+        let layout = first.and_then(|row| self.layouts[usize::from(row.is_pair)].as_ref());
+        layout.map_or(1, |layout| layout.n_sequences)
     }
 
     /// The number of tokens of a row, padding included.
@@ -187,24 +204,26 @@ impl FlatBatch<'_> {
     /// Call `take` with the values of a row's tokens, in order.
     pub fn each_run<'b>(&'b self, row: usize, column: Column, take: &mut impl FnMut(Run<'b>)) {
         let Row {
-            layout,
+            is_pair,
             sequences,
             len,
         } = &self.rows[row];
         let missing = self.length.saturating_sub(*len);
-        let padding = self.padding.filter(|_| missing > 0).map(|padding| {
+        let padding = self.padding.filter(|_| missing > 0);
+        let padding = padding.map(|(direction, pad_id, pad_type_id)| {
             let value = match column {
-                Column::Ids => padding.pad_id,
-                Column::TypeIds => padding.pad_type_id,
+                Column::Ids => pad_id,
+                Column::TypeIds => pad_type_id,
                 Column::AttentionMask => 0,
                 Column::SpecialTokensMask => 1,
             };
-            (padding.direction, Run::Repeat(value, missing))
+            (direction, Run::Repeat(value, missing))
         });
         if let Some((Direction::Left, run)) = padding {
             take(run);
         }
-        for part in &layout.parts {
+        let layout = self.layouts[usize::from(*is_pair)].as_ref();
+        for part in layout.map_or(&[][..], |layout| &layout.parts) {
             match *part {
                 Part::Sequence { index, type_id } => {
                     let range = sequences[index].clone();

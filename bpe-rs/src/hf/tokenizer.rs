@@ -304,16 +304,25 @@ impl Tokenizer {
         self.pipeline.compiled_pre_tokenizer.pre_tokens(text)
     }
 
-    /// Split text that is not normalised yet at added tokens.
-    pub(super) fn split_raw(&self, text: &str, out: &mut Vec<TextSegment>) {
+    /// Split text that is not normalised yet at added tokens, and call `take` with the parts in order
+    /// until it returns an error.
+    pub(super) fn split_raw(
+        &self,
+        text: &str,
+        take: impl FnMut(TextSegment) -> Result<()>,
+    ) -> Result<()> {
         let added = &self.pipeline.added;
-        added.split(&added.raw, text, self.plain_special, out);
+        added.split(&added.raw, text, self.plain_special, take)
     }
 
-    /// Split normalised text at the other added tokens.
-    pub(super) fn split_normalized(&self, text: &str, out: &mut Vec<TextSegment>) {
+    /// The same of normalised text, at the other added tokens.
+    pub(super) fn split_normalized(
+        &self,
+        text: &str,
+        take: impl FnMut(TextSegment) -> Result<()>,
+    ) -> Result<()> {
         let added = &self.pipeline.added;
-        added.split(&added.normalized, text, self.plain_special, out);
+        added.split(&added.normalized, text, self.plain_special, take)
     }
 
     /// Length of a token in bytes: of the bytes that it stands for, or with `in_alphabet` of its string

@@ -1,9 +1,9 @@
 """Calls of a tokenizer of `transformers` without an object for each text.
 
-`TokenizersBackend._encode_plus` asks its back end for one `Encoding` a text and reads each property
-of each. `encode_plus` takes its place: the numbers of the whole batch come from one call, as lists or
-as one array, and `Encoding` objects are made only for who asks for them. What it does not cover goes
-to the method of the class, which is the reference.
+`TokenizersBackend._encode_plus` asks its back end for one `Encoding` a text and reads its
+properties one by one. `encode_plus` takes its place: the numbers of the whole batch come from one
+call, as lists or as one array, and `Encoding` objects are made when someone asks for them. What it
+does not cover goes to the method of the class, which is the reference.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import inspect
 from functools import partial
 from typing import Any
 
+import numpy as np
 from transformers import BatchEncoding, PreTrainedTokenizerFast
 from transformers.tokenization_utils_base import PaddingStrategy, TruncationStrategy
 from transformers.utils import is_torch_available
@@ -60,7 +61,7 @@ class LazyBatchEncoding(BatchEncoding):
 
 
 def _is_input(value: Any) -> bool:
-    """Whether `value` is a text, or a list or tuple that begins with a text, with words or a pair."""
+    """Whether `value` is a text, or a list or tuple that begins with a text, words or a pair."""
     if isinstance(value, str):
         return True
     if not isinstance(value, (list, tuple)) or not value:
@@ -71,23 +72,23 @@ def _is_input(value: Any) -> bool:
     return isinstance(first, (list, tuple)) and len(first) > 0 and isinstance(first[0], str)
 
 
-def _batch(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[Any, bool] | None:
-    """The inputs as a batch, and whether the caller gave a batch; None where the method of the class
-    must judge."""
-    if not _is_input(text):
-        return None
+def _batch(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[Any, bool]:
+    """The inputs as a batch, and whether the caller gave a batch; None as inputs where the method
+    of the class must judge."""
     if isinstance(text, str):
         is_batched = False
-    else:
+    elif _is_input(text):
         is_batched = not is_split_into_words or not isinstance(text[0], str)
+    else:
+        return None, False
     if text_pair is None:
         return (text if is_batched else [text]), is_batched
     if not _is_input(text_pair):
-        return None
+        return None, False
     if not is_batched:
-        return [(text, text_pair)] if text_pair else [text], False
+        return ([(text, text_pair)] if text_pair else [text]), False
     if isinstance(text_pair, str) or len(text) != len(text_pair):
-        return None
+        return None, False
     return list(zip(text, text_pair, strict=True)), True
 
 
@@ -115,8 +116,48 @@ def encode_plus(
     **kwargs: Any,
 ) -> BatchEncoding:
     """`TokenizersBackend._encode_plus`, with the same arguments, results and errors."""
-
-    def ordinary() -> BatchEncoding:
+    backend = tokenizer._tokenizer
+    inputs, is_batched, made = None, False, None
+    if (
+        not (kwargs or return_overflowing_tokens or return_offsets_mapping)
+        and type(backend) is Tokenizer
+        and (return_tensors is None or return_tensors == "np" or _is_torch(return_tensors))
+    ):
+        inputs, is_batched = _batch(text, text_pair, is_split_into_words)
+    if inputs is not None:
+        if (
+            padding_strategy is not _DO_NOT_PAD
+            or truncation_strategy is not _DO_NOT_TRUNCATE
+            or backend.padding is not None
+            or backend.truncation is not None
+        ):
+            tokenizer.set_truncation_and_padding(
+                padding_strategy=padding_strategy,
+                truncation_strategy=truncation_strategy,
+                max_length=max_length,
+                stride=stride,
+                pad_to_multiple_of=pad_to_multiple_of,
+                padding_side=padding_side,
+            )
+        if split_special_tokens is None:
+            split_special_tokens = tokenizer.split_special_tokens
+        if backend.encode_special_tokens != split_special_tokens:
+            backend.encode_special_tokens = split_special_tokens
+        if return_token_type_ids is None:
+            return_token_type_ids = "token_type_ids" in tokenizer.model_input_names
+        if return_attention_mask is None:
+            return_attention_mask = "attention_mask" in tokenizer.model_input_names
+        made = backend._core.encode_columns(
+            inputs,
+            is_split_into_words,
+            add_special_tokens,
+            backend._settings.get(),
+            bool(return_token_type_ids),
+            bool(return_attention_mask),
+            bool(return_special_tokens_mask),
+            return_tensors is not None,
+        )
+    if made is None:
         return type(tokenizer)._encode_plus(
             tokenizer,
             text,
@@ -140,73 +181,31 @@ def encode_plus(
             split_special_tokens=split_special_tokens,
             **kwargs,
         )
-
-    backend = tokenizer._tokenizer
-    if kwargs or return_overflowing_tokens or return_offsets_mapping or type(backend) is not Tokenizer:
-        return ordinary()
-    as_torch = return_tensors == "pt"
-    if return_tensors is not None and not as_torch and return_tensors != "np":
-        return ordinary()
-    batch = _batch(text, text_pair, is_split_into_words)
-    if batch is None or (as_torch and not is_torch_available()):
-        return ordinary()
-    inputs, is_batched = batch
-
-    settings = backend._settings.get()
-    if (
-        padding_strategy is not _DO_NOT_PAD
-        or truncation_strategy is not _DO_NOT_TRUNCATE
-        or settings.padding is not None
-        or settings.truncation is not None
-    ):
-        tokenizer.set_truncation_and_padding(
-            padding_strategy=padding_strategy,
-            truncation_strategy=truncation_strategy,
-            max_length=max_length,
-            stride=stride,
-            pad_to_multiple_of=pad_to_multiple_of,
-            padding_side=padding_side,
-        )
-        settings = backend._settings.get()
-    if split_special_tokens is None:
-        split_special_tokens = tokenizer.split_special_tokens
-    if settings.encode_special_tokens != split_special_tokens:
-        backend.encode_special_tokens = split_special_tokens
-        settings = backend._settings.get()
-
-    if return_token_type_ids is None:
-        return_token_type_ids = "token_type_ids" in tokenizer.model_input_names
-    if return_attention_mask is None:
-        return_attention_mask = "attention_mask" in tokenizer.model_input_names
-    columns = backend._core.encode_columns(
-        inputs,
-        is_split_into_words,
-        add_special_tokens,
-        settings,
-        bool(return_token_type_ids),
-        bool(return_attention_mask),
-        bool(return_special_tokens_mask),
-        return_tensors is not None,
-    )
-    if columns is None:
-        return ordinary()
-    data: dict[str, Any] = columns.data
-    if return_length:
-        data["length"] = columns.lengths
-    if max_length is None and verbose and columns.longest > tokenizer.model_max_length:
-        for length in columns.lengths:
+    if max_length is None and verbose and made.longest > tokenizer.model_max_length:
+        for length in made.lengths:
             tokenizer._eventual_warn_about_too_long_sequence(range(length), max_length, verbose)
-    made = LazyBatchEncoding.of(data, columns)
-    if as_torch:
-        import torch
-
-        for key, value in data.items():
-            data[key] = torch.tensor(value) if key == "length" else torch.from_numpy(value)
-    elif return_tensors is not None:
-        made.convert_to_tensors(return_tensors)
+    data: dict[str, Any] = made.data
+    if return_length:
+        data["length"] = made.lengths
+    if return_tensors is not None:
+        data = {key: _tensor(value, return_tensors) for key, value in data.items()}
     elif not is_batched:
-        made.data = {key: v if key == "length" else v[0] for key, v in data.items()}
-    return made
+        data = {key: value if key == "length" else value[0] for key, value in data.items()}
+    return LazyBatchEncoding.of(data, made)
+
+
+def _is_torch(return_tensors: Any) -> bool:
+    return return_tensors == "pt" and is_torch_available()
+
+
+def _tensor(value: Any, return_tensors: Any) -> Any:
+    """A column, or the list of lengths, as an array or a tensor of int64."""
+    array = np.asarray(value, np.int64)
+    if return_tensors == "np":
+        return array
+    import torch
+
+    return torch.from_numpy(array)
 
 
 def install(tokenizer: Any) -> None:
@@ -217,7 +216,6 @@ def install(tokenizer: Any) -> None:
     names = list(inspect.signature(theirs._encode_plus).parameters)
     if names[1:] != list(inspect.signature(encode_plus).parameters)[1:]:
         return
-    if all(
-        getattr(cls, name) is getattr(theirs, name) for name in ("_encode_plus", "_convert_encoding")
-    ):
+    methods = ("_encode_plus", "_convert_encoding")
+    if all(getattr(cls, name) is getattr(theirs, name) for name in methods):
         tokenizer._encode_plus = partial(encode_plus, tokenizer)

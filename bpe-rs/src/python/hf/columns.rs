@@ -8,7 +8,7 @@ use super::arguments::{OwnedSequence, StoredSequence};
 use super::encoding::PyHfEncoding;
 use super::ints::Ints;
 use super::settings::PySettings;
-use super::PyHfTokenizer;
+use super::{OwnedPair, PyHfTokenizer};
 use crate::hf::{Column, FlatBatch, Run};
 use crate::python::ids::list_of_runs;
 
@@ -22,8 +22,44 @@ const COLUMNS: [(&str, Column); 4] = [
 /// Rows that become lists between two looks at pending signals.
 const ROWS_PER_CHECK: usize = 1 << 12;
 
-/// The columns of an encoded batch, and what its `Encoding` objects are made from when someone asks
-/// for them.
+/// The arguments of a call, from which `Encoding` objects are made when someone asks for them.
+pub(super) struct Call {
+    tokenizer: Py<PyHfTokenizer>,
+    inputs: Vec<(StoredSequence, Option<StoredSequence>)>,
+    add_special_tokens: bool,
+    settings: Py<PySettings>,
+}
+
+impl Call {
+    pub(super) fn new<'py>(
+        tokenizer: &Bound<'py, PyHfTokenizer>,
+        owned: impl IntoIterator<Item = OwnedPair<'py>>,
+        add_special_tokens: bool,
+        settings: &Bound<'py, PySettings>,
+    ) -> Self {
+        let store =
+            |(first, second): OwnedPair<'py>| (first.unbind(), second.map(OwnedSequence::unbind));
+        Self {
+            tokenizer: tokenizer.clone().unbind(),
+            inputs: owned.into_iter().map(store).collect(),
+            add_special_tokens,
+            settings: settings.clone().unbind(),
+        }
+    }
+
+    /// What the call returns, as objects.
+    pub(super) fn encodings(&self, py: Python<'_>) -> PyResult<Vec<PyHfEncoding>> {
+        let bind = |(first, second): &(StoredSequence, Option<StoredSequence>)| {
+            let second = second.as_ref().map(|second| second.bind(py));
+            (first.bind(py), second)
+        };
+        let owned: Vec<_> = self.inputs.iter().map(bind).collect();
+        let (tokenizer, settings) = (self.tokenizer.get(), self.settings.get());
+        tokenizer.encode_owned(py, &owned, self.add_special_tokens, settings)
+    }
+}
+
+/// The columns of an encoded batch.
 #[pyclass(name = "HfColumns", frozen, module = "bpe_rs._core")]
 pub(super) struct PyColumns {
     /// The columns by name.
@@ -37,10 +73,7 @@ pub(super) struct PyColumns {
     /// The number of input sequences that the first `Encoding` tells.
     #[pyo3(get)]
     n_sequences: usize,
-    tokenizer: Py<PyHfTokenizer>,
-    inputs: Vec<(StoredSequence, Option<StoredSequence>)>,
-    add_special_tokens: bool,
-    settings: PySettings,
+    call: Call,
 }
 
 #[pymethods]
@@ -53,13 +86,7 @@ impl PyColumns {
 
     /// The `Encoding` of each row.
     fn encodings(&self, py: Python<'_>) -> PyResult<Vec<PyHfEncoding>> {
-        let bind = |(first, second): &(StoredSequence, Option<StoredSequence>)| {
-            let second = second.as_ref().map(|second| second.bind(py));
-            (first.bind(py), second)
-        };
-        let owned: Vec<_> = self.inputs.iter().map(bind).collect();
-        let tokenizer = self.tokenizer.get();
-        tokenizer.encode_owned(py, &owned, self.add_special_tokens, &self.settings)
+        self.call.encodings(py)
     }
 }
 
@@ -88,14 +115,14 @@ impl Wanted {
 /// [`crate::hf::Tokenizer::encode_flat`]), and for arrays of rows that differ in length.
 pub(super) fn encode<'py>(
     tokenizer: &Bound<'py, PyHfTokenizer>,
-    owned: Vec<(OwnedSequence<'py>, Option<OwnedSequence<'py>>)>,
+    owned: Vec<OwnedPair<'py>>,
     wanted: Wanted,
     add_special_tokens: bool,
-    settings: &PySettings,
+    settings: &Bound<'py, PySettings>,
 ) -> PyResult<Option<PyColumns>> {
     let py = tokenizer.py();
     let this = tokenizer.get();
-    let batch = this.encode_flat(py, &owned, add_special_tokens, settings)?;
+    let batch = this.encode_flat(py, &owned, add_special_tokens, settings.get())?;
     let Some(batch) = batch.filter(|batch| !batch.is_empty()) else {
         return Ok(None);
     };
@@ -120,52 +147,66 @@ pub(super) fn encode<'py>(
         longest: lengths.iter().copied().max().unwrap_or(0),
         lengths,
         n_sequences: batch.n_sequences(),
-        tokenizer: tokenizer.clone().unbind(),
-        inputs: owned
-            .into_iter()
-            .map(|(first, second)| (first.unbind(), second.map(OwnedSequence::unbind)))
-            .collect(),
-        add_special_tokens,
-        settings: settings.clone(),
+        call: Call::new(tokenizer, owned, add_special_tokens, settings),
     }))
 }
 
 fn lists<'py>(
     py: Python<'py>,
-    batch: &FlatBatch<'_>,
+    batch: &FlatBatch,
     column: Column,
     ints: &Ints,
 ) -> PyResult<Bound<'py, PyList>> {
-    let (mut values, mut runs) = (Vec::new(), Vec::new());
-    let mut row_list = |row| {
+    let all = PyList::empty(py);
+    let mut buffer = Buffer::default();
+    for row in 0..batch.len() {
         if row % ROWS_PER_CHECK == ROWS_PER_CHECK - 1 {
             py.check_signals()?;
         }
+        all.append(buffer.list(py, batch, row, column, ints)?)?;
+    }
+    Ok(all)
+}
+
+/// Memory for the values of a row.
+#[derive(Default)]
+pub(super) struct Buffer {
+    ids: Vec<u32>,
+    runs: Vec<(u32, usize)>,
+}
+
+impl Buffer {
+    /// A column of a row as a list.
+    pub(super) fn list<'py>(
+        &mut self,
+        py: Python<'py>,
+        batch: &FlatBatch,
+        row: usize,
+        column: Column,
+        ints: &Ints,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let Self { ids, runs } = self;
         if column == Column::Ids {
-            values.clear();
+            ids.clear();
+            ids.reserve(batch.row_len(row));
             batch.each_run(row, column, &mut |run| match run {
-                Run::Values(ids) => values.extend_from_slice(ids),
-                Run::Repeat(id, count) => values.resize(values.len() + count, id),
+                Run::Values(values) => ids.extend_from_slice(values),
+                Run::Repeat(id, count) => ids.resize(ids.len() + count, id),
             });
-            return ints.list(py, &values);
+            return ints.list(py, ids);
         }
         runs.clear();
         batch.each_run(row, column, &mut |run| match run {
             Run::Values(values) => runs.extend(values.iter().map(|&value| (value, 1))),
             Run::Repeat(value, count) => runs.push((value, count)),
         });
-        list_of_runs(py, batch.row_len(row), &runs)
-    };
-    let all = PyList::empty(py);
-    for row in 0..batch.len() {
-        all.append(row_list(row)?)?;
+        list_of_runs(py, batch.row_len(row), runs)
     }
-    Ok(all)
 }
 
 fn array<'py>(
     py: Python<'py>,
-    batch: &FlatBatch<'_>,
+    batch: &FlatBatch,
     column: Column,
     width: usize,
 ) -> PyResult<Bound<'py, PyArray2<i64>>> {

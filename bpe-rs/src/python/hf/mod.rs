@@ -18,7 +18,7 @@ use crate::format::{vocab_merges, BpeModel, TokenizerJson};
 use crate::hf::{FlatBatch, InputPair, InputSequence, Layout, Tokenizer};
 use crate::threads::ForkOnce;
 use arguments::{added_tokens, OwnedSequence};
-use columns::{PyColumns, Wanted};
+use columns::{Call, PyColumns, Wanted};
 use encoding::PyHfEncoding;
 use ints::Ints;
 use settings::PySettings;
@@ -31,7 +31,7 @@ type TokenTuple = (u32, String, (usize, usize));
 struct PyHfTokenizer {
     inner: Tokenizer,
     /// Of one sequence and of a pair, without special tokens and with them.
-    layouts: [[ForkOnce<Option<Layout>>; 2]; 2],
+    layouts: [[ForkOnce<Option<Arc<Layout>>>; 2]; 2],
     ints: Arc<Ints>,
 }
 
@@ -98,19 +98,23 @@ impl PyHfTokenizer {
     }
 
     /// The same as flat columns; `None` where [`Self::encode_owned`] must be asked.
-    fn encode_flat<'a>(
-        &'a self,
+    fn encode_flat(
+        &self,
         py: Python<'_>,
         owned: &[OwnedPair<'_>],
         add_special_tokens: bool,
-        settings: &'a PySettings,
-    ) -> PyResult<Option<FlatBatch<'a>>> {
+        settings: &PySettings,
+    ) -> PyResult<Option<FlatBatch>> {
         let Ok(inputs) = borrowed(owned) else {
             return Ok(None);
         };
         let layouts = &self.layouts[usize::from(add_special_tokens)];
         let layouts = [0, 1].map(|pair| {
-            let make = || self.inner.layout(pair == 1, add_special_tokens);
+            let make = || {
+                self.inner
+                    .layout(pair == 1, add_special_tokens)
+                    .map(Arc::new)
+            };
             layouts[pair].get_or_init(make).as_ref()
         });
         let tokenizer = self.inner.with_plain_special(settings.plain_special);
@@ -236,21 +240,26 @@ impl PyHfTokenizer {
     }
 
     /// Encode one sequence or a pair.
-    #[allow(clippy::too_many_arguments)]
-    fn encode(
-        &self,
-        py: Python<'_>,
-        sequence: &Bound<'_, PyAny>,
-        pair: Option<&Bound<'_, PyAny>>,
+    fn encode<'py>(
+        this: &Bound<'py, Self>,
+        sequence: &Bound<'py, PyAny>,
+        pair: Option<&Bound<'py, PyAny>>,
         is_pretokenized: bool,
         add_special_tokens: bool,
-        settings: &PySettings,
+        settings: &Bound<'py, PySettings>,
     ) -> PyResult<PyHfEncoding> {
+        let (py, tokenizer) = (this.py(), this.get());
         let first = OwnedSequence::new(sequence, is_pretokenized)?;
         let second = pair.map(|pair| OwnedSequence::new(pair, is_pretokenized));
-        let owned = (first, second.transpose()?);
-        let inputs = [OwnedSequence::borrow_pair(&owned, ["sequence", "pair"])?];
-        let mut batch = self.encode_inputs(py, &inputs, add_special_tokens, settings)?;
+        let owned = [(first, second.transpose()?)];
+        let row = tokenizer.encode_flat(py, &owned, add_special_tokens, settings.get())?;
+        if let Some(row) = row {
+            let call = Call::new(this, owned, add_special_tokens, settings);
+            return Ok(PyHfEncoding::of_row(row, call, tokenizer.ints.clone()));
+        }
+        let inputs = [OwnedSequence::borrow_pair(&owned[0], ["sequence", "pair"])?];
+        let settings = settings.get();
+        let mut batch = tokenizer.encode_inputs(py, &inputs, add_special_tokens, settings)?;
         Ok(batch.pop().unwrap_or_default())
     }
 
@@ -274,7 +283,7 @@ impl PyHfTokenizer {
         input: &Bound<'py, PyAny>,
         is_pretokenized: bool,
         add_special_tokens: bool,
-        settings: &PySettings,
+        settings: &Bound<'py, PySettings>,
         token_type_ids: bool,
         attention_mask: bool,
         special_tokens_mask: bool,
@@ -295,13 +304,14 @@ impl PyHfTokenizer {
 
     fn post_process(
         &self,
+        py: Python<'_>,
         encoding: &PyHfEncoding,
         pair: Option<&PyHfEncoding>,
         add_special_tokens: bool,
         settings: &PySettings,
     ) -> PyResult<PyHfEncoding> {
-        let first = encoding.inner.clone();
-        let second = pair.map(|pair| pair.inner.clone());
+        let first = encoding.inner(py)?.clone();
+        let second = pair.map(|pair| pair.inner(py).cloned()).transpose()?;
         let (tokenizer, truncation) = (&self.inner, settings.truncation.as_ref());
         let encoded = tokenizer.post_process(first, second, add_special_tokens, truncation)?;
         let mut batch = [encoded];
