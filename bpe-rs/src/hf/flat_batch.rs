@@ -75,7 +75,7 @@ impl Tokenizer {
         truncation: Option<&Truncation>,
         padding: Option<&Padding>,
     ) -> Result<Option<FlatBatch>> {
-        let (ids, ends) = self.encode_all(inputs)?;
+        let Rows { ids, ends } = self.encode_all(inputs)?;
         let mut ends = ends.into_iter();
         let mut at = 0;
         let mut take = |sequence: &InputSequence<'_>| {
@@ -114,13 +114,13 @@ impl Tokenizer {
     }
 
     /// The ids of all texts and words, and where those of each end.
-    fn encode_all(&self, inputs: &[InputPair<'_>]) -> Result<(Vec<u32>, Vec<usize>)> {
+    fn encode_all(&self, inputs: &[InputPair<'_>]) -> Result<Rows> {
         if let [(InputSequence::Text(text), None)] = inputs {
             // For one short text the lists of many cost as much as its encoding.
             let mut ids = Vec::with_capacity(text.len() / 3 + 8);
             self.encode_text(text, &mut ids)?;
-            let end = ids.len();
-            return Ok((ids, vec![end]));
+            let ends = vec![ids.len()];
+            return Ok(Rows { ids, ends });
         }
         let mut texts = Vec::with_capacity(inputs.len());
         for (first, second) in inputs {
@@ -131,8 +131,7 @@ impl Tokenizer {
                 }
             }
         }
-        let Rows { ids, ends } = self.encode_texts(&texts)?;
-        Ok((ids, ends))
+        self.encode_texts(&texts)
     }
 }
 
@@ -199,6 +198,14 @@ impl FlatBatch {
         let width = (!self.is_empty()).then(|| self.row_len(0))?;
         let is_even = (0..self.len()).all(|row| self.row_len(row) == width);
         is_even.then_some(width)
+    }
+
+    /// The ids of a row, where they are those of one sequence without special tokens and padding.
+    pub fn only_ids(&self, row: usize) -> Option<&[u32]> {
+        let row = &self.rows[row];
+        let layout = self.layouts[0].as_ref()?;
+        let alone = !row.is_pair && layout.special == 0 && row.len >= self.length;
+        alone.then(|| &self.ids[row.sequences[0].clone()])
     }
 
     /// Call `take` with the values of a row's tokens, in order.

@@ -227,7 +227,11 @@ class BpeRsTokenizer:
 
         Raises TypeError for other input, ValueError where truncation is impossible.
         """
-        settings = self._settings.get()
+        try:
+            # Without a call of `get`, which a short text notices.
+            settings = self._settings.local.settings
+        except AttributeError:
+            settings = self._settings.get()
         return self._core.encode(sequence, pair, is_pretokenized, add_special_tokens, settings)
 
     def encode_batch(

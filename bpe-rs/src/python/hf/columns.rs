@@ -8,7 +8,7 @@ use super::arguments::{OwnedSequence, StoredSequence};
 use super::encoding::PyHfEncoding;
 use super::ints::Ints;
 use super::settings::PySettings;
-use super::{OwnedPair, PyHfTokenizer};
+use super::{borrowed, OwnedPair, PyHfTokenizer};
 use crate::hf::{Column, FlatBatch, Run};
 use crate::python::ids::list_of_runs;
 
@@ -122,7 +122,11 @@ pub(super) fn encode<'py>(
 ) -> PyResult<Option<PyColumns>> {
     let py = tokenizer.py();
     let this = tokenizer.get();
-    let batch = this.encode_flat(py, &owned, add_special_tokens, settings.get())?;
+    // `encode_batch` has the error.
+    let Ok(inputs) = borrowed(&owned) else {
+        return Ok(None);
+    };
+    let batch = this.encode_flat(py, &inputs, add_special_tokens, settings.get())?;
     let Some(batch) = batch.filter(|batch| !batch.is_empty()) else {
         return Ok(None);
     };
@@ -187,6 +191,9 @@ impl Buffer {
     ) -> PyResult<Bound<'py, PyList>> {
         let Self { ids, runs } = self;
         if column == Column::Ids {
+            if let Some(ids) = batch.only_ids(row) {
+                return ints.list(py, ids);
+            }
             ids.clear();
             ids.reserve(batch.row_len(row));
             batch.each_run(row, column, &mut |run| match run {

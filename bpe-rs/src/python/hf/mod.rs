@@ -101,13 +101,10 @@ impl PyHfTokenizer {
     fn encode_flat(
         &self,
         py: Python<'_>,
-        owned: &[OwnedPair<'_>],
+        inputs: &[InputPair<'_>],
         add_special_tokens: bool,
         settings: &PySettings,
     ) -> PyResult<Option<FlatBatch>> {
-        let Ok(inputs) = borrowed(owned) else {
-            return Ok(None);
-        };
         let layouts = &self.layouts[usize::from(add_special_tokens)];
         let layouts = [0, 1].map(|pair| {
             let make = || {
@@ -117,10 +114,16 @@ impl PyHfTokenizer {
             };
             layouts[pair].get_or_init(make).as_ref()
         });
-        let tokenizer = self.inner.with_plain_special(settings.plain_special);
+        let plain;
+        let tokenizer = if settings.plain_special {
+            plain = self.inner.with_plain_special(true);
+            &plain
+        } else {
+            &self.inner
+        };
         let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
-        Ok(detach(py, &inputs, || {
-            tokenizer.encode_flat(&inputs, layouts, truncation, padding)
+        Ok(detach(py, inputs, || {
+            tokenizer.encode_flat(inputs, layouts, truncation, padding)
         })?)
     }
 }
@@ -251,13 +254,13 @@ impl PyHfTokenizer {
         let (py, tokenizer) = (this.py(), this.get());
         let first = OwnedSequence::new(sequence, is_pretokenized)?;
         let second = pair.map(|pair| OwnedSequence::new(pair, is_pretokenized));
-        let owned = [(first, second.transpose()?)];
-        let row = tokenizer.encode_flat(py, &owned, add_special_tokens, settings.get())?;
+        let owned = (first, second.transpose()?);
+        let inputs = [OwnedSequence::borrow_pair(&owned, ["sequence", "pair"])?];
+        let row = tokenizer.encode_flat(py, &inputs, add_special_tokens, settings.get())?;
         if let Some(row) = row {
-            let call = Call::new(this, owned, add_special_tokens, settings);
+            let call = Call::new(this, [owned], add_special_tokens, settings);
             return Ok(PyHfEncoding::of_row(row, call, tokenizer.ints.clone()));
         }
-        let inputs = [OwnedSequence::borrow_pair(&owned[0], ["sequence", "pair"])?];
         let settings = settings.get();
         let mut batch = tokenizer.encode_inputs(py, &inputs, add_special_tokens, settings)?;
         Ok(batch.pop().unwrap_or_default())
