@@ -8,7 +8,6 @@ does not cover goes to the method of the class, which is the reference.
 
 from __future__ import annotations
 
-import copyreg
 import inspect
 from functools import partial
 from typing import Any
@@ -57,7 +56,7 @@ class LazyBatchEncoding(BatchEncoding):
         return self._columns is not None
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return copyreg.__newobj__, (BatchEncoding,), self.__getstate__()  # pyright: ignore
+        return BatchEncoding, (), self.__getstate__()
 
 
 def _is_input(value: Any) -> bool:
