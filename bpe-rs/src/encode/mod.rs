@@ -18,7 +18,7 @@ mod value;
 pub use merge::PieceEncoder;
 pub use parallel::{encode_texts, Rows};
 pub use scratch::{Lease, Scratch, ScratchPool};
-pub use text::{count, encode_into};
+pub use text::{count, encode_into, encode_pieces};
 
 use crate::error::{Error, Result};
 

@@ -19,6 +19,8 @@ const KEPT_IDS: usize = 1 << 18;
 pub struct Scratch {
     pub(super) scanner: Scanner,
     pub(super) caches: Caches,
+    /// Ends of pieces, for vocabularies that cut text themselves.
+    pub(super) bounds: Vec<u32>,
     /// Memory for ids that are copied elsewhere.
     pub(super) ids: Vec<u32>,
     /// The number of the thread that had it last.
@@ -50,6 +52,7 @@ impl Scratch {
                 cache: Cache::new(cache_limit),
                 encoder: PieceEncoder::default(),
             },
+            bounds: Vec::new(),
             ids: Vec::new(),
             thread: 0,
             cache_limit,

@@ -1,13 +1,15 @@
 //! One text to ids, or to their number: pieces, in batches through the caches, to ids.
 
+use std::ops::Range;
+
 use super::batch::{probe, Batch, Pieces};
 use super::cache::Cache;
-use super::merge::{merge_long, merge_short, PieceEncoder};
+use super::merge::{merge_long, merge_short, merge_symbols, PieceEncoder};
 use super::scratch::{Caches, Scratch};
 use super::value::{is_mixed, write, Value};
 use super::BATCH;
 use crate::error::{Error, Result};
-use crate::pretokenize::{Pretokenizer, Scanner};
+use crate::pretokenize::{check_length, Pretokenizer, Scanner};
 use crate::simd::{dispatch, prefetch_at, Lanes};
 use crate::threads::check_interrupt;
 use crate::vocab::Vocab;
@@ -36,6 +38,57 @@ pub fn encode_into(
             write(values, arena, ids);
         })
     })
+}
+
+/// Append the ids of `pieces`, which are ranges of `text` in order, where texts are not bytes before
+/// merging. The vocabulary cuts the pieces further where no merge crosses.
+///
+/// # Errors
+/// `Invalid` for a vocabulary of bytes, a text of 4 GiB or more or a character that needs a missing
+/// unknown token; `Interrupted` when the caller wants to stop.
+pub fn encode_pieces(
+    vocab: &Vocab,
+    text: &str,
+    pieces: impl IntoIterator<Item = Range<usize>>,
+    scratch: &mut Scratch,
+    ids: &mut Vec<u32>,
+) -> Result<()> {
+    let Some(symbols) = vocab.symbols() else {
+        return Err(Error::invalid(
+            "expected a vocabulary of characters, got one of bytes",
+        ));
+    };
+    check_length(text)?;
+    let Scratch { caches, bounds, .. } = scratch;
+    bounds.clear();
+    let mut checked = 0;
+    let mut write_ids = |bounds: &[u32], at: usize| {
+        if at - checked >= BYTES_PER_CHECK {
+            check_interrupt()?;
+            checked = at;
+        }
+        each_batch(caches, vocab, text.as_bytes(), bounds, |values, arena| {
+            write(values, arena, ids);
+        })
+    };
+    for piece in pieces {
+        // A gap before the piece ends the stretch.
+        if bounds.last() != Some(&(piece.start as u32)) {
+            write_ids(bounds, piece.start)?;
+            bounds.clear();
+            bounds.push(piece.start as u32);
+        }
+        let mut from = piece.start;
+        while from < piece.end {
+            from = symbols.cut(text, from..piece.end, BATCH, bounds);
+            if bounds.len() > BATCH {
+                write_ids(bounds, from)?;
+                bounds.clear();
+                bounds.push(from as u32);
+            }
+        }
+    }
+    write_ids(bounds, text.len())
 }
 
 /// The number of ids of `text`; `None` as soon as there are more than `limit`.
@@ -120,7 +173,11 @@ fn each_batch(
     let mut from = 0;
     while from + 1 < bounds.len() {
         let to = (from + BATCH).min(bounds.len() - 1);
-        look_up(batch, cache, encoder, vocab, text, &bounds[from..=to])?;
+        let bounds = &bounds[from..=to];
+        match vocab.symbols() {
+            None => look_up(batch, cache, encoder, vocab, text, bounds)?,
+            Some(_) => look_up_symbols(batch, cache, encoder, vocab, text, bounds)?,
+        }
         take(&batch.values[..to - from], &cache.arena);
         cache.keep_bounded();
         from = to;
@@ -138,6 +195,27 @@ dispatch! { S =>
         bounds: &[u32],
     ) -> Result<()> {
         look_up_with::<S>(batch, cache, encoder, vocab, Pieces { text, bounds })
+    }
+}
+
+// [`look_up`] for a vocabulary whose texts are not bytes before merging.
+dispatch! { S =>
+    fn look_up_symbols(
+        batch: &mut Batch,
+        cache: &mut Cache,
+        encoder: &mut PieceEncoder,
+        vocab: &Vocab,
+        text: &[u8],
+        bounds: &[u32],
+    ) -> Result<()> {
+        let pieces = Pieces { text, bounds };
+        let missing = probe::<S>(batch, cache, pieces);
+        match vocab.symbols() {
+            Some(symbols) if missing != [0; 3] => {
+                merge_symbols::<S>(batch, cache, encoder, (vocab, symbols), pieces, missing)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

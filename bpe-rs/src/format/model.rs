@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::components::refuse;
 use crate::error::{quoted, Error, Result};
 
-/// A byte-pair model as files hold it: its tokens are strings in the byte-level alphabet.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A byte-pair model as files hold it: its tokens are strings, in the byte-level alphabet or not.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct BpeModel {
     /// Every token with its id, in file order.
     pub vocab: Vec<(String, u32)>,
@@ -20,14 +20,15 @@ pub struct BpeModel {
     pub merges: Vec<(u32, u32)>,
     /// Take a piece that is a token whole, before any merging.
     pub ignore_merges: bool,
-    /// The token for bytes that have none. It never occurs where all 256 bytes are tokens; kept for
-    /// writing the file again.
+    /// The token for characters that have none; without one they are dropped.
     pub unk_token: Option<String>,
-    /// Whether neighbouring unknown tokens become one; kept for writing the file again.
+    /// Whether neighbouring unknown tokens become one.
     pub fuse_unk: bool,
-    /// Empty or `None`, which mean the same; kept for writing the file again.
+    /// Whether tokens `<0x00>` to `<0xFF>` stand for the bytes of characters that have no token.
+    pub byte_fallback: bool,
+    /// What tokens begin with, but at the start of a piece. Empty and `None` mean the same.
     pub continuing_subword_prefix: Option<String>,
-    /// As `continuing_subword_prefix`.
+    /// What tokens at the end of a piece end with. Empty and `None` mean the same.
     pub end_of_word_suffix: Option<String>,
 }
 
@@ -161,23 +162,11 @@ impl BpeModel {
 
     /// [`BpeModel::from_json`] of a value that was read with the rest of the file.
     pub(super) fn from_raw(raw: RawModel<'_>) -> Result<Self> {
-        let is_text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
         let expected = [
             ("type", raw.kind.is_some_and(|kind| kind != "BPE"), "BPE"),
             (
                 "dropout",
                 raw.dropout.is_some_and(|rate| rate != 0.0),
-                "null",
-            ),
-            ("byte_fallback", raw.byte_fallback, "false"),
-            (
-                "continuing_subword_prefix",
-                is_text(&raw.continuing_subword_prefix),
-                "null",
-            ),
-            (
-                "end_of_word_suffix",
-                is_text(&raw.end_of_word_suffix),
                 "null",
             ),
         ];
@@ -198,9 +187,28 @@ impl BpeModel {
             ignore_merges: raw.ignore_merges,
             unk_token: raw.unk_token,
             fuse_unk: raw.fuse_unk,
+            byte_fallback: raw.byte_fallback,
             continuing_subword_prefix: raw.continuing_subword_prefix,
             end_of_word_suffix: raw.end_of_word_suffix,
         })
+    }
+
+    /// The setting with which this is no model of bytes alone: affixes and byte fallback are about
+    /// characters.
+    pub(crate) fn character_setting(&self) -> Option<&'static str> {
+        let is_text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let settings = [
+            ("byte_fallback", self.byte_fallback),
+            (
+                "continuing_subword_prefix",
+                is_text(&self.continuing_subword_prefix),
+            ),
+            ("end_of_word_suffix", is_text(&self.end_of_word_suffix)),
+        ];
+        settings
+            .iter()
+            .find(|(_, is_set)| *is_set)
+            .map(|(name, _)| *name)
     }
 
     /// The text that [`BpeModel::from_json`] reads.
@@ -297,7 +305,7 @@ impl Serialize for BpeModel {
         map.serialize_entry("continuing_subword_prefix", &self.continuing_subword_prefix)?;
         map.serialize_entry("end_of_word_suffix", &self.end_of_word_suffix)?;
         map.serialize_entry("fuse_unk", &self.fuse_unk)?;
-        map.serialize_entry("byte_fallback", &false)?;
+        map.serialize_entry("byte_fallback", &self.byte_fallback)?;
         map.serialize_entry("ignore_merges", &self.ignore_merges)?;
         let mut by_id: Vec<&(String, u32)> = self.vocab.iter().collect();
         by_id.sort_by_key(|(_, id)| *id);

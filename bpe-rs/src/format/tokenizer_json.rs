@@ -94,8 +94,8 @@ impl TokenizerJson {
     ///
     /// # Errors
     /// `Invalid` where the text is not such a file, or where it holds a component that is not
-    /// reproduced exactly: WordPiece, Unigram and WordLevel models, byte fallback, dropout, every
-    /// normaliser, pre-tokenizer, post-processor or decoder that [`super::components`] does not list.
+    /// reproduced exactly: WordPiece, Unigram and WordLevel models, every normaliser, pre-tokenizer,
+    /// post-processor or decoder that [`super::components`] does not list.
     pub fn parse(text: &str) -> Result<Self> {
         let raw: Raw = serde_json::from_str(text).map_err(|error| {
             let file: Option<OnlyModel> = serde_json::from_str(text).ok();
@@ -110,7 +110,7 @@ impl TokenizerJson {
         }
         // The model first: the message about its type tells most about a file that is refused.
         let model = BpeModel::from_raw(raw.model)?;
-        let tokenizer = Self {
+        Ok(Self {
             truncation: optional(raw.truncation.as_ref(), "truncation")?,
             padding: optional(raw.padding.as_ref(), "padding")?,
             added_tokens: raw.added_tokens,
@@ -119,26 +119,24 @@ impl TokenizerJson {
             post_processor: optional(raw.post_processor.as_ref(), "post_processor")?,
             decoder: optional(raw.decoder.as_ref(), "decoder")?,
             model,
-        };
-        tokenizer.check_byte_level()?;
-        Ok(tokenizer)
+        })
     }
 
-    /// Checks that the last pre-tokenizer, and only it, is `ByteLevel`: merging needs bytes.
+    /// Check that an [`crate::Encoding`] can hold the model: the last pre-tokenizer, and only it, is
+    /// `ByteLevel`, and no setting is about characters.
     pub(crate) fn check_byte_level(&self) -> Result<()> {
-        let steps = self.pre_tokenizer.as_ref().map(PreTokenizer::flattened);
-        let is_byte_level = |step: &&PreTokenizer| matches!(step, PreTokenizer::ByteLevel(_));
-        let (mut before, last) = match steps.as_deref().and_then(<[_]>::split_last) {
-            Some((last, before)) => (before.iter(), is_byte_level(last)),
-            None => ([].iter(), false),
+        if let Some(setting) = self.model.character_setting() {
+            return Err(refuse("model", &format!("expected no {setting}")));
+        }
+        let problem = match self.pre_tokenizer.as_ref() {
+            Some(steps) if steps.ends_in_bytes() => return Ok(()),
+            Some(_) => "other steps",
+            None => "no step",
         };
-        let problem = match (last, before.any(is_byte_level)) {
-            (true, false) => return Ok(()),
-            (true, true) => "several ByteLevel",
-            (false, _) => "without ByteLevel",
-        };
-        let expected = "expected exactly one ByteLevel, as the last step";
-        Err(refuse("pre_tokenizer", &format!("{problem}, {expected}")))
+        Err(refuse(
+            "pre_tokenizer",
+            &format!("expected exactly one ByteLevel, as the last step, got {problem}"),
+        ))
     }
 
     /// Check that every added token has the id that Hugging Face's engine gives it, whatever the

@@ -46,22 +46,27 @@ pub(super) struct AddedTokenMatcher {
 
 impl AddedVocab {
     /// Put a token in, in place of one with its id. [`AddedVocab::index`] then makes it searchable.
-    pub(super) fn insert(&mut self, token: AddedToken, normalizers: &Normalizers) {
-        self.normalize_content(&token, normalizers);
+    ///
+    /// # Errors
+    /// `Pattern` when a normaliser gives up.
+    pub(super) fn insert(&mut self, token: AddedToken, normalizers: &Normalizers) -> Result<()> {
+        self.normalize_content(&token, normalizers)?;
         if token.special {
             self.special.insert(token.content.clone());
         }
         self.by_content.insert(token.content.clone(), token.id);
         self.by_id.insert(token.id, token);
+        Ok(())
     }
 
-    fn normalize_content(&mut self, token: &AddedToken, normalizers: &Normalizers) {
+    fn normalize_content(&mut self, token: &AddedToken, normalizers: &Normalizers) -> Result<()> {
         if token.normalized {
-            let content = normalizers.apply(&token.content);
+            let content = normalizers.apply(&token.content)?;
             if content != token.content {
                 self.normalized_content.insert(token.id, content);
             }
         }
+        Ok(())
     }
 
     /// Follow a change of the normalisers.
@@ -71,7 +76,7 @@ impl AddedVocab {
     pub(super) fn normalize(&mut self, normalizers: &Normalizers) -> Result<()> {
         self.normalized_content.clear();
         for token in self.by_id.clone().values() {
-            self.normalize_content(token, normalizers);
+            self.normalize_content(token, normalizers)?;
         }
         self.index(normalizers)
     }

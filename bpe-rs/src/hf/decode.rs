@@ -1,14 +1,16 @@
 //! Decoding, and single steps of the pipeline for inspection.
 
-use super::normalize::AlignedText;
-use super::pre_tokenize::PreToken;
+use super::aligned::AlignedText;
 use super::tokenizer::Tokenizer;
-use crate::error::{quoted, Error, Result};
+use crate::error::Result;
 use crate::format::byte_level;
 
 impl Tokenizer {
     /// The text of ids. Unknown ids are skipped, and control tokens if `skip_special`.
-    pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
+    ///
+    /// # Errors
+    /// `Pattern` when the regex engine gives up.
+    pub fn decode(&self, ids: &[u32], skip_special: bool) -> Result<String> {
         let added = &self.pipeline.added;
         let tokens = ids.iter().filter_map(|&id| {
             self.id_to_token(id)
@@ -19,69 +21,55 @@ impl Tokenizer {
 
     /// The text of token strings; invalid UTF-8 becomes U+FFFD. Without a decoder the strings are
     /// joined by spaces.
-    pub fn decode_tokens<'a>(&self, tokens: impl Iterator<Item = &'a str>) -> String {
-        if self.pipeline.decoder.is_none() {
-            return tokens.collect::<Vec<_>>().join(" ");
-        }
-        let mut bytes = Vec::new();
-        for token in tokens {
-            bytes.extend(byte_level::decoded_bytes(token));
-        }
-        String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn decode_tokens<'a>(&self, tokens: impl Iterator<Item = &'a str>) -> Result<String> {
+        self.pipeline.decoders.decode(tokens)
     }
 
     /// The normalised text.
-    pub fn normalize_text(&self, text: &str) -> String {
+    ///
+    /// # Errors
+    /// As [`Tokenizer::decode`].
+    pub fn normalize_text(&self, text: &str) -> Result<String> {
         self.pipeline.normalizers.apply(text)
     }
 
-    /// The pre-tokens of a text, in the byte-level alphabet, with the characters that they stand
-    /// for.
+    /// The pre-tokens of a text, as the model sees them, with the characters that they stand for.
     ///
     /// # Errors
     /// `Pattern` when the regex engine gives up.
     pub fn pre_tokenize(&self, text: &str) -> Result<Vec<(String, (usize, usize))>> {
-        let aligned = AlignedText::new(text, 0);
         let characters = |bytes: usize| text[..bytes].chars().count();
-        Ok(self
-            .pre_tokens(text)?
-            .into_iter()
-            .map(|PreToken { range, space_added }| {
-                let mut part = aligned.slice(range.clone());
-                if space_added {
-                    part.prepend_space(&aligned, range.start);
-                }
-                let original = part.original_range(0..part.text.len());
-                let offsets = (characters(original.start), characters(original.end));
-                (byte_level::to_text(part.text.as_bytes()), offsets)
-            })
-            .collect())
+        let pre_tokenizer = &self.pipeline.compiled_pre_tokenizer;
+        let cut = pre_tokenizer.pre_tokens(AlignedText::new(text, 0))?;
+        let shown = |piece: &str| match pre_tokenizer.ends_in_bytes() {
+            true => byte_level::to_text(piece.as_bytes()),
+            false => piece.to_owned(),
+        };
+        let pieces = cut.pieces.into_iter().map(|piece| {
+            let original = cut.text.original_range(piece.clone());
+            let offsets = (characters(original.start), characters(original.end));
+            (shown(&cut.text.text[piece]), offsets)
+        });
+        Ok(pieces.collect())
     }
 
-    /// Encode one pre-token given in the byte-level alphabet: ids, and the bytes of `piece` that
-    /// each stands for.
+    /// Encode one pre-token given as the model sees it, in the byte-level alphabet where that is one of
+    /// bytes: ids, and the bytes of `piece` that each stands for.
     ///
     /// # Errors
     /// `Invalid` for a character outside the alphabet.
     pub fn tokenize_piece(&self, piece: &str) -> Result<Vec<(u32, (usize, usize))>> {
-        let bytes = byte_level::to_bytes(piece).ok_or_else(|| {
-            Error::invalid(format!(
-                "expected characters of the byte-level alphabet, got {piece}",
-                piece = quoted(piece)
-            ))
-        })?;
-        let mut ids = Vec::new();
-        self.model
-            .with_scratch(|scratch| self.model.encode_piece(&bytes, scratch, &mut ids))?;
         let mut start = 0;
-        Ok(ids
-            .into_iter()
-            .map(|id| {
-                let len = self.id_to_token(id).map_or(0, str::len);
-                start += len;
-                (id, (start - len, start))
-            })
-            .collect())
+        let tokens = self
+            .model
+            .with_scratch(|scratch| self.model.tokenize(piece, scratch))?;
+        let each = tokens.into_iter().map(|(id, len)| {
+            start += len;
+            (id, (start - len, start))
+        });
+        Ok(each.collect())
     }
 }

@@ -3,7 +3,8 @@
 //! Its reference is `TokenDetails::add`, which also records where every token comes from.
 
 use super::added_tokens::TextSegment;
-use super::pre_tokenize::PreToken;
+use super::aligned::AlignedText;
+use super::pre_tokenize::PreTokenized;
 use super::tokenizer::Tokenizer;
 use crate::encode::{Rows, Scratch};
 use crate::error::Result;
@@ -35,45 +36,46 @@ impl Tokenizer {
         text: &str,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
+        let normalizers = &self.pipeline.normalizers;
+        let pre_tokenizer = &self.pipeline.compiled_pre_tokenizer;
         self.split_raw(text, |TextSegment { range, added }| {
             if let Some(id) = added {
                 ids.push(id);
                 return Ok(());
             }
-            let part = &text[range];
-            let normalized;
-            let part = if self.pipeline.normalizers.surely_keeps(part) {
-                part
-            } else {
-                normalized = self.pipeline.normalizers.apply(part);
-                &normalized
+            let part = &text[range.clone()];
+            let is_kept = normalizers.surely_keeps(part);
+            let mut part = match pre_tokenizer.needs_alignment(!is_kept) {
+                true => AlignedText::new(part, range.start),
+                false => AlignedText::unaligned(part, range.start),
             };
-            self.split_normalized(part, |TextSegment { range, added }| {
-                if let Some(id) = added {
+            if !is_kept {
+                normalizers.normalize(&mut part)?;
+            }
+            self.split_normalized(&part.text, |TextSegment { range, added }| match added {
+                Some(id) => {
                     ids.push(id);
-                    return Ok(());
+                    Ok(())
                 }
-                self.encode_plain(&part[range], scratch, ids)
+                None => self.encode_plain(part.slice(range), scratch, ids),
             })
         })
     }
 
     /// Append the ids of normalised text without added tokens.
-    fn encode_plain(&self, text: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<()> {
-        let model = &self.model;
-        if model.has_all_bytes() {
-            if let Some(pattern) = self.pipeline.compiled_pre_tokenizer.sole_pattern() {
-                return model.encode_pattern(pattern, text, scratch, ids);
+    fn encode_plain(
+        &self,
+        text: AlignedText<'_>,
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        let (model, pre_tokenizer) = (&self.model, &self.pipeline.compiled_pre_tokenizer);
+        if let Some(pattern) = pre_tokenizer.sole_pattern() {
+            if model.encode_pattern(pattern, &text.text, scratch, ids)? {
+                return Ok(());
             }
         }
-        for PreToken { range, space_added } in self.pre_tokens(text)? {
-            let piece = &text[range];
-            if space_added {
-                model.encode_piece(format!(" {piece}").as_bytes(), scratch, ids)?;
-            } else {
-                model.encode_piece(piece.as_bytes(), scratch, ids)?;
-            }
-        }
-        Ok(())
+        let PreTokenized { text, pieces } = pre_tokenizer.pre_tokens(text)?;
+        model.encode_pieces(&text.text, &pieces, scratch, ids)
     }
 }

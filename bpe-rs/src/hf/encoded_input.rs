@@ -233,6 +233,9 @@ impl EncodedInput {
     pub(super) fn set_type_id(&mut self, type_id: u32) {
         for fragment in &mut self.fragments {
             fragment.type_id = type_id;
+            if let Origin::Explicit { columns, range } = &mut fragment.origin {
+                Arc::make_mut(columns).type_ids[range.clone()].fill(type_id);
+            }
         }
     }
 

@@ -8,12 +8,11 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::added_tokens::TextSegment;
-use super::normalize::AlignedText;
-use super::pre_tokenize::PreToken;
+use super::aligned::AlignedText;
+use super::pre_tokenize::PreTokenized;
 use super::tokenizer::Tokenizer;
 use crate::encode::Scratch;
 use crate::error::Result;
-use crate::format::byte_level;
 use crate::threads::ForkOnce;
 
 /// An input sequence and its ids.
@@ -149,7 +148,7 @@ impl TokenDetails {
                 self.push(id, characters.range(range), word, &aligned.text, tokenizer);
                 return Ok(());
             }
-            aligned.normalize(&tokenizer.pipeline.normalizers);
+            tokenizer.pipeline.normalizers.normalize(&mut aligned)?;
             tokenizer.split_normalized(&aligned.text, |TextSegment { range, added }| {
                 let part = aligned.slice(range);
                 if let Some(id) = added {
@@ -158,7 +157,7 @@ impl TokenDetails {
                     self.push(id, characters.range(original), word, &part.text, tokenizer);
                     return Ok(());
                 }
-                self.add_plain(tokenizer, scratch, &part, &characters, || {
+                self.add_plain(tokenizer, scratch, part, &characters, || {
                     next_word(fixed_word, words)
                 })
             })
@@ -170,37 +169,23 @@ impl TokenDetails {
         &mut self,
         tokenizer: &Tokenizer,
         scratch: &mut Scratch,
-        text: &AlignedText,
+        text: AlignedText<'_>,
         characters: &CharIndex,
         mut next_word: impl FnMut() -> u32,
     ) -> Result<()> {
-        let mut ids = Vec::new();
-        for PreToken { range, space_added } in tokenizer.pre_tokens(&text.text)? {
-            let start = range.start;
-            let mut part = text.slice(range);
-            if space_added {
-                part.prepend_space(text, start);
-            }
-            ids.clear();
-            let bytes = part.text.as_bytes();
-            tokenizer.model.encode_piece(bytes, scratch, &mut ids)?;
+        let PreTokenized { text, pieces } =
+            tokenizer.pipeline.compiled_pre_tokenizer.pre_tokens(text)?;
+        for piece in pieces {
             let word = next_word();
-            // Bytes that are no tokens are dropped, and Hugging Face's engine then still adds up
-            // token lengths from the start of the pre-token, in bytes of the byte-level alphabet.
-            let has_all_bytes = tokenizer.model.has_all_bytes();
-            let alphabet_bytes = (!has_all_bytes).then(|| alphabet_bytes(part.text.as_bytes()));
-            let mut start = 0;
-            for &id in &ids {
-                let end = start + tokenizer.token_len(id, alphabet_bytes.is_some());
-                let bytes = match &alphabet_bytes {
-                    None => start..end,
-                    Some(source) => source[start]..source[end - 1] + 1,
-                };
+            let tokens = tokenizer
+                .model
+                .encode_with_ranges(&text.text[piece.clone()], scratch)?;
+            for (id, bytes) in tokens {
+                let bytes = piece.start + bytes.start..piece.start + bytes.end;
                 self.ids.push(id);
                 self.offsets
-                    .push(characters.range(part.original_range(bytes)));
+                    .push(characters.range(text.original_range(bytes)));
                 self.words.push(word);
-                start = end;
             }
         }
         Ok(())
@@ -221,18 +206,6 @@ impl TokenDetails {
         self.offsets.push(offset);
         self.words.push(word);
     }
-}
-
-/// For each byte of the UTF-8 of `pre_token` written in the byte-level alphabet, the index of the
-/// byte that it stands for.
-fn alphabet_bytes(pre_token: &[u8]) -> Vec<usize> {
-    let lengths = pre_token
-        .iter()
-        .map(|&byte| byte_level::ALPHABET[usize::from(byte)].len_utf8());
-    let indices = lengths.enumerate();
-    indices
-        .flat_map(|(index, length)| std::iter::repeat_n(index, length))
-        .collect()
 }
 
 fn next_word(fixed: Option<u32>, words: &mut u32) -> u32 {

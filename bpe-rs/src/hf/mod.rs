@@ -1,4 +1,4 @@
-//! Hugging Face's tokenizer pipeline around byte-level BPE: added tokens, normalisers,
+//! Hugging Face's tokenizer pipeline around BPE: added tokens, normalisers,
 //! pre-tokenizers, post-processors, truncation, padding, offsets.
 //!
 //! A [`Tokenizer`] is immutable: adding tokens or setting a component returns a new one that
@@ -21,7 +21,9 @@
 //! ```
 
 mod added_tokens;
+mod aligned;
 mod decode;
+mod decoders;
 mod encode;
 mod encode_ids;
 mod encoded_input;
@@ -30,6 +32,7 @@ mod flat_batch;
 mod fragment;
 mod layout;
 mod lookup;
+mod matcher;
 mod model;
 mod normalize;
 mod post_process;

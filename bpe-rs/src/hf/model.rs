@@ -1,13 +1,18 @@
-//! The BPE model of a `tokenizer.json`: token strings and ids around a [`Vocab`] of bytes.
+//! The BPE model of a `tokenizer.json`: token strings and ids around a [`Vocab`].
+//!
+//! Where `ByteLevel` is the last pre-tokenizer, pieces are bytes and the vocabulary is one of bytes.
+//! Everything else takes the text as characters ([`CharacterModel`]).
+
+use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt};
 
-use crate::encode::{encode_into, encode_texts, Rows, Scratch, ScratchPool};
+use crate::encode::{encode_into, encode_pieces, encode_texts, Rows, Scratch, ScratchPool};
 use crate::error::{quoted, Error, Result};
 use crate::format::{byte_level, BpeModel};
 use crate::pretokenize::{Pretokenizer, TextCuts};
 use crate::threads;
-use crate::vocab::Vocab;
+use crate::vocab::{CharacterModel, Vocab};
 
 /// Token strings, ids and merges.
 #[derive(Debug)]
@@ -18,51 +23,43 @@ pub(super) struct Model {
     by_token: HashMap<String, u32>,
     /// By id: index into `file.vocab`.
     by_id: HashMap<u32, u32>,
-    /// Which bytes are tokens; `None` if all are.
-    known_bytes: Option<Box<[bool; 256]>>,
+    /// Which bytes are tokens, where the vocabulary is one of bytes.
+    known_bytes: Option<KnownBytes>,
+    /// Whether pieces are bytes. For a vocabulary of characters they are then written in the byte-level
+    /// alphabet first.
+    takes_bytes: bool,
     /// Buffers and caches for `vocab`.
     pool: ScratchPool,
 }
 
 impl Model {
-    /// The model in a file.
+    /// The model in a file. `takes_bytes`: pieces are bytes, else characters.
     ///
     /// # Errors
-    /// `Invalid` where vocabulary and merges contradict each other, or for an `unk_token` that
-    /// would be needed.
-    pub(super) fn new(file: BpeModel) -> Result<Self> {
+    /// `Invalid` where vocabulary and merges contradict each other, or for settings that are not
+    /// reproduced exactly.
+    pub(super) fn new(file: BpeModel, takes_bytes: bool) -> Result<Self> {
         let mut by_token = HashMap::with_capacity(file.vocab.len());
         let mut by_id = HashMap::with_capacity(file.vocab.len());
-        let mut tokens = Vec::with_capacity(file.vocab.len());
-        let mut known_bytes = [false; 256];
         for (index, (token, id)) in file.vocab.iter().enumerate() {
             by_token.insert(token.clone(), *id);
             by_id.insert(*id, index as u32);
-            // A token outside the byte-level alphabet is never the result of merging bytes.
-            if let Some(bytes) = byte_level::to_bytes(token).filter(|bytes| !bytes.is_empty()) {
-                if let [byte] = bytes[..] {
-                    known_bytes[byte as usize] = true;
-                }
-                tokens.push((bytes, *id));
-            }
         }
-        let vocab = Vocab::from_merges(tokens, &file.merges, file.ignore_merges)?;
-        let has_all = known_bytes.iter().all(|known| *known);
-        if let (false, Some(unknown)) = (has_all, &file.unk_token) {
-            return Err(Error::invalid(format!(
-                "model: unk_token {unknown} with bytes that are no tokens is not reproduced \
-                 exactly (expected a token for each of the 256 bytes, or unk_token null); use the \
-                 original tokenizer for this file",
-                unknown = quoted(unknown)
-            )));
-        }
-        let known_bytes = (!has_all).then(|| Box::new(known_bytes));
+        let as_bytes = match takes_bytes && file.character_setting().is_none() {
+            true => byte_vocab(&file)?,
+            false => None,
+        };
+        let (vocab, known_bytes) = match as_bytes {
+            Some((vocab, known)) => (vocab, Some(known)),
+            None => (character_vocab(&file)?, None),
+        };
         Ok(Self {
             file,
             vocab,
             by_token,
             by_id,
             known_bytes,
+            takes_bytes,
             pool: ScratchPool::default(),
         })
     }
@@ -82,14 +79,22 @@ impl Model {
             .map(|&index| self.file.vocab[index as usize].0.as_str())
     }
 
-    /// Length in bytes of a token that stands for bytes.
-    pub(super) fn token_len(&self, id: u32) -> usize {
-        self.vocab.tokens().get(id).map_or(0, <[u8]>::len)
+    /// The same model for pieces that are bytes, or that are characters.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub(super) fn taking(&self, takes_bytes: bool) -> Result<Self> {
+        Self::new(self.file.clone(), takes_bytes)
     }
 
-    /// Whether every byte is a token.
-    pub(super) fn has_all_bytes(&self) -> bool {
-        self.known_bytes.is_none()
+    /// Whether pieces are bytes.
+    pub(super) fn takes_bytes(&self) -> bool {
+        self.takes_bytes
+    }
+
+    /// Whether the vocabulary is one of bytes and has them all.
+    fn has_all_bytes(&self) -> bool {
+        matches!(self.known_bytes, Some(KnownBytes::All))
     }
 
     /// Call `work` with buffers and caches for encoding.
@@ -114,28 +119,66 @@ impl Model {
         )
     }
 
-    /// Append the ids of `text`, cut by `pattern`. Every byte must be a token.
+    /// Append the ids of `text`, cut by `pattern`; `false` where the vocabulary lacks bytes or is not
+    /// one of bytes, so that nothing is done.
     pub(super) fn encode_pattern(
         &self,
         pattern: &Pretokenizer,
         text: &str,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
+    ) -> Result<bool> {
+        if !self.has_all_bytes() {
+            return Ok(false);
+        }
+        encode_into(&self.vocab, pattern, text, scratch, ids)?;
+        Ok(true)
+    }
+
+    /// Append the ids of `pieces`, which are ranges of `text` in order.
+    pub(super) fn encode_pieces(
+        &self,
+        text: &str,
+        pieces: &[Range<usize>],
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
     ) -> Result<()> {
-        encode_into(&self.vocab, pattern, text, scratch, ids)
+        match (&self.known_bytes, self.takes_bytes) {
+            (None, false) => encode_pieces(&self.vocab, text, pieces.iter().cloned(), scratch, ids),
+            _ => pieces
+                .iter()
+                .try_for_each(|piece| self.encode_piece(&text[piece.clone()], scratch, ids)),
+        }
     }
 
     /// Append the ids of one piece.
     pub(super) fn encode_piece(
         &self,
-        piece: &[u8],
+        piece: &str,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
         let encoder = scratch.piece_encoder();
-        let Some(known) = &self.known_bytes else {
-            return encoder.encode(&self.vocab, piece, ids);
+        let known = match &self.known_bytes {
+            Some(KnownBytes::All) => return encoder.encode(&self.vocab, piece.as_bytes(), ids),
+            Some(KnownBytes::Some(known)) => known,
+            None if self.takes_bytes => {
+                let piece = byte_level::to_text(piece.as_bytes());
+                return encoder.encode(&self.vocab, piece.as_bytes(), ids);
+            }
+            None => return encoder.encode(&self.vocab, piece.as_bytes(), ids),
         };
+        self.encode_known_bytes(known, piece.as_bytes(), scratch, ids)
+    }
+
+    /// Append the ids of one piece of bytes of which some are no tokens.
+    fn encode_known_bytes(
+        &self,
+        known: &[bool; 256],
+        piece: &[u8],
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
         if let Some(id) = self.vocab.whole_piece(piece) {
             ids.push(id);
             return Ok(());
@@ -143,6 +186,142 @@ impl Model {
         // A byte that is no token is dropped, so its neighbours become neighbours.
         let is_known = |byte: &u8| known[usize::from(*byte)];
         let piece: Vec<u8> = piece.iter().copied().filter(is_known).collect();
-        encoder.encode(&self.vocab, &piece, ids)
+        scratch.piece_encoder().encode(&self.vocab, &piece, ids)
     }
+
+    /// The ids of one piece as files write it, with the bytes of it that each stands for.
+    ///
+    /// # Errors
+    /// `Invalid` for a character outside the byte-level alphabet where pieces are bytes.
+    pub(super) fn tokenize(&self, piece: &str, scratch: &mut Scratch) -> Result<Vec<(u32, usize)>> {
+        let mut tokens = Vec::new();
+        let Some(known) = &self.known_bytes else {
+            let encoder = scratch.piece_encoder();
+            encoder.encode_with_lengths(&self.vocab, piece, &mut tokens)?;
+            return Ok(tokens);
+        };
+        let bytes = byte_level::to_bytes(piece).ok_or_else(|| {
+            Error::invalid(format!(
+                "expected characters of the byte-level alphabet, got {piece}",
+                piece = quoted(piece)
+            ))
+        })?;
+        let mut ids = Vec::new();
+        match known {
+            KnownBytes::All => scratch
+                .piece_encoder()
+                .encode(&self.vocab, &bytes, &mut ids)?,
+            KnownBytes::Some(known) => {
+                self.encode_known_bytes(known, &bytes, scratch, &mut ids)?;
+            }
+        }
+        let len = |id| self.token(id).map_or(0, str::len);
+        Ok(ids.into_iter().map(|id| (id, len(id))).collect())
+    }
+
+    /// The ids of one piece, with the bytes of it that each stands for. Where characters or bytes are
+    /// dropped, Hugging Face's engine adds up token lengths all the same.
+    pub(super) fn encode_with_ranges(
+        &self,
+        piece: &str,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<(u32, Range<usize>)>> {
+        let mut start = 0;
+        let mut next = |len: usize| {
+            start += len;
+            start - len..start
+        };
+        if self.has_all_bytes() {
+            let mut ids = Vec::new();
+            self.encode_piece(piece, scratch, &mut ids)?;
+            let token_len = |id: u32| self.vocab.tokens().get(id).map_or(0, <[u8]>::len);
+            return Ok(ids
+                .into_iter()
+                .map(|id| (id, next(token_len(id))))
+                .collect());
+        }
+        let mut tokens = Vec::new();
+        let encoder = scratch.piece_encoder();
+        if !self.takes_bytes {
+            encoder.encode_with_lengths(&self.vocab, piece, &mut tokens)?;
+            return Ok(tokens
+                .into_iter()
+                .map(|(id, len)| (id, next(len)))
+                .collect());
+        }
+        // Lengths are those of the characters that bytes are written as.
+        let source = alphabet_bytes(piece.as_bytes());
+        if self.known_bytes.is_some() {
+            let mut ids = Vec::new();
+            self.encode_piece(piece, scratch, &mut ids)?;
+            let token_len = |id| self.token(id).map_or(0, str::len);
+            tokens.extend(ids.into_iter().map(|id| (id, token_len(id))));
+        } else {
+            let piece = byte_level::to_text(piece.as_bytes());
+            encoder.encode_with_lengths(&self.vocab, &piece, &mut tokens)?;
+        }
+        let ranges = tokens.into_iter().map(|(id, len)| {
+            let range = next(len);
+            (id, source[range.start]..source[range.end - 1] + 1)
+        });
+        Ok(ranges.collect())
+    }
+}
+
+/// Which bytes are tokens.
+#[derive(Debug)]
+enum KnownBytes {
+    All,
+    Some(Box<[bool; 256]>),
+}
+
+/// The vocabulary of a model whose pieces are bytes; `None` where it needs an unknown token.
+fn byte_vocab(file: &BpeModel) -> Result<Option<(Vocab, KnownBytes)>> {
+    let mut known = [false; 256];
+    let mut tokens = Vec::with_capacity(file.vocab.len());
+    for (token, id) in &file.vocab {
+        // A token outside the byte-level alphabet is never the result of merging bytes.
+        if let Some(bytes) = byte_level::to_bytes(token).filter(|bytes| !bytes.is_empty()) {
+            if let [byte] = bytes[..] {
+                known[byte as usize] = true;
+            }
+            tokens.push((bytes, *id));
+        }
+    }
+    let known = match known.iter().all(|known| *known) {
+        true => KnownBytes::All,
+        false if file.unk_token.is_some() => return Ok(None),
+        false => KnownBytes::Some(Box::new(known)),
+    };
+    let vocab = Vocab::from_merges(tokens, &file.merges, file.ignore_merges)?;
+    Ok(Some((vocab, known)))
+}
+
+/// The vocabulary of a model whose pieces are characters.
+fn character_vocab(file: &BpeModel) -> Result<Vocab> {
+    Vocab::from_characters(&CharacterModel {
+        tokens: &file.vocab,
+        merges: &file.merges,
+        unknown: file.unk_token.as_deref(),
+        fuse_unknown: file.fuse_unk,
+        byte_fallback: file.byte_fallback,
+        prefix: file
+            .continuing_subword_prefix
+            .as_deref()
+            .unwrap_or_default(),
+        suffix: file.end_of_word_suffix.as_deref().unwrap_or_default(),
+        whole_pieces: file.ignore_merges,
+    })
+}
+
+/// For each byte of the UTF-8 of `piece` written in the byte-level alphabet, the index of the byte
+/// that it stands for.
+fn alphabet_bytes(piece: &[u8]) -> Vec<usize> {
+    let lengths = piece
+        .iter()
+        .map(|&byte| byte_level::ALPHABET[usize::from(byte)].len_utf8());
+    let indices = lengths.enumerate();
+    indices
+        .flat_map(|(index, length)| std::iter::repeat_n(index, length))
+        .collect()
 }

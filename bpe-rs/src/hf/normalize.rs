@@ -1,9 +1,12 @@
-//! Unicode normalisation that keeps, for every byte, the bytes of the original it stands for.
+//! Normalisers.
 
-use std::ops::Range;
+use unicode_categories::UnicodeCategories;
+use unicode_normalization_alignments::char::is_combining_mark;
 
-use unicode_normalization_alignments::{char::is_combining_mark, UnicodeNormalization};
-
+use super::aligned::{AlignedText, UnicodeForm};
+use super::matcher::Matcher;
+use crate::error::Result;
+use crate::format::byte_level;
 use crate::format::components::Normalizer;
 
 /// True for combining marks (Unicode category M).
@@ -12,24 +15,34 @@ pub(super) fn is_mark(character: char) -> bool {
 }
 
 /// The normalisers of a tokenizer, in the order in which they apply.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Normalizers(Vec<UnicodeForm>);
+#[derive(Debug, Default)]
+pub(super) struct Normalizers(Vec<Step>);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum UnicodeForm {
-    Nfc,
-    Nfd,
-    Nfkc,
-    Nfkd,
+#[derive(Debug)]
+enum Step {
+    Form(UnicodeForm),
+    Lowercase,
+    Strip { left: bool, right: bool },
+    Filter(fn(char) -> bool),
+    Map(fn(char) -> char),
+    Prepend(String),
+    Replace { matcher: Matcher, content: String },
+    ByteLevel,
+    SpacesAroundChinese,
 }
 
 impl Normalizers {
-    pub(super) fn new(normalizer: Option<&Normalizer>) -> Self {
-        let mut forms = Vec::new();
+    /// Compile `normalizer`.
+    ///
+    /// # Errors
+    /// `Invalid` for a pattern that is no regular expression or that Hugging Face's engine reads
+    /// differently.
+    pub(super) fn new(normalizer: Option<&Normalizer>) -> Result<Self> {
+        let mut steps = Vec::new();
         if let Some(normalizer) = normalizer {
-            flatten(normalizer, &mut forms);
+            flatten(normalizer, &mut steps)?;
         }
-        Self(forms)
+        Ok(Self(steps))
     }
 
     /// Whether there is none.
@@ -40,121 +53,166 @@ impl Normalizers {
     /// A quick test that implies that normalisation does not change `text`: no form changes ASCII,
     /// and NFC changes nothing below `U+0300`.
     pub(super) fn surely_keeps(&self, text: &str) -> bool {
-        self.0.is_empty()
-            || text.is_ascii()
-            || (self.0.iter().all(|form| *form == UnicodeForm::Nfc)
-                && text.chars().all(|character| character < '\u{300}'))
+        self.0.is_empty() || {
+            let is_ascii = text.is_ascii();
+            self.0.iter().all(|step| match step {
+                Step::Form(_) if is_ascii => true,
+                Step::Form(UnicodeForm::Nfc) => text.chars().all(|c| c < '\u{300}'),
+                _ => false,
+            })
+        }
     }
 
     /// The normalised text.
-    pub(super) fn apply(&self, text: &str) -> String {
-        let mut aligned = AlignedText::new(text, 0);
-        aligned.normalize(self);
-        aligned.text
+    ///
+    /// # Errors
+    /// `Pattern` when the regex engine gives up.
+    pub(super) fn apply(&self, text: &str) -> Result<String> {
+        let mut aligned = AlignedText::unaligned(text, 0);
+        self.normalize(&mut aligned)?;
+        Ok(aligned.text.into_owned())
+    }
+
+    /// Apply the normalisers one after the other.
+    ///
+    /// # Errors
+    /// As [`Normalizers::apply`].
+    pub(super) fn normalize(&self, text: &mut AlignedText<'_>) -> Result<()> {
+        self.0.iter().try_for_each(|step| step.apply(text))
     }
 }
 
-fn flatten(normalizer: &Normalizer, forms: &mut Vec<UnicodeForm>) {
+impl Step {
+    fn apply(&self, text: &mut AlignedText<'_>) -> Result<()> {
+        match self {
+            Self::Form(form) => text.normalize(*form),
+            Self::Lowercase => text.expand(|c, out| out.extend(c.to_lowercase())),
+            Self::Strip { left, right } => {
+                let end = match right {
+                    true => text.text.trim_end().len(),
+                    false => text.text.len(),
+                };
+                let kept = &text.text[..end];
+                let start = match left {
+                    true => end - kept.trim_start().len(),
+                    false => 0,
+                };
+                text.keep(start..end);
+            }
+            Self::Filter(keeps) => text.expand(|c, out| out.extend(keeps(c).then_some(c))),
+            Self::Map(map) => text.expand(|c, out| out.push(map(c))),
+            Self::Prepend(before) => text.prepend(before),
+            Self::Replace { matcher, content } => {
+                let mut matches = Vec::new();
+                matcher.find(&text.text, &mut matches)?;
+                text.replace_all(&matches, content);
+            }
+            Self::ByteLevel => text.expand(|c, out| {
+                let mut utf8 = [0; 4];
+                let bytes = c.encode_utf8(&mut utf8).bytes();
+                out.extend(bytes.map(|byte| byte_level::ALPHABET[usize::from(byte)]));
+            }),
+            Self::SpacesAroundChinese => text.expand(|c, out| match is_chinese(c) {
+                true => out.extend([' ', c, ' ']),
+                false => out.push(c),
+            }),
+        }
+        Ok(())
+    }
+}
+
+fn flatten(normalizer: &Normalizer, steps: &mut Vec<Step>) -> Result<()> {
     match normalizer {
-        Normalizer::Nfc => forms.push(UnicodeForm::Nfc),
-        Normalizer::Nfd => forms.push(UnicodeForm::Nfd),
-        Normalizer::Nfkc => forms.push(UnicodeForm::Nfkc),
-        Normalizer::Nfkd => forms.push(UnicodeForm::Nfkd),
+        Normalizer::Nfc => steps.push(Step::Form(UnicodeForm::Nfc)),
+        Normalizer::Nfd => steps.push(Step::Form(UnicodeForm::Nfd)),
+        Normalizer::Nfkc => steps.push(Step::Form(UnicodeForm::Nfkc)),
+        Normalizer::Nfkd => steps.push(Step::Form(UnicodeForm::Nfkd)),
+        Normalizer::Lowercase => steps.push(Step::Lowercase),
+        Normalizer::Strip {
+            strip_left,
+            strip_right,
+        } => steps.push(Step::Strip {
+            left: *strip_left,
+            right: *strip_right,
+        }),
+        Normalizer::StripAccents => steps.push(Step::Filter(|c| !is_combining_mark(c))),
+        Normalizer::Nmt => {
+            steps.push(Step::Filter(|c| !is_nmt_control(c)));
+            steps.push(Step::Map(|c| if is_nmt_space(c) { ' ' } else { c }));
+        }
+        Normalizer::Prepend { prepend } => steps.push(Step::Prepend(prepend.clone())),
+        Normalizer::Replace { pattern, content } => steps.push(Step::Replace {
+            matcher: Matcher::new(pattern)?,
+            content: content.clone(),
+        }),
+        Normalizer::ByteLevel => steps.push(Step::ByteLevel),
+        Normalizer::BertNormalizer {
+            clean_text,
+            handle_chinese_chars,
+            strip_accents,
+            lowercase,
+        } => {
+            if *clean_text {
+                steps.push(Step::Filter(|c| !is_bert_control(c)));
+                steps.push(Step::Map(|c| if c.is_whitespace() { ' ' } else { c }));
+            }
+            if *handle_chinese_chars {
+                steps.push(Step::SpacesAroundChinese);
+            }
+            if strip_accents.unwrap_or(*lowercase) {
+                steps.push(Step::Form(UnicodeForm::Nfd));
+                steps.push(Step::Filter(|c| !c.is_mark_nonspacing()));
+            }
+            if *lowercase {
+                steps.push(Step::Lowercase);
+            }
+        }
         Normalizer::Sequence { normalizers } => {
-            normalizers.iter().for_each(|item| flatten(item, forms));
+            normalizers
+                .iter()
+                .try_for_each(|item| flatten(item, steps))?;
         }
+    }
+    Ok(())
+}
+
+/// What BERT drops: NUL, U+FFFD, control, format, private and unassigned characters.
+fn is_bert_control(character: char) -> bool {
+    match character {
+        '\0' | '\u{fffd}' => true,
+        '\t' | '\n' | '\r' => false,
+        _ => character.is_other(),
     }
 }
 
-/// A text and, for each of its bytes, the byte range of the original that it stands for.
-#[derive(Clone, Debug)]
-pub(super) struct AlignedText {
-    pub(super) text: String,
-    originals: Vec<Range<u32>>,
+/// CJK ideographs.
+fn is_chinese(character: char) -> bool {
+    matches!(
+        character as u32,
+        0x4E00..=0x9FFF
+            | 0x3400..=0x4DBF
+            | 0x20000..=0x2A6DF
+            | 0x2A700..=0x2B73F
+            | 0x2B740..=0x2B81F
+            | 0x2B920..=0x2CEAF
+            | 0xF900..=0xFAFF
+            | 0x2F800..=0x2FA1F
+    )
 }
 
-impl AlignedText {
-    /// Unchanged text that begins at byte `start` of the original.
-    pub(super) fn new(text: &str, start: usize) -> Self {
-        let mut originals = Vec::with_capacity(text.len());
-        for (at, character) in text.char_indices() {
-            let from = (start + at) as u32;
-            let to = from + character.len_utf8() as u32;
-            originals.extend((0..character.len_utf8()).map(|_| from..to));
-        }
-        Self {
-            text: text.into(),
-            originals,
-        }
-    }
+/// What `Nmt` drops.
+fn is_nmt_control(character: char) -> bool {
+    matches!(
+        character as u32,
+        0x01..=0x08 | 0x0B | 0x0E..=0x1F | 0x7F | 0x8F | 0x9F
+    )
+}
 
-    /// Apply the forms one after the other.
-    pub(super) fn normalize(&mut self, normalizers: &Normalizers) {
-        for form in &normalizers.0 {
-            let changes: Vec<(char, isize)> = match form {
-                UnicodeForm::Nfc => self.text.nfc().collect(),
-                UnicodeForm::Nfd => self.text.nfd().collect(),
-                UnicodeForm::Nfkc => self.text.nfkc().collect(),
-                UnicodeForm::Nfkd => self.text.nfkd().collect(),
-            };
-            self.replace(&changes);
-        }
-    }
-
-    /// Replace the text by the characters of `changes`, each with a number as Hugging Face's
-    /// normalisation gives it: 1 for a character that is added to the one before, `-n` for one
-    /// that replaces `n + 1` characters, 0 for one that replaces one.
-    fn replace(&mut self, changes: &[(char, isize)]) {
-        let mut old = self
-            .text
-            .char_indices()
-            .map(|(at, character)| (at, character.len_utf8()));
-        let mut text = String::with_capacity(self.text.len());
-        let mut originals = Vec::with_capacity(self.originals.len());
-        let mut last: Range<u32> = 0..0;
-        for &(character, change) in changes {
-            let original = if change > 0 {
-                last.clone()
-            } else {
-                let replaced = old.next();
-                let original = replaced.map_or(last.clone(), |(at, _)| self.originals[at].clone());
-                last = original.clone();
-                for _ in 0..-change {
-                    if let Some((at, _)) = old.next() {
-                        last = self.originals[at].clone();
-                    }
-                }
-                original
-            };
-            text.push(character);
-            originals.extend((0..character.len_utf8()).map(|_| original.clone()));
-        }
-        self.text = text;
-        self.originals = originals;
-    }
-
-    /// Insert a space before the text. It stands for the same bytes of the original as the
-    /// character after it, which begins at byte `next` of `whole`.
-    pub(super) fn prepend_space(&mut self, whole: &Self, next: usize) {
-        let original = whole.originals.get(next).cloned().unwrap_or(0..0);
-        self.text.insert(0, ' ');
-        self.originals.insert(0, original);
-    }
-
-    /// The part of the text in `range`.
-    pub(super) fn slice(&self, range: Range<usize>) -> Self {
-        Self {
-            text: self.text[range.clone()].into(),
-            originals: self.originals[range].to_vec(),
-        }
-    }
-
-    /// The bytes of the original that a non-empty range of this text stands for.
-    pub(super) fn original_range(&self, range: Range<usize>) -> Range<usize> {
-        match self.originals.get(range.clone()) {
-            Some([first, .., last]) => first.start as usize..last.end as usize,
-            Some([only]) => only.start as usize..only.end as usize,
-            _ => range,
-        }
-    }
+/// What `Nmt` makes a space.
+fn is_nmt_space(character: char) -> bool {
+    matches!(
+        character as u32,
+        0x09 | 0x0A | 0x0C | 0x0D | 0x1680 | 0x200B
+            ..=0x200F | 0x2028 | 0x2029 | 0x2581 | 0xFEFF | 0xFFFD
+    )
 }

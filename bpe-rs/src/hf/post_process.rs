@@ -94,6 +94,8 @@ fn longest_first(n1: usize, n2: usize, room: usize) -> (usize, usize) {
 pub(super) fn count(processor: &PostProcessor, is_pair: bool) -> usize {
     match processor {
         PostProcessor::ByteLevel(_) => 0,
+        PostProcessor::RobertaProcessing { .. } => 2 + 2 * usize::from(is_pair),
+        PostProcessor::BertProcessing { .. } => 2 + usize::from(is_pair),
         PostProcessor::Sequence { processors } => {
             processors.iter().map(|item| count(item, is_pair)).sum()
         }
@@ -123,7 +125,13 @@ pub(super) fn process(
 ) -> EncodedInput {
     let mut sequences: Vec<EncodedInput> = std::iter::once(first).chain(second).collect();
     match processor {
-        Some(processor) => apply(processor, &mut sequences, add_special_tokens),
+        Some(processor) => {
+            for (index, encoded) in sequences.iter_mut().enumerate() {
+                encoded.set_sequence_of_all(index);
+                encoded.set_type_id(index as u32);
+            }
+            apply(processor, &mut sequences, add_special_tokens);
+        }
         None => number_pair(&mut sequences),
     }
     join(sequences)
@@ -155,6 +163,36 @@ fn apply(processor: &PostProcessor, sequences: &mut Vec<EncodedInput>, add_speci
             }
             for (index, encoded) in sequences.iter_mut().enumerate() {
                 encoded.set_sequence_of_all(index);
+            }
+        }
+        PostProcessor::RobertaProcessing {
+            sep,
+            cls,
+            trim_offsets,
+            add_prefix_space,
+        } => {
+            for encoded in sequences.iter_mut() {
+                if *trim_offsets {
+                    encoded.trim_offsets(*add_prefix_space);
+                }
+                encoded.set_type_id(0);
+            }
+            if add_special_tokens {
+                for (index, encoded) in sequences.iter_mut().enumerate() {
+                    for part in &mut encoded.overflowing {
+                        part.set_type_id(0);
+                    }
+                    let before = if index == 0 { cls } else { sep };
+                    *encoded = encoded.enclosed(index, Some(before), sep, 0);
+                }
+            }
+        }
+        PostProcessor::BertProcessing { sep, cls } => {
+            if add_special_tokens {
+                for (index, encoded) in sequences.iter_mut().enumerate() {
+                    let before = (index == 0).then_some(cls);
+                    *encoded = encoded.enclosed(index, before, sep, index as u32);
+                }
             }
         }
         PostProcessor::Sequence { processors } => {

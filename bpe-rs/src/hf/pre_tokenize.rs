@@ -2,43 +2,54 @@
 
 use std::ops::Range;
 
+use super::aligned::AlignedText;
+use super::matcher::{is_punctuation, Matcher};
 use crate::error::Result;
-use crate::format::components::{Behavior, ByteLevel, PreTokenizer, SplitPattern};
-use crate::format::regex::from_hugging_face;
+use crate::format::byte_level;
+use crate::format::components::{Behavior, Metaspace, PreTokenizer, PrependScheme};
 use crate::pretokenize::Pretokenizer;
 
-/// A tokenizer's pre-tokenizers, compiled: any number of splits, then `ByteLevel`.
+/// A tokenizer's pre-tokenizers, compiled.
 #[derive(Debug, Default)]
 pub(super) struct CompiledPreTokenizer {
-    splits: Vec<SplitStep>,
-    /// GPT-2's pattern, where `ByteLevel` splits by it.
-    byte_level_pattern: Option<Pretokenizer>,
-    /// Whether `ByteLevel` puts a space before every piece that does not start with one.
-    add_prefix_space: bool,
+    steps: Vec<Step>,
+    /// Whether the last step is `ByteLevel` and no other is. Then it leaves the text as it is, and the
+    /// model takes the bytes.
+    ends_in_bytes: bool,
+    /// Whether what a step does depends on where a piece begins in the original.
+    asks_for_starts: bool,
+}
+
+#[derive(Debug)]
+enum Step {
+    Split(SplitStep),
+    ByteLevel {
+        /// Whether every piece gets a space before it that does not start with one.
+        add_prefix_space: bool,
+        /// GPT-2's pattern, where pieces are split by it.
+        pattern: Option<Pretokenizer>,
+        /// Whether bytes become characters of the byte-level alphabet.
+        to_alphabet: bool,
+    },
+    Metaspace(Metaspace),
+    FixedLength(usize),
 }
 
 /// One split: find delimiters, then cut around them as `behavior` says.
 #[derive(Debug)]
 struct SplitStep {
-    matcher: SplitMatcher,
+    matcher: Matcher,
     behavior: Behavior,
     /// Whether the delimiters are what lies between the matches.
     invert: bool,
 }
 
+/// A text and its pieces, in order.
 #[derive(Debug)]
-enum SplitMatcher {
-    Pattern(Pretokenizer),
-    Digits,
-}
-
-/// A piece of a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PreToken {
-    /// Bytes of the text.
-    pub(super) range: Range<usize>,
-    /// Whether it begins with a space that is not in the text.
-    pub(super) space_added: bool,
+pub(super) struct PreTokenized<'a> {
+    pub(super) text: AlignedText<'a>,
+    /// Ranges of bytes, none of them empty.
+    pub(super) pieces: Vec<Range<usize>>,
 }
 
 impl CompiledPreTokenizer {
@@ -48,66 +59,119 @@ impl CompiledPreTokenizer {
     /// `Invalid` for a pattern that is no regular expression or that Hugging Face's engine reads
     /// differently.
     pub(super) fn new(pre_tokenizer: Option<&PreTokenizer>) -> Result<Self> {
-        let mut compiled = Self::default();
+        let mut compiled = Self {
+            ends_in_bytes: pre_tokenizer.is_some_and(PreTokenizer::ends_in_bytes),
+            ..Self::default()
+        };
         for step in pre_tokenizer
             .map(PreTokenizer::flattened)
             .unwrap_or_default()
         {
-            let (matcher, behavior, invert) = match step {
-                PreTokenizer::ByteLevel(ByteLevel {
-                    add_prefix_space,
-                    use_regex,
-                    ..
-                }) => {
-                    compiled.add_prefix_space = *add_prefix_space;
-                    if *use_regex {
-                        compiled.byte_level_pattern = Some(Pretokenizer::new("gpt2")?);
-                    }
-                    continue;
-                }
-                PreTokenizer::Split {
-                    pattern,
-                    behavior,
-                    invert,
-                } => {
-                    let regex = match pattern {
-                        SplitPattern::Regex(regex) => from_hugging_face(regex)?,
-                        SplitPattern::String(text) => escaped(text),
-                    };
-                    let matcher = SplitMatcher::Pattern(Pretokenizer::new(&regex)?);
-                    (matcher, *behavior, *invert)
-                }
-                PreTokenizer::Digits { individual_digits } => {
-                    let behavior = match individual_digits {
-                        true => Behavior::Isolated,
-                        false => Behavior::Contiguous,
-                    };
-                    (SplitMatcher::Digits, behavior, false)
-                }
-                PreTokenizer::Sequence { .. } => continue,
-            };
-            compiled.splits.push(SplitStep {
-                matcher,
-                behavior,
-                invert,
-            });
+            compiled.push(step)?;
         }
         Ok(compiled)
     }
 
-    /// The pattern whose matches are exactly the pre-tokens, where there is one; then the encoder
-    /// can cut the text itself.
+    fn push(&mut self, step: &PreTokenizer) -> Result<()> {
+        let mut split = |matcher, behavior, invert| {
+            self.steps.push(Step::Split(SplitStep {
+                matcher,
+                behavior,
+                invert,
+            }));
+        };
+        match step {
+            PreTokenizer::ByteLevel(settings) => {
+                let pattern = settings.use_regex.then(|| Pretokenizer::new("gpt2"));
+                self.steps.push(Step::ByteLevel {
+                    add_prefix_space: settings.add_prefix_space,
+                    pattern: pattern.transpose()?,
+                    to_alphabet: !self.ends_in_bytes,
+                });
+            }
+            PreTokenizer::Split {
+                pattern,
+                behavior,
+                invert,
+            } => split(Matcher::new(pattern)?, *behavior, *invert),
+            PreTokenizer::Digits { individual_digits } => {
+                let behavior = match individual_digits {
+                    true => Behavior::Isolated,
+                    false => Behavior::Contiguous,
+                };
+                split(Matcher::Characters(char::is_numeric), behavior, false);
+            }
+            PreTokenizer::Punctuation { behavior } => {
+                split(Matcher::Characters(is_punctuation), *behavior, false);
+            }
+            PreTokenizer::Whitespace => {
+                let words = Matcher::Pattern(Pretokenizer::new(r"\w+|[^\w\s]+")?);
+                split(words, Behavior::Removed, true);
+            }
+            PreTokenizer::WhitespaceSplit => {
+                let space = Matcher::Characters(char::is_whitespace);
+                split(space, Behavior::Removed, false);
+            }
+            PreTokenizer::BertPreTokenizer => {
+                let space = Matcher::Characters(char::is_whitespace);
+                split(space, Behavior::Removed, false);
+                split(
+                    Matcher::Characters(is_punctuation),
+                    Behavior::Isolated,
+                    false,
+                );
+            }
+            PreTokenizer::CharDelimiterSplit { delimiter } => {
+                split(Matcher::Character(*delimiter), Behavior::Removed, false);
+            }
+            PreTokenizer::Metaspace(settings) => {
+                self.asks_for_starts |= settings.prepend_scheme == PrependScheme::First;
+                self.steps.push(Step::Metaspace(*settings));
+            }
+            PreTokenizer::FixedLength { length } => self.steps.push(Step::FixedLength(*length)),
+            PreTokenizer::Sequence { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the pieces are bytes for the model, not characters.
+    pub(super) fn ends_in_bytes(&self) -> bool {
+        self.ends_in_bytes
+    }
+
+    /// Whether [`Self::pre_tokens`] needs to know what each byte of the text stands for: a step asks
+    /// where a piece begins, and the text is not as it was or an earlier step changes it.
+    pub(super) fn needs_alignment(&self, is_normalized: bool) -> bool {
+        let changes = |step: &Step| !matches!(step, Step::Split(_) | Step::FixedLength(_));
+        let asks = |step: &Step| matches!(step, Step::Metaspace(settings) if settings.prepend_scheme == PrependScheme::First);
+        let last = self.steps.iter().rposition(asks).unwrap_or(0);
+        self.asks_for_starts && (is_normalized || self.steps[..last].iter().any(changes))
+    }
+
+    /// The pattern whose matches are exactly the pre-tokens, where there is one and these are bytes;
+    /// then the encoder can cut the text itself.
     pub(super) fn sole_pattern(&self) -> Option<&Pretokenizer> {
-        match (&self.splits[..], &self.byte_level_pattern) {
-            ([], Some(pattern)) if !self.add_prefix_space => Some(pattern),
+        let Some((
+            Step::ByteLevel {
+                add_prefix_space: false,
+                pattern: last,
+                to_alphabet: false,
+            },
+            before,
+        )) = self.steps.split_last()
+        else {
+            return None;
+        };
+        match (before, last) {
+            ([], Some(pattern)) => Some(pattern),
             (
-                [SplitStep {
-                    matcher: SplitMatcher::Pattern(pattern),
+                [Step::Split(SplitStep {
+                    matcher: Matcher::Pattern(pattern),
                     behavior,
                     invert,
-                }],
+                })],
                 None,
-            ) if !self.add_prefix_space => {
+            ) => {
                 let only_matches = *behavior == Behavior::Removed && *invert;
                 let all_is_matched =
                     pattern.name().is_some() && *behavior == Behavior::Isolated && !invert;
@@ -117,95 +181,163 @@ impl CompiledPreTokenizer {
         }
     }
 
-    /// The pre-tokens of `text`, in order.
+    /// Cut a text into its pre-tokens.
     ///
     /// # Errors
     /// `Pattern` when the regex engine gives up.
-    pub(super) fn pre_tokens(&self, text: &str) -> Result<Vec<PreToken>> {
-        if text.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut pieces: Vec<Range<usize>> = std::iter::once(0..text.len()).collect();
-        let (mut next, mut matches) = (Vec::new(), Vec::new());
-        for split in &self.splits {
-            next.clear();
-            for piece in &pieces {
-                matches.clear();
-                split.matcher.find(&text[piece.clone()], &mut matches)?;
-                split.cut(piece.clone(), &matches, &mut next);
-            }
-            std::mem::swap(&mut pieces, &mut next);
-        }
-        let mut pre_tokens = Vec::with_capacity(pieces.len());
-        for piece in pieces {
-            self.apply_byte_level(text, piece, &mut pre_tokens)?;
-        }
-        Ok(pre_tokens)
-    }
-
-    /// Append what `ByteLevel` makes of one piece.
-    fn apply_byte_level(
-        &self,
-        text: &str,
-        piece: Range<usize>,
-        out: &mut Vec<PreToken>,
-    ) -> Result<()> {
-        let base = piece.start;
-        let space_added = self.add_prefix_space && !text[piece.clone()].starts_with(' ');
-        let Some(pattern) = &self.byte_level_pattern else {
-            out.push(PreToken {
-                range: piece,
-                space_added,
-            });
-            return Ok(());
+    pub(super) fn pre_tokens<'a>(&self, text: AlignedText<'a>) -> Result<PreTokenized<'a>> {
+        let whole = (!text.text.is_empty()).then_some(0..text.text.len());
+        let mut cut = PreTokenized {
+            text,
+            pieces: whole.into_iter().collect(),
         };
-        if !space_added {
-            return pattern.pieces(&text[piece], &mut |range| {
-                out.push(PreToken {
-                    range: base + range.start..base + range.end,
-                    space_added: false,
-                });
-            });
+        for step in &self.steps {
+            match step {
+                Step::Split(split) => cut.split(|text, found| split.cut_text(text, found))?,
+                Step::FixedLength(length) => cut.split(|text, found| {
+                    let starts = text.char_indices().map(|(at, _)| at).step_by(*length);
+                    let ends = starts.clone().skip(1).chain([text.len()]);
+                    found.extend(starts.zip(ends).map(|(start, end)| start..end));
+                    Ok(())
+                })?,
+                Step::Metaspace(settings) => cut.metaspace(settings)?,
+                Step::ByteLevel {
+                    add_prefix_space,
+                    pattern,
+                    to_alphabet,
+                } => {
+                    if *add_prefix_space {
+                        cut.prepend(" ", |_, text| !text.starts_with(' '));
+                    }
+                    if let Some(pattern) = pattern {
+                        cut.split(|text, found| {
+                            pattern.pieces(text, &mut |piece| found.push(piece))
+                        })?;
+                    }
+                    if *to_alphabet {
+                        cut.write_in_alphabet();
+                    }
+                }
+            }
         }
-        let with_space = format!(" {}", &text[piece]);
-        pattern.pieces(&with_space, &mut |range| {
-            // One byte less than in `with_space`, but for the start of the first piece.
-            let is_first = range.start == 0;
-            let start = if is_first { 0 } else { range.start - 1 };
-            out.push(PreToken {
-                range: base + start..base + range.end - 1,
-                space_added: is_first,
-            });
-        })
+        Ok(cut)
     }
 }
 
-/// The regular expression that matches `text`.
-fn escaped(text: &str) -> String {
-    // `\<` and `\>` are the ends of words.
-    let is_plain = |c: char| !c.is_ascii_punctuation() || c == '<' || c == '>';
-    let escape = |c: char| (!is_plain(c)).then_some('\\').into_iter().chain([c]);
-    text.chars().flat_map(escape).collect()
-}
-
-impl SplitMatcher {
-    /// Append the matches in order. Those of a regular expression may be empty.
-    fn find(&self, text: &str, out: &mut Vec<Range<usize>>) -> Result<()> {
-        match self {
-            Self::Pattern(pattern) if pattern.name().is_some() => {
-                pattern.pieces(text, &mut |piece| out.push(piece))
-            }
-            Self::Pattern(pattern) => pattern.engine().matches(text, &mut |found| out.push(found)),
-            Self::Digits => {
-                let digits = text.char_indices().filter(|(_, c)| c.is_numeric());
-                out.extend(digits.map(|(at, c)| at..at + c.len_utf8()));
-                Ok(())
-            }
+impl PreTokenized<'_> {
+    /// Replace every piece by the parts that `cut` appends, as ranges inside it.
+    fn split(
+        &mut self,
+        mut cut: impl FnMut(&str, &mut Vec<Range<usize>>) -> Result<()>,
+    ) -> Result<()> {
+        let (mut pieces, mut found) = (Vec::with_capacity(self.pieces.len()), Vec::new());
+        for piece in &self.pieces {
+            found.clear();
+            cut(&self.text.text[piece.clone()], &mut found)?;
+            let parts = found.iter().filter(|part| !part.is_empty());
+            pieces.extend(parts.map(|part| piece.start + part.start..piece.start + part.end));
         }
+        self.pieces = pieces;
+        Ok(())
+    }
+
+    /// Put `before` before every piece for whose index and text `is_due`.
+    fn prepend(&mut self, before: &str, is_due: impl Fn(usize, &str) -> bool) {
+        let due =
+            |index: usize, piece: &Range<usize>| is_due(index, &self.text.text[piece.clone()]);
+        if !(0..)
+            .zip(&self.pieces)
+            .any(|(index, piece)| due(index, piece))
+        {
+            return;
+        }
+        let len = self.text.text.len() + self.pieces.len() * before.len();
+        let mut text = self.text.emptied(len);
+        for (index, piece) in self.pieces.iter_mut().enumerate() {
+            let start = text.text.len();
+            if is_due(index, &self.text.text[piece.clone()]) {
+                text.push_as(before, &self.text, piece.start);
+            }
+            text.push_range(&self.text, piece.clone());
+            *piece = start..text.text.len();
+        }
+        self.text = text;
+    }
+
+    fn metaspace(&mut self, settings: &Metaspace) -> Result<()> {
+        let mut buffer = [0; 4];
+        let mark: &str = settings.replacement.encode_utf8(&mut buffer);
+        // Asked before the text changes.
+        let is_first = |piece: &Range<usize>| self.text.start_of(piece.start) == 0;
+        let is_first: Vec<bool> = match settings.prepend_scheme {
+            PrependScheme::First => self.pieces.iter().map(is_first).collect(),
+            PrependScheme::Always | PrependScheme::Never => Vec::new(),
+        };
+        self.replace_spaces(mark);
+        let always = settings.prepend_scheme == PrependScheme::Always;
+        self.prepend(mark, |index, text| {
+            (always || is_first.get(index) == Some(&true)) && !text.starts_with(mark)
+        });
+        if settings.split {
+            let step = SplitStep {
+                matcher: Matcher::Character(settings.replacement),
+                behavior: Behavior::MergedWithNext,
+                invert: false,
+            };
+            self.split(|text, found| step.cut_text(text, found))?;
+        }
+        Ok(())
+    }
+
+    /// Replace the spaces of all pieces by `mark`, which stands for the same.
+    fn replace_spaces(&mut self, mark: &str) {
+        let bytes = self.text.text.as_bytes();
+        let count = memchr::memchr_iter(b' ', bytes).count();
+        if mark == " " || count == 0 {
+            return;
+        }
+        let mut text = self.text.emptied(bytes.len() + mark.len() * count);
+        for piece in &mut self.pieces {
+            let (start, mut done) = (text.text.len(), piece.start);
+            for at in memchr::memchr_iter(b' ', &bytes[piece.clone()]) {
+                let at = piece.start + at;
+                text.push_range(&self.text, done..at);
+                text.push_as(mark, &self.text, at);
+                done = at + 1;
+            }
+            text.push_range(&self.text, done..piece.end);
+            *piece = start..text.text.len();
+        }
+        self.text = text;
+    }
+
+    /// Write the bytes of all pieces in the byte-level alphabet.
+    fn write_in_alphabet(&mut self) {
+        let alphabet = byte_level::ALPHABET.map(String::from);
+        let mut text = self.text.emptied(2 * self.text.text.len());
+        for piece in &mut self.pieces {
+            let start = text.text.len();
+            for (at, character) in self.text.text[piece.clone()].char_indices() {
+                let mut utf8 = [0; 4];
+                for &byte in character.encode_utf8(&mut utf8).as_bytes() {
+                    text.push_as(&alphabet[usize::from(byte)], &self.text, piece.start + at);
+                }
+            }
+            *piece = start..text.text.len();
+        }
+        self.text = text;
     }
 }
 
 impl SplitStep {
+    /// Append the parts of `text`.
+    fn cut_text(&self, text: &str, out: &mut Vec<Range<usize>>) -> Result<()> {
+        let mut matches = Vec::new();
+        self.matcher.find(text, &mut matches)?;
+        self.cut(0..text.len(), &matches, out);
+        Ok(())
+    }
+
     /// Cut `piece` around `matches`, which are ranges inside it, and append its parts. An empty
     /// match cuts, too, and counts when neighbours are joined.
     fn cut(&self, piece: Range<usize>, matches: &[Range<usize>], out: &mut Vec<Range<usize>>) {
@@ -256,19 +388,22 @@ impl SplitStep {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::components::Pattern;
 
     fn split(behavior: Behavior, invert: bool, text: &str) -> Vec<String> {
-        let pattern = SplitPattern::String("-".into());
+        let pattern = Pattern::String("-".into());
         let step = PreTokenizer::Split {
             pattern,
             behavior,
             invert,
         };
         let compiled = CompiledPreTokenizer::new(Some(&step)).unwrap();
-        let pre_tokens = compiled.pre_tokens(text).unwrap();
-        pre_tokens
-            .into_iter()
-            .map(|token| text[token.range].to_string())
+        let cut = compiled
+            .pre_tokens(AlignedText::unaligned(text, 0))
+            .unwrap();
+        let pieces = cut.pieces.into_iter();
+        pieces
+            .map(|piece| cut.text.text[piece].to_string())
             .collect()
     }
 

@@ -152,6 +152,45 @@ impl EncodedInput {
         Ok(())
     }
 
+    /// These tokens between special tokens of type `type_id`, the overflowing parts likewise. Only these
+    /// tokens belong to input sequence `sequence`, and they count as tokens of a text.
+    pub(super) fn enclosed(
+        &self,
+        sequence: usize,
+        before: Option<&(String, u32)>,
+        after: &(String, u32),
+        type_id: u32,
+    ) -> Self {
+        let special = |(token, id): &(String, u32)| Self::of_special(*id, token, type_id).fragments;
+        let mut fragments = before.map(special).unwrap_or_default();
+        let start = usize::from(before.is_some());
+        fragments.extend(self.text_fragments());
+        fragments.extend(special(after));
+        let part = |part: &Self| {
+            let inner = Self {
+                overflowing: Vec::new(),
+                ..part.clone()
+            };
+            inner.enclosed(sequence, before, after, type_id)
+        };
+        Self {
+            fragments,
+            sequences: vec![(sequence, start..start + self.len())],
+            overflowing: self.overflowing.iter().map(part).collect(),
+        }
+    }
+
+    /// The fragments, special tokens among them as ordinary ones.
+    fn text_fragments(&self) -> Vec<Fragment> {
+        if self.fragments.iter().all(|part| part.added().is_none()) {
+            return self.fragments.clone();
+        }
+        let mut columns = self.to_columns();
+        columns.special.fill(0);
+        columns.attention.fill(1);
+        Self::from_columns(columns, Vec::new(), Vec::new()).fragments
+    }
+
     /// These tokens, without the overflowing parts, with offsets that continue those of `before`.
     fn with_offsets_after(&self, before: &EncodedInput) -> Self {
         let shift = before.offsets().last().map_or(0, |&(_, end)| end);

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::added_tokens::{AddedVocab, TextSegment};
+use super::decoders::Decoders;
 use super::model::Model;
 use super::normalize::Normalizers;
-use super::pre_tokenize::{CompiledPreTokenizer, PreToken};
+use super::pre_tokenize::CompiledPreTokenizer;
 use crate::error::{quoted, Error, Result};
 use crate::format::components::{
     self, Component, Decoder, Normalizer, PostProcessor, PreTokenizer,
 };
 use crate::format::{AddedToken, BpeModel, TokenizerJson};
 
-/// Byte-level BPE the way a `tokenizer.json` describes it. Cheap to clone.
+/// BPE the way a `tokenizer.json` describes it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     pub(super) model: Arc<Model>,
@@ -27,11 +28,12 @@ pub struct Tokenizer {
 #[derive(Clone, Debug)]
 pub(super) struct Pipeline {
     normalizer: Option<Normalizer>,
-    pub(super) normalizers: Normalizers,
+    pub(super) normalizers: Arc<Normalizers>,
     pre_tokenizer: Option<PreTokenizer>,
     pub(super) compiled_pre_tokenizer: Arc<CompiledPreTokenizer>,
     pub(super) post_processor: Option<PostProcessor>,
-    pub(super) decoder: Option<Decoder>,
+    decoder: Option<Decoder>,
+    pub(super) decoders: Decoders,
     pub(super) added: AddedVocab,
 }
 
@@ -43,18 +45,19 @@ impl Tokenizer {
     /// no regular expression.
     pub fn new(file: TokenizerJson) -> Result<Self> {
         file.check_added_ids()?;
-        let normalizers = Normalizers::new(file.normalizer.as_ref());
+        let normalizers = Normalizers::new(file.normalizer.as_ref())?;
         let compiled = CompiledPreTokenizer::new(file.pre_tokenizer.as_ref())?;
+        let model = Arc::new(Model::new(file.model, compiled.ends_in_bytes())?);
         let pipeline = Pipeline {
             normalizer: file.normalizer,
-            normalizers,
+            normalizers: Arc::new(normalizers),
             pre_tokenizer: file.pre_tokenizer,
             compiled_pre_tokenizer: Arc::new(compiled),
             post_processor: file.post_processor,
+            decoders: Decoders::new(file.decoder.as_ref())?,
             decoder: file.decoder,
             added: AddedVocab::default(),
         };
-        let model = Arc::new(Model::new(file.model)?);
         let tokenizer = Self {
             model,
             pipeline: Arc::new(pipeline),
@@ -101,7 +104,7 @@ impl Tokenizer {
                 continue;
             }
             next = next.max(token.id.saturating_add(1));
-            added.insert(token, normalizers);
+            added.insert(token, normalizers)?;
             count += 1;
         }
         added.index(normalizers)?;
@@ -115,7 +118,7 @@ impl Tokenizer {
     /// `Invalid` where vocabulary and merges contradict each other.
     pub fn with_model(&self, model: BpeModel) -> Result<Self> {
         Ok(Self {
-            model: Arc::new(Model::new(model)?),
+            model: Arc::new(Model::new(model, self.model.takes_bytes())?),
             ..self.clone()
         })
     }
@@ -131,7 +134,7 @@ impl Tokenizer {
     /// As [`Tokenizer::with_added_tokens`].
     pub fn with_normalizer(&self, normalizer: Option<Normalizer>) -> Result<Self> {
         let mut pipeline = (*self.pipeline).clone();
-        pipeline.normalizers = Normalizers::new(normalizer.as_ref());
+        pipeline.normalizers = Arc::new(Normalizers::new(normalizer.as_ref())?);
         pipeline.normalizer = normalizer;
         // Added tokens match normalised text.
         pipeline.added.normalize(&pipeline.normalizers)?;
@@ -141,19 +144,19 @@ impl Tokenizer {
     /// A tokenizer with another pre-tokenizer.
     ///
     /// # Errors
-    /// `Invalid` where its last step is not `ByteLevel` or a pattern is no regular expression.
+    /// `Invalid` where a pattern is no regular expression, and as [`Tokenizer::with_model`].
     pub fn with_pre_tokenizer(&self, pre_tokenizer: Option<PreTokenizer>) -> Result<Self> {
-        TokenizerJson {
-            pre_tokenizer: pre_tokenizer.clone(),
-            ..TokenizerJson::default()
-        }
-        .check_byte_level()?;
         let compiled = CompiledPreTokenizer::new(pre_tokenizer.as_ref())?;
-        Ok(self.with_pipeline(Pipeline {
+        let model = match compiled.ends_in_bytes() {
+            takes_bytes if takes_bytes == self.model.takes_bytes() => self.model.clone(),
+            takes_bytes => Arc::new(self.model.taking(takes_bytes)?),
+        };
+        let tokenizer = self.with_pipeline(Pipeline {
             pre_tokenizer,
             compiled_pre_tokenizer: Arc::new(compiled),
             ..(*self.pipeline).clone()
-        }))
+        });
+        Ok(Self { model, ..tokenizer })
     }
 
     /// A tokenizer with another post-processor.
@@ -166,12 +169,15 @@ impl Tokenizer {
     }
 
     /// A tokenizer with another decoder.
-    #[must_use]
-    pub fn with_decoder(&self, decoder: Option<Decoder>) -> Self {
-        self.with_pipeline(Pipeline {
+    ///
+    /// # Errors
+    /// `Invalid` where a pattern is no regular expression.
+    pub fn with_decoder(&self, decoder: Option<Decoder>) -> Result<Self> {
+        Ok(self.with_pipeline(Pipeline {
+            decoders: Decoders::new(decoder.as_ref())?,
             decoder,
             ..(*self.pipeline).clone()
-        })
+        }))
     }
 
     /// A tokenizer whose component `name` is what `json` describes: "normalizer",
@@ -188,7 +194,7 @@ impl Tokenizer {
             "normalizer" => self.with_normalizer(read(json, name)?),
             "pre_tokenizer" => self.with_pre_tokenizer(read(json, name)?),
             "post_processor" => Ok(self.with_post_processor(read(json, name)?)),
-            "decoder" => Ok(self.with_decoder(read(json, name)?)),
+            "decoder" => self.with_decoder(read(json, name)?),
             other => Err(unknown_component(other)),
         }
     }
@@ -300,10 +306,6 @@ impl Tokenizer {
             .or_else(|| self.pipeline.added.string(id))
     }
 
-    pub(super) fn pre_tokens(&self, text: &str) -> Result<Vec<PreToken>> {
-        self.pipeline.compiled_pre_tokenizer.pre_tokens(text)
-    }
-
     /// Split text that is not normalised yet at added tokens, and call `take` with the parts in order
     /// until it returns an error.
     pub(super) fn split_raw(
@@ -323,16 +325,6 @@ impl Tokenizer {
     ) -> Result<()> {
         let added = &self.pipeline.added;
         added.split(&added.normalized, text, self.plain_special, take)
-    }
-
-    /// Length of a token in bytes: of the bytes that it stands for, or with `in_alphabet` of its string
-    /// in the byte-level alphabet.
-    pub(super) fn token_len(&self, id: u32, in_alphabet: bool) -> usize {
-        if in_alphabet {
-            self.model.token(id).map_or(0, str::len)
-        } else {
-            self.model.token_len(id)
-        }
     }
 }
 

@@ -164,7 +164,7 @@ pub const MAX_MERGES: usize = NO_MERGE as usize - 256;
 /// # Errors
 ///
 /// `Invalid` if there are not enough merge numbers for `merges` merges.
-fn check_count(merges: usize) -> Result<()> {
+pub(super) fn check_count(merges: usize) -> Result<()> {
     if merges > MAX_MERGES {
         return Err(Error::invalid(format!(
             "expected at most {MAX_MERGES} merged tokens, got {merges}"
@@ -174,14 +174,16 @@ fn check_count(merges: usize) -> Result<()> {
 }
 
 /// Tokens by ascending id, and the id of each.
-type SortedTokens<'a> = (Vec<(u32, &'a [u8])>, HashMap<&'a [u8], u32>);
+pub(super) type SortedTokens<'a> = (Vec<(u32, &'a [u8])>, HashMap<&'a [u8], u32>);
 
 /// Sort by id; also gives the id of each token.
 ///
 /// # Errors
 ///
 /// `Invalid` for an id or a token given twice.
-fn sorted<'a>(tokens: impl Iterator<Item = (u32, &'a [u8])>) -> Result<SortedTokens<'a>> {
+pub(super) fn sorted<'a>(
+    tokens: impl Iterator<Item = (u32, &'a [u8])>,
+) -> Result<SortedTokens<'a>> {
     let mut tokens: Vec<_> = tokens.collect();
     tokens.sort_unstable_by_key(|&(id, _)| id);
     let mut by_bytes = HashMap::with_capacity(tokens.len());

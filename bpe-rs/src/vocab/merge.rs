@@ -11,12 +11,10 @@ use std::collections::BinaryHeap;
 use std::mem::take;
 
 use super::pairs::{PairTable, NO_MERGE};
-use super::small::SmallMerge;
+use super::small::{SmallMerge, Start};
 use super::vocabulary::Vocab;
 use crate::error::{Error, Result};
-use crate::simd::Lanes;
-#[cfg(test)]
-use crate::simd::Portable;
+use crate::simd::{Lanes, Portable};
 use crate::threads::check_interrupt;
 
 /// Up to this length scanning for the minimum beats keeping a heap.
@@ -57,7 +55,7 @@ impl Merger {
     pub(crate) fn merge<S: Lanes>(&mut self, vocab: &Vocab, piece: &[u8], out: &mut Vec<u32>) {
         let byte_pairs = vocab.byte_pairs();
         let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
-        self.merge_with::<S>(vocab.pairs(), piece, out, byte_pair);
+        self.merge_with::<S, u8>(vocab.pairs(), piece, out, byte_pair);
     }
 
     /// [`Self::merge`] for a vocabulary that is being built and has no dense table of byte pairs.
@@ -69,28 +67,66 @@ impl Merger {
         out: &mut Vec<u32>,
     ) {
         let byte_pair = |a: u8, b: u8| pairs.get::<S>(a.into(), b.into());
-        self.merge_with::<S>(pairs, piece, out, byte_pair);
+        self.merge_with::<S, u8>(pairs, piece, out, byte_pair);
     }
 
-    /// Merge `piece`; `byte_pair` gives the numbers of pairs of bytes.
+    /// [`Self::merge`] of the merge numbers of a piece's symbols.
     #[inline(always)]
-    fn merge_with<S: Lanes>(
+    pub(crate) fn merge_symbols<S: Lanes>(
+        &mut self,
+        vocab: &Vocab,
+        symbols: &[u32],
+        out: &mut Vec<u32>,
+    ) {
+        let pairs = vocab.pairs();
+        self.merge_with::<S, u32>(pairs, symbols, out, |a, b| pairs.get::<S>(a, b));
+    }
+
+    /// [`Self::merge_symbols`] that also appends to `starts` the symbol that each part begins with,
+    /// counted from 0.
+    pub(crate) fn merge_with_starts(
+        &mut self,
+        vocab: &Vocab,
+        symbols: &[u32],
+        out: &mut Vec<u32>,
+        starts: &mut Vec<u32>,
+    ) {
+        let pairs = vocab.pairs();
+        self.load(symbols, |a, b| pairs.get::<Portable>(a, b));
+        self.merge_by_heap::<Portable>(pairs, out);
+        starts.extend_from_slice(&self.starts);
+    }
+
+    /// [`Self::merge_symbols`] for a vocabulary that is being built.
+    #[inline(always)]
+    pub(super) fn merge_symbols_by<S: Lanes>(
         &mut self,
         pairs: &PairTable,
-        piece: &[u8],
+        symbols: &[u32],
         out: &mut Vec<u32>,
-        byte_pair: impl Fn(u8, u8) -> u32,
+    ) {
+        self.merge_with::<S, u32>(pairs, symbols, out, |a, b| pairs.get::<S>(a, b));
+    }
+
+    /// Merge `piece`; `pair` gives the numbers of pairs of what it consists of.
+    #[inline(always)]
+    fn merge_with<S: Lanes, T: Start>(
+        &mut self,
+        pairs: &PairTable,
+        piece: &[T],
+        out: &mut Vec<u32>,
+        pair: impl Fn(T, T) -> u32,
     ) {
         if piece.len() <= 16 {
-            let mut small = SmallMerge::<S, 16>::of(piece, byte_pair);
+            let mut small = SmallMerge::<S, 16>::of(piece, pair);
             while small.step(pairs) {}
             out.extend(small.parts());
         } else if piece.len() <= 32 {
-            let mut small = SmallMerge::<S, 32>::of(piece, byte_pair);
+            let mut small = SmallMerge::<S, 32>::of(piece, pair);
             while small.step(pairs) {}
             out.extend(small.parts());
         } else {
-            self.merge_long::<S>(pairs, piece, out, byte_pair);
+            self.merge_long::<S, T>(pairs, piece, out, pair);
         }
     }
 
@@ -104,17 +140,17 @@ impl Merger {
     }
 
     #[inline(always)]
-    fn merge_long<S: Lanes>(
+    fn merge_long<S: Lanes, T: Start>(
         &mut self,
         pairs: &PairTable,
-        piece: &[u8],
+        piece: &[T],
         out: &mut Vec<u32>,
-        byte_pair: impl Fn(u8, u8) -> u32,
+        pair: impl Fn(T, T) -> u32,
     ) {
         if piece.len() > WINDOW + BACK {
-            return self.merge_windows::<S>(pairs, piece, out, (WINDOW, BACK), byte_pair);
+            return self.merge_windows::<S, T>(pairs, piece, out, (WINDOW, BACK), pair);
         }
-        self.load(piece, byte_pair);
+        self.load(piece, pair);
         if piece.len() <= SCAN_LIMIT {
             self.merge_by_scanning::<S>(pairs);
             out.extend_from_slice(&self.parts);
@@ -123,14 +159,14 @@ impl Merger {
         }
     }
 
-    /// Make every byte of `piece` a part.
+    /// Make every byte or symbol of `piece` a part.
     #[inline(always)]
-    fn load(&mut self, piece: &[u8], byte_pair: impl Fn(u8, u8) -> u32) {
+    fn load<T: Start>(&mut self, piece: &[T], pair: impl Fn(T, T) -> u32) {
         self.parts.clear();
-        self.parts.extend(piece.iter().map(|&b| u32::from(b)));
+        self.parts.extend(piece.iter().map(|part| part.number()));
         self.pair_numbers.clear();
         self.pair_numbers
-            .extend(piece.windows(2).map(|w| byte_pair(w[0], w[1])));
+            .extend(piece.windows(2).map(|w| pair(w[0], w[1])));
         self.pair_numbers.push(NO_MERGE);
     }
 
@@ -158,13 +194,13 @@ impl Merger {
     /// There the `back` that is enough does not depend on the length of the text: of the merges of
     /// one number, appended text changes at most one before those that it has already changed.
     #[inline(always)]
-    fn merge_windows<S: Lanes>(
+    fn merge_windows<S: Lanes, T: Start>(
         &mut self,
         pairs: &PairTable,
-        piece: &[u8],
+        piece: &[T],
         out: &mut Vec<u32>,
         (size, mut back): (usize, usize),
-        byte_pair: impl Fn(u8, u8) -> u32,
+        pair: impl Fn(T, T) -> u32,
     ) {
         let (mut window, mut starts) = (take(&mut self.window), take(&mut self.joined_starts));
         starts.clear();
@@ -182,7 +218,7 @@ impl Merger {
                 .saturating_sub(1);
             let from = starts.get(shared).map_or(0, |&at| at as usize);
             let end = piece.len().min(done + size);
-            self.load(&piece[from..end], &byte_pair);
+            self.load(&piece[from..end], &pair);
             window.clear();
             self.merge_by_heap::<S>(pairs, &mut window);
             if from > 0 && window[0] != out[first + shared] {
@@ -288,7 +324,6 @@ impl Merger {
     }
 }
 
-#[cfg(test)]
 /// Looks up pairs of bytes in the pair table.
 #[cfg(test)]
 fn byte_pair_in(pairs: &PairTable) -> impl Fn(u8, u8) -> u32 + '_ {
@@ -300,7 +335,7 @@ impl Merger {
     /// [`Self::merge`] without [`SmallMerge`], however short the piece.
     pub(super) fn merge_as_long(&mut self, vocab: &Vocab, piece: &[u8], out: &mut Vec<u32>) {
         let pairs = vocab.pairs();
-        self.merge_long::<Portable>(pairs, piece, out, byte_pair_in(pairs));
+        self.merge_long::<Portable, u8>(pairs, piece, out, byte_pair_in(pairs));
     }
 
     /// [`Self::merge`] in windows of the given sizes, however short the piece.
@@ -312,7 +347,7 @@ impl Merger {
         out: &mut Vec<u32>,
     ) {
         let pairs = vocab.pairs();
-        self.merge_windows::<Portable>(pairs, piece, out, sizes, byte_pair_in(pairs));
+        self.merge_windows::<Portable, u8>(pairs, piece, out, sizes, byte_pair_in(pairs));
     }
 
     /// Entries for which the buffers hold memory.

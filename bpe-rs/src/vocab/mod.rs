@@ -4,19 +4,26 @@
 //! tokens follow from 256 on, in the order of their priority. So the pair that merges first is the
 //! one with the smallest number, for tiktoken's ranks and for Hugging Face's merge lists alike.
 //! Ids, which can be any numbers, are looked up only when results are written.
+//!
+//! A vocabulary whose texts are not bytes before merging has the numbers of its symbols (characters,
+//! `<0xNN>` tokens, the unknown token) in place of those of the bytes, and merged tokens follow.
 
 mod build;
+mod build_symbols;
 mod merge;
 mod pairs;
 mod published;
 mod small;
+mod symbols;
 #[cfg(test)]
 mod tests;
 mod tokens;
 mod vocabulary;
 
 pub use build::{MergeRule, MAX_MERGES};
+pub use build_symbols::CharacterModel;
 pub(crate) use merge::{Merger, MAX_KEPT_PARTS};
 pub(crate) use small::SmallMerge;
+pub(crate) use symbols::Symbols;
 pub use tokens::TokenBytes;
 pub use vocabulary::{MissingByte, Vocab};

@@ -6,9 +6,9 @@
 use super::pairs::{PairTable, NO_MERGE};
 use crate::simd::{Keys, Lanes};
 
-/// The state of merging one piece of up to `N` bytes; `N` is 16 or 32.
+/// The state of merging one piece of up to `N` bytes or symbols; `N` is 16 or 32.
 ///
-/// A part stays at the position of its first byte. The key of a part is the number that it and its
+/// A part stays at the position of its first byte or symbol. The key of a part is the number that it and its
 /// right neighbour merge into, with the part's position in the low bits: the smallest key is the
 /// next merge, the leftmost one of equals. The SIMD level decides how the keys are stored, so that
 /// it finds the smallest fastest.
@@ -18,6 +18,26 @@ pub(crate) struct SmallMerge<S: Lanes, const N: usize> {
     keys: [S::Keys; 2],
     /// Bit `i` is set if a part begins at position `i`.
     live: u32,
+}
+
+/// What a piece consists of before merging: bytes, or the merge numbers of its symbols.
+pub(crate) trait Start: Copy + Default {
+    /// Its merge number.
+    fn number(self) -> u32;
+}
+
+impl Start for u8 {
+    #[inline(always)]
+    fn number(self) -> u32 {
+        self.into()
+    }
+}
+
+impl Start for u32 {
+    #[inline(always)]
+    fn number(self) -> u32 {
+        self
+    }
 }
 
 /// Bits of a position in a key.
@@ -45,27 +65,27 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         }
     }
 
-    /// Start with the first `len` of `bytes`, at least one.
+    /// Start with the first `len` of `starts`, at least one; `pair` gives the numbers of pairs.
     #[inline(always)]
-    pub(crate) fn new(bytes: [u8; N], len: usize, byte_pair: impl Fn(u8, u8) -> u32) -> Self {
+    pub(crate) fn new<T: Start>(starts: [T; N], len: usize, pair: impl Fn(T, T) -> u32) -> Self {
         let mut keys = [[u32::MAX; 16]; 2];
         for at in 0..(len - 1).min(N - 1) {
-            keys[at / 16][at % 16] = key(byte_pair(bytes[at], bytes[at + 1]), at);
+            keys[at / 16][at % 16] = key(pair(starts[at], starts[at + 1]), at);
         }
         Self {
-            parts: bytes.map(u32::from),
+            parts: starts.map(T::number),
             // SAFETY: `S` comes from `dispatch!` or is `Portable`.
             keys: unsafe { [S::Keys::load(&keys[0]), S::Keys::load(&keys[1])] },
             live: ((1u64 << len.min(N)) - 1) as u32,
         }
     }
 
-    /// Start with the bytes of `piece`, one to `N` of them.
+    /// Start with what `piece` consists of, one to `N` of them.
     #[inline(always)]
-    pub(crate) fn of(piece: &[u8], byte_pair: impl Fn(u8, u8) -> u32) -> Self {
-        let mut bytes = [0; N];
-        bytes[..piece.len()].copy_from_slice(piece);
-        Self::new(bytes, piece.len(), byte_pair)
+    pub(crate) fn of<T: Start>(piece: &[T], pair: impl Fn(T, T) -> u32) -> Self {
+        let mut starts = [T::default(); N];
+        starts[..piece.len()].copy_from_slice(piece);
+        Self::new(starts, piece.len(), pair)
     }
 
     /// Merge the pair with the smallest key; returns whether there was one.

@@ -9,6 +9,7 @@ use super::pairs::{PairTable, NO_MERGE};
 #[cfg(feature = "vocabularies")]
 use super::published::packed;
 use super::published::Packed;
+use super::symbols::Symbols;
 use super::tokens::TokenBytes;
 use crate::threads::ForkOnce;
 
@@ -26,8 +27,8 @@ pub enum MissingByte {
 
 /// Tokens and how they merge.
 ///
-/// Built by [`Vocab::published`], [`Vocab::from_ranks`], [`Vocab::from_merges`] or
-/// [`Vocab::from_training`].
+/// Built by [`Vocab::published`], [`Vocab::from_ranks`], [`Vocab::from_merges`],
+/// [`Vocab::from_training`] or [`Vocab::from_characters`].
 pub struct Vocab {
     pub(super) packed: Option<&'static Packed>,
     pub(super) tokens: ForkOnce<TokenBytes>,
@@ -43,6 +44,8 @@ pub struct Vocab {
     /// Whether a piece that is a token becomes that token whatever the merges say.
     pub(super) whole_pieces: bool,
     pub(super) missing: MissingByte,
+    /// What texts consist of before merging, where that is not bytes.
+    pub(super) symbols: Option<Box<Symbols>>,
     pub(super) by_bytes: ForkOnce<HashMap<Box<[u8]>, u32>>,
 }
 
@@ -80,6 +83,7 @@ impl Vocab {
             unreachable: HashMap::new(),
             whole_pieces: false,
             missing: MissingByte::Error,
+            symbols: None,
             by_bytes: ForkOnce::new(),
         }
     }
@@ -169,6 +173,12 @@ impl Vocab {
     pub fn with_missing_byte(mut self, missing: MissingByte) -> Self {
         self.missing = missing;
         self
+    }
+
+    /// What texts consist of before merging; `None` for bytes.
+    #[inline(always)]
+    pub(crate) fn symbols(&self) -> Option<&Symbols> {
+        self.symbols.as_deref()
     }
 
     /// The pair table, on merge numbers.

@@ -154,7 +154,7 @@ pub(crate) fn tokenizer_json(data: &[u8]) {
                 .offsets()
                 .iter()
                 .all(|&(from, to)| from <= to && to <= end));
-            tokenizer.decode(&ids, false);
+            let _ = tokenizer.decode(&ids, false);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::vocab_merges::{model_of, vocab_without};
 use crate::encoding::Encoding;
 use crate::error::{quoted, Error, Result};
 use crate::format::components::{
-    Behavior, ByteLevel, Decoder, PostProcessor, PreTokenizer, SplitPattern,
+    Behavior, ByteLevel, Decoder, Pattern, PostProcessor, PreTokenizer,
 };
 use crate::format::regex;
 use crate::format::tokenizer_json::{AddedToken, TokenizerJson};
@@ -87,7 +87,7 @@ pub fn to_tokenizer_json(encoding: &Encoding) -> Result<TokenizerJson> {
             // An encoding drops text that its pattern does not match, as `Removed` with `invert`
             // does; a named pattern matches all text.
             let split = PreTokenizer::Split {
-                pattern: SplitPattern::Regex(pattern),
+                pattern: Pattern::Regex(pattern),
                 behavior: if name.is_some() {
                     Behavior::Isolated
                 } else {
@@ -132,6 +132,7 @@ pub fn from_tokenizer_json(
     if file.normalizer.is_some() {
         return Err(refuse("a normalizer"));
     }
+    file.check_byte_level()?;
     file.check_added_ids()?;
     for token in &file.added_tokens {
         if token.lstrip || token.rstrip || token.single_word {
@@ -151,7 +152,7 @@ pub fn from_tokenizer_json(
             "gpt2".to_string()
         }
         [PreTokenizer::Split {
-            pattern: SplitPattern::Regex(regex),
+            pattern: Pattern::Regex(regex),
             behavior,
             invert,
         }, PreTokenizer::ByteLevel(last)]

@@ -325,8 +325,8 @@ impl PyHfTokenizer {
         Ok(PyHfEncoding::with_ints(encoded, self.ints.clone()))
     }
 
-    fn decode(&self, py: Python<'_>, ids: Vec<u32>, skip_special_tokens: bool) -> String {
-        py.detach(|| self.inner.decode(&ids, skip_special_tokens))
+    fn decode(&self, py: Python<'_>, ids: Vec<u32>, skip_special_tokens: bool) -> PyResult<String> {
+        Ok(py.detach(|| self.inner.decode(&ids, skip_special_tokens))?)
     }
 
     fn decode_batch(
@@ -334,19 +334,16 @@ impl PyHfTokenizer {
         py: Python<'_>,
         sequences: Vec<Vec<u32>>,
         skip_special_tokens: bool,
-    ) -> Vec<String> {
-        py.detach(|| {
-            sequences
-                .iter()
-                .map(|ids| self.inner.decode(ids, skip_special_tokens))
-                .collect()
-        })
+    ) -> PyResult<Vec<String>> {
+        let decode = |ids: &Vec<u32>| self.inner.decode(ids, skip_special_tokens);
+        let texts = py.detach(|| sequences.iter().map(decode).collect::<Result<_, Error>>());
+        Ok(texts?)
     }
 
     fn decode_tokens(&self, tokens: Vec<Bound<'_, PyAny>>) -> PyResult<String> {
         let tokens = tokens.iter().map(|token| utf8("tokens", token));
         let tokens = tokens.collect::<PyResult<Vec<_>>>()?;
-        Ok(self.inner.decode_tokens(tokens.into_iter()))
+        Ok(self.inner.decode_tokens(tokens.into_iter())?)
     }
 
     fn token_to_id(&self, token: &Bound<'_, PyAny>) -> PyResult<Option<u32>> {
@@ -386,7 +383,7 @@ impl PyHfTokenizer {
     }
 
     fn normalize_str(&self, sequence: &Bound<'_, PyAny>) -> PyResult<String> {
-        Ok(self.inner.normalize_text(utf8("sequence", sequence)?))
+        Ok(self.inner.normalize_text(utf8("sequence", sequence)?)?)
     }
 
     fn pre_tokenize_str(&self, s: &Bound<'_, PyAny>) -> PyResult<Vec<(String, (usize, usize))>> {

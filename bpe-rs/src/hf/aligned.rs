@@ -1,0 +1,218 @@
+//! A text and, for each of its bytes, the bytes of the original that it stands for.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use unicode_normalization_alignments::UnicodeNormalization;
+
+/// Unicode normalisation forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UnicodeForm {
+    Nfc,
+    Nfd,
+    Nfkc,
+    Nfkd,
+}
+
+/// A text that changes on the way to the model, with the byte range of the original that each of its
+/// bytes stands for, unless only the text is wanted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AlignedText<'a> {
+    pub(super) text: Cow<'a, str>,
+    originals: Option<Vec<Range<u32>>>,
+    /// Where the text begins in the original.
+    start: u32,
+}
+
+impl<'a> AlignedText<'a> {
+    /// Unchanged text that begins at byte `start` of the original.
+    pub(super) fn new(text: &'a str, start: usize) -> Self {
+        let mut originals = Vec::with_capacity(text.len());
+        for (at, character) in text.char_indices() {
+            let from = (start + at) as u32;
+            let to = from + character.len_utf8() as u32;
+            originals.extend((0..character.len_utf8()).map(|_| from..to));
+        }
+        Self {
+            originals: Some(originals),
+            ..Self::unaligned(text, start)
+        }
+    }
+
+    /// The same without what the bytes stand for.
+    pub(super) fn unaligned(text: &'a str, start: usize) -> Self {
+        Self {
+            text: text.into(),
+            originals: None,
+            start: start as u32,
+        }
+    }
+
+    /// An empty text with the start and the kind of this one, with room for `len` bytes.
+    pub(super) fn emptied(&self, len: usize) -> AlignedText<'static> {
+        AlignedText {
+            text: String::with_capacity(len).into(),
+            originals: self.originals.as_ref().map(|_| Vec::with_capacity(len)),
+            start: self.start,
+        }
+    }
+
+    /// Append a range of another text.
+    pub(super) fn push_range(&mut self, other: &AlignedText<'_>, range: Range<usize>) {
+        self.text.to_mut().push_str(&other.text[range.clone()]);
+        if let (Some(to), Some(from)) = (&mut self.originals, &other.originals) {
+            to.extend_from_slice(&from[range]);
+        }
+    }
+
+    /// Append text that stands for what byte `at` of `other` does.
+    pub(super) fn push_as(&mut self, text: &str, other: &AlignedText<'_>, at: usize) {
+        self.text.to_mut().push_str(text);
+        if let (Some(to), Some(from)) = (&mut self.originals, &other.originals) {
+            let original = from.get(at).cloned().unwrap_or(self.start..self.start);
+            to.extend(std::iter::repeat_n(original, text.len()));
+        }
+    }
+
+    /// Bring the text into a Unicode form.
+    pub(super) fn normalize(&mut self, form: UnicodeForm) {
+        let changes: Vec<(char, isize)> = match form {
+            UnicodeForm::Nfc => self.text.nfc().collect(),
+            UnicodeForm::Nfd => self.text.nfd().collect(),
+            UnicodeForm::Nfkc => self.text.nfkc().collect(),
+            UnicodeForm::Nfkd => self.text.nfkd().collect(),
+        };
+        self.replace(&changes);
+    }
+
+    /// Replace the text by the characters of `changes`, each with a number as Hugging Face's
+    /// normalisation gives it: 1 for a character that is added to the one before, `-n` for one
+    /// that replaces `n + 1` characters, 0 for one that replaces one.
+    fn replace(&mut self, changes: &[(char, isize)]) {
+        let Some(before) = &self.originals else {
+            self.text = changes.iter().map(|(character, _)| *character).collect();
+            return;
+        };
+        let mut old = self
+            .text
+            .char_indices()
+            .map(|(at, character)| (at, character.len_utf8()));
+        let mut text = String::with_capacity(self.text.len());
+        let mut originals = Vec::with_capacity(before.len());
+        let mut last: Range<u32> = self.start..self.start;
+        for &(character, change) in changes {
+            let original = if change > 0 {
+                last.clone()
+            } else {
+                let replaced = old.next();
+                let original = replaced.map_or(last.clone(), |(at, _)| before[at].clone());
+                last = original.clone();
+                for _ in 0..-change {
+                    if let Some((at, _)) = old.next() {
+                        last = before[at].clone();
+                    }
+                }
+                original
+            };
+            text.push(character);
+            originals.extend((0..character.len_utf8()).map(|_| original.clone()));
+        }
+        self.text = text.into();
+        self.originals = Some(originals);
+    }
+
+    /// Replace every character by those that `expand` pushes, which stand for the same.
+    pub(super) fn expand(&mut self, mut expand: impl FnMut(char, &mut String)) {
+        let mut text = String::with_capacity(self.text.len());
+        let mut originals = Vec::new();
+        for (at, character) in self.text.char_indices() {
+            let len = text.len();
+            expand(character, &mut text);
+            if let Some(before) = &self.originals {
+                originals.extend(std::iter::repeat_n(before[at].clone(), text.len() - len));
+            }
+        }
+        self.text = text.into();
+        if self.originals.is_some() {
+            self.originals = Some(originals);
+        }
+    }
+
+    /// Put text before a text that is not empty. It stands for the first character.
+    pub(super) fn prepend(&mut self, before: &str) {
+        let Some(first) = self.text.chars().next() else {
+            return;
+        };
+        if before.is_empty() {
+            // Hugging Face's engine takes the first character for an added one.
+            if let Some(originals) = &mut self.originals {
+                originals[..first.len_utf8()].fill(self.start..self.start);
+            }
+            return;
+        }
+        let mut text = self.emptied(before.len() + self.text.len());
+        text.push_as(before, self, 0);
+        text.push_range(self, 0..self.text.len());
+        *self = text;
+    }
+
+    /// Replace the ranges `matches`, which are in order, by `content`. It stands for the last
+    /// character of the match, as in Hugging Face's engine.
+    pub(super) fn replace_all(&mut self, matches: &[Range<usize>], content: &str) {
+        if matches.is_empty() {
+            return;
+        }
+        let grown = matches.len() * content.len();
+        let mut text = self.emptied(self.text.len() + grown);
+        let mut done = 0;
+        for found in matches {
+            text.push_range(self, done..found.start);
+            text.push_as(content, self, found.end.wrapping_sub(1));
+            done = found.end;
+        }
+        text.push_range(self, done..self.text.len());
+        *self = text;
+    }
+
+    /// Keep only a range of the text.
+    pub(super) fn keep(&mut self, range: Range<usize>) {
+        if range != (0..self.text.len()) {
+            let start = self.start;
+            let kept = self.slice(range);
+            let (text, originals) = (kept.text.into_owned(), kept.originals);
+            *self = Self {
+                text: text.into(),
+                originals,
+                start,
+            };
+        }
+    }
+
+    /// The part of the text in `range`.
+    pub(super) fn slice(&self, range: Range<usize>) -> AlignedText<'_> {
+        AlignedText {
+            text: self.text[range.clone()].into(),
+            start: self.start_of(range.start),
+            originals: self.originals.as_ref().map(|all| all[range].to_vec()),
+        }
+    }
+
+    /// Where in the original the part begins that begins with byte `at`. Without alignment the text
+    /// must be as it was.
+    pub(super) fn start_of(&self, at: usize) -> u32 {
+        match &self.originals {
+            Some(originals) => originals.get(at).map_or(self.start, |range| range.start),
+            None => self.start + at as u32,
+        }
+    }
+
+    /// The bytes of the original that a non-empty range of this text stands for.
+    pub(super) fn original_range(&self, range: Range<usize>) -> Range<usize> {
+        let originals = self.originals.as_deref().unwrap_or_default();
+        match originals.get(range.clone()) {
+            Some([first, .., last]) => first.start as usize..last.end as usize,
+            Some([only]) => only.start as usize..only.end as usize,
+            _ => range,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What splits and replacements look for.
+
+use std::ops::Range;
+
+use memchr::memmem;
+use unicode_categories::UnicodeCategories;
+
+use crate::error::Result;
+use crate::format::components::Pattern;
+use crate::format::regex::from_hugging_face;
+use crate::pretokenize::Pretokenizer;
+
+/// Finds matches in texts.
+#[derive(Debug)]
+pub(super) enum Matcher {
+    /// A regular expression, which may match nothing.
+    Pattern(Pretokenizer),
+    /// A string that is not empty.
+    Text(Box<str>),
+    /// Single characters.
+    Characters(fn(char) -> bool),
+    /// One character.
+    Character(char),
+}
+
+impl Matcher {
+    /// Compile a pattern of a file.
+    ///
+    /// # Errors
+    /// `Invalid` for a pattern that is no regular expression or that Hugging Face's engine reads
+    /// differently.
+    pub(super) fn new(pattern: &Pattern) -> Result<Self> {
+        Ok(match pattern {
+            Pattern::Regex(regex) => Self::Pattern(Pretokenizer::new(&from_hugging_face(regex)?)?),
+            Pattern::String(text) if text.is_empty() => Self::Pattern(Pretokenizer::new("")?),
+            Pattern::String(text) => Self::Text(text.as_str().into()),
+        })
+    }
+
+    /// Append the matches in order. Those of a regular expression may be empty.
+    ///
+    /// # Errors
+    /// `Pattern` when the regex engine gives up.
+    pub(super) fn find(&self, text: &str, out: &mut Vec<Range<usize>>) -> Result<()> {
+        let mut characters = |is_match: &dyn Fn(char) -> bool| {
+            let found = text.char_indices().filter(|(_, c)| is_match(*c));
+            out.extend(found.map(|(at, c)| at..at + c.len_utf8()));
+        };
+        match self {
+            Self::Pattern(pattern) if pattern.name().is_some() => {
+                return pattern.pieces(text, &mut |piece| out.push(piece));
+            }
+            Self::Pattern(pattern) => {
+                return pattern.engine().matches(text, &mut |found| out.push(found));
+            }
+            Self::Text(needle) => {
+                let found = memmem::find_iter(text.as_bytes(), needle.as_bytes());
+                out.extend(found.map(|at| at..at + needle.len()));
+            }
+            Self::Characters(is_match) => characters(is_match),
+            Self::Character(one) => characters(&|character| character == *one),
+        }
+        Ok(())
+    }
+}
+
+/// Punctuation, as BERT counts it.
+pub(super) fn is_punctuation(character: char) -> bool {
+    character.is_ascii_punctuation() || character.is_punctuation()
+}
