@@ -40,6 +40,8 @@ mod pre_tokenize;
 mod reshape;
 mod state;
 mod tokenizer;
+#[cfg(feature = "train")]
+mod training;
 
 pub use added_tokens::AddedVocab;
 pub use encode::{InputPair, InputSequence};
@@ -49,3 +51,5 @@ pub use fragment::TokenColumns;
 pub use layout::Layout;
 pub use post_process::pad_batch;
 pub use tokenizer::Tokenizer;
+#[cfg(feature = "train")]
+pub use training::{BpeTraining, ModelWords};

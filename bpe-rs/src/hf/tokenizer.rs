@@ -14,6 +14,7 @@ use crate::format::components::{
     self, Component, Decoder, Normalizer, PostProcessor, PreTokenizer,
 };
 use crate::format::{AddedToken, BpeModel, TokenizerJson};
+use crate::pretokenize::Pretokenizer;
 
 /// BPE the way a `tokenizer.json` describes it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -304,6 +305,15 @@ impl Tokenizer {
         self.model
             .token(id)
             .or_else(|| self.pipeline.added.string(id))
+    }
+
+    /// The regular expression whose matches are exactly the words that the model sees; `None` where
+    /// there is none, or where texts are normalised first.
+    pub fn word_pattern(&self) -> Option<&str> {
+        let pattern = self.pipeline.compiled_pre_tokenizer.sole_pattern();
+        pattern
+            .filter(|_| self.pipeline.normalizers.is_empty())
+            .map(Pretokenizer::regex)
     }
 
     /// Split text that is not normalised yet at added tokens, and call `take` with the parts in order

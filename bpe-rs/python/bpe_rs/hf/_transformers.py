@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import partial
+from types import FunctionType
 from typing import Any, TypeVar
 
 from bpe_rs.hf._tokenizer import Tokenizer
@@ -43,7 +44,14 @@ def from_pretrained_fast(tokenizer: T) -> T:
 
 
 def _train_new_from_iterator(tokenizer: Any, *args: Any, **kwargs: Any) -> Any:
-    """The method of the tokenizer's class, which makes a tokenizer on the engine of `tokenizers`,
-    with its result moved to ours."""
-    trained = type(tokenizer).train_new_from_iterator(tokenizer, *args, **kwargs)
-    return from_pretrained_fast(trained)
+    """The method of the tokenizer's class, trained and run on our engine."""
+    method: Any = type(tokenizer).train_new_from_iterator
+    if isinstance(method, FunctionType) and "TokenizerFast" in method.__globals__:
+        # A copy of the function for which the name of the back end's class means ours.
+        names = {**method.__globals__, "TokenizerFast": Tokenizer}
+        ours = FunctionType(
+            method.__code__, names, method.__name__, method.__defaults__, method.__closure__
+        )
+        ours.__kwdefaults__ = method.__kwdefaults__
+        method = ours
+    return from_pretrained_fast(method(tokenizer, *args, **kwargs))

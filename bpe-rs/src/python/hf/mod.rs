@@ -5,6 +5,7 @@ mod columns;
 mod encoding;
 mod ints;
 mod settings;
+mod training;
 
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ type TokenTuple = (u32, String, (usize, usize));
 
 /// A tokenizer. Immutable: methods that change something return another one.
 #[pyclass(name = "HfTokenizer", frozen, module = "bpe_rs._core")]
-struct PyHfTokenizer {
+pub(super) struct PyHfTokenizer {
     inner: Tokenizer,
     /// Of one sequence and of a pair, without special tokens and with them.
     layouts: [[ForkOnce<Option<Arc<Layout>>>; 2]; 2],
@@ -382,6 +383,12 @@ impl PyHfTokenizer {
         self.inner.num_added_by_post_processor(is_pair)
     }
 
+    /// The regular expression whose matches are the words that the model sees; None where there is
+    /// none, or where texts are normalised first.
+    fn word_pattern(&self) -> Option<&str> {
+        self.inner.word_pattern()
+    }
+
     fn normalize_str(&self, sequence: &Bound<'_, PyAny>) -> PyResult<String> {
         Ok(self.inner.normalize_text(utf8("sequence", sequence)?)?)
     }
@@ -405,6 +412,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyHfTokenizer>()?;
     m.add_class::<PySettings>()?;
     m.add_class::<PyColumns>()?;
+    m.add_class::<training::PyWords>()?;
     // Not under its own name, because `_core.Encoding` is another class.
     m.add("HfEncoding", m.py().get_type::<PyHfEncoding>())
 }
