@@ -83,9 +83,21 @@ class BpeRsTokenizer:
 
     @staticmethod
     def from_file(path: PathLike) -> Tokenizer:
-        """From a `tokenizer.json`; ValueError names what is not reproduced exactly."""
+        """From a `tokenizer.json`, a `tekken.json` or a SentencePiece model (`.model`) with BPE.
+
+        The last two give the ids of `mistral_common` and `sentencepiece`, which add no special
+        tokens; with `encode_special_tokens = True` those in a text are plain text, as there.
+
+        Raises ValueError that names what is not reproduced exactly, such as Unigram models.
+        """
         file = as_path(path, "path")
         try:
+            if ".model" in file.suffixes:
+                core = _core.HfTokenizer.from_sentencepiece(file.read_bytes())
+                return Tokenizer(core)  
+            if file.name.startswith("tekken") and file.suffix == ".json":
+                loaded = _core.load_encoding(file, "tekken.json")
+                return Tokenizer._from_json(_core.encoding_to_json(loaded))
             return Tokenizer.from_buffer(file.read_bytes())
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from None

@@ -15,7 +15,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use super::text::utf8;
 use crate::error::Error;
-use crate::format::{vocab_merges, BpeModel, TokenizerJson};
+use crate::format::{sentencepiece, vocab_merges, BpeModel, TokenizerJson};
 use crate::hf::{FlatBatch, InputPair, InputSequence, Layout, Tokenizer};
 use crate::threads::ForkOnce;
 use arguments::{added_tokens, OwnedSequence};
@@ -172,6 +172,13 @@ impl PyHfTokenizer {
             let inner = Tokenizer::new(file)?;
             Ok::<_, Error>((Self::new(inner), settings))
         })?)
+    }
+
+    /// From the bytes of a SentencePiece model.
+    #[staticmethod]
+    fn from_sentencepiece(py: Python<'_>, file: &[u8]) -> PyResult<Self> {
+        let inner = py.detach(|| Tokenizer::new(sentencepiece::parse(file)?))?;
+        Ok(Self::new(inner))
     }
 
     fn to_str(&self, py: Python<'_>, pretty: bool, settings: &PySettings) -> String {
