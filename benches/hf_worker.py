@@ -15,7 +15,9 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,9 +75,14 @@ def bare(encode: Any, encode_batch: Any, texts: list[str]) -> dict[str, Call]:
 
 
 def fast_tokenizer(path: str) -> Any:
+    """A tokenizer of `transformers`, loaded as users load one (which is what peers patch)."""
     from transformers import PreTrainedTokenizerFast
 
-    return PreTrainedTokenizerFast(tokenizer_file=path, pad_token=PAD)
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(path, Path(folder) / "tokenizer.json")
+        settings = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": PAD}
+        (Path(folder) / "tokenizer_config.json").write_text(json.dumps(settings))
+        return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def map_dataset(tokenizer: Any, texts: list[str]) -> dict[str, Call]:
