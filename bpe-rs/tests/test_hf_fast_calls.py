@@ -217,7 +217,7 @@ def test_copies_and_pickles(both: tuple[Any, Any]) -> None:
     for tokenizer in (fast, copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):  # noqa: S301
         got = tokenizer(TEXTS, return_special_tokens_mask=True)
         assert type(got) is LazyBatchEncoding
-        assert tokenizer._encode_plus.args[0] is tokenizer
+        assert type(tokenizer) is type(fast) and isinstance(tokenizer, type(plain))
         assert_same(expected, got)
         assert_same(expected, copy.copy(got))
         for batch in (copy.deepcopy(got), pickle.loads(pickle.dumps(got))):  # noqa: S301
@@ -260,6 +260,33 @@ def test_a_subclass_with_its_own_method_keeps_it() -> None:
 
     backend = Tokenizer.from_str(hf_cases.family("gpt2"))
     assert from_pretrained_fast(Mine(tokenizer_object=backend))("x") == {"input_ids": [7]}
+
+
+def test_one_text(both: tuple[Any, Any]) -> None:
+    plain, fast = both
+    for text in [*TEXTS, "", "a " * 400]:
+        assert_same(plain(text), fast(text))
+        for kwargs in ({"split_special_tokens": True}, {"truncation": True, "max_length": 7}):
+            assert_same(plain(text, **kwargs), fast(text, **kwargs))
+            assert_same(plain(text), fast(text))
+    for tokenizer in both:
+        with pytest.raises(ValueError, match="text"):
+            tokenizer()
+    fast = copy.deepcopy(fast)
+    fast.backend_tokenizer.enable_truncation(3)
+    assert_same(plain(TEXTS[7]), fast(TEXTS[7]))
+    assert fast.backend_tokenizer.truncation is None
+
+
+def test_classes() -> None:
+    backend = Tokenizer.from_str(hf_cases.family("gpt2"))
+    plain = transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
+    fast = from_pretrained_fast(plain)
+    assert type(fast) is type(from_pretrained_fast(fast)) is not type(plain)
+    assert repr(fast) == repr(plain) and type(fast).__module__ == type(plain).__module__
+    # What the class makes by itself runs on the engine of `tokenizers`, in the ordinary way.
+    theirs = type(fast)(tokenizer_object=hf_cases.gpt2())
+    assert type(theirs("a b")) is BatchEncoding and theirs("a b") == fast("a b")
 
 
 def test_datasets_map() -> None:

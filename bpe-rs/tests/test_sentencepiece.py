@@ -21,7 +21,7 @@ GEMMA = {**LLAMA, "add_dummy_prefix": False, "split_digits": True}
 MODELS: dict[str, dict[str, Any]] = {
     "llama": LLAMA,
     "gemma": GEMMA,
-    "symbols": {**GEMMA, "user_defined_symbols": ["<x>", "\u2581\u2581", "\u2581\u2581\u2581", "ab"]},
+    "symbols": {**GEMMA, "user_defined_symbols": ["<x>", "ab", "<x><x>"]},
     "identity": IDENTITY,
     "unknown": {**IDENTITY, "character_coverage": 0.98, "remove_extra_whitespaces": False},
     "spaces": {**LLAMA, "split_by_whitespace": False, "allow_whitespace_only_pieces": True},
@@ -69,7 +69,8 @@ def test_ids_and_texts(name: str, tmp_path: Path) -> None:
         ({"model_type": "char", "vocab_size": 80}, "CHAR"),
         ({}, "nmt_nfkc"),
         ({**IDENTITY, "treat_whitespace_as_suffix": True}, "treat_whitespace_as_suffix"),
-        ({**LLAMA, "user_defined_symbols": ["<x>"]}, "user-defined"),
+        ({**LLAMA, "user_defined_symbols": ["<x>"]}, "user-defined .* add_dummy_prefix"),
+        ({**GEMMA, "user_defined_symbols": ["\u2581\u2581"]}, "user-defined symbols of spaces"),
     ],
 )
 def test_refused(options: dict[str, Any], problem: str, tmp_path: Path) -> None:

@@ -230,6 +230,8 @@ class HfSettings:
     def with_truncation(
         self, max_length: int, stride: int, strategy: str, direction: str
     ) -> HfSettings: ...
+    @property
+    def is_plain(self) -> bool: ...
     def without_truncation(self) -> HfSettings: ...
     def with_padding(
         self,
@@ -281,6 +283,7 @@ class HfTokenizer:
         attention_mask: bool,
         special_tokens_mask: bool,
         as_arrays: bool,
+        only_row: bool,
     ) -> HfColumns | None: ...
     def post_process(
         self,

@@ -79,6 +79,7 @@ pub fn parse(file: &[u8]) -> Result<TokenizerJson> {
             Kind::UserDefined if specification.remove_extra_whitespaces => {
                 "user-defined symbols with remove_extra_whitespaces"
             }
+            Kind::UserDefined if piece.text.contains(SPACE) => "user-defined symbols of spaces",
             _ => continue,
         };
         return Err(refuse(&format!("{problem} ({})", quoted(&piece.text))));
@@ -241,10 +242,15 @@ impl Specification {
             Decoder::ByteFallback,
             Decoder::Fuse,
         ];
-        if self.add_dummy_prefix {
+        // The added space, or all at the start.
+        let start = match (self.remove_extra_whitespaces, self.add_dummy_prefix) {
+            (true, _) => u32::MAX as usize,
+            (false, added) => usize::from(added),
+        };
+        if start > 0 {
             decoders.push(Decoder::Strip {
                 content: ' ',
-                start: 1,
+                start,
                 stop: 0,
             });
         }
@@ -260,13 +266,9 @@ fn added_tokens(pieces: &[Piece]) -> Vec<AddedToken> {
             Kind::UserDefined => false,
             Kind::Normal | Kind::Unused | Kind::Byte => return None,
         };
-        let content = match special {
-            true => piece.text.clone(),
-            false => piece.text.replace(SPACE, " "),
-        };
         Some(AddedToken {
             id,
-            content,
+            content: piece.text.clone(),
             special,
             ..AddedToken::default()
         })

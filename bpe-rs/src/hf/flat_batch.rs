@@ -181,10 +181,9 @@ impl FlatBatch {
         self.rows.is_empty()
     }
 
-    /// The number of input sequences that the first row tells.
-    pub fn n_sequences(&self) -> usize {
-        let first = self.rows.first();
-        let layout = first.and_then(|row| self.layouts[usize::from(row.is_pair)].as_ref());
+    /// The number of input sequences that a row tells.
+    pub fn n_sequences(&self, row: usize) -> usize {
+        let layout = self.layouts[usize::from(self.rows[row].is_pair)].as_ref();
         layout.map_or(1, |layout| layout.n_sequences)
     }
 

@@ -1,5 +1,6 @@
 """Calls of a tokenizer of `transformers` without an object for each text.
 
+`fast_class` gives a class of `transformers` a subclass with these calls. The ordinary
 `TokenizersBackend._encode_plus` asks its back end for one `Encoding` a text and reads its
 properties one by one. `encode_plus` takes its place: the numbers of the whole batch come from one
 call, as lists or as one array, and `Encoding` objects are made when someone asks for them. What it
@@ -9,7 +10,7 @@ does not cover goes to the method of the class, which is the reference.
 from __future__ import annotations
 
 import inspect
-from functools import partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -155,9 +156,10 @@ def encode_plus(
             bool(return_attention_mask),
             bool(return_special_tokens_mask),
             return_tensors is not None,
+            not is_batched,
         )
     if made is None:
-        return type(tokenizer)._encode_plus(
+        return type(tokenizer)._ordinary_class._encode_plus(
             tokenizer,
             text,
             text_pair=text_pair,
@@ -188,8 +190,6 @@ def encode_plus(
         data["length"] = made.lengths
     if return_tensors is not None:
         data = {key: _tensor(value, return_tensors) for key, value in data.items()}
-    elif not is_batched:
-        data = {key: value if key == "length" else value[0] for key, value in data.items()}
     return LazyBatchEncoding.of(data, made)
 
 
@@ -207,14 +207,61 @@ def _tensor(value: Any, return_tensors: Any) -> Any:
     return torch.from_numpy(array)
 
 
-def install(tokenizer: Any) -> None:
-    """Make a tokenizer whose back end is ours call `encode_plus`, if its class has the method that
-    `encode_plus` stands for."""
+def call(tokenizer: Any, text: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """`PreTrainedTokenizerBase.__call__`, quicker for one text and nothing else: then what is done
+    with the arguments takes longer than the text."""
+    backend = tokenizer._tokenizer
+    if type(text) is str and not (args or kwargs) and type(backend) is Tokenizer:
+        settings = backend._settings.get()
+        if settings.is_plain and not tokenizer.split_special_tokens:
+            names = tokenizer.model_input_names
+            made = backend._core.encode_columns(
+                [text],
+                False,
+                True,
+                settings,
+                "token_type_ids" in names,
+                "attention_mask" in names,
+                False,
+                False,
+                True,
+            )
+            if made is not None and made.longest <= tokenizer.model_max_length:
+                return LazyBatchEncoding.of(made.data, made)
+    return type(tokenizer)._ordinary_class.__call__(tokenizer, text, *args, **kwargs)
+
+
+def _reduce_ex(tokenizer: Any, protocol: Any) -> tuple[Any, ...]:
+    """The instance is made again from the ordinary class, which can be imported."""
+    get_state = getattr(tokenizer, "__getstate__", None)  # Python 3.10 has none
+    state = tokenizer.__dict__ if get_state is None else get_state()
+    return _fast_instance, (type(tokenizer)._ordinary_class,), state
+
+
+def _fast_instance(cls: type) -> Any:
+    fast: Any = fast_class(cls)
+    return fast.__new__(fast)
+
+
+@cache
+def fast_class(cls: type) -> type:
+    """A subclass of a class of `transformers` with quicker calls and the same name; the class itself
+    if it has other methods than those that `encode_plus` and `call` stand for."""
     theirs: Any = PreTrainedTokenizerFast
-    cls = type(tokenizer)
-    names = list(inspect.signature(theirs._encode_plus).parameters)
-    if names[1:] != list(inspect.signature(encode_plus).parameters)[1:]:
-        return
-    methods = ("_encode_plus", "_convert_encoding")
-    if all(getattr(cls, name) is getattr(theirs, name) for name in methods):
-        tokenizer._encode_plus = partial(encode_plus, tokenizer)
+    ordinary: Any = cls
+    names = list(inspect.signature(theirs._encode_plus).parameters)[1:]
+    known = list(inspect.signature(encode_plus).parameters)[1:]
+    if names != known or "_ordinary_class" in cls.__dict__:
+        return cls
+    same = {
+        name
+        for name in ("__call__", "_encode_plus", "_convert_encoding", "__reduce_ex__")
+        if getattr(ordinary, name) is getattr(theirs, name)
+    }
+    if not {"_encode_plus", "_convert_encoding", "__reduce_ex__"} <= same:
+        return cls
+    methods: dict[str, Any] = {"_encode_plus": encode_plus, "__reduce_ex__": _reduce_ex}
+    if "__call__" in same and not hasattr(cls, "_switch_to_input_mode"):
+        methods["__call__"] = call
+    like = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+    return type(cls)(cls.__name__, (cls,), {**methods, **like, "_ordinary_class": cls})

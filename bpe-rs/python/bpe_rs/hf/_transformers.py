@@ -15,8 +15,8 @@ T = TypeVar("T")
 def from_pretrained_fast(tokenizer: T) -> T:
     """A copy of a tokenizer of `transformers` that uses `bpe_rs.hf.Tokenizer` as its back end.
 
-    Class, special tokens, chat template and all other settings are kept. What its
-    `train_new_from_iterator` returns uses `bpe_rs.hf.Tokenizer`, too. Its calls return the numbers
+    Special tokens, chat template and all other settings are kept; the class is a subclass of the
+    tokenizer's, with its name. What its `train_new_from_iterator` returns uses `bpe_rs.hf.Tokenizer`, too. Its calls return the numbers
     of a batch without an `Encoding` object for each text; `encodings`, `word_ids()` and the like
     make these objects when they are first asked for.
 
@@ -39,7 +39,7 @@ def from_pretrained_fast(tokenizer: T) -> T:
     # Here, because it imports transformers.
     from bpe_rs.hf import _batch_encoding
 
-    _batch_encoding.install(made)
+    object.__setattr__(made, "__class__", _batch_encoding.fast_class(type(made)))
     return made
 
 

@@ -1,5 +1,7 @@
 //! `_core.HfColumns`: the columns of a batch as lists or arrays, without an object for each text.
 
+use std::sync::Arc;
+
 use numpy::{PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -9,7 +11,8 @@ use super::encoding::PyHfEncoding;
 use super::ints::Ints;
 use super::settings::PySettings;
 use super::{borrowed, OwnedPair, PyHfTokenizer};
-use crate::hf::{Column, FlatBatch, Run};
+use crate::format::components::Direction;
+use crate::hf::{Column, EncodedInput, FlatBatch, Run};
 use crate::python::ids::list_of_runs;
 
 /// The columns that a call of a tokenizer of `transformers` may ask for, in its order.
@@ -47,15 +50,62 @@ impl Call {
         }
     }
 
+    fn input<'py>(&self, py: Python<'py>, at: usize) -> OwnedPair<'py> {
+        let (first, second) = &self.inputs[at];
+        let second = second.as_ref().map(|second| second.bind(py));
+        (first.bind(py), second)
+    }
+
     /// What the call returns, as objects.
-    pub(super) fn encodings(&self, py: Python<'_>) -> PyResult<Vec<PyHfEncoding>> {
-        let bind = |(first, second): &(StoredSequence, Option<StoredSequence>)| {
-            let second = second.as_ref().map(|second| second.bind(py));
-            (first.bind(py), second)
-        };
-        let owned: Vec<_> = self.inputs.iter().map(bind).collect();
+    fn encodings(&self, py: Python<'_>) -> PyResult<Vec<PyHfEncoding>> {
+        let inputs = (0..self.inputs.len()).map(|at| self.input(py, at));
+        let owned: Vec<_> = inputs.collect();
         let (tokenizer, settings) = (self.tokenizer.get(), self.settings.get());
         tokenizer.encode_owned(py, &owned, self.add_special_tokens, settings)
+    }
+
+    /// The result for one input, padded to `length`.
+    fn encoding(&self, py: Python<'_>, at: usize, length: usize) -> PyResult<EncodedInput> {
+        let settings = self.settings.get();
+        let alone = PySettings {
+            padding: None,
+            ..settings.clone()
+        };
+        let owned = [self.input(py, at)];
+        let tokenizer = self.tokenizer.get();
+        let batch =
+            tokenizer.encode_all(py, &borrowed(&owned)?, self.add_special_tokens, &alone)?;
+        let mut encoded = batch.into_iter().next().unwrap_or_default();
+        if let Some(padding) = &settings.padding {
+            let left = padding.direction == Direction::Left;
+            let token = padding.pad_token.as_str().into();
+            encoded.pad(length, padding.pad_id, padding.pad_type_id, &token, left)?;
+        }
+        Ok(encoded)
+    }
+}
+
+/// The numbers of a batch, and the call that they are the result of.
+pub(super) struct Results {
+    pub(super) batch: FlatBatch,
+    pub(super) call: Call,
+}
+
+impl Results {
+    /// Everything about a row.
+    ///
+    /// # Errors
+    /// `KeyboardInterrupt`; else none, because the input has been encoded before.
+    pub(super) fn encoding(&self, py: Python<'_>, row: usize) -> PyResult<EncodedInput> {
+        self.call.encoding(py, row, self.batch.row_len(row))
+    }
+
+    /// An object for each row.
+    pub(super) fn into_encodings(self, ints: &Arc<Ints>) -> Vec<PyHfEncoding> {
+        let rows = 0..self.batch.len();
+        let shared = Arc::new(self);
+        rows.map(|row| PyHfEncoding::of_row(shared.clone(), row, ints.clone()))
+            .collect()
     }
 }
 
@@ -98,6 +148,8 @@ pub(super) struct Wanted {
     pub(super) special_tokens_mask: bool,
     /// Whether columns are arrays of int64 instead of lists of lists.
     pub(super) as_arrays: bool,
+    /// Whether a list is the only row itself.
+    pub(super) only_row: bool,
 }
 
 impl Wanted {
@@ -141,6 +193,10 @@ pub(super) fn encode<'py>(
             let name = pyo3::types::PyString::intern(py, name);
             match width {
                 Some(width) => data.set_item(name, array(py, &batch, column, width)?)?,
+                None if wanted.only_row => {
+                    let row = Buffer::default().list(py, &batch, 0, column, &this.ints)?;
+                    data.set_item(name, row)?;
+                }
                 None => data.set_item(name, lists(py, &batch, column, &this.ints)?)?,
             }
         }
@@ -150,7 +206,7 @@ pub(super) fn encode<'py>(
         data: data.unbind(),
         longest: lengths.iter().copied().max().unwrap_or(0),
         lengths,
-        n_sequences: batch.n_sequences(),
+        n_sequences: batch.n_sequences(0),
         call: Call::new(tokenizer, owned, add_special_tokens, settings),
     }))
 }

@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use super::columns::{Buffer, Call};
+use super::columns::{Buffer, Results};
 use super::ints::Ints;
 use super::settings::direction;
 use crate::format::components::Direction;
-use crate::hf::{Column, EncodedInput, FlatBatch};
+use crate::hf::{Column, EncodedInput};
 use crate::python::ids::list_of_repeated;
 
 /// The ids of a text or a pair of texts, with their strings, offsets, words and masks.
@@ -18,8 +18,8 @@ use crate::python::ids::list_of_repeated;
 pub(super) struct PyHfEncoding {
     /// Set where `row` is not.
     inner: OnceLock<EncodedInput>,
-    /// The numbers, and the call whose result this is. `inner` is made of it on first use.
-    row: Option<(FlatBatch, Call)>,
+    /// The row of which `inner` is made on first use.
+    row: Option<(Arc<Results>, usize)>,
     /// `None` where no tokenizer is at hand.
     ints: Option<Arc<Ints>>,
 }
@@ -40,11 +40,10 @@ impl PyHfEncoding {
         }
     }
 
-    /// The only row of a batch, which is the result of `call`.
-    pub(super) fn of_row(row: FlatBatch, call: Call, ints: Arc<Ints>) -> Self {
+    pub(super) fn of_row(results: Arc<Results>, row: usize, ints: Arc<Ints>) -> Self {
         Self {
             inner: OnceLock::new(),
-            row: Some((row, call)),
+            row: Some((results, row)),
             ints: Some(ints),
         }
     }
@@ -58,11 +57,10 @@ impl PyHfEncoding {
             return Ok(inner);
         }
         let made = match &self.row {
-            Some((_, call)) => call.encodings(py)?.pop(),
-            None => None,
+            Some((results, row)) => results.encoding(py, *row)?,
+            None => EncodedInput::default(),
         };
-        let made = made.and_then(|made| made.inner.into_inner());
-        Ok(self.inner.get_or_init(|| made.unwrap_or_default()))
+        Ok(self.inner.get_or_init(|| made))
     }
 
     /// The encoded input, to change it.
@@ -76,7 +74,7 @@ impl PyHfEncoding {
     /// Number of tokens.
     fn len(&self) -> usize {
         match (&self.row, self.inner.get()) {
-            (Some((row, _)), _) => row.row_len(0),
+            (Some((results, row)), _) => results.batch.row_len(*row),
             (None, inner) => inner.map_or(0, EncodedInput::len),
         }
     }
@@ -88,7 +86,9 @@ impl PyHfEncoding {
         explicit: impl FnOnce(&EncodedInput) -> Vec<u32>,
     ) -> PyResult<Bound<'py, PyList>> {
         match (&self.row, &self.ints) {
-            (Some((row, _)), Some(ints)) => Buffer::default().list(py, row, 0, column, ints),
+            (Some((results, row)), Some(ints)) => {
+                Buffer::default().list(py, &results.batch, *row, column, ints)
+            }
             (_, Some(ints)) if column == Column::Ids => ints.list(py, &explicit(self.inner(py)?)),
             (_, None) if column == Column::Ids => PyList::new(py, explicit(self.inner(py)?)),
             _ => list_of_repeated(py, &explicit(self.inner(py)?)),
@@ -177,7 +177,7 @@ impl PyHfEncoding {
     #[getter]
     fn n_sequences(&self, py: Python<'_>) -> PyResult<usize> {
         match &self.row {
-            Some((row, _)) => Ok(row.n_sequences()),
+            Some((results, row)) => Ok(results.batch.n_sequences(*row)),
             None => Ok(self.inner(py)?.n_sequences()),
         }
     }

@@ -16,10 +16,10 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use super::text::utf8;
 use crate::error::Error;
 use crate::format::{sentencepiece, vocab_merges, BpeModel, TokenizerJson};
-use crate::hf::{FlatBatch, InputPair, InputSequence, Layout, Tokenizer};
+use crate::hf::{EncodedInput, FlatBatch, InputPair, InputSequence, Layout, Tokenizer};
 use crate::threads::ForkOnce;
 use arguments::{added_tokens, OwnedSequence};
-use columns::{Call, PyColumns, Wanted};
+use columns::{Call, PyColumns, Results, Wanted};
 use encoding::PyHfEncoding;
 use ints::Ints;
 use settings::PySettings;
@@ -70,7 +70,22 @@ impl PyHfTokenizer {
         }
     }
 
-    /// Encode inputs without the GIL.
+    /// Encode inputs, many bytes without the GIL.
+    fn encode_all(
+        &self,
+        py: Python<'_>,
+        inputs: &[InputPair<'_>],
+        add_special_tokens: bool,
+        settings: &PySettings,
+    ) -> PyResult<Vec<EncodedInput>> {
+        let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
+        let tokenizer = self.inner.with_plain_special(settings.plain_special);
+        Ok(detach(py, inputs, || {
+            tokenizer.encode_batch(inputs, add_special_tokens, truncation, padding)
+        })?)
+    }
+
+    /// [`Self::encode_all`] as Python objects.
     fn encode_inputs(
         &self,
         py: Python<'_>,
@@ -78,11 +93,7 @@ impl PyHfTokenizer {
         add_special_tokens: bool,
         settings: &PySettings,
     ) -> PyResult<Vec<PyHfEncoding>> {
-        let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
-        let tokenizer = self.inner.with_plain_special(settings.plain_special);
-        let batch = detach(py, inputs, || {
-            tokenizer.encode_batch(inputs, add_special_tokens, truncation, padding)
-        })?;
+        let batch = self.encode_all(py, inputs, add_special_tokens, settings)?;
         let encoding = |inner| PyHfEncoding::with_ints(inner, self.ints.clone());
         Ok(batch.into_iter().map(encoding).collect())
     }
@@ -264,10 +275,11 @@ impl PyHfTokenizer {
         let second = pair.map(|pair| OwnedSequence::new(pair, is_pretokenized));
         let owned = (first, second.transpose()?);
         let inputs = [OwnedSequence::borrow_pair(&owned, ["sequence", "pair"])?];
-        let row = tokenizer.encode_flat(py, &inputs, add_special_tokens, settings.get())?;
-        if let Some(row) = row {
+        let flat = tokenizer.encode_flat(py, &inputs, add_special_tokens, settings.get())?;
+        if let Some(batch) = flat {
             let call = Call::new(this, [owned], add_special_tokens, settings);
-            return Ok(PyHfEncoding::of_row(row, call, tokenizer.ints.clone()));
+            let results = Arc::new(Results { batch, call });
+            return Ok(PyHfEncoding::of_row(results, 0, tokenizer.ints.clone()));
         }
         let settings = settings.get();
         let mut batch = tokenizer.encode_inputs(py, &inputs, add_special_tokens, settings)?;
@@ -275,16 +287,23 @@ impl PyHfTokenizer {
     }
 
     /// Encode a batch of sequences and pairs.
-    fn encode_batch(
-        &self,
-        py: Python<'_>,
-        input: &Bound<'_, PyAny>,
+    fn encode_batch<'py>(
+        this: &Bound<'py, Self>,
+        input: &Bound<'py, PyAny>,
         is_pretokenized: bool,
         add_special_tokens: bool,
-        settings: &PySettings,
+        settings: &Bound<'py, PySettings>,
     ) -> PyResult<Vec<PyHfEncoding>> {
+        let (py, tokenizer) = (this.py(), this.get());
         let owned = batch(input, is_pretokenized)?;
-        self.encode_owned(py, &owned, add_special_tokens, settings)
+        let inputs = borrowed(&owned)?;
+        let flat = tokenizer.encode_flat(py, &inputs, add_special_tokens, settings.get())?;
+        let Some(batch) = flat else {
+            return tokenizer.encode_inputs(py, &inputs, add_special_tokens, settings.get());
+        };
+        drop(inputs);
+        let call = Call::new(this, owned, add_special_tokens, settings);
+        Ok(Results { batch, call }.into_encodings(&tokenizer.ints))
     }
 
     /// The columns of an encoded batch; None where `encode_batch` must be asked.
@@ -299,6 +318,7 @@ impl PyHfTokenizer {
         attention_mask: bool,
         special_tokens_mask: bool,
         as_arrays: bool,
+        only_row: bool,
     ) -> PyResult<Option<PyColumns>> {
         // `encode_batch` has the error.
         let Ok(owned) = batch(input, is_pretokenized) else {
@@ -309,6 +329,7 @@ impl PyHfTokenizer {
             attention_mask,
             special_tokens_mask,
             as_arrays,
+            only_row,
         };
         columns::encode(this, owned, wanted, add_special_tokens, settings)
     }
