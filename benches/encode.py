@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import gzip
 import importlib.metadata
 import json
 import os
@@ -19,7 +18,6 @@ import platform
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -34,9 +32,8 @@ import bpe_rs
 import gigatoken  # pyright: ignore[reportMissingImports]
 import numpy as np
 import tiktoken
+from corpora import REPOSITORY, slices, texts
 from encode_runs import (
-    REPOSITORY,
-    SHARED,
     FirstPass,
     Fresh,
     Run,
@@ -72,35 +69,6 @@ OTHER_MUSTS = {
     "file, first pass, start-up included": {"gigatoken": 2.3},
     "file, again": {"gigatoken": 1.6},
 }
-
-
-def texts(quick: bool) -> dict[str, str]:
-    """The corpora, by name."""
-    size = 20_000_000 if quick else 100_000_000
-
-    def packed(name: str) -> str:
-        return gzip.decompress((SHARED / "data" / name).read_bytes()).decode()
-
-    multilingual = packed("multilingual-22mb.txt.gz")
-    library = Path(sysconfig.get_path("stdlib"))
-    sources = (path.read_bytes() for path in sorted(library.rglob("*.py")))
-    code = b"\n".join(sources).decode(errors="replace")
-    chinese = "".join(
-        line
-        for line in multilingual.splitlines(keepends=True)
-        if sum("\u4e00" <= c <= "\u9fff" for c in line) * 2 > len(line)
-    )
-    return {
-        "English": packed("english-100mb.txt.gz")[:size],
-        "multilingual": multilingual[: size // 4 if quick else None],
-        "code": code[:size],
-        "Chinese": chinese,
-    }
-
-
-def slices(text: str, size: int, most: int) -> list[str]:
-    """Up to `most` parts of `size` characters."""
-    return [text[at : at + size] for at in range(0, min(len(text), size * most), size)]
 
 
 def total(parts: list[str]) -> int:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import bpe_rs
 import gigatoken  # pyright: ignore[reportMissingImports]
+from corpora import SHARED
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("GPTPY_SHARED", REPOSITORY.parent / "shared"))
 Run = Callable[[], object]
 
 FIRST_PASS = {

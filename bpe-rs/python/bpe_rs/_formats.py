@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     E = TypeVar("E", bound=Encoding)
 
-Format = Literal["tiktoken", "tokenizer.json", "vocab.json"]
+Format = Literal["tiktoken", "tokenizer.json", "vocab.json", "tekken.json"]
 
 
 def load(

@@ -1,4 +1,4 @@
-//! File formats: `tokenizer.json`, `vocab.json` + `merges.txt`, `.tiktoken`, id files.
+//! File formats: `tokenizer.json`, `vocab.json` + `merges.txt`, `.tiktoken`, `tekken.json`, id files.
 //!
 //! [`convert`] makes encodings of them; the other modules turn text into checked, plain data and
 //! back, and know nothing of encoding.
@@ -8,8 +8,11 @@ pub mod components;
 pub mod convert;
 pub mod id_file;
 mod model;
+mod protobuf;
 pub(crate) mod regex;
 mod regex_classes;
+pub mod sentencepiece;
+pub mod tekken;
 pub mod tiktoken;
 mod tokenizer_json;
 pub mod vocab_merges;

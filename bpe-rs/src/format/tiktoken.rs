@@ -15,7 +15,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The bytes of a token in base64; `None` where it is not valid.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
+pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
     match text {
         "" => None,
         // The empty token, which some files list, as Python's decoder reads it.

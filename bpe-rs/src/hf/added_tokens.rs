@@ -107,7 +107,7 @@ impl AddedVocab {
     }
 
     /// The id after the highest.
-    pub(super) fn next_id(&self) -> u32 {
+    pub fn next_id(&self) -> u32 {
         let highest = self.by_id.keys().max();
         highest.map_or(0, |id| id.saturating_add(1))
     }
@@ -157,15 +157,16 @@ impl AddedVocab {
         self.by_id.is_empty()
     }
 
-    /// Split a text at the tokens that `matcher` finds. `plain_special`: control tokens are plain
-    /// text.
+    /// Split a text at the tokens that `matcher` finds, and call `take` with the parts in order until
+    /// it returns an error. `plain_special`: control tokens are plain text.
+    #[inline]
     pub(super) fn split(
         &self,
         matcher: &AddedTokenMatcher,
         text: &str,
         plain_special: bool,
-        out: &mut Vec<TextSegment>,
-    ) {
+        mut take: impl FnMut(TextSegment) -> Result<()>,
+    ) -> Result<()> {
         let plain = |range: Range<usize>| TextSegment { range, added: None };
         let mut done = 0;
         let matches = matcher
@@ -197,17 +198,18 @@ impl AddedVocab {
                 continue;
             }
             if start > done {
-                out.push(plain(done..start));
+                take(plain(done..start))?;
             }
-            out.push(TextSegment {
+            take(TextSegment {
                 range: start..end,
                 added: Some(token.id),
-            });
+            })?;
             done = end;
         }
         if done < text.len() {
-            out.push(plain(done..text.len()));
+            take(plain(done..text.len()))?;
         }
+        Ok(())
     }
 }
 

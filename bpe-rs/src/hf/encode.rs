@@ -21,8 +21,16 @@ pub enum InputSequence<'a> {
 pub type InputPair<'a> = (InputSequence<'a>, Option<InputSequence<'a>>);
 
 impl InputSequence<'_> {
+    /// The number of texts that are encoded each by itself.
+    pub(super) fn texts(&self) -> usize {
+        match self {
+            Self::Text(_) => 1,
+            Self::Words(words) => words.len(),
+        }
+    }
+
     /// Bytes of text.
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Words(words) => words.iter().map(|word| word.len()).sum(),

@@ -7,7 +7,7 @@ use super::aligned::AlignedText;
 use super::dropout::Random;
 use super::pre_tokenize::PreTokenized;
 use super::tokenizer::Tokenizer;
-use crate::encode::Scratch;
+use crate::encode::{Rows, Scratch};
 use crate::error::Result;
 
 impl Tokenizer {
@@ -21,36 +21,51 @@ impl Tokenizer {
         random: &mut Random,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
-        let mut segments = Vec::new();
-        self.split_raw(text, &mut segments);
-        let mut inner = Vec::new();
+        self.model
+            .with_scratch(|scratch| self.encode_text_with(scratch, text, random, ids))
+    }
+
+    /// The ids of many texts, on several threads where that is faster.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_text`], for the first text that fails; `Invalid` for one of 4 GiB or
+    /// more.
+    pub(super) fn encode_texts(&self, texts: &[&str]) -> Result<Rows> {
+        self.model.encode_texts(texts, |scratch, text, ids| {
+            self.encode_text_with(scratch, text, &mut self.streams.next(), ids)
+        })
+    }
+
+    fn encode_text_with(
+        &self,
+        scratch: &mut Scratch,
+        text: &str,
+        random: &mut Random,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
         let normalizers = &self.pipeline.normalizers;
         let pre_tokenizer = &self.pipeline.compiled_pre_tokenizer;
-        self.model.with_scratch(|scratch| {
-            for TextSegment { range, added } in segments {
-                if let Some(id) = added {
-                    ids.push(id);
-                    continue;
-                }
-                let part = &text[range.clone()];
-                let is_kept = normalizers.surely_keeps(part);
-                let mut part = match pre_tokenizer.needs_alignment(!is_kept) {
-                    true => AlignedText::new(part, range.start),
-                    false => AlignedText::unaligned(part, range.start),
-                };
-                if !is_kept {
-                    normalizers.normalize(&mut part)?;
-                }
-                inner.clear();
-                self.split_normalized(&part.text, &mut inner);
-                for TextSegment { range, added } in inner.drain(..) {
-                    match added {
-                        Some(id) => ids.push(id),
-                        None => self.encode_plain(part.slice(range), scratch, random, ids)?,
-                    }
-                }
+        self.split_raw(text, |TextSegment { range, added }| {
+            if let Some(id) = added {
+                ids.push(id);
+                return Ok(());
             }
-            Ok(())
+            let part = &text[range.clone()];
+            let is_kept = normalizers.surely_keeps(part);
+            let mut part = match pre_tokenizer.needs_alignment(!is_kept) {
+                true => AlignedText::new(part, range.start),
+                false => AlignedText::unaligned(part, range.start),
+            };
+            if !is_kept {
+                normalizers.normalize(&mut part)?;
+            }
+            self.split_normalized(&part.text, |TextSegment { range, added }| match added {
+                Some(id) => {
+                    ids.push(id);
+                    Ok(())
+                }
+                None => self.encode_plain(part.slice(range), scratch, random, ids),
+            })
         })
     }
 

@@ -150,33 +150,28 @@ impl TokenDetails {
         words: &mut u32,
     ) -> Result<()> {
         let characters = CharIndex::new(text);
-        let mut segments = Vec::new();
-        tokenizer.split_raw(text, &mut segments);
-        for TextSegment { range, added } in segments {
+        tokenizer.split_raw(text, |TextSegment { range, added }| {
             let mut aligned = AlignedText::new(&text[range.clone()], range.start);
             if let Some(id) = added {
                 let word = next_word(fixed_word, words);
                 self.push(id, characters.range(range), word, &aligned.text, tokenizer);
-                continue;
+                return Ok(());
             }
             tokenizer.pipeline.normalizers.normalize(&mut aligned)?;
-            let mut inner = Vec::new();
-            tokenizer.split_normalized(&aligned.text, &mut inner);
-            for TextSegment { range, added } in inner {
+            tokenizer.split_normalized(&aligned.text, |TextSegment { range, added }| {
                 let part = aligned.slice(range);
                 if let Some(id) = added {
                     let word = next_word(fixed_word, words);
                     let original = part.original_range(0..part.text.len());
                     self.push(id, characters.range(original), word, &part.text, tokenizer);
-                    continue;
+                    return Ok(());
                 }
                 let sources = (&mut *scratch, &mut *random);
                 self.add_plain(tokenizer, sources, part, &characters, || {
                     next_word(fixed_word, words)
-                })?;
-            }
-        }
-        Ok(())
+                })
+            })
+        })
     }
 
     /// [`TokenDetails::add`] for normalised text without added tokens.

@@ -29,7 +29,9 @@ mod encode;
 mod encode_ids;
 mod encoded_input;
 mod encoded_sequence;
+mod flat_batch;
 mod fragment;
+mod layout;
 mod lookup;
 mod matcher;
 mod model;
@@ -39,10 +41,16 @@ mod pre_tokenize;
 mod reshape;
 mod state;
 mod tokenizer;
+#[cfg(feature = "train")]
+mod training;
 
 pub use added_tokens::AddedVocab;
 pub use encode::{InputPair, InputSequence};
 pub use encoded_input::EncodedInput;
+pub use flat_batch::{Column, FlatBatch, Run};
 pub use fragment::TokenColumns;
+pub use layout::Layout;
 pub use post_process::pad_batch;
 pub use tokenizer::Tokenizer;
+#[cfg(feature = "train")]
+pub use training::{BpeTraining, ModelWords};

@@ -8,10 +8,11 @@ use std::ops::Range;
 use foldhash::{HashMap, HashMapExt};
 
 use super::dropout::{Dropout, Random};
-use crate::encode::{encode_into, encode_pieces, Scratch, ScratchPool};
+use crate::encode::{encode_into, encode_pieces, encode_texts, Rows, Scratch, ScratchPool};
 use crate::error::{quoted, Error, Result};
 use crate::format::{byte_level, BpeModel};
-use crate::pretokenize::Pretokenizer;
+use crate::pretokenize::{Pretokenizer, TextCuts};
+use crate::threads;
 use crate::vocab::{CharacterModel, Vocab};
 
 /// Token strings, ids and merges.
@@ -105,6 +106,28 @@ impl Model {
     /// Call `work` with buffers and caches for encoding.
     pub(super) fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
         self.pool.with(work)
+    }
+
+    /// Whether a text gets other ids every time.
+    pub(super) fn drops_merges(&self) -> bool {
+        self.dropout.is_some()
+    }
+
+    /// The ids of many texts, on several threads where that is faster; `encode` appends those of one.
+    pub(super) fn encode_texts(
+        &self,
+        texts: &[&str],
+        encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()> + Sync,
+    ) -> Result<Rows> {
+        // A long text is not shared between threads, because added tokens may lie across its cuts.
+        let cuts = None::<&TextCuts<'_>>;
+        encode_texts(
+            &self.pool,
+            texts,
+            threads::available_threads(),
+            cuts,
+            encode,
+        )
     }
 
     /// Append the ids of `text`, cut by `pattern`; `false` where the vocabulary lacks bytes or is not

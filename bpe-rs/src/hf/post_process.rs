@@ -22,40 +22,43 @@ pub(super) fn truncate(
     let cut = |encoded: &mut EncodedInput, length: usize| {
         encoded.truncate(length, settings.stride, from_left)
     };
+    let n2 = second.as_ref().map(|second| second.len());
+    let (keep1, keep2) = kept_lengths(first.len(), n2, room, settings.strategy)?;
+    cut(first, keep1)?;
+    second.map_or(Ok(()), |second| cut(second, keep2))
+}
+
+/// How many tokens of a sequence of `n1`, or of each of a pair of `n1` and `n2`, remain when `room`
+/// may.
+///
+/// # Errors
+/// `Invalid` where the strategy cannot get there.
+pub(super) fn kept_lengths(
+    n1: usize,
+    n2: Option<usize>,
+    room: usize,
+    strategy: Strategy,
+) -> Result<(usize, usize)> {
+    let total = n1 + n2.unwrap_or(0);
     if room == 0 {
-        cut(first, 0)?;
-        return second.map_or(Ok(()), |second| cut(second, 0));
+        return Ok((0, 0));
     }
-    let (n1, n2) = (
-        first.len(),
-        second.as_ref().map_or(0, |second| second.len()),
-    );
-    if n1 + n2 <= room {
-        return Ok(());
+    if total <= room {
+        return Ok((n1, n2.unwrap_or(0)));
     }
-    let excess = n1 + n2 - room;
-    match (settings.strategy, second) {
-        (Strategy::LongestFirst, None) => cut(first, room),
-        (Strategy::LongestFirst, Some(second)) => {
-            let (keep1, keep2) = longest_first(n1, n2, room);
-            cut(first, keep1)?;
-            cut(second, keep2)
-        }
-        (Strategy::OnlyFirst, _) => {
-            if n1 <= excess {
-                return Err(too_short(n1, excess, "only_first"));
-            }
-            cut(first, n1 - excess)
-        }
+    let excess = total - room;
+    match (strategy, n2) {
+        (Strategy::LongestFirst, None) => Ok((room, 0)),
+        (Strategy::LongestFirst, Some(n2)) => Ok(longest_first(n1, n2, room)),
+        (Strategy::OnlyFirst, _) if n1 <= excess => Err(too_short(n1, excess, "only_first")),
+        (Strategy::OnlyFirst, _) => Ok((n1 - excess, n2.unwrap_or(0))),
         (Strategy::OnlySecond, None) => Err(Error::invalid(
             "expected a pair for truncation strategy only_second, got one sequence",
         )),
-        (Strategy::OnlySecond, Some(second)) => {
-            if n2 <= excess {
-                return Err(too_short(n2, excess, "only_second"));
-            }
-            cut(second, n2 - excess)
+        (Strategy::OnlySecond, Some(n2)) if n2 <= excess => {
+            Err(too_short(n2, excess, "only_second"))
         }
+        (Strategy::OnlySecond, Some(n2)) => Ok((n1, n2 - excess)),
     }
 }
 
@@ -236,18 +239,24 @@ fn apply(processor: &PostProcessor, sequences: &mut Vec<EncodedInput>, add_speci
 /// As [`EncodedInput::pad`].
 pub fn pad_batch(batch: &mut [EncodedInput], padding: &Padding) -> Result<()> {
     let longest = batch.iter().map(EncodedInput::len).max().unwrap_or(0);
-    let mut length = match padding.strategy {
-        PaddingLength::BatchLongest => longest,
-        PaddingLength::Fixed(length) => length,
-    };
-    if let Some(multiple) = padding.pad_to_multiple_of.filter(|&multiple| multiple > 0) {
-        length = length
-            .checked_next_multiple_of(multiple)
-            .unwrap_or(usize::MAX);
-    }
+    let length = padded_length(longest, padding);
     let token: Arc<str> = padding.pad_token.as_str().into();
     let left = padding.direction == Direction::Left;
     batch.iter_mut().try_for_each(|encoded| {
         encoded.pad(length, padding.pad_id, padding.pad_type_id, &token, left)
     })
+}
+
+/// The length to which rows are padded, the longest of which has `longest` tokens.
+pub(super) fn padded_length(longest: usize, padding: &Padding) -> usize {
+    let length = match padding.strategy {
+        PaddingLength::BatchLongest => longest,
+        PaddingLength::Fixed(length) => length,
+    };
+    match padding.pad_to_multiple_of {
+        Some(multiple) if multiple > 0 => length
+            .checked_next_multiple_of(multiple)
+            .unwrap_or(usize::MAX),
+        _ => length,
+    }
 }

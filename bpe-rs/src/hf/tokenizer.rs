@@ -15,6 +15,7 @@ use crate::format::components::{
     self, Component, Decoder, Normalizer, PostProcessor, PreTokenizer,
 };
 use crate::format::{AddedToken, BpeModel, TokenizerJson};
+use crate::pretokenize::Pretokenizer;
 
 /// BPE the way a `tokenizer.json` describes it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -320,16 +321,34 @@ impl Tokenizer {
             .or_else(|| self.pipeline.added.string(id))
     }
 
-    /// Split text that is not normalised yet at added tokens.
-    pub(super) fn split_raw(&self, text: &str, out: &mut Vec<TextSegment>) {
-        let added = &self.pipeline.added;
-        added.split(&added.raw, text, self.plain_special, out);
+    /// The regular expression whose matches are exactly the words that the model sees; `None` where
+    /// there is none, or where texts are normalised first.
+    pub fn word_pattern(&self) -> Option<&str> {
+        let pattern = self.pipeline.compiled_pre_tokenizer.sole_pattern();
+        pattern
+            .filter(|_| self.pipeline.normalizers.is_empty())
+            .map(Pretokenizer::regex)
     }
 
-    /// Split normalised text at the other added tokens.
-    pub(super) fn split_normalized(&self, text: &str, out: &mut Vec<TextSegment>) {
+    /// Split text that is not normalised yet at added tokens, and call `take` with the parts in order
+    /// until it returns an error.
+    pub(super) fn split_raw(
+        &self,
+        text: &str,
+        take: impl FnMut(TextSegment) -> Result<()>,
+    ) -> Result<()> {
         let added = &self.pipeline.added;
-        added.split(&added.normalized, text, self.plain_special, out);
+        added.split(&added.raw, text, self.plain_special, take)
+    }
+
+    /// The same of normalised text, at the other added tokens.
+    pub(super) fn split_normalized(
+        &self,
+        text: &str,
+        take: impl FnMut(TextSegment) -> Result<()>,
+    ) -> Result<()> {
+        let added = &self.pipeline.added;
+        added.split(&added.normalized, text, self.plain_special, take)
     }
 }
 

@@ -12,11 +12,13 @@ from bpe_rs.hf._added_token import AddedToken
 from bpe_rs.hf._components import BPE, Decoder, Normalizer, PostProcessor, PreTokenizer, Token
 from bpe_rs.hf._decode_stream import DecodeStream
 from bpe_rs.hf._tokenizer import Tokenizer
+from bpe_rs.hf._training import BpeTrainer
 from bpe_rs.hf._transformers import from_pretrained_fast
 
 __all__ = [
     "BPE",
     "AddedToken",
+    "BpeTrainer",
     "DecodeStream",
     "Decoder",
     "Encoding",

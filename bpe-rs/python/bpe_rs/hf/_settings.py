@@ -19,18 +19,19 @@ class ThreadSettings:
     def __init__(self, settings: _core.HfSettings) -> None:
         self._shared = settings
         self._owner = threading.get_ident()
-        self._local = threading.local()
+        # Has the attribute `settings` in threads that have used the tokenizer.
+        self.local = threading.local()
 
     def get(self) -> _core.HfSettings:
         """This thread's settings."""
         try:
-            return self._local.settings
+            return self.local.settings
         except AttributeError:
-            self._local.settings = self._shared
+            self.local.settings = self._shared
             return self._shared
 
     def set(self, settings: _core.HfSettings) -> None:
         """Replace this thread's settings."""
-        self._local.settings = settings
+        self.local.settings = settings
         if threading.get_ident() == self._owner:
             self._shared = settings

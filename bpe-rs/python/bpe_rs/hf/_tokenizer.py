@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from bpe_rs import _core
 from bpe_rs._core import HfEncoding
 from bpe_rs._forks import fork_safe_lock
 from bpe_rs._sources import PathLike, as_path
-from bpe_rs.hf import _added_token, _components, _original
+from bpe_rs.hf import _added_token, _components, _original, _training
 from bpe_rs.hf._settings import ThreadSettings
 
 # Held while a tokenizer's `_core` is replaced. Readers need no lock: a core is immutable.
@@ -81,9 +81,21 @@ class BpeRsTokenizer:
 
     @staticmethod
     def from_file(path: PathLike) -> Tokenizer:
-        """From a `tokenizer.json`; ValueError names what is not reproduced exactly."""
+        """From a `tokenizer.json`, a `tekken.json` or a SentencePiece model (`.model`) with BPE.
+
+        The last two give the ids of `mistral_common` and `sentencepiece`, which add no special
+        tokens; with `encode_special_tokens = True` those in a text are plain text, as there.
+
+        Raises ValueError that names what is not reproduced exactly, such as Unigram models.
+        """
         file = as_path(path, "path")
         try:
+            if ".model" in file.suffixes:
+                core = _core.HfTokenizer.from_sentencepiece(file.read_bytes())
+                return Tokenizer(core)  
+            if file.name.startswith("tekken") and file.suffix == ".json":
+                loaded = _core.load_encoding(file, "tekken.json")
+                return Tokenizer._from_json(_core.encoding_to_json(loaded))
             return Tokenizer.from_buffer(file.read_bytes())
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from None
@@ -97,19 +109,33 @@ class BpeRsTokenizer:
 
     # Training
 
-    def train(self, files: Sequence[str], trainer: Any = None) -> None:
-        """Replace the model by one trained on files, as `tokenizers` does.
+    def train(self, files: Sequence[PathLike], trainer: Any = None) -> None:
+        """Replace the model by one learned from the lines of files.
 
-        `trainer`: a `tokenizers.trainers.BpeTrainer`. The package `tokenizers` does the work; the
-        result runs on this engine. `bpe_rs.train` is the fast way to train.
+        `trainer`: `BpeTrainer`, ours or that of `tokenizers`. The tokens and merges are those that
+        `tokenizers` learns, by this package's trainer; with the options
+        `continuing_subword_prefix`, `end_of_word_suffix` or `max_token_length` the package
+        `tokenizers` does the work. Shows no progress.
+
+        Raises ValueError for a special token that would be learned as an ordinary one, too.
         """
-        self._train(lambda original: original.train(files, trainer))
+        names = [files] if isinstance(files, str) else [str(as_path(f, "files")) for f in files]
+        if _training.covers(trainer):
+            return self._learn(_training.lines_of(names), trainer)
+        self._train(lambda original: original.train(names, trainer))
 
     def train_from_iterator(
         self, iterator: Any, trainer: Any = None, length: int | None = None
     ) -> None:
-        """`train` on texts, or lists of texts."""
+        """`train` on texts, or lists of texts. `length` is not needed."""
+        if _training.covers(trainer):
+            return self._learn(_training.texts_of(iterator), trainer)
         self._train(lambda original: original.train_from_iterator(iterator, trainer, length))
+
+    def _learn(self, texts: Iterator[str], trainer: Any) -> None:
+        trainer = trainer or _training.BpeTrainer()
+        self._set_model(_training.learned_model(self._core, texts, trainer))
+        self._add(trainer.special_tokens, special=True)
 
     def _train(self, train: Callable[[Any], None]) -> None:
         model, added = _original.trained(self.to_str(), train)
@@ -225,7 +251,11 @@ class BpeRsTokenizer:
 
         Raises TypeError for other input, ValueError where truncation is impossible.
         """
-        settings = self._settings.get()
+        try:
+            # Without a call of `get`, which a short text notices.
+            settings = self._settings.local.settings
+        except AttributeError:
+            settings = self._settings.get()
         return self._core.encode(sequence, pair, is_pretokenized, add_special_tokens, settings)
 
     def encode_batch(

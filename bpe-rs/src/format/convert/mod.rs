@@ -1,6 +1,7 @@
 //! Reading and writing [`Encoding`]s in every format.
 
 mod options;
+mod tekken;
 mod tiktoken;
 mod tokenizer_json;
 mod vocab_merges;
@@ -8,6 +9,7 @@ mod vocab_merges;
 use std::path::{Path, PathBuf};
 
 pub use options::LoadOptions;
+use tekken::from_tekken;
 use tiktoken::{load_tiktoken, side_path, to_tiktoken};
 pub use tokenizer_json::{from_tokenizer_json, to_tokenizer_json};
 use vocab_merges::{from_vocab_merges, merges_path, to_vocab_merges};
@@ -26,10 +28,12 @@ pub enum Format {
     TokenizerJson,
     /// `vocab.json` with a `merges.txt` beside it; always GPT-2's pattern.
     VocabMerges,
+    /// Mistral's `tekken.json`; read only.
+    Tekken,
 }
 
 impl Format {
-    /// The format of that name: "tiktoken", "tokenizer.json" or "vocab.json".
+    /// The format of that name: "tiktoken", "tokenizer.json", "vocab.json" or "tekken.json".
     ///
     /// # Errors
     /// `Invalid` for another name.
@@ -38,8 +42,10 @@ impl Format {
             "tiktoken" => Ok(Self::Tiktoken),
             "tokenizer.json" => Ok(Self::TokenizerJson),
             "vocab.json" => Ok(Self::VocabMerges),
+            "tekken.json" => Ok(Self::Tekken),
             other => Err(Error::invalid(format!(
-                "format: expected 'tiktoken', 'tokenizer.json' or 'vocab.json', got {}",
+                "format: expected 'tiktoken', 'tokenizer.json', 'vocab.json' or 'tekken.json', got \
+                 {}",
                 quoted(other)
             ))),
         }
@@ -54,6 +60,7 @@ impl Format {
         match () {
             () if name.ends_with(".tiktoken") => Ok(Self::Tiktoken),
             () if name.ends_with("vocab.json") => Ok(Self::VocabMerges),
+            () if name.starts_with("tekken") && name.ends_with(".json") => Ok(Self::Tekken),
             () if name.ends_with(".json") => Ok(Self::TokenizerJson),
             () => Err(Error::invalid(format!(
                 "{}: expected a name that ends in .tiktoken, vocab.json or .json, or format=",
@@ -85,6 +92,10 @@ pub fn load(path: &Path, format: Format, options: LoadOptions) -> Result<Encodin
                 .map_err(in_file)?;
             from_vocab_merges(model, options.name_for(path), options).map_err(in_file)
         }
+        Format::Tekken => {
+            let file = super::tekken::parse(&read_text(path)?).map_err(in_file)?;
+            from_tekken(file, options.name_for(path), options).map_err(in_file)
+        }
     }
 }
 
@@ -106,6 +117,11 @@ pub fn save(encoding: &Encoding, path: &Path, format: Format) -> Result<Vec<Path
         Format::VocabMerges => {
             let (vocab, merges) = to_vocab_merges(encoding).map_err(cannot)?;
             vec![(merges_path(path)?, merges), (path.to_path_buf(), vocab)]
+        }
+        Format::Tekken => {
+            return Err(cannot(Error::invalid(
+                "tekken.json is only read; save as tokenizer.json or .tiktoken",
+            )))
         }
     };
     for (path, text) in &files {

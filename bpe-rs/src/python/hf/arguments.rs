@@ -63,7 +63,32 @@ pub(super) enum OwnedSequence<'py> {
     Words(Vec<Bound<'py, PyString>>),
 }
 
+/// An [`OwnedSequence`] that does not need the GIL.
+pub(super) enum StoredSequence {
+    Text(Py<PyString>),
+    Words(Vec<Py<PyString>>),
+}
+
+impl StoredSequence {
+    pub(super) fn bind<'py>(&self, py: Python<'py>) -> OwnedSequence<'py> {
+        let bind = |text: &Py<PyString>| text.bind(py).clone();
+        match self {
+            Self::Text(text) => OwnedSequence::Text(bind(text)),
+            Self::Words(words) => OwnedSequence::Words(words.iter().map(bind).collect()),
+        }
+    }
+}
+
 impl<'py> OwnedSequence<'py> {
+    pub(super) fn unbind(self) -> StoredSequence {
+        match self {
+            Self::Text(text) => StoredSequence::Text(text.unbind()),
+            Self::Words(words) => {
+                StoredSequence::Words(words.into_iter().map(Bound::unbind).collect())
+            }
+        }
+    }
+
     fn text(object: &Bound<'py, PyAny>) -> Option<Self> {
         object
             .cast::<PyString>()

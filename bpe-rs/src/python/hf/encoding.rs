@@ -1,22 +1,98 @@
 //! `bpe_rs.hf.Encoding`: the result of encoding.
 
-use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use std::sync::{Arc, OnceLock};
 
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use super::columns::{Buffer, Results};
+use super::ints::Ints;
 use super::settings::direction;
 use crate::format::components::Direction;
-use crate::hf::EncodedInput;
+use crate::hf::{Column, EncodedInput};
+use crate::python::ids::list_of_repeated;
 
 /// The ids of a text or a pair of texts, with their strings, offsets, words and masks.
 #[pyclass(name = "Encoding", module = "bpe_rs.hf")]
 #[derive(Default)]
 pub(super) struct PyHfEncoding {
-    pub(super) inner: EncodedInput,
+    /// Set where `row` is not.
+    inner: OnceLock<EncodedInput>,
+    /// The row of which `inner` is made on first use.
+    row: Option<(Arc<Results>, usize)>,
+    /// `None` where no tokenizer is at hand.
+    ints: Option<Arc<Ints>>,
 }
 
 impl PyHfEncoding {
-    pub(super) fn new(inner: EncodedInput) -> Self {
-        Self { inner }
+    fn new(inner: EncodedInput) -> Self {
+        Self {
+            inner: inner.into(),
+            ..Self::default()
+        }
+    }
+
+    /// With the `int` objects of a tokenizer.
+    pub(super) fn with_ints(inner: EncodedInput, ints: Arc<Ints>) -> Self {
+        Self {
+            ints: Some(ints),
+            ..Self::new(inner)
+        }
+    }
+
+    pub(super) fn of_row(results: Arc<Results>, row: usize, ints: Arc<Ints>) -> Self {
+        Self {
+            inner: OnceLock::new(),
+            row: Some((results, row)),
+            ints: Some(ints),
+        }
+    }
+
+    /// The encoded input.
+    ///
+    /// # Errors
+    /// `KeyboardInterrupt`; else none, because the input has been encoded before.
+    pub(super) fn inner(&self, py: Python<'_>) -> PyResult<&EncodedInput> {
+        if let Some(inner) = self.inner.get() {
+            return Ok(inner);
+        }
+        let made = match &self.row {
+            Some((results, row)) => results.encoding(py, *row)?,
+            None => EncodedInput::default(),
+        };
+        Ok(self.inner.get_or_init(|| made))
+    }
+
+    /// The encoded input, to change it.
+    fn inner_mut(&mut self, py: Python<'_>) -> PyResult<&mut EncodedInput> {
+        let inner = self.inner(py)?.clone();
+        self.row = None;
+        self.inner = inner.into();
+        Ok(self.inner.get_mut().expect("set above"))
+    }
+
+    /// Number of tokens.
+    fn len(&self) -> usize {
+        match (&self.row, self.inner.get()) {
+            (Some((results, row)), _) => results.batch.row_len(*row),
+            (None, inner) => inner.map_or(0, EncodedInput::len),
+        }
+    }
+
+    fn column<'py>(
+        &self,
+        py: Python<'py>,
+        column: Column,
+        explicit: impl FnOnce(&EncodedInput) -> Vec<u32>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        match (&self.row, &self.ints) {
+            (Some((results, row)), Some(ints)) => {
+                Buffer::default().list(py, &results.batch, *row, column, ints)
+            }
+            (_, Some(ints)) if column == Column::Ids => ints.list(py, &explicit(self.inner(py)?)),
+            (_, None) if column == Column::Ids => PyList::new(py, explicit(self.inner(py)?)),
+            _ => list_of_repeated(py, &explicit(self.inner(py)?)),
+        }
     }
 }
 
@@ -28,144 +104,180 @@ impl PyHfEncoding {
     }
 
     fn __len__(&self) -> usize {
-        self.inner.len()
+        self.len()
     }
 
     fn __repr__(&self) -> String {
         format!(
             "Encoding(num_tokens={}, attributes=[ids, type_ids, tokens, offsets, attention_mask, \
              special_tokens_mask, overflowing])",
-            self.inner.len()
+            self.len()
         )
     }
 
     /// Token ids.
     #[getter]
-    fn ids(&self) -> Vec<u32> {
-        self.inner.ids()
+    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.column(py, Column::Ids, EncodedInput::ids)
     }
 
     /// The type id of each token, which tells the sequences of a pair apart.
     #[getter]
-    fn type_ids(&self) -> Vec<u32> {
-        self.inner.type_ids()
+    fn type_ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.column(py, Column::TypeIds, EncodedInput::type_ids)
     }
 
     /// Token strings.
     #[getter]
-    fn tokens(&self) -> Vec<String> {
-        self.inner.tokens()
+    fn tokens(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        Ok(self.inner(py)?.tokens())
     }
 
     /// The range of characters of each token.
     #[getter]
-    fn offsets(&self) -> Vec<(u32, u32)> {
-        self.inner.offsets()
+    fn offsets(&self, py: Python<'_>) -> PyResult<Vec<(u32, u32)>> {
+        Ok(self.inner(py)?.offsets())
     }
 
     /// 0 for padding, 1 for the rest.
     #[getter]
-    fn attention_mask(&self) -> Vec<u32> {
-        self.inner.attention_mask()
+    fn attention_mask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.column(py, Column::AttentionMask, EncodedInput::attention_mask)
     }
 
     /// 1 for special tokens and padding, 0 for the tokens of a text.
     #[getter]
-    fn special_tokens_mask(&self) -> Vec<u32> {
-        self.inner.special_tokens_mask()
+    fn special_tokens_mask<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        self.column(
+            py,
+            Column::SpecialTokensMask,
+            EncodedInput::special_tokens_mask,
+        )
     }
 
     /// The word of each token, None for special tokens and padding.
     #[getter]
-    fn word_ids(&self) -> Vec<Option<u32>> {
-        self.inner.word_ids()
+    fn word_ids(&self, py: Python<'_>) -> PyResult<Vec<Option<u32>>> {
+        Ok(self.inner(py)?.word_ids())
     }
 
     /// The same as `word_ids`.
     #[getter]
-    fn words(&self) -> Vec<Option<u32>> {
-        self.inner.word_ids()
+    fn words(&self, py: Python<'_>) -> PyResult<Vec<Option<u32>>> {
+        Ok(self.inner(py)?.word_ids())
     }
 
     /// The input sequence of each token, None for special tokens and padding.
     #[getter]
-    fn sequence_ids(&self) -> Vec<Option<usize>> {
-        self.inner.sequence_ids()
+    fn sequence_ids(&self, py: Python<'_>) -> PyResult<Vec<Option<usize>>> {
+        Ok(self.inner(py)?.sequence_ids())
     }
 
     /// Number of input sequences.
     #[getter]
-    fn n_sequences(&self) -> usize {
-        self.inner.n_sequences()
+    fn n_sequences(&self, py: Python<'_>) -> PyResult<usize> {
+        match &self.row {
+            Some((results, row)) => Ok(results.batch.n_sequences(*row)),
+            None => Ok(self.inner(py)?.n_sequences()),
+        }
     }
 
     /// What truncation cut off, in parts of the same length.
     #[getter]
-    fn overflowing(&self) -> Vec<PyHfEncoding> {
-        self.inner
-            .overflowing
-            .iter()
-            .cloned()
-            .map(Self::new)
-            .collect()
+    fn overflowing(&self, py: Python<'_>) -> PyResult<Vec<PyHfEncoding>> {
+        let parts = self.inner(py)?.overflowing.iter().cloned();
+        let part = |inner| Self {
+            ints: self.ints.clone(),
+            ..Self::new(inner)
+        };
+        Ok(parts.map(part).collect())
     }
 
     /// The token that stands for the character at a position.
     #[pyo3(signature = (char_pos, sequence_index=0))]
-    fn char_to_token(&self, char_pos: usize, sequence_index: usize) -> Option<usize> {
-        self.inner.char_to_token(char_pos, sequence_index)
+    fn char_to_token(
+        &self,
+        py: Python<'_>,
+        char_pos: usize,
+        sequence_index: usize,
+    ) -> PyResult<Option<usize>> {
+        Ok(self.inner(py)?.char_to_token(char_pos, sequence_index))
     }
 
     /// The word of the character at a position.
     #[pyo3(signature = (char_pos, sequence_index=0))]
-    fn char_to_word(&self, char_pos: usize, sequence_index: usize) -> Option<u32> {
-        self.inner.char_to_word(char_pos, sequence_index)
+    fn char_to_word(
+        &self,
+        py: Python<'_>,
+        char_pos: usize,
+        sequence_index: usize,
+    ) -> PyResult<Option<u32>> {
+        Ok(self.inner(py)?.char_to_word(char_pos, sequence_index))
     }
 
     /// The range of characters of a token of a text.
-    fn token_to_chars(&self, token_index: usize) -> Option<(u32, u32)> {
-        self.inner.token_to_chars(token_index)
+    fn token_to_chars(&self, py: Python<'_>, token_index: usize) -> PyResult<Option<(u32, u32)>> {
+        Ok(self.inner(py)?.token_to_chars(token_index))
     }
 
     /// The input sequence of a token.
-    fn token_to_sequence(&self, token_index: usize) -> Option<usize> {
-        self.inner.sequence_of(token_index)
+    fn token_to_sequence(&self, py: Python<'_>, token_index: usize) -> PyResult<Option<usize>> {
+        Ok(self.inner(py)?.sequence_of(token_index))
     }
 
     /// The word of a token.
-    fn token_to_word(&self, token_index: usize) -> Option<u32> {
-        self.inner.token_to_word(token_index)
+    fn token_to_word(&self, py: Python<'_>, token_index: usize) -> PyResult<Option<u32>> {
+        Ok(self.inner(py)?.token_to_word(token_index))
     }
 
     /// The range of tokens of a word.
     #[pyo3(signature = (word_index, sequence_index=0))]
-    fn word_to_tokens(&self, word_index: u32, sequence_index: usize) -> Option<(usize, usize)> {
-        let tokens = self.inner.word_to_tokens(word_index, sequence_index)?;
-        Some((tokens.start, tokens.end))
+    fn word_to_tokens(
+        &self,
+        py: Python<'_>,
+        word_index: u32,
+        sequence_index: usize,
+    ) -> PyResult<Option<(usize, usize)>> {
+        let tokens = self.inner(py)?.word_to_tokens(word_index, sequence_index);
+        Ok(tokens.map(|tokens| (tokens.start, tokens.end)))
     }
 
     /// The range of characters of a word.
     #[pyo3(signature = (word_index, sequence_index=0))]
-    fn word_to_chars(&self, word_index: u32, sequence_index: usize) -> Option<(u32, u32)> {
-        self.inner.word_to_chars(word_index, sequence_index)
+    fn word_to_chars(
+        &self,
+        py: Python<'_>,
+        word_index: u32,
+        sequence_index: usize,
+    ) -> PyResult<Option<(u32, u32)>> {
+        Ok(self.inner(py)?.word_to_chars(word_index, sequence_index))
     }
 
     /// Make all tokens belong to one input sequence.
-    fn set_sequence_id(&mut self, sequence_id: usize) {
-        self.inner.set_sequence(sequence_id);
+    fn set_sequence_id(&mut self, py: Python<'_>, sequence_id: usize) -> PyResult<()> {
+        self.inner_mut(py)?.set_sequence(sequence_id);
+        Ok(())
     }
 
     /// Keep `max_length` tokens; the rest goes to `overflowing`.
     #[pyo3(signature = (max_length, stride=0, direction="right"))]
-    fn truncate(&mut self, max_length: usize, stride: usize, direction: &str) -> PyResult<()> {
+    fn truncate(
+        &mut self,
+        py: Python<'_>,
+        max_length: usize,
+        stride: usize,
+        direction: &str,
+    ) -> PyResult<()> {
         let from_left = self::direction(direction)? == Direction::Left;
-        Ok(self.inner.truncate(max_length, stride, from_left)?)
+        let inner = self.inner_mut(py)?;
+        Ok(inner.truncate(max_length, stride, from_left)?)
     }
 
     /// Add padding tokens up to `length` tokens.
     #[pyo3(signature = (length, direction="right", pad_id=0, pad_type_id=0, pad_token="[PAD]"))]
     fn pad(
         &mut self,
+        py: Python<'_>,
         length: usize,
         direction: &str,
         pad_id: u32,
@@ -173,29 +285,36 @@ impl PyHfEncoding {
         pad_token: &str,
     ) -> PyResult<()> {
         let left = self::direction(direction)? == Direction::Left;
-        Ok(self
-            .inner
-            .pad(length, pad_id, pad_type_id, &pad_token.into(), left)?)
+        let inner = self.inner_mut(py)?;
+        Ok(inner.pad(length, pad_id, pad_type_id, &pad_token.into(), left)?)
     }
 
     /// The tokens of several encodings, in order. With `growing_offsets` the offsets of each
     /// continue those of the one before.
     #[staticmethod]
     #[pyo3(signature = (encodings, growing_offsets=true))]
-    fn merge(encodings: Vec<PyRef<'_, PyHfEncoding>>, growing_offsets: bool) -> Self {
-        let all = encodings
-            .iter()
-            .map(|encoding| encoding.inner.clone())
-            .reduce(|all, next| all.merged_with(&next, growing_offsets));
-        Self::new(all.unwrap_or_default())
+    fn merge(
+        py: Python<'_>,
+        encodings: Vec<PyRef<'_, PyHfEncoding>>,
+        growing_offsets: bool,
+    ) -> PyResult<Self> {
+        let mut all: Option<EncodedInput> = None;
+        for encoding in &encodings {
+            let next = encoding.inner(py)?;
+            all = Some(match all {
+                Some(all) => all.merged_with(next, growing_offsets),
+                None => next.clone(),
+            });
+        }
+        Ok(Self::new(all.unwrap_or_default()))
     }
 
-    fn __getstate__<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, self.inner.to_json().as_bytes())
+    fn __getstate__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, self.inner(py)?.to_json().as_bytes()))
     }
 
     fn __setstate__(&mut self, state: &[u8]) -> PyResult<()> {
-        self.inner = EncodedInput::from_json(state)?;
+        *self = Self::new(EncodedInput::from_json(state)?);
         Ok(())
     }
 }

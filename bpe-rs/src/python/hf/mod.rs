@@ -1,19 +1,27 @@
 //! `_core.HfTokenizer` and `bpe_rs.hf.Encoding`: the pipeline of [`crate::hf`].
 
 mod arguments;
+mod columns;
 mod encoding;
+mod ints;
 mod settings;
+mod training;
+
+use std::sync::Arc;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use super::text::utf8;
 use crate::error::Error;
-use crate::format::{vocab_merges, BpeModel, TokenizerJson};
-use crate::hf::{InputPair, Tokenizer};
+use crate::format::{sentencepiece, vocab_merges, BpeModel, TokenizerJson};
+use crate::hf::{EncodedInput, FlatBatch, InputPair, InputSequence, Layout, Tokenizer};
+use crate::threads::ForkOnce;
 use arguments::{added_tokens, OwnedSequence};
+use columns::{Call, PyColumns, Results, Wanted};
 use encoding::PyHfEncoding;
+use ints::Ints;
 use settings::PySettings;
 
 /// `(id, string, offsets)`.
@@ -21,12 +29,63 @@ type TokenTuple = (u32, String, (usize, usize));
 
 /// A tokenizer. Immutable: methods that change something return another one.
 #[pyclass(name = "HfTokenizer", frozen, module = "bpe_rs._core")]
-struct PyHfTokenizer {
+pub(super) struct PyHfTokenizer {
     inner: Tokenizer,
+    /// Of one sequence and of a pair, without special tokens and with them.
+    layouts: [[ForkOnce<Option<Arc<Layout>>>; 2]; 2],
+    ints: Arc<Ints>,
+}
+
+/// A sequence or a pair.
+type OwnedPair<'py> = (OwnedSequence<'py>, Option<OwnedSequence<'py>>);
+
+/// Inputs of fewer bytes are encoded while holding the GIL, because releasing and reacquiring it
+/// costs more.
+const MIN_BYTES_TO_RELEASE_GIL: usize = 4096;
+
+/// Run `work` without the GIL if there are many bytes to encode.
+fn detach<T: Send>(py: Python<'_>, inputs: &[InputPair<'_>], work: impl FnOnce() -> T + Send) -> T {
+    let mut bytes = 0;
+    for (first, second) in inputs {
+        bytes += first.bytes() + second.as_ref().map_or(0, InputSequence::bytes);
+        if bytes >= MIN_BYTES_TO_RELEASE_GIL {
+            return py.detach(work);
+        }
+    }
+    work()
 }
 
 impl PyHfTokenizer {
-    /// Encode inputs without the GIL.
+    fn new(inner: Tokenizer) -> Self {
+        let ints = Arc::new(Ints::new(&inner));
+        Self::with_ints(inner, ints)
+    }
+
+    /// Another tokenizer with most of the same ids.
+    fn with_ints(inner: Tokenizer, ints: Arc<Ints>) -> Self {
+        Self {
+            inner,
+            layouts: Default::default(),
+            ints,
+        }
+    }
+
+    /// Encode inputs, many bytes without the GIL.
+    fn encode_all(
+        &self,
+        py: Python<'_>,
+        inputs: &[InputPair<'_>],
+        add_special_tokens: bool,
+        settings: &PySettings,
+    ) -> PyResult<Vec<EncodedInput>> {
+        let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
+        let tokenizer = self.inner.with_plain_special(settings.plain_special);
+        Ok(detach(py, inputs, || {
+            tokenizer.encode_batch(inputs, add_special_tokens, truncation, padding)
+        })?)
+    }
+
+    /// [`Self::encode_all`] as Python objects.
     fn encode_inputs(
         &self,
         py: Python<'_>,
@@ -34,12 +93,73 @@ impl PyHfTokenizer {
         add_special_tokens: bool,
         settings: &PySettings,
     ) -> PyResult<Vec<PyHfEncoding>> {
-        let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
-        let tokenizer = self.inner.with_plain_special(settings.plain_special);
-        let batch =
-            py.detach(|| tokenizer.encode_batch(inputs, add_special_tokens, truncation, padding))?;
-        Ok(batch.into_iter().map(PyHfEncoding::new).collect())
+        let batch = self.encode_all(py, inputs, add_special_tokens, settings)?;
+        let encoding = |inner| PyHfEncoding::with_ints(inner, self.ints.clone());
+        Ok(batch.into_iter().map(encoding).collect())
     }
+
+    /// Encode a batch of sequences and pairs.
+    fn encode_owned(
+        &self,
+        py: Python<'_>,
+        owned: &[OwnedPair<'_>],
+        add_special_tokens: bool,
+        settings: &PySettings,
+    ) -> PyResult<Vec<PyHfEncoding>> {
+        self.encode_inputs(py, &borrowed(owned)?, add_special_tokens, settings)
+    }
+
+    /// The same as flat columns; `None` where [`Self::encode_owned`] must be asked.
+    fn encode_flat(
+        &self,
+        py: Python<'_>,
+        inputs: &[InputPair<'_>],
+        add_special_tokens: bool,
+        settings: &PySettings,
+    ) -> PyResult<Option<FlatBatch>> {
+        let layouts = &self.layouts[usize::from(add_special_tokens)];
+        let layouts = [0, 1].map(|pair| {
+            let make = || {
+                self.inner
+                    .layout(pair == 1, add_special_tokens)
+                    .map(Arc::new)
+            };
+            layouts[pair].get_or_init(make).as_ref()
+        });
+        let plain;
+        let tokenizer = if settings.plain_special {
+            plain = self.inner.with_plain_special(true);
+            &plain
+        } else {
+            &self.inner
+        };
+        let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
+        Ok(detach(py, inputs, || {
+            tokenizer.encode_flat(inputs, layouts, truncation, padding)
+        })?)
+    }
+}
+
+/// The inputs of a batch.
+///
+/// # Errors
+/// As [`OwnedSequence::one_or_pair`]; `TypeError` for one string in place of a list.
+fn batch<'py>(input: &Bound<'py, PyAny>, is_pretokenized: bool) -> PyResult<Vec<OwnedPair<'py>>> {
+    if input.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(
+            "input: expected a list of inputs, got a str",
+        ));
+    }
+    let read = |item| OwnedSequence::one_or_pair(&item, is_pretokenized);
+    match input.cast::<PyList>() {
+        Ok(list) => list.iter().map(read).collect(),
+        Err(_) => input.try_iter()?.map(|item| read(item?)).collect(),
+    }
+}
+
+fn borrowed<'a>(owned: &'a [OwnedPair<'_>]) -> PyResult<Vec<InputPair<'a>>> {
+    let borrow = |owned| OwnedSequence::borrow_pair(owned, ["input"; 2]);
+    owned.iter().map(borrow).collect()
 }
 
 #[pymethods]
@@ -61,8 +181,15 @@ impl PyHfTokenizer {
                 plain_special: false,
             };
             let inner = Tokenizer::new(file)?;
-            Ok::<_, Error>((Self { inner }, settings))
+            Ok::<_, Error>((Self::new(inner), settings))
         })?)
+    }
+
+    /// From the bytes of a SentencePiece model.
+    #[staticmethod]
+    fn from_sentencepiece(py: Python<'_>, file: &[u8]) -> PyResult<Self> {
+        let inner = py.detach(|| Tokenizer::new(sentencepiece::parse(file)?))?;
+        Ok(Self::new(inner))
     }
 
     fn to_str(&self, py: Python<'_>, pretty: bool, settings: &PySettings) -> String {
@@ -85,7 +212,7 @@ impl PyHfTokenizer {
     ) -> PyResult<(Self, usize)> {
         let tokens = added_tokens(tokens, special)?;
         let (inner, count) = py.detach(|| self.inner.with_added_tokens(tokens))?;
-        Ok((Self { inner }, count))
+        Ok((Self::with_ints(inner, self.ints.clone()), count))
     }
 
     /// With the component `name` replaced by the one that the JSON describes, or None by none.
@@ -97,7 +224,7 @@ impl PyHfTokenizer {
                 Error::invalid(format!("{name}: expected a component as JSON: {error}"))
             })?;
         let inner = self.inner.with_component(name, value.as_ref())?;
-        Ok(Self { inner })
+        Ok(Self::with_ints(inner, self.ints.clone()))
     }
 
     /// The JSON of a component, or None.
@@ -122,7 +249,7 @@ impl PyHfTokenizer {
     /// With the model that the JSON describes.
     fn with_model(&self, py: Python<'_>, text: &str) -> PyResult<Self> {
         let inner = py.detach(|| self.inner.with_model(BpeModel::from_json(text)?))?;
-        Ok(Self { inner })
+        Ok(Self::new(inner))
     }
 
     /// With dropout that follows a seed.
@@ -141,58 +268,88 @@ impl PyHfTokenizer {
     }
 
     /// Encode one sequence or a pair.
-    #[allow(clippy::too_many_arguments)]
-    fn encode(
-        &self,
-        py: Python<'_>,
-        sequence: &Bound<'_, PyAny>,
-        pair: Option<&Bound<'_, PyAny>>,
+    fn encode<'py>(
+        this: &Bound<'py, Self>,
+        sequence: &Bound<'py, PyAny>,
+        pair: Option<&Bound<'py, PyAny>>,
         is_pretokenized: bool,
         add_special_tokens: bool,
-        settings: &PySettings,
+        settings: &Bound<'py, PySettings>,
     ) -> PyResult<PyHfEncoding> {
+        let (py, tokenizer) = (this.py(), this.get());
         let first = OwnedSequence::new(sequence, is_pretokenized)?;
         let second = pair.map(|pair| OwnedSequence::new(pair, is_pretokenized));
         let owned = (first, second.transpose()?);
         let inputs = [OwnedSequence::borrow_pair(&owned, ["sequence", "pair"])?];
-        let mut batch = self.encode_inputs(py, &inputs, add_special_tokens, settings)?;
+        let flat = tokenizer.encode_flat(py, &inputs, add_special_tokens, settings.get())?;
+        if let Some(batch) = flat {
+            let call = Call::new(this, [owned], add_special_tokens, settings);
+            let results = Arc::new(Results { batch, call });
+            return Ok(PyHfEncoding::of_row(results, 0, tokenizer.ints.clone()));
+        }
+        let settings = settings.get();
+        let mut batch = tokenizer.encode_inputs(py, &inputs, add_special_tokens, settings)?;
         Ok(batch.pop().unwrap_or_default())
     }
 
     /// Encode a batch of sequences and pairs.
-    fn encode_batch(
-        &self,
-        py: Python<'_>,
-        input: &Bound<'_, PyAny>,
+    fn encode_batch<'py>(
+        this: &Bound<'py, Self>,
+        input: &Bound<'py, PyAny>,
         is_pretokenized: bool,
         add_special_tokens: bool,
-        settings: &PySettings,
+        settings: &Bound<'py, PySettings>,
     ) -> PyResult<Vec<PyHfEncoding>> {
-        if input.is_instance_of::<PyString>() {
-            return Err(PyTypeError::new_err(
-                "input: expected a list of inputs, got a str",
-            ));
-        }
-        let owned = input
-            .try_iter()?
-            .map(|item| OwnedSequence::one_or_pair(&item?, is_pretokenized))
-            .collect::<PyResult<Vec<_>>>()?;
-        let inputs = owned
-            .iter()
-            .map(|owned| OwnedSequence::borrow_pair(owned, ["input"; 2]))
-            .collect::<PyResult<Vec<_>>>()?;
-        self.encode_inputs(py, &inputs, add_special_tokens, settings)
+        let (py, tokenizer) = (this.py(), this.get());
+        let owned = batch(input, is_pretokenized)?;
+        let inputs = borrowed(&owned)?;
+        let flat = tokenizer.encode_flat(py, &inputs, add_special_tokens, settings.get())?;
+        let Some(batch) = flat else {
+            return tokenizer.encode_inputs(py, &inputs, add_special_tokens, settings.get());
+        };
+        drop(inputs);
+        let call = Call::new(this, owned, add_special_tokens, settings);
+        Ok(Results { batch, call }.into_encodings(&tokenizer.ints))
+    }
+
+    /// The columns of an encoded batch; None where `encode_batch` must be asked.
+    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
+    fn encode_columns<'py>(
+        this: &Bound<'py, Self>,
+        input: &Bound<'py, PyAny>,
+        is_pretokenized: bool,
+        add_special_tokens: bool,
+        settings: &Bound<'py, PySettings>,
+        token_type_ids: bool,
+        attention_mask: bool,
+        special_tokens_mask: bool,
+        as_arrays: bool,
+        only_row: bool,
+    ) -> PyResult<Option<PyColumns>> {
+        // `encode_batch` has the error.
+        let Ok(owned) = batch(input, is_pretokenized) else {
+            return Ok(None);
+        };
+        let wanted = Wanted {
+            token_type_ids,
+            attention_mask,
+            special_tokens_mask,
+            as_arrays,
+            only_row,
+        };
+        columns::encode(this, owned, wanted, add_special_tokens, settings)
     }
 
     fn post_process(
         &self,
+        py: Python<'_>,
         encoding: &PyHfEncoding,
         pair: Option<&PyHfEncoding>,
         add_special_tokens: bool,
         settings: &PySettings,
     ) -> PyResult<PyHfEncoding> {
-        let first = encoding.inner.clone();
-        let second = pair.map(|pair| pair.inner.clone());
+        let first = encoding.inner(py)?.clone();
+        let second = pair.map(|pair| pair.inner(py).cloned()).transpose()?;
         let (tokenizer, truncation) = (&self.inner, settings.truncation.as_ref());
         let encoded = tokenizer.post_process(first, second, add_special_tokens, truncation)?;
         let mut batch = [encoded];
@@ -200,7 +357,7 @@ impl PyHfTokenizer {
             crate::hf::pad_batch(&mut batch, padding)?;
         }
         let [encoded] = batch;
-        Ok(PyHfEncoding::new(encoded))
+        Ok(PyHfEncoding::with_ints(encoded, self.ints.clone()))
     }
 
     fn decode(&self, py: Python<'_>, ids: Vec<u32>, skip_special_tokens: bool) -> PyResult<String> {
@@ -260,6 +417,12 @@ impl PyHfTokenizer {
         self.inner.num_added_by_post_processor(is_pair)
     }
 
+    /// The regular expression whose matches are the words that the model sees; None where there is
+    /// none, or where texts are normalised first.
+    fn word_pattern(&self) -> Option<&str> {
+        self.inner.word_pattern()
+    }
+
     fn normalize_str(&self, sequence: &Bound<'_, PyAny>) -> PyResult<String> {
         Ok(self.inner.normalize_text(utf8("sequence", sequence)?)?)
     }
@@ -282,6 +445,8 @@ impl PyHfTokenizer {
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyHfTokenizer>()?;
     m.add_class::<PySettings>()?;
+    m.add_class::<PyColumns>()?;
+    m.add_class::<training::PyWords>()?;
     // Not under its own name, because `_core.Encoding` is another class.
     m.add("HfEncoding", m.py().get_type::<PyHfEncoding>())
 }

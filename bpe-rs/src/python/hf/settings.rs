@@ -76,6 +76,12 @@ impl PySettings {
         })
     }
 
+    /// Whether nothing is set.
+    #[getter]
+    fn is_plain(&self) -> bool {
+        self.truncation.is_none() && self.padding.is_none() && !self.plain_special
+    }
+
     #[getter]
     fn encode_special_tokens(&self) -> bool {
         self.plain_special

@@ -125,18 +125,31 @@ fn shared_int(
 /// `object` lives, and the GIL is held where there is one.
 #[inline(always)]
 unsafe fn add_reference(object: *mut ffi::PyObject) {
+    // SAFETY: the caller's.
+    unsafe { add_references(object, 1) };
+}
+
+/// Add `count` to an object's reference count.
+///
+/// # Safety
+///
+/// `object` lives, and the GIL is held where there is one.
+#[inline(always)]
+pub(super) unsafe fn add_references(object: *mut ffi::PyObject, count: usize) {
     if HAS_GIL {
         // SAFETY: the caller's. Under the limited API up to 3.11 `Py_INCREF` is a macro that
         // increments the object's first word, so this is part of the stable ABI. From 3.12 on a
         // negative lower half marks an immortal object, whose count must not change: its count is
         // written back unchanged, because a branch would mispredict (small ids are immortal).
         unsafe {
-            let count = object.cast::<isize>();
-            *count += isize::from(*count as i32 >= 0);
+            let references = object.cast::<isize>();
+            *references += count as isize * isize::from(*references as i32 >= 0);
         }
     } else {
-        // SAFETY: the caller's.
-        unsafe { ffi::Py_INCREF(object) };
+        for _ in 0..count {
+            // SAFETY: the caller's.
+            unsafe { ffi::Py_INCREF(object) };
+        }
     }
 }
 

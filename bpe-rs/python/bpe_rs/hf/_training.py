@@ -1,0 +1,110 @@
+"""Training: `BpeTrainer`, and what `Tokenizer.train` does with one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from bpe_rs import _core
+from bpe_rs._counting import count
+from bpe_rs.hf._added_token import AddedToken
+
+# Texts that are handed over at once.
+_BATCH = 1024
+
+
+class BpeTrainer:
+    """The options of `tokenizers.trainers.BpeTrainer`, for those who do not have that package.
+
+    `vocab_size`: all tokens, special ones included. `min_frequency`: pairs that occur less often
+    are not merged. `special_tokens`: the first tokens. `limit_alphabet`: the most characters.
+    `initial_alphabet`: characters that are tokens even if they do not occur; of longer strings the
+    first character counts.
+
+    >>> from bpe_rs.hf import Tokenizer
+    >>> byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+    >>> file = {"model": {"type": "BPE", "vocab": {}, "merges": []}, "pre_tokenizer": byte_level}
+    >>> import json
+    >>> tokenizer = Tokenizer.from_str(json.dumps(file))
+    >>> tokenizer.train_from_iterator(["low lower lowest"], BpeTrainer(vocab_size=12))
+    >>> tokenizer.encode("low lowest").tokens
+    ['low', 'Ġlow', 'e', 's', 't']
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int = 30_000,
+        min_frequency: int = 0,
+        special_tokens: Sequence[Any] = (),
+        limit_alphabet: int | None = None,
+        initial_alphabet: Sequence[str] = (),
+    ) -> None:
+        self.vocab_size = vocab_size
+        self.min_frequency = min_frequency
+        self.special_tokens = [
+            AddedToken(token, special=True) if isinstance(token, str) else token
+            for token in special_tokens
+        ]
+        self.limit_alphabet = limit_alphabet
+        self.initial_alphabet = list(initial_alphabet)
+
+
+def covers(trainer: Any) -> bool:
+    """Whether our trainer learns what `tokenizers` learns with these options. It does not know the
+    affixes of subwords, whose ids there depend on the order of a hash map, and measures the length
+    of tokens in another unit."""
+    if trainer is None or isinstance(trainer, BpeTrainer):
+        return True
+    others = ("continuing_subword_prefix", "end_of_word_suffix", "max_token_length")
+    return type(trainer).__name__ == "BpeTrainer" and all(
+        getattr(trainer, name, None) is None for name in others
+    )
+
+
+def learned_model(core: _core.HfTokenizer, texts: Iterator[str], trainer: Any) -> str:
+    """The JSON of the model that a tokenizer's pipeline and texts give; ValueError for a special
+    token that would be learned as an ordinary one, too."""
+    words = _core.HfWords()
+    pattern = core.word_pattern()
+    if pattern is not None:
+        counts = count(_checked(texts), pattern, [], "text", None, None)
+        words.add_counts(counts._counts)
+    else:
+        texts = _checked(texts)
+        while batch := list(islice(texts, _BATCH)):
+            words.add_texts(core, batch)
+    return words.learn(
+        core,
+        trainer.vocab_size,
+        trainer.min_frequency,
+        trainer.limit_alphabet,
+        [text[0] for text in trainer.initial_alphabet if text],
+        [token.content for token in trainer.special_tokens],
+    )
+
+
+def _checked(texts: Iterable[Any]) -> Iterator[str]:
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(
+                f"expected texts, or lists of texts, to train on, got {type(text).__name__}"
+            )
+        yield text
+
+
+def texts_of(iterator: Iterable[Any]) -> Iterator[str]:
+    """The texts of an iterator of texts, or of lists of them."""
+    for item in iterator:
+        if isinstance(item, (list, tuple)):
+            yield from item
+        else:
+            yield item
+
+
+def lines_of(files: Iterable[Any]) -> Iterator[str]:
+    """The lines of files, with their ends."""
+    for file in files:
+        with open(file, encoding="utf-8", newline="\n") as lines:
+            yield from lines
