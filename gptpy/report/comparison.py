@@ -1,29 +1,42 @@
-"""The plot of two tokenizers compared."""
+"""The plot of tokenizers compared."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from gptpy.report.style import BLUE, ORANGE, drawing
+from gptpy.report.style import LINES, drawing
 from gptpy.tokenizer.comparison import Comparison
+
+HATCHES = ("", "//", "..", "xx", "--")
+"""Bars are told apart without colour, too."""
 
 
 def plot_comparison(comparison: Comparison, path: Path) -> Path:
-    """Bytes per token of both, and how long the tokens of the text are, as a picture at `path`."""
-    with drawing(path, 7, 3) as figure:
-        bars, lengths = figure.subplots(1, 2, width_ratios=[2, 3])
-        sides = [comparison.left, comparison.right]
-        drawn = bars.bar(
-            range(2), [side.bytes_per_token for side in sides], 0.6, color=[BLUE, ORANGE]
-        )
-        bars.bar_label(drawn, fmt="%.2f")
-        bars.set_xticks(range(2), [f"{side.name}\n{side.n_vocab:,} tokens" for side in sides])
-        bars.set_ylabel("bytes per token")
-        bars.grid(visible=False, axis="x")
-        for side, marker in zip(sides, "os", strict=True):
-            share = [100 * count / side.tokens for count in side.lengths[:20]]
-            lengths.plot(range(1, len(share) + 1), share, marker=marker, ms=4, label=side.name)
-        lengths.set(xlabel="bytes in a token", ylabel="% of the text's tokens")
-        lengths.set_ylim(bottom=0)
-        lengths.legend()
+    """Bytes per token and tokens a word of every tokenizer on every text, as a picture at `path`.
+
+    Texts stand side by side, each with one bar a tokenizer.
+    """
+    texts, names = list(comparison.sizes), list(comparison.vocabularies)
+    width = 0.8 / len(names)
+    with drawing(path, 7, 2.2 + 0.25 * len(names)) as figure:
+        for axes, (key, label) in zip(
+            figure.subplots(1, 2),
+            [("bytes_per_token", "bytes per token"), ("fertility", "tokens a word")],
+            strict=True,
+        ):
+            for i, name in enumerate(names):
+                places = [at + (i - (len(names) - 1) / 2) * width for at in range(len(texts))]
+                heights = [getattr(comparison.readings[name, text], key) for text in texts]
+                title = f"{name} ({comparison.vocabularies[name]:,} ids)"
+                drawn = axes.bar(
+                    places, heights, width * 0.9, label=title, color=LINES[i % len(LINES)],
+                    hatch=HATCHES[i % len(HATCHES)], edgecolor="white", linewidth=0,
+                )  # fmt: skip
+                if len(names) * len(texts) <= 8:
+                    axes.bar_label(drawn, fmt="%.2f", fontsize=8)
+            axes.set_xticks(range(len(texts)), texts)
+            axes.set_ylabel(label)
+            axes.grid(visible=False, axis="x")
+        handles, titles = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, titles, loc="outside upper center", ncols=2)
     return path
