@@ -34,7 +34,7 @@ def plot_comparison(comparison: Comparison, path: Path) -> Path:
                 )  # fmt: skip
                 if len(names) * len(texts) <= 8:
                     axes.bar_label(drawn, fmt="%.2f", fontsize=8)
-            axes.set_xticks(range(len(texts)), texts)
+            axes.set_xticks(range(len(texts)), [Path(text).name for text in texts])
             axes.set_ylabel(label)
             axes.grid(visible=False, axis="x")
         handles, titles = figure.axes[0].get_legend_handles_labels()
