@@ -33,6 +33,7 @@ import gigatoken  # pyright: ignore[reportMissingImports]
 import numpy as np
 import tiktoken
 from corpora import REPOSITORY, slices, texts
+from encode_peers import DISTRIBUTIONS, installed, list_encoders
 from encode_runs import (
     FirstPass,
     Fresh,
@@ -46,6 +47,7 @@ from encode_runs import (
     theirs,
     vocabulary,
 )
+from machine import processor
 
 # A case: its name, bytes of input, and what each peer does.
 Case = tuple[str, int, dict[str, Run]]
@@ -132,6 +134,8 @@ def cases(name: str, text: str, folder: Path, one_core: bool) -> Iterator[Case]:
     )
     if one_core:
         return
+    ours.save(folder / "tokenizer.json")
+    others = list_encoders(name, folder, sample, want)
     for label, length, most in (
         ("200 characters", 200, 3000),
         ("4 KiB", 4096, 250),
@@ -147,6 +151,7 @@ def cases(name: str, text: str, folder: Path, one_core: bool) -> Iterator[Case]:
                 "ours": each(ours.encode_ordinary, parts),
                 "gigatoken": each(compat.encode_ordinary, parts),
                 "tiktoken": each(peer_encoding.encode_ordinary, parts),
+                **{peer: each(encode, parts) for peer, encode in others.items()},
             },
         )
         yield (
@@ -318,12 +323,13 @@ def main() -> None:
             print(json.dumps(result), flush=True)
         return
     started = start_up(rounds)
-    peers = ("gigatoken", "tiktoken", "gptpy-bpe", "numpy")
+    others = [DISTRIBUTIONS.get(peer, peer) for peer in installed()]
+    peers = ("gigatoken", "tiktoken", *others, "gptpy-bpe", "numpy")
     versions = ", ".join(f"{peer} {importlib.metadata.version(peer)}" for peer in peers)
     lines = [
         f"## {date.today().isoformat()}{', quick' if options.quick else ''}",
         "",
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"{processor()}, Python {platform.python_version()}, "
         f"{versions}; medians of {rounds} rounds, MB of UTF-8 a second, ids checked before.",
         "",
         f"`get_encoding('o200k_base')` in a fresh process, import included, ms above a bare "

@@ -17,7 +17,6 @@ import gzip
 import hashlib
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 
+from machine import processor
 from train_peers import MUST_EQUAL, SEPARATOR, TRAINERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -251,16 +251,6 @@ def scaling(plot: Path, folder: Path) -> None:
     for vocab, seconds in zip(vocabularies, by_vocabulary, strict=True):
         print(f"100 MB, {vocab:7,} tokens: {seconds:.3f} s")
     print(f"plot: {plot}")
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        flags = next(line for line in lines if line.startswith("flags")).split()
-        best = next((f for f in ("avx512bw", "avx2") if f in flags), "no AVX2")
-    except (OSError, StopIteration):
-        best = "unknown vectors"
-    return f"{platform.machine()}, {best}, {os.cpu_count()} cores"
 
 
 def main() -> None:

@@ -111,6 +111,29 @@ def bpeasy() -> Callable[[Path, str, int], Iterable[bytes]]:
     return run
 
 
+def gigabpe() -> Callable[[Path, str, int], Iterable[bytes]]:
+    import tempfile
+
+    import gigabpe  # pyright: ignore[reportMissingImports]
+
+    def run(path: Path, pattern: str, vocab: int) -> Iterable[bytes]:
+        assert pattern == "gpt2", "gigabpe trains with GPT-2's pattern only"
+        with tempfile.TemporaryDirectory() as folder:
+            # It knows no separator: one file a document.
+            files = []
+            for i, document in enumerate(path.read_bytes().split(SEPARATOR.encode())):
+                files.append(str(Path(folder) / f"{i}.txt"))
+                Path(files[-1]).write_bytes(document)
+            _, merges = gigabpe.train_bpe(files, vocab, special_tokens=[], pretokenizer="bytelevel")
+        byte_of = {char: byte for byte, char in byte_characters().items()}
+        # Its alphabet are the bytes that occur; the merges are those of all 256.
+        alphabet = [bytes([byte_of[char]]) for char in sorted(byte_of)]
+        tokens = (bytes(byte_of[char] for char in left + right) for left, right in merges)
+        return [*alphabet, *tokens][:vocab]
+
+    return run
+
+
 TRAINERS: dict[str, Callable[[], Callable[[Path, str, int], Iterable[bytes]]]] = {
     "bpe_rs": lambda: ours("huggingface", None),
     "bpe_rs 1 thread": lambda: ours("huggingface", 1),
@@ -119,9 +142,15 @@ TRAINERS: dict[str, Callable[[], Callable[[Path, str, int], Iterable[bytes]]]] =
     "rustbpe": rustbpe,
     "huggingface": huggingface,
     "bpeasy": bpeasy,
+    "gigabpe": gigabpe,
 }
 # Peer -> our trainer whose tokens it must equal. bpeasy promises no tie-break, so it has none.
-MUST_EQUAL = {"gigatoken": "bpe_rs", "huggingface": "bpe_rs", "rustbpe": "bpe_rs pair"}
+MUST_EQUAL = {
+    "gigatoken": "bpe_rs",
+    "gigabpe": "bpe_rs",
+    "huggingface": "bpe_rs",
+    "rustbpe": "bpe_rs pair",
+}
 
 
 def regex_of(pattern: str) -> str:

@@ -27,7 +27,9 @@ from gptpy.evaluation.loss import BATCH_TOKENS, evaluate
 from gptpy.evaluation.scoring import EVERYTHING
 from gptpy.inference.text import stream_text
 from gptpy.model import build_model
-from gptpy.report.plots import load_drawing, plot_attention, plot_loss
+from gptpy.report.attention import plot_attention
+from gptpy.report.curves import plot_loss
+from gptpy.report.style import load_drawing
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import append_metrics, read_metrics
 from gptpy.runs.progress import Reporter, survive_full_disk

@@ -1,4 +1,4 @@
-"""`gptpy tokenizer train|encode|decode|info|compare`: one function a verb."""
+"""`gptpy tokenizer train|prune|encode|decode|info|compare`: one function a verb."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def add(verbs: Any) -> None:
         "train",
         run_train,
         "train a byte-level BPE on text files",
-        "  gptpy tokenizer train a.txt b.txt --vocab-size 8192 -o tok.json",
+        "  gptpy tokenizer train a.txt b.txt --vocab-size 8192 -o tok.json\n"
+        "  gptpy tokenizer train more.txt --base tok.json --vocab-size 10000 -o longer.json\n"
+        "  gptpy tokenizer train a.txt --base tok.json --across-words --vocab-size 10000 -o s.json",
     )
     train.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 texts, also .gz, .zst")
     train.add_argument(
@@ -44,16 +46,26 @@ def add(verbs: Any) -> None:
     )
     train.add_argument(
         "--pattern",
-        default="gpt2",
         metavar="P",
         help="how text is cut before merging: gpt2, cl100k, o200k, ... or a regular expression "
-        "(default: %(default)s)",
+        "(default: gpt2, or that of --base)",
     )
     train.add_argument(
         "--special",
         action="append",
         metavar="TOKEN",
-        help="a special token (may be given several times; default: <|endoftext|>)",
+        help="a special token (may be given several times; default: <|endoftext|>, or none with "
+        "--base)",
+    )
+    train.add_argument(
+        "--base",
+        metavar="TOKENIZER",
+        help="extend this one: its tokens keep their ids, new ones follow",
+    )
+    train.add_argument(
+        "--across-words",
+        action="store_true",
+        help="with --base: new tokens may hold up to four words (SuperBPE)",
     )
     train.add_argument(
         "--min-frequency",
@@ -103,38 +115,58 @@ def add(verbs: Any) -> None:
         inner,
         "compare",
         run_compare,
-        "compare two tokenizers on one text",
-        "  gptpy tokenizer compare gpt2 tok.json --text book.txt -o compare.png",
+        "compare tokenizers on your texts: length, coverage, speed",
+        "  gptpy tokenizer compare gpt2 o200k_base tok.json --text book.txt --text code.py\n"
+        "  gptpy tokenizer compare gpt2 tok.json --text book.txt -o compare.svg",
     )
-    compare.add_argument("left", metavar="A", help=TOKENIZER_HELP)
-    compare.add_argument("right", metavar="B", help="another one")
-    compare.add_argument("--text", required=True, metavar="FILE", help="a UTF-8 text file")
-    compare.add_argument("-o", "--output", metavar="FILE", help="also draw it, as a PNG")
+    compare.add_argument("tokenizers", nargs="+", metavar="TOKENIZER", help=TOKENIZER_HELP)
+    compare.add_argument(
+        "--text",
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="a UTF-8 text, one for each language or kind of text (may be given several times)",
+    )
+    compare.add_argument("-o", "--output", metavar="FILE", help="also draw it (.svg, .png)")
+
+    prune = add_verb(
+        inner,
+        "prune",
+        run_prune,
+        "remove the tokens that texts use least; all others keep their ids",
+        "  gptpy tokenizer prune gpt2 book.txt --remove 20000 -o small.json",
+    )
+    prune.add_argument("tokenizer", metavar="TOKENIZER", help=TOKENIZER_HELP)
+    prune.add_argument("files", nargs="+", metavar="FILE", help="UTF-8 texts, also .gz, .zst")
+    prune.add_argument(
+        "--remove", type=int, required=True, metavar="N", help="how many tokens to remove"
+    )
+    prune.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="the tokenizer.json to write"
+    )
 
 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train and save."""
     from gptpy import tokenizer
-    from gptpy.data.text import check_text, without_marks
+    from gptpy.data.text import without_marks
     from gptpy.interop.llama_cpp import note_on
 
-    output = Path(arguments.output)
-    if output.is_dir():
-        output = output / tokenizer.FILE_NAME
-    if output.suffix not in (".json", ".tiktoken"):
-        raise ConfigError(f"{output}: expected a name that ends in .json or .tiktoken")
-    if not output.parent.is_dir():
-        raise ConfigError(f"{output.parent}: no such folder to write {output.name} into")
-    files = [Path(file) for file in arguments.files]
-    for file in files:
-        check_text(file)  # raises before any training where a file is no text
+    if arguments.across_words and not arguments.base:
+        raise ConfigError("--across-words extends a tokenizer that knows words: give it by --base")
+    base = _byte_level(arguments.base) if arguments.base else None
+    output, files = _output_file(arguments.output), _text_files(arguments.files)
+    specials = arguments.special or ([] if base else [tokenizer.END_OF_TEXT])
+    options = {"pattern": arguments.pattern} if arguments.pattern else {}
     with without_marks(files, output.parent) as texts:
         trained = tokenizer.train_tokenizer(
             texts,
             arguments.vocab_size,
-            pattern=arguments.pattern,
-            special_tokens=arguments.special or [tokenizer.END_OF_TEXT],
+            special_tokens=specials,
             min_frequency=arguments.min_frequency,
+            base=base,
+            across_words=arguments.across_words,
+            **options,
         )
     tokenizer.save_file(trained, output)
     print(f"{output}: {trained.n_vocab} tokens")
@@ -144,6 +176,54 @@ def run_train(arguments: argparse.Namespace) -> int:
     if note is not None:
         print(note)
     return 0
+
+
+def run_prune(arguments: argparse.Namespace) -> int:
+    """Remove tokens and save."""
+    from gptpy import tokenizer
+    from gptpy.data.text import without_marks
+
+    whole = _byte_level(arguments.tokenizer)
+    output, files = _output_file(arguments.output), _text_files(arguments.files)
+    with without_marks(files, output.parent) as texts:
+        smaller = tokenizer.prune_tokenizer(whole, texts, arguments.remove)
+    tokenizer.save_file(smaller, output)
+    print(f"{output}: {arguments.remove} tokens removed, the others keep their ids")
+    return 0
+
+
+def _output_file(name: str) -> Path:
+    """Where a tokenizer is written; ConfigError where that cannot be."""
+    from gptpy import tokenizer
+
+    output = Path(name)
+    if output.is_dir():
+        output = output / tokenizer.FILE_NAME
+    if output.suffix not in (".json", ".tiktoken"):
+        raise ConfigError(f"{output}: expected a name that ends in .json or .tiktoken")
+    if not output.parent.is_dir():
+        raise ConfigError(f"{output.parent}: no such folder to write {output.name} into")
+    return output
+
+
+def _text_files(names: list[str]) -> list[Path]:
+    """The paths; raises before any work where a file is no text."""
+    from gptpy.data.text import check_text
+
+    files = [Path(name) for name in names]
+    for file in files:
+        check_text(file)
+    return files
+
+
+def _byte_level(name: str) -> Any:
+    """The byte-level tokenizer called `name`; ConfigError for another kind."""
+    from gptpy import tokenizer
+
+    opened: Any = tokenizer.open_tokenizer(name)
+    if not hasattr(opened, "token_byte_values"):
+        raise ConfigError(f"{name}: expected a byte-level tokenizer, got one of another kind")
+    return opened
 
 
 def run_encode(arguments: argparse.Namespace) -> int:
@@ -223,31 +303,45 @@ def run_info(arguments: argparse.Namespace) -> int:
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
-    """Show both, and what they share; draw them on request."""
+    """Show every tokenizer on every text, and what they share; draw it on request."""
     from gptpy import tokenizer
     from gptpy.cli.show import table
     from gptpy.data.text import read_text
     from gptpy.report.comparison import plot_comparison
-    from gptpy.tokenizer.comparison import Comparable, compare_tokenizers
+    from gptpy.tokenizer.comparison import compare_tokenizers
 
-    text = read_text(arguments.text).decode("utf-8")
-    if not text:
-        raise ConfigError(f"{arguments.text}: the text is empty, nothing to compare on")
-    names = (arguments.left, arguments.right)
-    sides: list[Comparable] = []
-    for name in names:
-        opened: Any = tokenizer.open_tokenizer(name)
-        if not hasattr(opened, "token_byte_values"):
-            raise ConfigError(f"{name}: only byte-level tokenizers can be compared")
-        sides.append(opened)
-    found = compare_tokenizers(sides[0], sides[1], text)
-    rows = []
-    for name, side in zip(names, (found.left, found.right), strict=True):
-        rows.append((name, f"{side.n_vocab:,} tokens in the vocabulary, {side.used:,} used"))
-        rows.append(("", f"{side.tokens:,} ids, {side.bytes_per_token:.3f} bytes per token"))
-    rows.append(("shared", f"{found.shared:,} tokens, {found.overlap:.1%} of the smaller"))
-    table(f"{arguments.text}: {found.bytes:,} bytes", rows)
+    texts = {}
+    for file in arguments.text:
+        texts[file] = read_text(file).decode("utf-8")
+        if not texts[file]:
+            raise ConfigError(f"{file}: the text is empty, nothing to compare on")
+    opened = {name: tokenizer.open_tokenizer(name) for name in arguments.tokenizers}
+    found = compare_tokenizers(opened, texts)
+    for file, size in found.sizes.items():
+        rows = []
+        for name, ids in found.vocabularies.items():
+            reading = found.readings[name, file]
+            rows += [
+                (name, f"{ids:,} tokens in the vocabulary, {reading.used:,} used"),
+                (
+                    "",
+                    f"{reading.tokens:,} ids, {reading.bytes_per_token:.3f} bytes per token, "
+                    f"{reading.fertility:.2f} tokens a word",
+                ),
+                (
+                    "",
+                    f"{reading.whole_words:.1%} of the words are one token, "
+                    f"{reading.megabytes_per_second:.1f} MB/s"
+                    + ("" if reading.lossless else ", DECODING CHANGES THE TEXT"),
+                ),
+            ]
+        table(f"{file}: {size:,} bytes", rows)
+    shared = []
+    for (a, b), count in found.shared.items():
+        smaller = min(found.vocabularies[a], found.vocabularies[b])
+        shared.append((f"{a}, {b}", f"{count:,} tokens, {count / smaller:.1%} of the smaller"))
+    if shared:
+        table("shared", shared)
     if arguments.output:
-        plot_comparison(found, Path(arguments.output))
-        print(arguments.output)
+        print(plot_comparison(found, Path(arguments.output)))
     return 0

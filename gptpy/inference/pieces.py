@@ -70,3 +70,8 @@ def held_back(text: str, stop: Sequence[str]) -> int:
                 longest = n
                 break
     return longest
+
+
+def token_text(tokenizer: Decodes, token: int) -> str:
+    """The text of one token; bytes that are part of a character become U+FFFD."""
+    return bytes_of(tokenizer, token).decode("utf-8", errors="replace")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,15 @@ def read_metrics(path: str | Path) -> Iterator[dict[str, Any]]:
                 continue
             if isinstance(row, dict):
                 yield row
+
+
+def bits_per_nat(evals: Sequence[Mapping[str, Any]]) -> float | None:
+    """Bits per byte for each nat per token, which the validation text decides; None if unknown."""
+    for row in reversed(evals):
+        loss, bits = row.get("val_loss"), row.get("bits_per_byte")
+        if isinstance(bits, (int, float)) and isinstance(loss, (int, float)) and loss > 0:
+            return bits / loss
+    return None
 
 
 def _jsonable(value: Any) -> Any:

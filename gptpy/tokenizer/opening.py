@@ -141,28 +141,37 @@ def train_tokenizer(
     source: Any,
     vocab_size: int,
     *,
-    pattern: str = "gpt2",
     special_tokens: Sequence[str] = (END_OF_TEXT,),
+    across_words: bool = False,
     **options: Any,
 ) -> Tokenizer:
     """Train a byte-level BPE of at most `vocab_size` ids, special tokens included.
 
-    `source`, `options`: see `bpe_rs.train`. Raises `ConfigError` for what that refuses.
+    `source`, `options`: see `bpe_rs.train`; with `across_words`, `bpe_rs.train_superwords`. Raises
+    `ConfigError` for what these refuse.
     """
+    train = bpe_rs.train_superwords if across_words else bpe_rs.train
     try:
         with warnings.catch_warnings():
             # A small text has fewer merges than `vocab_size` allows: `n_vocab` tells the caller
             warnings.simplefilter("ignore", UserWarning)
-            trained = bpe_rs.train(
-                source,
-                vocab_size=vocab_size,
-                pattern=pattern,
-                special_tokens=list(special_tokens),
-                **options,
+            trained = train(
+                source, vocab_size=vocab_size, special_tokens=list(special_tokens), **options
             )
     except (ValueError, OverflowError) as error:
         raise ConfigError(str(error)) from None
     return cast(Tokenizer, trained)
+
+
+def prune_tokenizer(tokenizer: Tokenizer, source: Any, remove: int) -> Tokenizer:
+    """A byte-level `tokenizer` without the tokens that `source` uses least: see `bpe_rs.prune`.
+
+    Raises `ConfigError` for what that refuses.
+    """
+    try:
+        return cast(Tokenizer, bpe_rs.prune(cast(Any, tokenizer), source, remove=remove))
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(str(error)) from None
 
 
 def make_tokenizer(

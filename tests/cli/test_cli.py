@@ -14,6 +14,7 @@ import pytest
 from gptpy.cli import main
 from gptpy.data.ids import open_ids
 from gptpy.data.text import python_prose
+from gptpy.tokenizer import open_tokenizer
 
 TINY = {
     "model.n_layer": 1,
@@ -276,12 +277,37 @@ def test_a_run_that_was_stopped_in_its_last_step_is_completed(run, capsys, tmp_p
 def test_tokenizer_compare(run, capsys, tmp_path):
     words = ["tokenizer", "compare", str(run / "tok.json"), "gpt2"]
     drawn = tmp_path / "compare.png"
-    assert main([*words, "--text", str(run / "prose.txt"), "-o", str(drawn)]) == 0
+    (tmp_path / "b.txt").write_text("größer und größer", encoding="utf-8")
+    texts = ["--text", str(run / "prose.txt"), "--text", str(tmp_path / "b.txt")]
+    assert main([*words, "o200k_base", *texts, "-o", str(drawn)]) == 0
     shown = capsys.readouterr().out
-    assert "50,257 tokens" in shown and "shared" in shown
+    assert "50,257 tokens" in shown and "tokens a word" in shown and "gpt2, o200k_base" in shown
+    assert "b.txt: 21 bytes" in shown and "CHANGES" not in shown
     assert drawn.read_bytes().startswith(b"\x89PNG")
     (tmp_path / "empty.txt").write_text("")
     assert "empty" in fails(capsys, *words, "--text", tmp_path / "empty.txt")
+
+
+def test_tokenizer_extended_and_pruned(run, capsys, tmp_path):
+    tok, text, out = str(run / "tok.json"), str(run / "prose.txt"), str(tmp_path / "t.json")
+    before = open_tokenizer(tok)
+    extend = ["tokenizer", "train", text, "--base", tok, "--vocab-size", str(before.n_vocab + 9)]
+    for more in ([], ["--across-words"]):
+        assert main([*extend, *more, "-o", out]) == 0
+        after = open_tokenizer(out)
+        assert after.mergeable_ranks == {**after.mergeable_ranks, **before.mergeable_ranks}
+        assert after.n_vocab == before.n_vocab + 9
+        several = [token for token in after.mergeable_ranks if b" " in token.strip()]
+        assert bool(several) == bool(more)
+    assert main(["tokenizer", "prune", tok, text, "--remove", "11", "-o", out]) == 0
+    pruned = open_tokenizer(out)
+    assert len(pruned.mergeable_ranks) == len(before.mergeable_ranks) - 11
+    assert pruned.mergeable_ranks.items() <= before.mergeable_ranks.items()
+    capsys.readouterr()
+    words = ["tokenizer", "train", text, "--across-words", "--vocab-size", "300", "-o", out]
+    assert "give it by --base" in fails(capsys, *words)
+    words = ["tokenizer", "prune", tok, text, "--remove", "9999", "-o", out]
+    assert "remove to be at most" in fails(capsys, *words)
 
 
 def test_mistakes(run, capsys, tmp_path):

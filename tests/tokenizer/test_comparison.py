@@ -1,29 +1,48 @@
-"""Two tokenizers compared."""
+"""Tokenizers compared."""
 
-import bpe_rs
 import pytest
 
+from gptpy.tokenizer import make_tokenizer, open_tokenizer, train_tokenizer
 from gptpy.tokenizer.comparison import compare_tokenizers
 
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 4
+OTHER = "der schnelle braune Fuchs springt über den faulen Hund"
 
 
 def test_counts_and_overlap():
-    small = bpe_rs.train([TEXT], vocab_size=260, name="small")
-    large = bpe_rs.train([TEXT], vocab_size=280, name="large")
-    found = compare_tokenizers(small, large, TEXT)
-    assert found.bytes == len(TEXT)
-    for side, encoding in [(found.left, small), (found.right, large)]:
-        ids = encoding.encode_ordinary(TEXT)
-        assert side.tokens == len(ids) == sum(side.lengths)
-        assert side.used == len(set(ids))
-        assert side.bytes_per_token == len(TEXT) / len(ids)
-        assert sum((i + 1) * n for i, n in enumerate(side.lengths)) == len(TEXT)
-    assert found.shared == 260 and found.overlap == 1.0
-    assert found.right.bytes_per_token > found.left.bytes_per_token
+    tokenizers = {
+        "small": train_tokenizer([TEXT], 260, special_tokens=[]),
+        "large": train_tokenizer([TEXT], 290, special_tokens=[]),
+    }
+    told = []
+    found = compare_tokenizers(
+        tokenizers, {"english": TEXT, "german": OTHER}, lambda *names: told.append(names)
+    )
+    assert found.sizes == {"english": len(TEXT), "german": len(OTHER.encode())}
+    assert found.vocabularies == {"small": 260, "large": 290}
+    assert set(told) == set(found.readings) and len(told) == 4
+    for (name, title), reading in found.readings.items():
+        text = {"english": TEXT, "german": OTHER}[title]
+        ids = tokenizers[name].encode_ordinary(text)
+        words = text.split()
+        assert reading.tokens == len(ids) and reading.used == len(set(ids))
+        assert reading.bytes_per_token == len(text.encode()) / len(ids)
+        assert reading.fertility == len(ids) / len(words)
+        one = [len(tokenizers[name].encode_ordinary(" " + word)) == 1 for word in words]
+        assert reading.whole_words == sum(one) / len(words)
+        assert reading.lossless and reading.megabytes_per_second > 0
+    assert found.shared == {("small", "large"): 260}
+    better, worse = found.readings["large", "english"], found.readings["small", "english"]
+    assert better.fertility < worse.fertility and better.whole_words > worse.whole_words
+
+
+def test_what_is_unknown_is_told():
+    words = make_tokenizer("words:50", lambda: [TEXT])
+    found = compare_tokenizers({"words": words, "gpt2": open_tokenizer("gpt2")}, {"a": OTHER})
+    assert not found.readings["words", "a"].lossless and found.readings["gpt2", "a"].lossless
+    assert found.shared == {}  # a word-level vocabulary has no bytes
 
 
 def test_no_text_is_an_error():
-    small = bpe_rs.train([TEXT], vocab_size=260)
-    with pytest.raises(ValueError, match="some text"):
-        compare_tokenizers(small, small, "")
+    with pytest.raises(ValueError, match="b: expected some text"):
+        compare_tokenizers({"gpt2": open_tokenizer("gpt2")}, {"a": "a", "b": ""})

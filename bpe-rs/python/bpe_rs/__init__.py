@@ -6,6 +6,8 @@ from bpe_rs import _core
 from bpe_rs._counting import WordCounts, count_words
 from bpe_rs._encoding import Encoding, encoding_for_model, get_encoding, list_encoding_names
 from bpe_rs._progress import Progress
+from bpe_rs._pruning import prune
+from bpe_rs._superwords import train_superwords
 from bpe_rs._training import train
 from bpe_rs._words import CharTokenizer, WordTokenizer
 
@@ -19,7 +21,9 @@ __all__ = [
     "encoding_for_model",
     "get_encoding",
     "list_encoding_names",
+    "prune",
     "train",
+    "train_superwords",
 ]
 
 if hasattr(os, "register_at_fork"):

@@ -86,6 +86,8 @@ class Encoding:
     @property
     def _is_ranked(self) -> bool: ...
     @property
+    def _merges(self) -> list[tuple[int, int, int]]: ...
+    @property
     def fingerprint(self) -> str: ...
     def encode_ordinary(self, text: str) -> list[int]: ...
     def encode(
@@ -200,6 +202,7 @@ def learn(
     tie_break: str,
     min_frequency: int,
     max_token_length: int | None,
+    max_token_words: int | None = None,
     num_threads: int | None,
     consume: bool,
     callback: Callable[[int], object] | None = None,

@@ -29,6 +29,7 @@ def train(
     special_tokens: Sequence[Text] = ...,
     min_frequency: int = ...,
     max_token_length: int | None = ...,
+    max_token_words: int | None = ...,
     tie_break: TieBreak = ...,
     initial_alphabet: Iterable[int] | None = ...,
     base: Encoding | None = ...,
@@ -46,6 +47,7 @@ def train(
     special_tokens: Sequence[Text] = ...,
     min_frequency: int = ...,
     max_token_length: int | None = ...,
+    max_token_words: int | None = ...,
     tie_break: TieBreak = ...,
     initial_alphabet: Iterable[int] | None = ...,
     base: Encoding | None = ...,
@@ -62,6 +64,7 @@ def train(
     special_tokens: Sequence[Text] = (),
     min_frequency: int = 0,
     max_token_length: int | None = None,
+    max_token_words: int | None = None,
     tie_break: TieBreak = "huggingface",
     initial_alphabet: Iterable[int] | None = None,
     base: Encoding | None = None,
@@ -78,8 +81,10 @@ def train(
     any regular expression (one that looks like a name in a group: `(?:abc)`); what it cuts apart is
     never merged.
     `min_frequency`: pairs that occur less often are not merged. `max_token_length`: the most bytes
-    of a learned token. `initial_alphabet`: the bytes that are tokens even if they do not occur; all
-    256 by default. `progress`: True writes lines to stderr, a function is called with `Progress`.
+    of a learned token. `max_token_words`: its most words, which are stretches without a space; no
+    token has a colon before a space, either (see `train_superwords`). `initial_alphabet`: the bytes
+    that are tokens even if they do not occur; all 256 by default. `progress`: True writes lines to
+    stderr, a function is called with `Progress`.
     `tie_break` decides between equally frequent pairs:
     "huggingface", the merges of `tokenizers.trainers.BpeTrainer`: smallest (left id, right id),
     bytes numbered in the order of its byte-level alphabet; "pair", those of rustbpe: the same
@@ -110,6 +115,9 @@ def train(
     if max_token_length is not None:
         max_token_length = _core.whole_number("max_token_length", max_token_length, 1)
         max_token_length = min(max_token_length, (1 << 32) - 1)
+    if max_token_words is not None:
+        max_token_words = _core.whole_number("max_token_words", max_token_words, 1)
+        max_token_words = min(max_token_words, (1 << 32) - 1)
     if base is None:
         least = len(byte_order) if alphabet is None else 1
         _check_sizes(sizes, least, "bytes", specials)
@@ -147,6 +155,7 @@ def train(
         tie_break=tie_break,
         min_frequency=min_frequency,
         max_token_length=max_token_length,
+        max_token_words=max_token_words,
         num_threads=num_threads,
         consume=counts is not source,
         callback=phase.callback(),
@@ -156,6 +165,8 @@ def train(
         limits = [f"of pairs that occur {min_frequency} times"] if min_frequency > 1 else []
         if max_token_length is not None:
             limits.append(f"of at most {max_token_length} bytes")
+        if max_token_words is not None:
+            limits.append(f"of at most {max_token_words} words")
         warnings.warn(
             f"vocab_size {max(sizes)} asks for {num_merges} merges, the text has only "
             f"{' '.join([str(len(learned)), *limits])}; the vocabulary has "

@@ -15,6 +15,8 @@ const BACKTRACK_LIMIT: usize = 10_000_000;
 #[derive(Debug)]
 pub struct RegexEngine {
     pattern: String,
+    /// Whether `regex` is the first half of `pattern`, see [`gaps_kept`].
+    keeps_gaps: bool,
     regex: ForkOnce<Regex>,
 }
 
@@ -23,6 +25,7 @@ impl RegexEngine {
     pub(super) fn lazy(pattern: &str) -> Self {
         Self {
             pattern: pattern.into(),
+            keeps_gaps: gaps_kept(pattern).is_some(),
             regex: ForkOnce::new(),
         }
     }
@@ -46,7 +49,8 @@ impl RegexEngine {
         if let Some(regex) = self.regex.get() {
             return Ok(regex);
         }
-        let regex = RegexBuilder::new(&self.pattern)
+        let searched = gaps_kept(&self.pattern).unwrap_or(&self.pattern);
+        let regex = RegexBuilder::new(searched)
             .backtrack_limit(BACKTRACK_LIMIT)
             .build()
             .map_err(|error| not_a_regex(&self.pattern, &error))?;
@@ -70,6 +74,7 @@ impl RegexEngine {
     pub(crate) fn matches(&self, text: &str, emit: &mut dyn FnMut(Range<usize>)) -> Result<()> {
         /// Matches between two checks whether the caller wants to stop.
         const MATCHES_PER_CHECK: usize = 1 << 12;
+        let mut end = 0;
         for (i, found) in self.regex()?.find_iter(text).enumerate() {
             if i % MATCHES_PER_CHECK == MATCHES_PER_CHECK - 1 {
                 check_interrupt()?;
@@ -82,7 +87,14 @@ impl RegexEngine {
                     self.pattern
                 ))
             })?;
+            if self.keeps_gaps && end < found.start() {
+                emit(end..found.start());
+            }
+            end = found.end();
             emit(found.range());
+        }
+        if self.keeps_gaps && end < text.len() {
+            emit(end..text.len());
         }
         Ok(())
     }
@@ -93,6 +105,17 @@ impl RegexEngine {
         let tree = Expr::parse_tree(pattern).map_err(|e| not_a_regex(pattern, &e))?;
         Ok(may_be_empty(&tree.expr))
     }
+}
+
+/// `X` where `pattern` is `X|(?:(?!X)[\s\S])+`: the matches of X and all that stands between them.
+/// To search for X alone gives the same pieces, without a look for X before every character.
+fn gaps_kept(pattern: &str) -> Option<&str> {
+    let rest = pattern.len().checked_sub(r"|(?:(?!)[\s\S])+".len())?;
+    let x = pattern.get(..rest / 2)?;
+    let is_so = pattern == format!(r"{x}|(?:(?!{x})[\s\S])+");
+    // `\G` and `\K` depend on where a search began, and an empty match would be no piece.
+    let plain = || !x.contains(r"\G") && !x.contains(r"\K");
+    (is_so && plain() && matches!(RegexEngine::may_match_nothing(x), Ok(false))).then_some(x)
 }
 
 fn not_a_regex(pattern: &str, error: &fancy_regex::Error) -> Error {

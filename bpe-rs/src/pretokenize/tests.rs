@@ -286,3 +286,41 @@ fn any_other_pattern_runs_on_the_engine() {
     let error = Pretokenizer::new("(").unwrap_err().to_string();
     assert!(error.contains("expected a regular expression"));
 }
+
+/// A pattern that keeps the text between the matches of another is not searched as it is written.
+#[test]
+fn kept_gaps_are_cut_as_written() {
+    let inner = [
+        r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)",
+        r"(?<=a)b|\d+(?=x)",
+        r"(?i)ab|c",
+        r"é",
+    ];
+    let mut random = Random(5);
+    for x in inner {
+        let pattern = format!(r"{x}|(?:(?!{x})[\s\S])+");
+        let engine = |pattern: &str| Pretokenizer::new(pattern).unwrap();
+        // With something that matches nothing behind it the pattern is run as it stands.
+        let (fast, slow) = (engine(&pattern), engine(&format!("{pattern}(?:)")));
+        for _ in 0..rounds(2000, 20) {
+            let len = random.below(30);
+            let letters = [
+                'a', 'b', 'B', 'c', ' ', '1', '2', 'x', '.', '-', '\n', '/', 'é',
+            ];
+            let text: String = random.picks(&letters, len);
+            let mut pieces = [vec![], vec![]];
+            for (pattern, pieces) in [&fast, &slow].into_iter().zip(&mut pieces) {
+                pattern
+                    .pieces(&text, &mut |piece| pieces.push(piece))
+                    .unwrap();
+            }
+            assert_eq!(pieces[0], pieces[1], "{x} {text:?}");
+        }
+    }
+    // Two searches, not one for every character.
+    let long = Pretokenizer::new(&format!(r"{0}|(?:(?!{0})[\s\S])+", inner[0])).unwrap();
+    let text = "by the way ".repeat(rounds(100_000, 100));
+    let mut pieces = 0;
+    long.pieces(&text, &mut |_| pieces += 1).unwrap();
+    assert_eq!(pieces, 2); // the last space is one
+}

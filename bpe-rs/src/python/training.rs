@@ -54,7 +54,7 @@ impl PyLearnedMerges {
 /// With `consume`, `counts` are emptied to free their memory before merging starts.
 #[pyfunction]
 #[pyo3(signature = (counts, *, alphabet, base=None, vocab_size, tie_break, min_frequency,
-                    max_token_length, num_threads, consume, callback=None))]
+                    max_token_length, max_token_words=None, num_threads, consume, callback=None))]
 #[allow(clippy::too_many_arguments)]
 fn learn(
     py: Python<'_>,
@@ -65,6 +65,7 @@ fn learn(
     tie_break: &str,
     min_frequency: u64,
     max_token_length: Option<u32>,
+    max_token_words: Option<u32>,
     num_threads: Option<NumThreads>,
     consume: bool,
     callback: Option<Py<PyAny>>,
@@ -74,6 +75,7 @@ fn learn(
         tie_break: tie_break_of(tie_break)?,
         min_frequency,
         max_token_length,
+        max_token_words,
         threads: requested(num_threads)?,
     };
     let start = match &base {

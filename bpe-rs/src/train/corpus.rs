@@ -190,7 +190,7 @@ impl Corpus {
             ..options.clone()
         };
         let Self { tokens, words } = self;
-        let mut vocab = GrowingVocab::new(&tokens, options.max_token_length);
+        let mut vocab = GrowingVocab::new(&tokens, options);
         let mut run = Run {
             options,
             vocab: &mut vocab,

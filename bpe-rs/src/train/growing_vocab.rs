@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use super::options::TrainOptions;
 use super::pair_counts::Pair;
 
 /// A merge as it was learned: its id is the number of ids before it.
@@ -21,9 +22,13 @@ pub(super) struct GrowingVocab<'a> {
     /// Length in bytes of every token, by id.
     lengths: Vec<u32>,
     learned: Vec<Learned>,
+    /// The bytes of the tokens at the start.
+    start: &'a [Vec<u8>],
     /// Make no token of more bytes.
     max_token_length: u32,
-    /// The tokens at the start, where they are more than single bytes.
+    /// As in the options.
+    max_token_words: Option<u32>,
+    /// What the tokens at the start spell, where they are more than single bytes.
     existing: Option<ExistingTokens<'a>>,
 }
 
@@ -32,7 +37,6 @@ pub(super) struct GrowingVocab<'a> {
 /// No two learned tokens have one spelling: between two boundaries that no merge has crossed, a word
 /// is segmented like that stretch alone, so at any time one spelling has one segmentation.
 struct ExistingTokens<'a> {
-    tokens: &'a [Vec<u8>],
     spellings: HashSet<&'a [u8]>,
     /// Bytes of the longest.
     longest: usize,
@@ -40,17 +44,18 @@ struct ExistingTokens<'a> {
 
 impl<'a> GrowingVocab<'a> {
     /// Starts with `tokens`, by id.
-    pub(super) fn new(tokens: &'a [Vec<u8>], max_token_length: Option<u32>) -> Self {
+    pub(super) fn new(tokens: &'a [Vec<u8>], options: &TrainOptions) -> Self {
         let extends = tokens.iter().any(|token| token.len() > 1);
         let existing = || ExistingTokens {
-            tokens,
             spellings: tokens.iter().map(Vec::as_slice).collect(),
             longest: tokens.iter().map(Vec::len).max().unwrap_or(0),
         };
         Self {
             lengths: tokens.iter().map(|token| token.len() as u32).collect(),
             learned: Vec::new(),
-            max_token_length: max_token_length.unwrap_or(u32::MAX),
+            start: tokens,
+            max_token_length: options.max_token_length.unwrap_or(u32::MAX),
+            max_token_words: options.max_token_words,
             existing: extends.then(existing),
         }
     }
@@ -80,26 +85,36 @@ impl<'a> GrowingVocab<'a> {
         self.merged_length(pair) <= self.max_token_length
     }
 
-    /// Whether `pair` spells a token that was there at the start.
-    pub(super) fn spells_existing_token(&self, pair: Pair) -> bool {
-        let Some(existing) = &self.existing else {
-            return false;
-        };
-        if self.merged_length(pair) as usize > existing.longest {
+    /// Whether the token that `pair` would become must not be made: it was there at the start, or
+    /// it is past the limit of words.
+    pub(super) fn refuses(&self, pair: Pair) -> bool {
+        let longest = self.existing.as_ref().map_or(0, |e| e.longest);
+        let may_exist = self.merged_length(pair) as usize <= longest;
+        if !may_exist && self.max_token_words.is_none() {
             return false;
         }
+        let token = self.spelling(pair);
+        let exists = |existing: &ExistingTokens<'_>| existing.spellings.contains(&token[..]);
+        self.existing.as_ref().is_some_and(exists)
+            || self
+                .max_token_words
+                .is_some_and(|most| words(&token) > most as usize || has_colon_and_space(&token))
+    }
+
+    /// The bytes of the token that `pair` would become.
+    fn spelling(&self, pair: Pair) -> Vec<u8> {
         // Without recursion, because merges can be nested to any depth.
         let (mut spelling, mut left) = (Vec::new(), vec![pair.right(), pair.left()]);
         while let Some(id) = left.pop() {
-            match existing.tokens.get(id as usize) {
+            match self.start.get(id as usize) {
                 Some(token) => spelling.extend_from_slice(token),
                 None => {
-                    let merge = self.learned[id as usize - existing.tokens.len()];
+                    let merge = self.learned[id as usize - self.start.len()];
                     left.extend([merge.right, merge.left]);
                 }
             }
         }
-        existing.spellings.contains(spelling.as_slice())
+        spelling
     }
 
     /// Add the token that `pair`, which occurs `count` times, becomes.
@@ -120,4 +135,14 @@ impl<'a> GrowingVocab<'a> {
     pub(super) fn into_learned(self) -> Vec<Learned> {
         self.learned
     }
+}
+
+/// The number of stretches without a space in `token`.
+fn words(token: &[u8]) -> usize {
+    let stretches = token.split(|&byte| byte == b' ');
+    stretches.filter(|stretch| !stretch.is_empty()).count()
+}
+
+fn has_colon_and_space(token: &[u8]) -> bool {
+    token.windows(2).any(|two| two == b": ")
 }

@@ -123,7 +123,7 @@ impl<'a, 'v, L: ApplyMerge, R: RankedPair> MergeLoop<'a, 'v, L, R> {
                 self.queue.push(now);
             } else {
                 let slot = *slot;
-                if !self.vocab.spells_existing_token(slot.pair) {
+                if !self.vocab.refuses(slot.pair) {
                     return Some(slot);
                 }
             }

@@ -11,6 +11,9 @@ pub struct TrainOptions {
     pub min_frequency: u64,
     /// Make no token of more bytes than this.
     pub max_token_length: Option<u32>,
+    /// Make no token of more words than this (stretches without a space), and none with a colon
+    /// before a space: the limits of SuperBPE's second stage.
+    pub max_token_words: Option<u32>,
     /// Threads that count pairs; they make no difference to the result. Merging runs on one.
     pub threads: usize,
 }

@@ -95,6 +95,7 @@ pub(super) fn train(
         tie_break: TieBreak::FirstSeen,
         min_frequency: 0,
         max_token_length: None,
+        max_token_words: None,
         threads: threads::available_threads(),
     };
     let learned = corpus.learn(&options, progress)?;

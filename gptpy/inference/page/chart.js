@@ -2,7 +2,7 @@
 
 import { el, grouped, svg } from "./dom.js";
 
-const [HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [320, 58, 26, 14, 46];
+const [HEIGHT, LEFT, TOP, BOTTOM] = [320, 58, 14, 46];
 
 /** Draws `curve` (of /page/run) into `place`, and again when the width changes. */
 export function drawCurve(place, curve) {
@@ -27,14 +27,15 @@ export function ticks(low, high, count) {
   return { values: found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
 }
 
-function picture({ training, validation }, width) {
+function picture({ training, validation, bits_per_nat: ratio }, width) {
+  const right = ratio ? 58 : 26;
   const steps = [...training.map((p) => p[0]), ...validation.map((p) => p[0])];
   const losses = [...training.flatMap((p) => [p[2], p[3]]), ...validation.map((p) => p[1])];
   const [lowX, highX] = [Math.min(0, ...steps), Math.max(1, ...steps)];
   const [least, most] = [Math.min(...losses), Math.max(...losses)];
   const margin = (most - least || 1) * 0.05;
   const [lowY, highY] = [least >= 0 ? Math.max(0, least - margin) : least - margin, most + margin];
-  const x = (step) => LEFT + ((step - lowX) / (highX - lowX)) * (width - LEFT - RIGHT);
+  const x = (step) => LEFT + ((step - lowX) / (highX - lowX)) * (width - LEFT - right);
   const y = (loss) => TOP + (1 - (loss - lowY) / (highY - lowY)) * (HEIGHT - TOP - BOTTOM);
   const path = (points) => points.map(([a, b], i) => `${i ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
 
@@ -46,9 +47,18 @@ function picture({ training, validation }, width) {
   });
   for (const value of up.values) {
     drawing.append(
-      svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
+      svg("line", { class: "grid", x1: LEFT, x2: width - right, y1: y(value), y2: y(value) }),
       svg("text", { x: LEFT - 8, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(up.digits)),
     );
+  }
+  if (ratio) {
+    const bits = ticks(lowY * ratio, highY * ratio, 6);
+    for (const value of bits.values) {
+      const text = value.toFixed(bits.digits);
+      drawing.append(svg("text", { x: width - right + 8, y: y(value / ratio) + 4 }, text));
+    }
+    const place = `translate(${width - 8} ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)`;
+    drawing.append(svg("text", { "text-anchor": "middle", transform: place }, "bits per byte"));
   }
   for (const value of across.values) {
     drawing.append(
@@ -57,7 +67,7 @@ function picture({ training, validation }, width) {
     );
   }
   drawing.append(
-    svg("text", { x: (LEFT + width - RIGHT) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "training step"),
+    svg("text", { x: (LEFT + width - right) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "training step"),
     svg(
       "text",
       { x: 0, y: 0, "text-anchor": "middle", transform: `translate(13 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)` },

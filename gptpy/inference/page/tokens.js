@@ -23,9 +23,12 @@ export function legend() {
   );
 }
 
-/** Tokens of one text. `onContinue(index, alternative)`: go on with it instead of token `index`. */
+/**
+ * Tokens of one text. `onContinue(index, alternative)`: go on with it instead of token `index`;
+ * without it, the alternatives are only listed.
+ */
 export class TokensView {
-  constructor(onContinue) {
+  constructor(onContinue = null) {
     this.onContinue = onContinue;
     this.tokens = [];
     this.shown = -1;
@@ -70,17 +73,18 @@ export class TokensView {
   }
 
   #element(token, index) {
-    const p = probability(token.logprob);
+    // Of what no token comes before, as the first of a text, nothing is known
+    const p = token.logprob === null ? null : probability(token.logprob);
     const shown = visible(token.text) || "(nothing)";
     return el(
       "span",
       {
-        class: `token ${classOf(p)}${token.picked ? " picked" : ""}`,
+        class: `token ${p === null ? "" : classOf(p)}${token.picked ? " picked" : ""}`,
         role: "button",
         tabindex: index ? -1 : 0,
         "data-index": index,
-        "data-percent": percent(p),
-        "aria-label": `${shown}, ${percent(p)}${token.picked ? ", chosen by you" : ""}`,
+        "data-percent": p === null ? "" : percent(p),
+        "aria-label": `${shown}${p === null ? "" : `, ${percent(p)}`}${token.picked ? ", chosen by you" : ""}`,
         "aria-controls": this.about.id,
       },
       ...inFlow(token.text),
@@ -154,18 +158,18 @@ export class TokensView {
 
   #facts(index) {
     const token = this.tokens[index];
-    const p = probability(token.logprob);
+    const p = token.logprob === null ? null : probability(token.logprob);
     return [
       el(
         "p",
         { class: "facts" },
         el("code", { class: "piece" }, visible(token.text) || "(nothing)"),
         el("span", {}, `id ${token.id ?? "unknown"}`),
-        el("strong", {}, percent(p)),
+        p === null ? el("span", {}, "the first token: nothing comes before it") : el("strong", {}, percent(p)),
         token.picked ? el("span", {}, "chosen by you") : null,
       ),
       token.alternatives.length
-        ? el("p", { class: "hint" }, "Choose another token to continue from there:")
+        ? el("p", { class: "hint" }, this.onContinue ? "Choose another token to continue from there:" : "The likeliest tokens here:")
         : null,
       el(
         "ul",
@@ -180,10 +184,18 @@ export class TokensView {
     const same = other.id === token.id;
     const bar = el("span", { class: "bar", "aria-hidden": "true" });
     bar.style.setProperty("width", `${Math.max(1, 100 * p)}%`);
+    const parts = [
+      el("code", { class: "piece" }, visible(other.text) || "(nothing)"),
+      el("span", { class: "number" }, percent(p)),
+      same ? el("span", { class: "same" }, "in the text") : el("span", { class: "same" }, `id ${other.id}`),
+      bar,
+    ];
+    if (!this.onContinue) return el("div", { class: "alternative" }, parts);
     return el(
       "button",
       {
         type: "button",
+        class: "alternative",
         "aria-label": [
           `${same ? "Write on behind" : "Continue with"} ${visible(other.text) || "nothing"}`,
           same ? "the token in the text" : null,
@@ -192,10 +204,7 @@ export class TokensView {
         ].filter(Boolean).join(", "),
         onclick: () => this.onContinue(index, other),
       },
-      el("code", { class: "piece" }, visible(other.text) || "(nothing)"),
-      el("span", { class: "number" }, percent(p)),
-      same ? el("span", { class: "same" }, "in the text") : el("span", { class: "same" }, `id ${other.id}`),
-      bar,
+      parts,
     );
   }
 }

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from gptpy.config.errors import ConfigError
+from gptpy.inference.attention import Maps
 from gptpy.inference.conversation import read_messages
+from gptpy.inference.glance import Glance
 from gptpy.inference.server.answers import Answer, documented
 from gptpy.inference.server.body import Body, json_body, request_body
 from gptpy.inference.server.errors import ApiError
-from gptpy.inference.server.glance import Glance
-from gptpy.inference.server.maps import Maps
 from gptpy.inference.server.schemas import ChatMessage
 from gptpy.inference.server.service import Service
 
@@ -89,6 +89,7 @@ class CurveAnswer(Answer):
         description="Step, loss, stride of the windows"
     )
     not_finite: int = Field(description="Rows left out: their loss is no number")
+    bits_per_nat: float | None = Field(description="Bits per byte for a nat per token, if known")
 
 
 class SamplesAnswer(Answer):

@@ -8,13 +8,13 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from gptpy.inference.pieces import token_text
 from gptpy.inference.server.answers import Text, Tokens, documented
 from gptpy.inference.server.body import json_body, request_body
 from gptpy.inference.server.errors import ApiError
 from gptpy.inference.server.requests import off_loop
 from gptpy.inference.server.schemas import ENCODINGS, OWN, DetokenizeRequest, TokenizeRequest
 from gptpy.inference.server.service import Service
-from gptpy.inference.server.tokens import token_text
 from gptpy.tokenizer import Tokenizer, decode_ids, open_tokenizer
 
 CODES = (400, 401, 408, 413, 415, 422, 500)

@@ -6,16 +6,11 @@ import codecs
 from collections.abc import Sequence
 from typing import Any
 
-from gptpy.inference.pieces import Decodes, bytes_of
+from gptpy.inference.pieces import Decodes, bytes_of, token_text
 from gptpy.inference.request import TokenLogprob
 
 LEAST = -9999.0
 """Stands for minus infinity, which JSON lacks, as OpenAI has it."""
-
-
-def token_text(tokenizer: Decodes, token: int) -> str:
-    """The text of one token; bytes that are part of a character become U+FFFD."""
-    return bytes_of(tokenizer, token).decode("utf-8", errors="replace")
 
 
 def number(logprob: float) -> float:

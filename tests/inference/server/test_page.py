@@ -17,9 +17,9 @@ import httpx
 import pytest
 import torch
 
-from gptpy.inference.server import glance
-from gptpy.inference.server.glance import Glance
-from gptpy.inference.server.maps import MOST_TOKENS
+from gptpy.inference import glance
+from gptpy.inference.attention import MOST_TOKENS
+from gptpy.inference.glance import Glance
 from gptpy.inference.server.page import FOLDER, MOST_CHARACTERS, MOST_WAITING, TYPES
 from gptpy.model.maps import attention_maps
 from gptpy.runs.metrics import MetricsLog
@@ -128,7 +128,8 @@ def test_the_run_at_a_glance(server: Running) -> None:
     assert facts["name"] == "tiny" and facts["step"] == 0 and facts["chat"] is False
     assert facts["parameters"] == loaded.model.num_parameters()
     assert facts["model"] == loaded.config.model.to_dict()
-    assert facts["curve"] == {"training": [], "validation": [], "not_finite": 0}
+    empty = {"training": [], "validation": [], "not_finite": 0, "bits_per_nat": None}
+    assert facts["curve"] == empty
     assert facts["samples"] == {"text": "", "cut": 0} and facts["summary"] == {}
     assert {"run", "gpt2", "cl100k_base", "o200k_base"} <= set(facts["encodings"])
     shape = {"kinds": ["self"], "layers": 2, "encoder_layers": 2, "most_tokens": MOST_TOKENS}

@@ -85,6 +85,12 @@ impl PyEncoding {
         self.core.vocab().is_ranked()
     }
 
+    /// `(left, right, merged)` ids of every merge, in the order in which merges happen.
+    #[getter]
+    fn _merges(&self) -> Vec<(u32, u32, u32)> {
+        self.core.vocab().merges()
+    }
+
     /// SHA-256 of everything that decides which ids a text gets, in hexadecimal.
     #[getter]
     fn fingerprint(&self, py: Python<'_>) -> String {

@@ -12,7 +12,7 @@ use crate::testing::{rounds, Random};
 use crate::vocab::Vocab;
 
 fn random_words(random: &mut Random) -> Vec<(Vec<u8>, u64)> {
-    let letters = &b"ab cd"[..1 + random.below(5)];
+    let letters = &b"ab :cd"[..1 + random.below(6)];
     let longest = random.pick(&[3, 8, 14, 40, 200]);
     let most = random.pick(&[1, 3, 50, 1 << 40]);
     let mut seen = HashSet::new();
@@ -39,6 +39,7 @@ fn options(vocab_size: u32, tie_break: TieBreak) -> TrainOptions {
         tie_break,
         min_frequency: 0,
         max_token_length: None,
+        max_token_words: None,
         threads: 1,
     }
 }
@@ -89,6 +90,7 @@ fn random_corpora_give_the_reference_merges() {
         let options = TrainOptions {
             min_frequency: (random.below(3) * random.below(30)) as u64,
             max_token_length: (random.below(3) == 0).then(|| 1 + random.below(9) as u32),
+            max_token_words: (random.below(3) == 0).then(|| 1 + random.below(3) as u32),
             threads: random.pick(&[1, 2, 8, 16]),
             ..options(256 + random.below(60) as u32, rule)
         };
@@ -214,7 +216,10 @@ fn extending_a_vocabulary_never_spells_a_token_twice() {
         let mut start = start(rule);
         // "abc" and "cab" are there without the tokens that lead to them.
         start.extend(["ab", "abc", "cab", "aa"].map(|token| token.as_bytes().to_vec()));
-        let options = options(260 + random.below(40) as u32, rule);
+        let options = TrainOptions {
+            max_token_words: (random.below(2) == 0).then_some(2),
+            ..options(260 + random.below(40) as u32, rule)
+        };
         let segment = |word: &[u8], ids: &mut Vec<u32>| {
             ids.extend(reference::segment(word, &start));
             Ok(())

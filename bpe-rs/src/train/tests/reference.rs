@@ -36,6 +36,11 @@ pub(super) fn merges(
                 count >= options.min_frequency
                     && token.len() <= options.max_token_length.unwrap_or(u32::MAX) as usize
                     && !start.contains(&token)
+                    && options.max_token_words.is_none_or(|most| {
+                        let token = String::from_utf8_lossy(&token);
+                        token.split(' ').filter(|word| !word.is_empty()).count() <= most as usize
+                            && !token.contains(": ")
+                    })
             })
             .max_by_key(|&(pair, (count, order))| {
                 let tie = match options.tie_break {

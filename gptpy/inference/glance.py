@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gptpy.inference.server.maps import MOST_TOKENS, kinds_of
-from gptpy.runs.metrics import read_metrics
+from gptpy.inference.attention import MOST_TOKENS, kinds_of
+from gptpy.runs.metrics import bits_per_nat, read_metrics
 from gptpy.runs.opening import Loaded
 from gptpy.tokenizer.bpe import bpe_rs
 
@@ -57,13 +57,14 @@ class Glance:
         """Loss over steps, in nats per token.
 
         "training": (step, mean, lowest, highest) a point; "validation": (step, loss, stride of the
-        windows or None) a point; "not_finite": rows whose loss is no number.
+        windows or None) a point; "not_finite": rows whose loss is no number; "bits_per_nat": bits
+        per byte for each nat per token, or None where that is not known.
         """
         path = self._loaded.folder / "metrics.jsonl"
         try:
             now = path.stat()
         except OSError:
-            return {"training": [], "validation": [], "not_finite": 0}
+            return {"training": [], "validation": [], "not_finite": 0, "bits_per_nat": None}
         version = (now.st_mtime_ns, now.st_size)
         with self._reading:
             if version != self._curve_of:
@@ -74,6 +75,7 @@ class Glance:
 def _read_curve(path: Path) -> dict[str, Any]:
     steps: list[tuple[int, float]] = []
     scores: list[tuple[int, float, int | None]] = []
+    evaluations: list[dict[str, Any]] = []
     not_finite = 0
     for row in read_metrics(path):
         key = {"step": "loss", "eval": "val_loss"}.get(str(row.get("kind")))
@@ -86,7 +88,13 @@ def _read_curve(path: Path) -> dict[str, Any]:
             steps.append((row["step"], loss))
         else:
             scores.append((row["step"], loss, row.get("stride")))
-    return {"training": _thinned(steps), "validation": scores, "not_finite": not_finite}
+            evaluations.append(row)
+    return {
+        "training": _thinned(steps),
+        "validation": scores,
+        "not_finite": not_finite,
+        "bits_per_nat": bits_per_nat(evaluations),
+    }
 
 
 def _number(value: Any) -> float | None:

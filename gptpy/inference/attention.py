@@ -9,7 +9,7 @@ import torch
 from gptpy.config.errors import ConfigError
 from gptpy.config.model import GPTConfig
 from gptpy.inference.conversation import Prompts
-from gptpy.inference.server.tokens import token_text
+from gptpy.inference.pieces import token_text
 from gptpy.model.maps import attention_maps
 from gptpy.runs.opening import Loaded
 
