@@ -110,7 +110,29 @@ format: setup ## reformat Python and Rust
 
 .PHONY: clean
 clean: ## remove what the other targets made (not runs/)
-	rm -rf .venv .uv target dist wheels .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .uv target dist wheels build .pytest_cache .ruff_cache .hypothesis
+
+DOCS := build/docs
+.PHONY: docs
+docs: setup ## build the documentation into build/docs, warnings are errors
+	$(RUN) sphinx-build -q -W --keep-going -c docs . $(DOCS)
+	@echo "$(DOCS)/index.html"
+
+.PHONY: docs-serve
+docs-serve: docs ## build the documentation and show it at http://127.0.0.1:8001
+	$(RUN) python -m http.server --bind 127.0.0.1 --directory $(DOCS) 8001
+
+.PHONY: docs-run
+docs-run: setup ## run the pages' code anew, write outputs, pictures, records (PAGES=docs/learn/...: these alone)
+	$(RUN) python tools/pages.py $(PAGES)
+
+.PHONY: notebooks
+notebooks: setup ## the course as notebooks in build/notebooks
+	@mkdir -p build/notebooks
+	for page in docs/learn/[0-9]*.md; do \
+	  $(RUN) jupytext --quiet --to ipynb --output build/notebooks/$$(basename $$page .md).ipynb $$page || exit 1; \
+	done
+	@if [ -d docs/learn/pictures ]; then cp -r docs/learn/pictures build/notebooks/; fi
 
 # The GPU machine's own Python, when it has torch and a GPU; else the one of this checkout.
 GPU_PYTHON ?= $(shell $(PYTHON) -c 'import torch; torch.cuda.is_available() or exit(1)' 2>/dev/null \
