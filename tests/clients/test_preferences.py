@@ -119,8 +119,12 @@ def test_the_courses_loss_is_trls(tmp_path: Path) -> None:
 
     theirs = AutoTokenizer.from_pretrained(tmp_path / "policy-hf")
     theirs.pad_token = theirs.eos_token
-    pairs = Dataset.from_list(runpy.run_path(str(RECIPES / "preferences.py"))["load_pairs"](lines, theirs))
-    models = [AutoModelForCausalLM.from_pretrained(tmp_path / f"{n}-hf") for n in ("policy", "reference")]
+    pairs = Dataset.from_list(
+        runpy.run_path(str(RECIPES / "preferences.py"))["load_pairs"](lines, theirs)
+    )
+    models = [
+        AutoModelForCausalLM.from_pretrained(tmp_path / f"{n}-hf") for n in ("policy", "reference")
+    ]
     trainer = DPOTrainer(
         model=models[0],
         ref_model=models[1],
@@ -146,7 +150,7 @@ def test_the_courses_loss_is_trls(tmp_path: Path) -> None:
         "chat_row": chat_row,
         "conversation_of": conversation_of,
     }
-    exec(next(block for block in blocks if "def dpo(" in block), course)
+    exec(next(block for block in blocks if "def dpo(" in block), course)  # noqa: S102
     chosen, rejected = (
         course["batch_of"]([(row["prompt"], row[which]) for row in named])
         for which in ("chosen", "rejected")
