@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +41,11 @@ def load_drawing() -> None:
         import matplotlib.font_manager  # noqa: F401
     except ImportError:
         return
+
+
+def has_matplotlib() -> bool:
+    """Whether the extra `plot` is installed."""
+    return find_spec("matplotlib") is not None
 
 
 def settings() -> dict[str, Any]:
