@@ -29,7 +29,7 @@ RESULTS = {
     "steps": "steps",
     "tokens": "tokens trained on",
     "tokens_per_second": "tokens per second",
-    "seconds": "seconds",
+    "seconds": "time",
     "stopped": "ended",
 }
 HEADLINE = ("bits_per_byte", "perplexity", "accuracy", "n_params", "tokens", "seconds")
@@ -41,12 +41,14 @@ def of_run(run_dir: Path, loaded: Loaded, ids: Sequence[int]) -> dict[str, Any]:
     summary = glance.read_summary(run_dir / "summary.json")
     summary.setdefault("n_params", loaded.model.num_parameters())
     samples, left_out = _samples(run_dir)
-    results = [(WORDS[key], shown(summary[key])) for key in RESULTS if key in summary]
+    results = [(WORDS[key], _figure(key, summary[key])) for key in RESULTS if key in summary]
     tables = [("Results", results)] if results else []
     return {
         "name": run_dir.resolve().name,
         "lead": _lead(loaded, summary),
-        "headline": [(shown(summary[key]), WORDS[key]) for key in HEADLINE if key in summary],
+        "headline": [
+            (_figure(key, summary[key]), WORDS[key]) for key in HEADLINE if key in summary
+        ],
         "tables": [*tables, ("Model", _model(loaded))],
         "samples": samples,
         "samples_left_out": left_out,
@@ -66,6 +68,14 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     return str(value)
+
+
+def _figure(key: str, value: Any) -> str:
+    if key != "seconds" or not isinstance(value, (int, float)):
+        return shown(value)
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
 
 
 def _lead(loaded: Loaded, summary: dict[str, Any]) -> str:

@@ -159,6 +159,7 @@ def heat_map(
         spine.set_visible(False)
     if x is not None:
         axes.xaxis.tick_top()
+        axes.tick_params(labeltop=True)  # also where shared axes have switched labels off
         axes.set_xticks(range(len(x)), [visible(label) for label in x], rotation=90, fontsize=size)
     if y is not None:
         axes.set_yticks(range(len(y)), [visible(label) for label in y], fontsize=size)
