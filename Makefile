@@ -9,7 +9,7 @@ RUN := $(UV) run --no-sync
 # Tests run in as many processes as there are cores, at most four (PYTEST_JOBS=0: in this one).
 PYTEST_JOBS ?= auto
 PYTEST := pytest -n $(PYTEST_JOBS) --maxprocesses 4 --dist worksteal
-SOURCES := gptpy triton_kernels bpe-rs/python bpe-rs/tests tests benches recipes tools release
+SOURCES := gptpy triton_kernels bpe-rs/python bpe-rs/tests tests benches recipes tools release docs/conf.py
 # Texts and vocabularies that are not part of the repository; tests that need them skip without.
 GPTPY_SHARED ?= $(abspath ../shared)
 export GPTPY_SHARED

@@ -58,9 +58,15 @@ def _link_files(app, doctree: nodes.document) -> None:
     here = Path(app.env.doc2path(app.env.docname)).parent
     for node in list(doctree.findall(lambda n: isinstance(n, download_reference | pending_xref))):
         target = node.get("reftarget", "")
-        path = (here / target.split("#")[0]).resolve() if target else ROOT
-        document = isinstance(node, pending_xref) and not path.is_dir()
-        if not target or "://" in target or document or not path.exists():
+        if node.get("refdomain") == "doc":
+            path = ROOT / f"{target}.md"
+            outside = target not in app.env.found_docs
+        else:
+            path = (here / target.split("#")[0]).resolve()
+            outside = "://" not in target and (
+                isinstance(node, download_reference) or path.is_dir()
+            )
+        if not target or not outside or not path.exists():
             continue
         children = [child.deepcopy() for child in node.children]
         if source_url:

@@ -227,7 +227,7 @@ def _child(path: Path, answer: Path) -> None:
             code = compile("\n" * (block.line - 1) + block.code, str(page.path), "exec")
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed):
-                exec(code, namespace)
+                exec(code, namespace)  # noqa: S102, it is what this program is for
             result.outputs.append(printed.getvalue())
         except Exception:
             result.error = f"line {block.line}:\n{traceback.format_exc()}"
@@ -247,9 +247,18 @@ def pages() -> list[Path]:
     return sorted([*ROOT.glob("docs/**/*.md"), *ROOT.glob("recipes/*.md")])
 
 
+def _lacks_its_text(page: Page) -> bool:
+    """Whether figures of Tiny Shakespeare would be recorded from another text."""
+    if not any("default_text" in block.code for block in page.run_blocks):
+        return False
+    from gptpy.data.text import default_text
+
+    return default_text().note is not None
+
+
 def main() -> int:
-    """The command line; returns how many pages are not as they should be."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    """Run pages of the documentation; returns how many are not as they should be."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("pages", nargs="*", type=Path)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     wanted = parser.parse_args()
@@ -261,8 +270,12 @@ def main() -> int:
         from_record = page.long and (wanted.check or not wanted.pages)
         result = page.read_record() if from_record else None
         kept = result is not None
+        if page.long and not kept and _lacks_its_text(page):
+            result = Result(error="is recorded with Tiny Shakespeare: set GPTPY_DATA_DIR")
         if result is None:
             result = run(page, None if wanted.check else page.path.parent / "pictures")
+            if page.path.read_text(encoding="utf-8") != page.text:
+                result.error = "was edited while it ran: run it again"
         if not wanted.check and not kept and result.error is None:
             page.path.write_text(page.with_outputs(result), encoding="utf-8")
             if page.long:

@@ -11,9 +11,9 @@ pytest.importorskip("sphinx")
 
 
 def test_builds_without_warnings(tmp_path: Path) -> None:
+    folders = ["-d", str(tmp_path / "trees"), ".", str(tmp_path / "out")]
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", "-d"]
-        + [str(tmp_path / "trees"), ".", str(tmp_path / "out")],
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-c", "docs", *folders],
         cwd=ROOT,
         capture_output=True,
         text=True,
