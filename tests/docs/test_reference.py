@@ -19,6 +19,7 @@ def test_the_reference_is_what_the_code_gives(name: str) -> None:
 
 def test_every_public_name_is_in_the_reference() -> None:
     import bpe_rs
+
     import gptpy
 
     text = (reference.FOLDER / "python.md").read_text(encoding="utf-8")
