@@ -115,6 +115,7 @@ clean: ## remove what the other targets made (not runs/)
 DOCS := build/docs
 .PHONY: docs
 docs: setup ## build the documentation into build/docs, warnings are errors
+	$(RUN) python tools/reference.py
 	$(RUN) sphinx-build -q -W --keep-going -c docs . $(DOCS)
 	@echo "$(DOCS)/index.html"
 

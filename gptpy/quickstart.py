@@ -31,7 +31,7 @@ from gptpy.report.attention import plot_attention
 from gptpy.report.curves import plot_loss
 from gptpy.report.style import load_drawing
 from gptpy.runs import checkpoint
-from gptpy.runs.metrics import append_metrics, read_metrics
+from gptpy.runs.metrics import append_metrics, append_text, read_metrics
 from gptpy.runs.progress import Reporter, survive_full_disk
 from gptpy.storage import atomic
 from gptpy.storage.lock import only_writer
@@ -317,7 +317,7 @@ def _show(
     sample = _sample(trained)
     for write in (
         lambda: append_metrics(run_dir, "eval", row),
-        lambda: atomic.write_text(run_dir / "samples.txt", sample + "\n"),
+        lambda: _keep_sample(run_dir / "samples.txt", result.model_step, sample),
         lambda: _draw(trained, run_dir, prepared, reporter),
     ):
         survive_full_disk(write, reporter)
@@ -358,6 +358,14 @@ def _sample(trained: Trained) -> str:
         if len(text) >= SAMPLE_CHARACTERS:
             break
     return text[:SAMPLE_CHARACTERS]
+
+
+def _keep_sample(path: Path, step: int, sample: str) -> None:
+    """Behind those of the training, where `train.sample_every` asked for some."""
+    if path.is_file():
+        append_text(path, f"--- step {step}\n{sample}\n")
+    else:
+        atomic.write_text(path, sample + "\n")
 
 
 def _draw(trained: Trained, run_dir: Path, prepared: Prepared, reporter: Reporter) -> None:

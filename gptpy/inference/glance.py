@@ -42,9 +42,9 @@ class Glance:
             "model": c.to_dict(),
             "parameters": self._parameters,
             "encodings": ["run", *bpe_rs.list_encoding_names()],
-            "summary": _summary(folder / "summary.json"),
+            "summary": read_summary(folder / "summary.json"),
             "curve": self.curve(),
-            "samples": _samples(folder / "samples.txt"),
+            "samples": read_samples(folder / "samples.txt"),
             "attention": {
                 "kinds": kinds_of(c),
                 "layers": c.n_layer,
@@ -54,30 +54,31 @@ class Glance:
         }
 
     def curve(self) -> dict[str, Any]:
-        """Loss over steps, in nats per token.
-
-        "training": (step, mean, lowest, highest) a point; "validation": (step, loss, stride of the
-        windows or None) a point; "not_finite": rows whose loss is no number; "bits_per_nat": bits
-        per byte for each nat per token, or None where that is not known.
-        """
+        """The answer of `read_curve` for this run."""
         path = self._loaded.folder / "metrics.jsonl"
         try:
             now = path.stat()
         except OSError:
-            return {"training": [], "validation": [], "not_finite": 0, "bits_per_nat": None}
+            return read_curve(path)
         version = (now.st_mtime_ns, now.st_size)
         with self._reading:
             if version != self._curve_of:
-                self._curve, self._curve_of = _read_curve(path), version
+                self._curve, self._curve_of = read_curve(path), version
             return self._curve
 
 
-def _read_curve(path: Path) -> dict[str, Any]:
+def read_curve(path: Path) -> dict[str, Any]:
+    """Loss over steps from `metrics.jsonl`, in nats per token; empty where there is none.
+
+    "training": (step, mean, lowest, highest) a point; "validation": (step, loss, stride of the
+    windows or None) a point; "not_finite": rows whose loss is no number; "bits_per_nat": bits per
+    byte for each nat per token, or None where that is not known.
+    """
     steps: list[tuple[int, float]] = []
     scores: list[tuple[int, float, int | None]] = []
     evaluations: list[dict[str, Any]] = []
     not_finite = 0
-    for row in read_metrics(path):
+    for row in read_metrics(path) if path.is_file() else ():
         key = {"step": "loss", "eval": "val_loss"}.get(str(row.get("kind")))
         if key is None or not isinstance(row.get("step"), int):
             continue
@@ -118,7 +119,7 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float, floa
     return found
 
 
-def _summary(path: Path) -> dict[str, Any]:
+def read_summary(path: Path) -> dict[str, Any]:
     """The plain values of `summary.json`; empty where there is none or it is damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -134,7 +135,7 @@ def _summary(path: Path) -> dict[str, Any]:
     }
 
 
-def _samples(path: Path) -> dict[str, Any]:
+def read_samples(path: Path) -> dict[str, Any]:
     """The end of the samples, from the beginning of a line; `cut`: bytes left out before it."""
     try:
         with path.open("rb") as file:

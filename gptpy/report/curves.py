@@ -35,20 +35,11 @@ def plot_loss(rows: Sequence[dict[str, Any]], path: Path, *, title: str = "") ->
         if evals:
             at = [row["step"] for row in evals]
             losses = [row["val_loss"] for row in evals]
-            axes.plot(at, losses, "--o", color=ORANGE, markersize=5, label="validation")
+            label = "validation" + ("" if closer else _bits(evals[-1]))
+            axes.plot(at, losses, "--o", color=ORANGE, markersize=5, label=label)
         for row in closer[-1:]:
-            label = f"validation, windows moved on by {row['stride']}"
+            label = f"validation, windows moved on by {row['stride']}{_bits(row)}"
             axes.plot([row["step"]], [row["val_loss"]], "*", color=ORANGE, ms=11, label=label)
-        last = [*evals, *closer][-1:]
-        bits = last[0].get("bits_per_byte") if last else None
-        if bits is not None:
-            axes.annotate(
-                f"{bits:.3f} bits per byte",
-                (last[0]["step"], last[0]["val_loss"]),
-                textcoords="offset points",
-                xytext=(0, 9),
-                ha="right",
-            )
         axes.set(xlabel="step", ylabel="loss (nats per token)", title=title)
         low = min([*mean, *(row["val_loss"] for row in [*evals, *closer])])
         top = max([*y[:1], low + 1]) * 1.02
@@ -59,6 +50,12 @@ def plot_loss(rows: Sequence[dict[str, Any]], path: Path, *, title: str = "") ->
             axes.secondary_yaxis("right", functions=both).set_ylabel("bits per byte")
         axes.legend()
     return path
+
+
+def _bits(row: dict[str, Any]) -> str:
+    """What the legend says of a run's last score."""
+    bits = row.get("bits_per_byte")
+    return f", {bits:.3f} bits per byte at the end" if isinstance(bits, float) else ""
 
 
 def plot_schedule(rows: Sequence[dict[str, Any]], path: Path) -> Path:

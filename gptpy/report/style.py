@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +41,11 @@ def load_drawing() -> None:
         import matplotlib.font_manager  # noqa: F401
     except ImportError:
         return
+
+
+def has_matplotlib() -> bool:
+    """Whether the extra `plot` is installed."""
+    return find_spec("matplotlib") is not None
 
 
 def settings() -> dict[str, Any]:
@@ -153,6 +159,7 @@ def heat_map(
         spine.set_visible(False)
     if x is not None:
         axes.xaxis.tick_top()
+        axes.tick_params(labeltop=True)  # also where shared axes have switched labels off
         axes.set_xticks(range(len(x)), [visible(label) for label in x], rotation=90, fontsize=size)
     if y is not None:
         axes.set_yticks(range(len(y)), [visible(label) for label in y], fontsize=size)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
-from gptpy.config.training import ScheduleConfig
+from gptpy.config.errors import ConfigError
+from gptpy.config.training import ScheduleConfig, TrainConfig
 from gptpy.train.state import TrainState
 
 JUMP = 0.05
@@ -66,6 +68,33 @@ def _decay(config: ScheduleConfig, progress: float, begin: float, height: float)
     span = min(config.decay_fraction, rest) if config.kind == "wsd" else rest
     left = min(1.0, (1 - progress) / span) if span > 0 else 1.0
     return floor + (height - floor) * left
+
+
+def planned(
+    config: TrainConfig, block_size: int, count: int = 1000
+) -> tuple[str, list[tuple[float, float]]]:
+    """The schedule of a run that has not begun: a unit, and (place in it, factor) about `count`.
+
+    The place is the step where `steps`, or `tokens` in rows of `block_size`, ends the run. Else it
+    is the share of the run in percent: how many steps that is follows from the data, or from the
+    machine's speed, so a warm-up, which is counted in steps, is not shown. Raises `ConfigError`
+    where nothing ends the run.
+    """
+    if not config.has_end:
+        raise ConfigError("nothing ends this run: set train.steps, tokens, epochs or seconds")
+    schedule, ends = config.schedule, [config.steps] if config.steps else []
+    if config.tokens:
+        ends.append(math.ceil(config.tokens / (config.batch_size * block_size)))
+    steps = min(ends, default=None)
+    if steps is None:
+        constant = dataclasses.replace(schedule, warmup_steps=0)
+        places = [i / count for i in range(count + 1)]
+        return "% of the run", [(100 * p, multiplier(constant, 0, p)) for p in places]
+    every = max(1, steps // count)
+    chosen = sorted({*range(0, steps, every), *range(min(steps, schedule.warmup_steps + 1))})
+    # The last step begins with a progress below 1; what the rate ends at is shown behind it
+    points = [(float(step), multiplier(schedule, step, step / steps)) for step in chosen]
+    return "step", [*points, (float(steps), multiplier(schedule, steps, 1.0))]
 
 
 def warmup_note(config: ScheduleConfig, steps: int) -> str | None:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,13 +157,42 @@ def test_eval_scores_any_text(run, capsys):
     assert "validation" in capsys.readouterr().out
 
 
-def test_plot_draws_and_reports(run, capsys):
-    assert main(["plot", str(run / "run"), "--text", "To be, or not"]) == 0
+def test_plot_draws(run, capsys):
+    words = ["plot", str(run / "run"), "--text", "To be, or not", "--layer", "1", "--head", "2"]
+    assert main(words) == 0
     names = [re.split(r"[/\\]", line)[-1] for line in capsys.readouterr().out.split()]
     assert {"loss.png", "schedule.png", "attention.png", "positions.png"} <= set(names)
-    page = (run / "run/report.html").read_text()
-    assert page.count("data:image/png;base64,") == len(names) - 1
-    assert "http" not in re.sub(r"base64,[^\"]*", "", page), "the page needs nothing else"
+    assert {"attention-head.png", "embedding.png"} <= set(names)
+    assert "head: expected 1 to" in fails(capsys, "plot", run / "run", "--head", "99")
+
+
+def test_report_is_a_page_that_needs_nothing_else(run, capsys):
+    path = run / "to send.html"
+    texts = ["--text", "To be", "--text", "or <b>not</b>"]
+    assert main(["report", str(run / "run"), "-o", str(path), *texts]) == 0
+    assert capsys.readouterr().out.strip() == str(path)
+    page = path.read_text(encoding="utf-8")
+    rest = re.sub(r"base64,[^\"]*", "", page)
+    assert set(re.findall(r"https?://[\w.]+", rest)) == {"http://www.w3.org"}, "SVG's namespace"
+    assert "<b>not" not in page and page.count("data:image/svg+xml;base64,") == 4
+    assert main(["report", str(run / "run")]) == 0 and (run / "run/report.html").is_file()
+    assert "in a folder that exists" in fails(capsys, "report", run / "run", "-o", run / "no/x")
+    assert "not a run directory" in fails(capsys, "report", run)
+
+
+def test_plots_of_a_configuration(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = Path(__file__).parents[2] / "recipes/e-romeo-small.toml"
+    assert main(["plot", "--schedule", str(recipe)]) == 0
+    assert main(["plot", "--positions", "modern-1m", "-o", "p.svg"]) == 0
+    assert capsys.readouterr().out.split() == ["schedule.svg", "p.svg"]
+    assert "learning rate" in Path("schedule.svg").read_text()
+    assert "give a run directory" in fails(capsys, "plot")
+    assert "learned from data" in fails(capsys, "plot", "--positions", "gpt2")
+    assert "--text is of a run" in fails(capsys, "plot", "--positions", "gpt2", "--text", "x")
+    assert "-o goes with" in fails(capsys, "plot", "run", "-o", "x.svg")
+    Path("bare.toml").write_text("[train]\nbatch_size = 2\n")
+    assert "nothing ends this run" in fails(capsys, "plot", "--schedule", "bare.toml")
 
 
 def test_info_shows_what_is_there(run, capsys):

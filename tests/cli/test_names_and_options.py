@@ -174,6 +174,8 @@ def test_hostile_files_are_one_line_for_every_verb(tmp_path, capsys, monkeypatch
             ["eval", name],
             ["generate", name],
             ["plot", name],
+            ["plot", "--schedule", name],
+            ["report", name],
             ["info", name],
         ):
             failure(capsys, *words)

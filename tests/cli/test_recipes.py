@@ -89,12 +89,15 @@ def test_reduced_recipes_train(path, texts, capsys):
         assert "--- step 3" in Path("run/samples.txt").read_text()
     assert main(["plot", "run"]) == 0
     drawn = {p.stem for p in Path("run/plots").iterdir()}
-    expected = {"loss", "schedule", "neighbours"}
-    expected |= set() if config.model.architecture == "bigram" else {"positions", "attention"}
+    expected = {"loss", "schedule", "neighbours", "embedding"}
+    if config.model.architecture != "bigram":
+        expected |= {"positions", "attention", "attention-head"}
     expected |= {"attention-decoder", "attention-encoder"} if pairs else set()
     assert drawn == expected
-    page = Path("run/report.html").read_text()
-    assert page.count("data:image/png;base64,") == len(expected)
+    assert main(["report", "run"]) == 0
+    page = Path("run/report.html").read_text(encoding="utf-8")
+    tables = expected & {"schedule", "positions", "neighbours", "embedding"}
+    assert page.count("data:image/svg+xml;base64,") == len(tables)
     # a run directory goes on by itself, and is the run that it was
     assert main(["train", "--resume", "-o", "run", "--train.steps", "4"]) == 0
     assert "resumed" in capsys.readouterr().out

@@ -14,13 +14,13 @@ from gptpy.config.errors import ConfigError
 from gptpy.inference.attention import Maps
 from gptpy.inference.conversation import read_messages
 from gptpy.inference.glance import Glance
+from gptpy.inference.page import FOLDER
 from gptpy.inference.server.answers import Answer, documented
 from gptpy.inference.server.body import Body, json_body, request_body
 from gptpy.inference.server.errors import ApiError
 from gptpy.inference.server.schemas import ChatMessage
 from gptpy.inference.server.service import Service
 
-FOLDER = Path(__file__).resolve().parent.parent / "page"
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",

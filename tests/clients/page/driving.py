@@ -10,7 +10,7 @@ import pytest
 from .browsing import Server, Watched
 
 expect = pytest.importorskip("playwright.sync_api").expect
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=6_000)
 
 TABS = ["Continue", "Chat", "Tokenizer", "Run", "Attention"]
 

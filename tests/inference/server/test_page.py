@@ -27,7 +27,7 @@ from gptpy.runs.opening import Loaded, load
 
 from .conftest import Running, make_run, serving
 
-FILES = sorted(path.name for path in FOLDER.iterdir())
+FILES = sorted(path.name for path in FOLDER.iterdir() if path.suffix in TYPES)
 
 
 # ---- Files
