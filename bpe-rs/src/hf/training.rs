@@ -118,6 +118,7 @@ impl BpeTraining {
                 tie_break: TieBreak::Pair,
                 min_frequency: self.min_frequency,
                 max_token_length: None,
+                max_token_words: None,
                 threads: threads::available_threads(),
             };
             learned = corpus.learn(&options, progress)?;

@@ -255,7 +255,7 @@ impl PyHfTokenizer {
     /// With dropout that follows a seed.
     fn with_dropout_seed(&self, seed: u64) -> Self {
         let inner = self.inner.with_dropout_seed(seed);
-        Self { inner }
+        Self::with_ints(inner, self.ints.clone())
     }
 
     /// The JSON of the model, or of its settings without vocabulary and merges.
