@@ -1,7 +1,9 @@
-"""The engine's steps of single tokens, three ways: what `gpu_day.py` measures of generation.
+"""The engine's passes of single tokens, three ways: what `gpu_day.py` measures of generation.
 
 Keys and values collected from their blocks for torch's attention; our paged kernel, launched from
 Python; the same recorded as a CUDA graph. The first is the reference for the logits of the others.
+The most likely token stands for the engine's scheduler and sampling: they import the tokenizer,
+whose compiled part a GPU machine may lack.
 """
 
 import os
@@ -81,56 +83,54 @@ def one_way(
     dry_run: bool,
 ) -> tuple[Any, dict[str, float]]:
     """The logits of the first pass behind the prompts, and the figures of a row."""
-    from gptpy.inference.engine import Engine
-    from gptpy.inference.request import Request
+    from gptpy.inference.runner import Runner
+    from gptpy.model.paged import Chunk
 
     prompt, warm_up, steps = (5, 1, 1) if dry_run else (512, 8, 64)
     before = os.environ.get(VARIABLE)
     os.environ[VARIABLE] = backend
     try:
-        engine = Engine(
-            model, number_type="float32" if dry_run else "bfloat16", exact=False,
-            max_running=batch, step_tokens=8192, cache_tokens=batch * model.config.block_size,
+        runner = Runner(
+            model, "float32" if dry_run else "bfloat16", exact=False,
+            cache_tokens=batch * model.config.block_size,
         )  # fmt: skip
     finally:
         os.environ.pop(VARIABLE) if before is None else os.environ.update({VARIABLE: before})
-    runner = engine.runner
     if backend == "triton" and runner.decoder is None:
-        raise RuntimeError("the engine took no decoder")
+        raise RuntimeError("the kernel was not admitted")
     if runner.decoder is not None and not recorded:
         runner.decoder.recorder = None
-    ids = torch.randint(
-        model.config.vocab_size, (batch, prompt), generator=torch.Generator().manual_seed(batch)
-    )
-    new = 2 + warm_up + steps
-    handles = [
-        engine.submit(Request(row, max_tokens=new, seed=number))
-        for number, row in enumerate(ids.tolist())
+    generator = torch.Generator().manual_seed(batch)
+    texts = torch.randint(model.config.vocab_size, (batch, prompt), generator=generator).tolist()
+    pool, size = runner.pool, runner.block_tokens
+    each = -(-(prompt + warm_up + steps + 1) // size)
+    tables = [pool.take(each, pool.claim(each)) for _ in texts]
+
+    def next_tokens(logits: Any) -> list[list[int]]:
+        return logits.argmax(-1, keepdim=True).tolist()  # waits for the device, as sampling does
+
+    last = [
+        next_tokens(runner.logits([Chunk(ids, 0, table[: -(-prompt // size)])], [1]))[0]
+        for ids, table in zip(texts, tables, strict=True)
     ]
-    while any(handle.first_token_at is None for handle in handles):
-        engine.step()
-    # One token for each text: the pass may be repeated, it writes the same keys again.
-    for sequence in engine.scheduler.running:
-        engine.scheduler._take_blocks(sequence, 1, {})
-    chunks = [sequence.chunk(1) for sequence in engine.scheduler.running]
-    logits = runner.logits(chunks, [1] * batch).clone()
-    ms = measure(lambda: runner.logits(chunks, [1] * batch), dry_run)
+
+    def step(start: int, ids: list[list[int]]) -> Any:
+        blocks = start // size + 1
+        chunks = [Chunk(i, start, t[:blocks]) for i, t in zip(ids, tables, strict=True)]
+        return runner.logits(chunks, [1] * batch)
+
+    first = step(prompt, last).clone()
     if recorded and not dry_run and (runner.decoder is None or runner.decoder.recorder is None):
         raise RuntimeError("no CUDA graph could be recorded")
-    for _ in range(warm_up):
-        engine.step()
-    _wait(torch, dry_run)
-    begin, had = time.perf_counter(), engine.statistics.new_tokens
-    for _ in range(steps):
-        engine.step()
-    _wait(torch, dry_run)
+    # A pass may be repeated: it writes the same keys and values again.
+    ms = measure(lambda: step(prompt, last), dry_run)
+    begin = time.perf_counter()
+    for n in range(warm_up + steps):
+        if n == warm_up:
+            begin = time.perf_counter()
+        last = next_tokens(step(prompt + n, last))
     seconds = time.perf_counter() - begin
-    return logits, {"ms": ms, "per_second": (engine.statistics.new_tokens - had) / seconds}
-
-
-def _wait(torch: Any, dry_run: bool) -> None:
-    if not dry_run:
-        torch.cuda.synchronize()
+    return first, {"ms": ms, "per_second": batch * steps / seconds}
 
 
 def generate_table(rows: list[dict[str, Any]]) -> str:

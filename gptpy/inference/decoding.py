@@ -62,7 +62,8 @@ class Decoder:
     def _prepare(self, step: DecodeStep) -> Pass:
         def compute() -> Tensor:
             step.read()
-            return self.head(paged_hidden_states(self.network, step))
+            shared: Any = step  # it has all that the layers ask of a `PagedStep`
+            return self.head(paged_hidden_states(self.network, shared))
 
         if self.recorder is None:
             return compute

@@ -5,6 +5,7 @@ kernel itself in the interpreter.
 """
 
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import gptpy_kernels
 import pytest
@@ -102,18 +103,24 @@ def test_without_a_gpu_the_kernel_is_asked_for_by_name(monkeypatch):
 class FakeCuda:
     """Control flow of CUDA graphs: a replay repeats the pass into the memory of the recording."""
 
+    now: Any
+    """The graph that is being recorded."""
+
     def __init__(self, monkeypatch, error: str | None = None):
         self.events: list[str] = []
-        self.recording = False
+        self.recording, self.now = False, None
         self.error = error
         self.pools: set[object] = set()
-        outer = self
+        outer: Any = self
 
         class Stream:
             def wait_stream(self, other):
                 outer.events.append("wait")
 
         class Graph:
+            function: Any = None
+            out: Any = None
+
             def replay(self):
                 assert not outer.recording
                 outer.events.append("replay")

@@ -259,9 +259,9 @@ def test_the_probe_compares_dropout_with_the_same_seed(monkeypatch):
         choose_backend("cpu", torch.float32, 16, "triton", dropout_p=0.2)
 
 
-def paged(device="cpu", dtype=torch.float32, features=frozenset(), heads=(4, 2)):
+def paged(device="cpu", dtype=torch.float32, features=()):
     return choose_paged(
-        torch.device(device), dtype, 16, features=features, heads=heads, block_tokens=16
+        torch.device(device), dtype, 16, features=frozenset(features), heads=(4, 2), block_tokens=16
     )
 
 

@@ -9,13 +9,16 @@ import importlib
 import json
 import multiprocessing
 import os
+import resource
 import sys
 from typing import Any
 
-LIMIT = 600  # seconds for a case; the largest take half a minute of a busy processor
+LIMIT = 600  # seconds of a processor for a case; the largest take half a minute
+WAIT = 10 * LIMIT  # by the clock: a busy machine may stop or starve a compiler for a long time
 
 
 def compile_one(module: str, fields: list, pipe: Any) -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (LIMIT, LIMIT))
     try:
         gates = importlib.import_module(module)
         pipe.send({"report": gates.compile_case(gates.Case.parse(fields))._asdict()})
@@ -47,7 +50,7 @@ def main() -> None:
         index, process, receiver = running.pop(0)
         try:
             results[index] = (
-                receiver.recv() if receiver.poll(LIMIT) else {"error": f"no result in {LIMIT} s"}
+                receiver.recv() if receiver.poll(WAIT) else {"error": f"no result in {WAIT} s"}
             )
         except EOFError:
             process.join()

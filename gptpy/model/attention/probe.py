@@ -184,8 +184,9 @@ def probe_paged(kernel: Callable[..., Any], use: Use, block_tokens: int) -> str 
         places = torch.arange(length)
         stored = torch.stack((k, v)).transpose(1, 2)  # (2, heads, length, D)
         blocks[:, :, table[row, places // size].long(), places % size] = stored
-        exact = (x[None].double() for x in (q[row], k, v))
-        want.append(reference(*exact, Masks(alibi_slopes=slopes), window, softcap))
+        exact = [x[None].double() for x in (q[row], k, v)]
+        masks = Masks(alibi_slopes=slopes)
+        want.append(reference(exact[0], exact[1], exact[2], masks, window, softcap))
     keys, values = blocks.to(use.device).permute(0, 2, 3, 1, 4)
     out = kernel(
         q.to(use.device),
