@@ -141,9 +141,7 @@ def packs(device: torch.device, dtype: torch.dtype) -> bool:
     return half or dtype == torch.float32
 
 
-def prepare(
-    model: Any, number_type: str | None, *, exact: bool = True
-) -> tuple[Any, Head | None]:
+def prepare(model: Any, number_type: str | None, *, exact: bool = True) -> tuple[Any, Head | None]:
     """The network in `number_type`, of `NUMBER_TYPES`, and its head: `(N, C)` to `(N, V)` in fp32.
 
     The caller's model stays as it is: the network is a copy with merged adapters, which shares the
