@@ -166,13 +166,13 @@ def _first_floor(
 
 def _tried(floor: int) -> int:
     """Rows of a trial."""
-    return max(67, 4 * floor + 1)
+    return max(132, 4 * floor + 1)
 
 
 def _rows_agree(product: Callable[[Tensor], Tensor], rows: Tensor, floor: int) -> bool:
     """Whether parts of `rows: (..., N, C)` give the bits that all of them together give."""
     expected = product(rows)
-    counts = {floor, floor + 1, floor + 4, 16, 33, 2 * floor + 1}
+    counts = {floor, floor + 1, floor + 4, 16, 33, 129, 2 * floor + 1}
     return all(
         torch.equal(product(rows[..., at : at + count, :]), expected[..., at : at + count, :])
         for count in sorted(counts)

@@ -126,8 +126,8 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         plain, packed, bias = self.operands
-        if plain is not None and x.numel() == x.shape[-1]:
-            return F.linear(x, plain, bias)
+        if plain is not None and x.numel() == x.shape[-1]:  # as a matrix: fewer operators inside
+            return F.linear(x.view(1, -1), plain, bias).view(*x.shape[:-1], -1)
         return self.product(x, packed, bias, "none", [], "")
 
 
@@ -141,9 +141,7 @@ def packs(device: torch.device, dtype: torch.dtype) -> bool:
     return half or dtype == torch.float32
 
 
-def prepare(
-    model: Any, number_type: str | None, *, exact: bool = True
-) -> tuple[Any, Head | None]:
+def prepare(model: Any, number_type: str | None, *, exact: bool = True) -> tuple[Any, Head | None]:
     """The network in `number_type`, of `NUMBER_TYPES`, and its head: `(N, C)` to `(N, V)` in fp32.
 
     The caller's model stays as it is: the network is a copy with merged adapters, which shares the

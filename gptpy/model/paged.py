@@ -5,8 +5,9 @@ product. Only attention tells sequences apart: each looks into its own blocks. T
 of `transformer.py`, called with a `PagedStep` where they expect a cache and a back end.
 
 On a CPU in fp32 a token's result depends on its own context alone, bit for bit, not on what else is
-computed in the pass, if every matrix product has at least `row_floor` rows, and in attention
-`query_floor`: the matrix library then adds up each row in one fixed order. For the same reason sums over keys are split at fixed places.
+computed in the pass, if every product with weights has at least `row_floor` rows and every one in
+attention `query_floor`: the libraries then add up each row in one fixed order. For the same reason
+sums over keys are split at fixed places.
 """
 
 from __future__ import annotations

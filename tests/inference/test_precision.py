@@ -76,3 +76,15 @@ def test_a_type_may_be_asked_for():
     assert precision.cast_for_generation(run, "float32")[0] == run.model.dtype == torch.float32
     with pytest.raises(ConfigError, match="dtype: expected auto or float32"):
         precision.cast_for_generation(run, "int8")
+
+
+def test_small_models_compute_with_one_thread(monkeypatch):
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        monkeypatch.setattr(precision, "SHARED", 0)
+        assert precision.limit_threads(loaded().model) == 2
+        monkeypatch.undo()
+        assert precision.limit_threads(loaded().model) == 1 == torch.get_num_threads()
+    finally:
+        torch.set_num_threads(threads)

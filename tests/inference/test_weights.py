@@ -3,11 +3,20 @@
 import pytest
 import torch
 
-from gptpy.inference import weights
+from gptpy.inference import runner, weights
 from gptpy.inference.engine import Engine
 from gptpy.inference.request import Request
+from gptpy.inference.runner import Runner
 from gptpy.inference.sampling import Sampling
-from gptpy.inference.weights import FEW_ROWS, Int8Linear, PackedLinear, packs, prepare
+from gptpy.inference.weights import (
+    FEW_ROWS,
+    SMALL,
+    Int8Linear,
+    PackedLinear,
+    TransposedLinear,
+    packs,
+    prepare,
+)
 
 from .networks import network
 
@@ -20,12 +29,20 @@ def logprobs(engine):
     return handle.outputs[0].ids, [x.logprob for x in handle.outputs[0].logprobs]
 
 
-def test_other_number_types_are_close():
-    model = network(position="rope", tied_head=False, logit_softcap=20.0, n_embd=64)
+@pytest.mark.parametrize("half", [True, False], ids=["keys in half", "keys in full"])
+@pytest.mark.parametrize(
+    "shape",
+    [{"position": "rope", "tied_head": False, "logit_softcap": 20.0}, {"n_token_embd": 48}],
+    ids=["rope", "narrow"],
+)
+def test_other_number_types_are_close(shape, half, monkeypatch):
+    monkeypatch.setattr(runner, "attends_in_bfloat16", lambda: half)
+    model = network(n_embd=64, **shape)
     ids, _ = logprobs(Engine(model))
     for number_type in ("bfloat16", "int8"):
         engine = Engine(model, number_type=number_type)
         assert not engine.runner.exact
+        assert half or engine.runner.cache.keys.dtype == torch.float32
         text = torch.tensor([[*PROMPT, *ids]])
         with torch.inference_mode():
             expected = model(text)[0][0, len(PROMPT) - 1 :].log_softmax(-1)
@@ -90,19 +107,44 @@ def test_numbers_that_are_not_finite_stay_so():
     assert bool(found[0].isfinite().all()) and not bool(found[1:].isfinite().any())
 
 
-@pytest.mark.skipif(
-    not packs(torch.device("cpu"), torch.bfloat16), reason="this CPU does not multiply bfloat16"
-)
-def test_packed_layers_compute_the_same():
+def unpacked(dtype):
+    reason = f"products of {dtype} are not packed on this CPU"
+    return pytest.mark.skipif(not packs(torch.device("cpu"), dtype), reason=reason)
+
+
+CLOSE = {torch.float32: (1e-5, 1e-4), torch.bfloat16: (0.02, 0.1)}
+LAYERS = [
+    pytest.param(PackedLinear, torch.bfloat16, marks=unpacked(torch.bfloat16), id="packed half"),
+    pytest.param(PackedLinear, torch.float32, marks=unpacked(torch.float32), id="packed"),
+    pytest.param(TransposedLinear, torch.float32, id="transposed"),
+]
+
+
+@pytest.mark.parametrize("layer, dtype", LAYERS)
+def test_quicker_layers_compute_the_same(layer, dtype):
     draw = torch.Generator().manual_seed(0)
-    weight, bias = (torch.randn(*n, generator=draw).bfloat16() for n in ((70, 48), (70,)))
-    for layer, b in ((PackedLinear(weight, bias), bias), (PackedLinear(weight), None)):
-        for shape in ((1, 1, 48), (1, 2, 48), (17, 48), (2, 40, 48)):
-            x = torch.randn(*shape, generator=draw).bfloat16()
+    weight, bias = (torch.randn(*n, generator=draw).to(dtype) for n in ((70, 48), (70,)))
+    rtol, atol = CLOSE[dtype]
+    for made, b in ((layer(weight, bias), bias), (layer(weight), None)):
+        for shape in ((1, 1, 48), (1, 48), (1, 2, 48), (17, 48), (2, 40, 48)):
+            x = torch.randn(*shape, generator=draw).to(dtype)
             expected = torch.nn.functional.linear(
                 x.float(), weight.float(), None if b is None else b.float()
             )
-            torch.testing.assert_close(layer(x).float(), expected, rtol=0.02, atol=0.1)
+            found = made(x)
+            assert found.dtype == dtype
+            torch.testing.assert_close(found.float(), expected, rtol=rtol, atol=atol)
+
+
+@pytest.mark.skipif(
+    not packs(torch.device("cpu"), torch.float32), reason="products are not packed on this CPU"
+)
+def test_small_matrices_lie_as_they_are_multiplied_quickest():
+    model = network(n_embd=64, vocab_size=SMALL // 64 + 1)
+    for exact, small in ((False, TransposedLinear), (True, PackedLinear)):
+        made, head = prepare(model, "float32", exact=exact)
+        assert head is not None and isinstance(head.output, PackedLinear)
+        assert all(isinstance(block.mlp.up, small) for block in made.blocks)
 
 
 def test_only_what_lies_between_embeddings_is_replaced():
@@ -112,3 +154,32 @@ def test_only_what_lies_between_embeddings_is_replaced():
     assert names == {f"blocks.{i}.{name}" for i in range(2) for name in layers}
     own = prepare(network(tied_head=False), "int8")[0]
     assert isinstance(own.head, torch.nn.Linear)
+
+
+def test_rows_that_depend_on_their_number_are_found():
+    x = torch.randn(132, 8, generator=torch.Generator().manual_seed(0))
+
+    def product(rows):  # as libraries do, which have a method of their own for few rows
+        return rows * 3 + (1e-6 if len(rows) < 5 else 0)
+
+    agree = {floor: runner._rows_agree(product, x, floor) for floor in (1, 2, 16, 32)}
+    assert agree == {1: False, 2: False, 16: True, 32: True}
+    first = runner._first_floor(lambda case, floor: agree[floor], "ab", (1, 2, 16, 32))
+    assert first == 16
+    assert runner._first_floor(lambda case, floor: agree[floor], "a", (1, 2)) is None
+
+
+def test_the_trial_looks_at_every_product(monkeypatch):
+    model, seen = network(tied_head=False), []
+
+    def agree(product, rows, floor):
+        seen.append((getattr(product, "out_features", None), rows.shape[-1], floor))
+        return floor >= 16
+
+    monkeypatch.setattr(runner, "_rows_agree", agree)
+    found = Runner(model, "float32")
+    assert found.exact and (found.row_floor, found.query_floor) == (16, 16)
+    tried = {(out, size) for out, size, floor in seen if floor == 16 and out is not None}
+    assert tried == {(96, 32), (32, 32), (128, 32), (32, 128), (61, 32)}
+    monkeypatch.setattr(runner, "_rows_agree", lambda *arguments: False)
+    assert not Runner(model, "float32").exact

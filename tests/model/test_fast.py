@@ -10,8 +10,9 @@ from torch.distributed.fsdp import FSDPModule
 
 from gptpy.config import GPTConfig
 from gptpy.model import GPT, build_model, plain_formulas
-from gptpy.model.attention.reference import reference
+from gptpy.model.attention.reference import ForwardState, Masks, reference
 from gptpy.model.fast import CPU, KERNELS, PLAIN, FusedNormBlock, install
+from gptpy.model.fast.generation import GenerationBlock, for_generation
 from gptpy.model.fast.layers import (
     CpuRMSNorm,
     CpuSwiGLU,
@@ -216,3 +217,23 @@ def test_a_compiled_layer_computes_the_plain_formula(monkeypatch):
     torch.testing.assert_close(torch.compile(norm, backend="eager")(x), expected)
     with pytest.raises(AssertionError, match="the CPU form ran"):
         norm(x)
+
+
+@pytest.mark.parametrize("name", ["plain", "modern"])
+def test_blocks_for_generation_compute_the_plain_formula(name):
+    more = {"position": "rope", "qk_norm": True, "norm": "rmsnorm", "activation": "swiglu"}
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(**{**SHAPE, **WEIGHTS, **(more if name == "modern" else {})})).eval()
+    plain, x = model.blocks[0], torch.randn(1, T, 32)
+    quick = copy.deepcopy(plain)
+    for_generation(quick)
+    assert type(quick) is GenerationBlock and type(plain) is Block
+    rotation = angles(torch.float32)[0].new_zeros(T, 4), torch.ones(T, 4)
+    state = ForwardState(masks=Masks(), rotation=rotation if name == "modern" else None)
+    before = x.clone()
+    with torch.inference_mode():
+        torch.testing.assert_close(quick(x, state), plain(x, state))
+    assert torch.equal(x, before)  # the residual stream is the caller's
+    leaf = x.requires_grad_()
+    quick(leaf, state).sum().backward()
+    assert leaf.grad is not None and bool(leaf.grad.any())
