@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections.abc import Callable
@@ -135,7 +136,7 @@ def test_texts(both: Both) -> None:
 def test_pairs_and_words(both: Both) -> None:
     theirs, ours = both
     sample = texts(COUNT // 10 + 4, 1)[-(COUNT // 10 + 4) :]
-    for first, second in zip(sample, sample[1:], strict=False):
+    for first, second in itertools.pairwise(sample):
         assert fields(ours.encode(first, second)) == fields(theirs.encode(first, second)), first
         words = (first.split(" "), second.split(" "))
         for add in (True, False):
@@ -150,7 +151,7 @@ def test_truncated_pairs(both: Both) -> None:
     for tokenizer in (theirs, ours):
         tokenizer.enable_truncation(14, stride=3)
         tokenizer.enable_padding(length=16, pad_id=1, pad_token="<s>")
-    for first, second in zip(sample, sample[1:], strict=False):
+    for first, second in itertools.pairwise(sample):
         assert fields(ours.encode(first, second)) == fields(theirs.encode(first, second)), first
         assert fields(ours.encode(first)) == fields(theirs.encode(first)), first
 
