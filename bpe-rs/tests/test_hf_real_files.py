@@ -42,9 +42,9 @@ def clip() -> str:
     lines = gzip.decompress((FOLDER / CLIP).read_bytes()).decode().split("\n")
     merges = [line.split() for line in lines[1 : 49152 - 256 - 2 + 1]]
     file = hf_families.clip()
-    vocab = file["model"]["vocab"]
     control = [each["content"] for each in file["added_tokens"]]
-    alphabet = [token for token in vocab if len(token.removesuffix("</w>")) == 1]
+    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    alphabet += [f"{letter}</w>" for letter in alphabet]
     tokens = [*alphabet, *("".join(merge) for merge in merges), *control]
     file["model"] |= {"vocab": {token: id for id, token in enumerate(tokens)}, "merges": merges}
     for each in file["added_tokens"]:
