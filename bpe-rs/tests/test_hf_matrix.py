@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import hard_texts
 import hf_cases
 import hf_families
 import pytest
@@ -186,6 +187,21 @@ def test_saved_and_seen(both: Both) -> None:
         if ours.pre_tokenizer is not None:
             want = theirs.pre_tokenizer.pre_tokenize_str(text)
             assert ours.pre_tokenizer.pre_tokenize_str(text) == want
+
+
+LONG = ["llama2", "mistral_v3", "unknown_fused", "dropped", "some_bytes", "openai_gpt", "falcon"]
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_long_pieces(name: str) -> None:
+    """Pieces that merge in windows, and that a vocabulary of characters cuts itself."""
+    text = hf_families.family(name)
+    theirs, ours = tokenizers.Tokenizer.from_str(text), Tokenizer.from_str(text)
+    for family, make in hard_texts.FAMILIES.items():
+        sample = make(7000)
+        want, got = theirs.encode(sample), ours.encode(sample)
+        assert got.ids == want.ids, family
+        assert got.offsets == want.offsets, family
 
 
 def test_batches_on_threads(both: Both) -> None:

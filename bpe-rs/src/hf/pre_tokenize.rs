@@ -187,7 +187,10 @@ impl CompiledPreTokenizer {
             match step {
                 Step::Split(split) => cut.split(|text, found| split.cut_text(text, found))?,
                 Step::FixedLength(length) => cut.split(|text, found| {
-                    let starts = text.char_indices().map(|(at, _)| at).step_by(*length);
+                    let starts = text
+                        .char_indices()
+                        .map(|(at, _)| at)
+                        .step_by((*length).max(1));
                     let ends = starts.clone().skip(1).chain([text.len()]);
                     found.extend(starts.zip(ends).map(|(start, end)| start..end));
                     Ok(())
