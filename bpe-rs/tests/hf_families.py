@@ -24,6 +24,20 @@ PREPEND = {"type": "Prepend", "prepend": "▁"}
 STRIP = {"type": "Strip", "content": " ", "start": 1, "stop": 0}
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
 CLIP_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+KIMI = "|".join(
+    [
+        r"[\p{Han}]+",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*"
+        r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+"
+        r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"\p{N}{1,3}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    ]
+)
 BERT = {
     "type": "BertNormalizer",
     "clean_text": True,
@@ -354,6 +368,11 @@ def falcon() -> dict[str, Any]:
     return build("bytes", pre_tokenizer=steps, decoder=BYTE_LEVEL)
 
 
+def kimi() -> dict[str, Any]:
+    steps = pre_sequence(split(KIMI), BYTE_LEVEL | {"use_regex": False})
+    return build("bytes", pre_tokenizer=steps, decoder=BYTE_LEVEL)
+
+
 def byte_level_normalizer() -> dict[str, Any]:
     return build(
         "bytes",
@@ -419,6 +438,7 @@ FAMILIES: dict[str, Callable[[], dict[str, Any]]] = {
         blenderbot,
         modernbert,
         falcon,
+        kimi,
         byte_level_normalizer,
         missing_bytes_with_unknown,
         delimiters,

@@ -95,9 +95,7 @@ def test_an_unknown_version_is_refused(version: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("dropout", 1.0),
-        ("byte_fallback", True),
-        ("end_of_word_suffix", "</w>"),
+        ("dropout", 1.5),
         ("continuing_subword_prefix", "##"),
         ("unknown", 1),
     ],
@@ -122,6 +120,37 @@ def test_a_setting_of_the_model_has_its_effect() -> None:
         tokenizer.model.dropout = None
     with pytest.raises(AttributeError, match="copy"):
         pickle.loads(pickle.dumps(ours.model)).ignore_merges = False  # noqa: S301
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("byte_fallback", True), ("end_of_word_suffix", "</w>")]
+)
+def test_a_setting_about_characters_has_its_effect(name: str, value: Any) -> None:
+    for tokenizer in (pair := both()):
+        setattr(tokenizer.model, name, value)
+    ours, theirs = pair
+    assert ours.to_str() == theirs.to_str() != GPT2
+    for text in hf_cases.TEXTS:
+        got, want = ours.encode(text), theirs.encode(text)
+        assert (got.tokens, got.offsets) == (want.tokens, want.offsets), text
+
+
+def test_components_of_another_kind() -> None:
+    """From bytes to characters and back, by setting the pre-tokenizer."""
+    ours, theirs = both()
+    for pre_tokenizer in (
+        tokenizers.pre_tokenizers.Metaspace(),
+        None,
+        tokenizers.pre_tokenizers.Whitespace(),
+        tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False),
+    ):
+        ours.pre_tokenizer = theirs.pre_tokenizer = pre_tokenizer
+        for normalizer in (tokenizers.normalizers.Lowercase(), None):
+            ours.normalizer = theirs.normalizer = normalizer
+            assert ours.to_str() == theirs.to_str()
+            for text in hf_cases.TEXTS:
+                got, want = ours.encode(text), theirs.encode(text)
+                assert (got.tokens, got.offsets) == (want.tokens, want.offsets), text
 
 
 def test_streams(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from bpe_rs import Encoding, hf
 
 BEHAVIORS = ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
 MATCH_NOTHING = [
+    r"\b",
     r"(?=(\d{3})+(?!\d))",
     r"(?<=[a-z])(?=[A-Z])",
     r"x*",
@@ -35,8 +36,23 @@ OTHERS = [
     r"[]a]",
     r"a{1,2}?",
     r"(?i)é",
+    r"\w+|[^\w\s]+",
+    r"\W",
+    r"[\w-]+",
+    r"[^\W\d]",
+    r"\bx|a\B",
+    r"\h+",
+    r"[\H\n]",
+    r"\R",
+    r"[[:alpha:]]+|[[:^alnum:][:digit:]]",
+    r"[[:punct:]]|[[:word:]]",
+    r"[[:print:]]+",
+    r"[\p{L}&&[^\p{Han}]]+",
+    r"[^a-z&&[^x]]",
+    r"\d{1,3}+",
+    r"(?:a|x){1,2}+|[ab]{2}+",
 ]
-REFUSED = [r"(?i)ß", r"(?i:st)", r"(?i)[à-ÿ]", r"a(?i)b|c", r"a{2}?", r"\p{Word}", r"(?i:ᾳ)"]
+REFUSED = [r"\X", r"(?i)[\w]", r"[[:sideways:]]", r"(?i)ß", r"(?i:st)", r"(?i)[à-ÿ]", r"a(?i)b|c", r"a{2}?", r"\p{Word}", r"(?i:ᾳ)"]
 
 
 def file(pattern: dict[str, str], behavior: str, invert: bool) -> str:
@@ -57,7 +73,7 @@ def file(pattern: dict[str, str], behavior: str, invert: bool) -> str:
 
 def texts(seed: str, count: int) -> list[str]:
     dice = random.Random(seed)
-    letters = "aabbxxAB  \n1234567é<>ſKßsSk'日\u0301.-"
+    letters = "aabbxxAB  \n\r\u20281234567é<>ſKßsSk'日\u0301.-²½\u200d_"
     made = ["".join(dice.choices(letters, k=dice.randrange(14))) for _ in range(count)]
     return ["", " iPhone", "sold 1234567 units", *made]
 

@@ -10,6 +10,7 @@ pub mod id_file;
 mod model;
 mod protobuf;
 pub(crate) mod regex;
+mod regex_classes;
 pub mod sentencepiece;
 pub mod tekken;
 pub mod tiktoken;

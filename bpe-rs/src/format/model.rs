@@ -18,6 +18,8 @@ pub struct BpeModel {
     pub vocab: Vec<(String, u32)>,
     /// Pairs of ids, the first is merged first.
     pub merges: Vec<(u32, u32)>,
+    /// The probability with which each merge is left out; 0 and `None` mean the same.
+    pub dropout: Option<f32>,
     /// Take a piece that is a token whole, before any merging.
     pub ignore_merges: bool,
     /// The token for characters that have none; without one they are dropped.
@@ -43,7 +45,7 @@ struct ModelType {
 pub(super) struct RawModel<'a> {
     #[serde(rename = "type")]
     kind: Option<String>,
-    dropout: Option<f64>,
+    dropout: Option<f32>,
     unk_token: Option<String>,
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
@@ -162,19 +164,15 @@ impl BpeModel {
 
     /// [`BpeModel::from_json`] of a value that was read with the rest of the file.
     pub(super) fn from_raw(raw: RawModel<'_>) -> Result<Self> {
-        let expected = [
-            ("type", raw.kind.is_some_and(|kind| kind != "BPE"), "BPE"),
-            (
-                "dropout",
-                raw.dropout.is_some_and(|rate| rate != 0.0),
-                "null",
-            ),
-        ];
+        let expected = [("type", raw.kind.is_some_and(|kind| kind != "BPE"), "BPE")];
         if let Some((setting, _, value)) = expected.iter().find(|(_, is_other, _)| *is_other) {
             return Err(refuse(
                 "model",
                 &format!("expected the setting {setting} to be {value}"),
             ));
+        }
+        if raw.dropout.is_some_and(|rate| !(0.0..=1.0).contains(&rate)) {
+            return Err(refuse("model", "expected dropout between 0 and 1"));
         }
         let merges = raw
             .merges
@@ -184,6 +182,7 @@ impl BpeModel {
         Ok(Self {
             vocab: raw.vocab.0,
             merges,
+            dropout: raw.dropout,
             ignore_merges: raw.ignore_merges,
             unk_token: raw.unk_token,
             fuse_unk: raw.fuse_unk,
@@ -300,7 +299,7 @@ impl Serialize for BpeModel {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(10))?;
         map.serialize_entry("type", "BPE")?;
-        map.serialize_entry("dropout", &None::<f32>)?;
+        map.serialize_entry("dropout", &self.dropout)?;
         map.serialize_entry("unk_token", &self.unk_token)?;
         map.serialize_entry("continuing_subword_prefix", &self.continuing_subword_prefix)?;
         map.serialize_entry("end_of_word_suffix", &self.end_of_word_suffix)?;

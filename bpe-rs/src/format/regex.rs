@@ -1,5 +1,8 @@
 //! Regular expressions in Hugging Face's dialect (Oniguruma, Ruby syntax).
 
+use std::borrow::Cow;
+
+use super::regex_classes::{class_escape_here, class_here, escape_here};
 use crate::error::{Error, Result};
 use crate::pretokenize::NAMED;
 
@@ -70,9 +73,10 @@ fn differ(pattern: &str, what: &str) -> Error {
 
 /// A pattern that is written for Hugging Face's engine, for this one.
 ///
-/// Both engines find the same matches but for what is refused here. The classes `\s`, `\d` and
-/// `\p{..}` are the same sets of characters in both (compared over all code points); `\w` is not.
-/// Regardless of case, Hugging Face's engine also lets one character match two (ß and ss), and
+/// Both engines find the same matches but for what is translated or refused here. The classes `\s`,
+/// `\d` and `\p{..}` are the same sets of characters in both (compared over all code points, as are the
+/// translations of [`super::regex_classes`]). There, `{n,m}+` repeats what `{n,m}` repeats; here, it
+/// would be possessive. Regardless of case, Hugging Face's engine also lets one character match two (ß and ss), and
 /// `\p{..}` keeps its case.
 fn translated(pattern: &str) -> Result<String> {
     let differ = |what: &str| differ(pattern, what);
@@ -84,10 +88,16 @@ fn translated(pattern: &str) -> Result<String> {
     let mut begins = true;
     // The letters up to here that are compared regardless of case.
     let mut folded = String::new();
+    // Where in `out` each open group and the last atom begin.
+    let (mut open, mut atom) = (Vec::new(), 0);
     for (at, token) in tokens.iter().enumerate() {
         let fold = folds.last().copied().unwrap_or(false);
         let began = std::mem::replace(&mut begins, false);
-        let mut written = *token;
+        let mut written = Cow::Borrowed(*token);
+        let is_quantifier = matches!(*token, "*" | "+" | "?" | "|") || is_range(token);
+        if !is_quantifier && *token != ")" {
+            atom = out.len();
+        }
         let first = token.chars().next().unwrap_or_default();
         match *token {
             "^" | "$" => {
@@ -109,10 +119,12 @@ fn translated(pattern: &str) -> Result<String> {
                     _ => fold,
                 });
                 begins = true;
+                open.push(out.len());
             }
             _ if token.starts_with("(?") => return Err(differ(&format!("the group {token}"))),
             ")" => {
                 folds.pop();
+                atom = open.pop().unwrap_or(0);
             }
             "|" => {
                 begins = true;
@@ -120,25 +132,33 @@ fn translated(pattern: &str) -> Result<String> {
             }
             _ if is_range(token) => {
                 let next = tokens.get(at + 1).copied().unwrap_or_default();
-                if next == "+" || next == "?" && !token.contains(',') {
+                if next == "?" && !token.contains(',') {
                     return Err(differ(&format!("{token}{next}")));
                 }
                 if token.starts_with("{,") || fold && folded.ends_with(['s', 'f']) {
                     return Err(differ(token));
                 }
+                if next == "+" {
+                    out.insert_str(atom, "(?:");
+                    written = format!("{token})").into();
+                }
                 folded.clear();
             }
             _ if first == '[' => {
                 check_class(token, fold).map_err(|what| differ(&what))?;
+                written = class_here(token).map_err(|what| differ(&what))?;
                 folded.clear();
             }
-            "\\<" | "\\>" => written = &token[1..],
+            "\\<" | "\\>" => written = token[1..].into(),
             _ if first == '\\' => {
-                check_escape(token).map_err(|what| differ(&what))?;
+                if let Some(here) = escape_here(token) {
+                    written = here.into();
+                } else {
+                    check_escape(token).map_err(|what| differ(&what))?;
+                }
                 match token.as_bytes().get(1) {
                     Some(b'p' | b'P') if fold => {
-                        out.extend(["(?-i:", token, ")"]);
-                        written = "";
+                        written = format!("(?-i:{token})").into();
                     }
                     Some(b'x' | b'u') if fold => {
                         return Err(differ(&format!("{token} regardless of case")));
@@ -160,7 +180,7 @@ fn translated(pattern: &str) -> Result<String> {
             }
             _ => {}
         }
-        out.push_str(written);
+        out.push_str(&written);
     }
     Ok(out)
 }
@@ -183,13 +203,14 @@ fn folds_to_several(character: char) -> bool {
 
 /// Check a class `[...]`.
 fn check_class(class: &str, fold: bool) -> std::result::Result<(), String> {
-    for operator in ["&&", "--", "~~", "[:"] {
+    for operator in ["--", "~~"] {
         if class.contains(operator) {
             return Err(format!("{operator} in a class"));
         }
     }
     let inside = &class[1..];
-    escapes(inside).try_for_each(check_escape)?;
+    let mut others = escapes(inside).filter(|escape| class_escape_here(escape).is_none());
+    others.try_for_each(check_escape)?;
     // A class of what is not listed matches one character in both engines.
     if !fold || inside.starts_with('^') {
         return Ok(());
@@ -206,6 +227,7 @@ fn check_class(class: &str, fold: bool) -> std::result::Result<(), String> {
     let is_range = || inside.contains('-') && !inside.is_ascii();
     if unsafe_escape.is_some()
         || inside.contains('[')
+        || inside.contains("&&")
         || inside.chars().any(folds_to_several)
         || is_range()
     {
@@ -271,7 +293,7 @@ fn tokens(pattern: &str) -> Vec<&str> {
 }
 
 /// End of `\x`, `\p{..}`, `\x{..}` or `\u{..}` at `at`.
-fn escape_end(pattern: &str, at: usize) -> usize {
+pub(super) fn escape_end(pattern: &str, at: usize) -> usize {
     let mut characters = pattern[at + 1..].chars();
     let Some(letter) = characters.next() else {
         return pattern.len();
@@ -348,13 +370,8 @@ mod tests {
     #[test]
     fn what_the_engines_read_differently() {
         for pattern in [
-            r"\w+",
-            r"[\w-]",
             r"a$",
             r"^a",
-            r"a{2}+",
-            r"\bx",
-            r"[a&&b]",
             r"(?s:.)",
             r"(?i:ss)",
             r"(?i)ß",
@@ -369,10 +386,14 @@ mod tests {
             r"\xE9",
             r"\pL",
             r"(a)\1",
-            r"[[:alpha:]]",
             r"(?<n>a)",
             r"a{,2}",
-            r"\h",
+            r"[\b]",
+            r"[\R]",
+            r"\X",
+            r"(?i)[a-z&&b]",
+            r"(?i)[\w]",
+            r"[[:sideways:]]",
         ] {
             assert!(from_hugging_face(pattern).is_err(), "{pattern}");
         }
@@ -384,11 +405,16 @@ mod tests {
             r"(?i:['’]s|é)|[]a]|[^]&]+|a{2,}?",
             r"(?<=[a-z])(?=[A-Z])|(?<!a)b",
             r"(?i:s)(t)",
+            r"[\p{Lu}&&[^\p{Han}]]+",
         ] {
             assert_eq!(from_hugging_face(pattern).unwrap(), pattern);
         }
         for (theirs, ours) in [
             (r"\<a\>", r"<a>"),
+            (r"a(?:b|c){1,3}+d{2}+", r"a(?:(?:b|c){1,3})+(?:d{2})+"),
+            (r"[\h-]\h", r"[[0-9a-fA-F]-][0-9a-fA-F]"),
+            (r"[[:^digit:]x]", r"[[^\p{Nd}]x]"),
+            (r"\R", r"(?>\r\n|[\n-\r\x{85}\x{2028}\x{2029}])"),
             (r"(?i)\p{Lu}|(?-i:\p{Lu})", r"(?i)(?-i:\p{Lu})|(?-i:\p{Lu})"),
         ] {
             assert_eq!(from_hugging_face(theirs).unwrap(), ours);

@@ -128,6 +128,9 @@ impl TokenizerJson {
         if let Some(setting) = self.model.character_setting() {
             return Err(refuse("model", &format!("expected no {setting}")));
         }
+        if self.model.dropout.is_some_and(|rate| rate > 0.0) {
+            return Err(refuse("model", "expected no dropout"));
+        }
         let problem = match self.pre_tokenizer.as_ref() {
             Some(steps) if steps.ends_in_bytes() => return Ok(()),
             Some(_) => "other steps",

@@ -8,6 +8,8 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use super::normalize::Normalizers;
 use crate::error::{Error, Result};
 use crate::format::AddedToken;
+use crate::pretokenize::Pretokenizer;
+use crate::threads::ForkOnce;
 
 /// The added tokens of a tokenizer, ready for searching.
 #[derive(Clone, Debug, Default)]
@@ -211,9 +213,20 @@ impl AddedVocab {
     }
 }
 
-/// Whether a character beside a match makes it part of a longer word, for `single_word`.
+/// Whether a character beside a match makes it part of a longer word, for `single_word`: what `\w`
+/// matches.
 fn is_word(character: char) -> bool {
-    character.is_alphanumeric() || character == '_' || super::normalize::is_mark(character)
+    static WORD: ForkOnce<Option<Pretokenizer>> = ForkOnce::new();
+    if character.is_ascii() {
+        return character.is_ascii_alphanumeric() || character == '_';
+    }
+    let Some(word) = WORD.get_or_init(|| Pretokenizer::new(r"\w").ok()) else {
+        return false;
+    };
+    let (mut utf8, mut found) = ([0; 4], false);
+    let text = character.encode_utf8(&mut utf8);
+    let matched = word.engine().matches(text, &mut |_| found = true);
+    matched.is_ok() && found
 }
 
 impl AddedTokenMatcher {

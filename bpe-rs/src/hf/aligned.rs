@@ -48,6 +48,11 @@ impl<'a> AlignedText<'a> {
         }
     }
 
+    /// Whether it is known what the bytes stand for.
+    pub(super) fn is_aligned(&self) -> bool {
+        self.originals.is_some()
+    }
+
     /// An empty text with the start and the kind of this one, with room for `len` bytes.
     pub(super) fn emptied(&self, len: usize) -> AlignedText<'static> {
         AlignedText {

@@ -62,10 +62,10 @@ impl Tokenizer {
     /// # Errors
     /// `Invalid` for a character outside the alphabet.
     pub fn tokenize_piece(&self, piece: &str) -> Result<Vec<(u32, (usize, usize))>> {
-        let mut start = 0;
+        let (mut start, mut random) = (0, self.streams.next());
         let tokens = self
             .model
-            .with_scratch(|scratch| self.model.tokenize(piece, scratch))?;
+            .with_scratch(|scratch| self.model.tokenize(piece, scratch, &mut random))?;
         let each = tokens.into_iter().map(|(id, len)| {
             start += len;
             (id, (start - len, start))

@@ -143,7 +143,11 @@ impl Step {
             }
             Self::Replace { matcher, content } => strings
                 .into_iter()
-                .map(|text| replaced(&text, matcher, content))
+                .map(|text| match text.is_empty() {
+                    // Hugging Face's engine finds nothing in nothing.
+                    true => Ok(text),
+                    false => matcher.replaced(&text, content),
+                })
                 .collect::<Result<_>>()?,
             Self::ByteFallback => byte_fallback(strings),
             Self::Fuse => vec![strings.concat()],
@@ -189,23 +193,6 @@ impl Step {
             }
         })
     }
-}
-
-fn replaced(text: &str, matcher: &Matcher, content: &str) -> Result<String> {
-    // Hugging Face's engine finds nothing in nothing.
-    if text.is_empty() {
-        return Ok(String::new());
-    }
-    let (mut matches, mut done) = (Vec::new(), 0);
-    matcher.find(text, &mut matches)?;
-    let mut out = String::with_capacity(text.len());
-    for found in matches {
-        out.push_str(&text[done..found.start]);
-        out.push_str(content);
-        done = found.end;
-    }
-    out.push_str(&text[done..]);
-    Ok(out)
 }
 
 /// Runs of `<0xNN>` as the text that their bytes are, each U+FFFD where they are none.

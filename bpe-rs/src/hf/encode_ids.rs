@@ -4,29 +4,36 @@
 
 use super::added_tokens::TextSegment;
 use super::aligned::AlignedText;
+use super::dropout::Random;
 use super::pre_tokenize::PreTokenized;
 use super::tokenizer::Tokenizer;
 use crate::encode::{Rows, Scratch};
 use crate::error::Result;
 
 impl Tokenizer {
-    /// Append the ids of a text.
+    /// Append the ids of a text. `random` decides about dropout.
     ///
     /// # Errors
     /// `Pattern` when the regex engine gives up on the text.
-    pub(super) fn encode_text(&self, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+    pub(super) fn encode_text(
+        &self,
+        text: &str,
+        random: &mut Random,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
         self.model
-            .with_scratch(|scratch| self.encode_text_with(scratch, text, ids))
+            .with_scratch(|scratch| self.encode_text_with(scratch, text, random, ids))
     }
 
-    /// The ids of many texts, on several threads where that is faster.
+    /// The ids of many texts, on several threads where that is faster. There must be no dropout,
+    /// whose random numbers depend on the order of the texts.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_text`], for the first text that fails; `Invalid` for one of 4 GiB or
     /// more.
     pub(super) fn encode_texts(&self, texts: &[&str]) -> Result<Rows> {
         self.model.encode_texts(texts, |scratch, text, ids| {
-            self.encode_text_with(scratch, text, ids)
+            self.encode_text_with(scratch, text, &mut Random::default(), ids)
         })
     }
 
@@ -34,6 +41,7 @@ impl Tokenizer {
         &self,
         scratch: &mut Scratch,
         text: &str,
+        random: &mut Random,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
         let normalizers = &self.pipeline.normalizers;
@@ -57,7 +65,7 @@ impl Tokenizer {
                     ids.push(id);
                     Ok(())
                 }
-                None => self.encode_plain(part.slice(range), scratch, ids),
+                None => self.encode_plain(part.slice(range), scratch, random, ids),
             })
         })
     }
@@ -67,6 +75,7 @@ impl Tokenizer {
         &self,
         text: AlignedText<'_>,
         scratch: &mut Scratch,
+        random: &mut Random,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
         let (model, pre_tokenizer) = (&self.model, &self.pipeline.compiled_pre_tokenizer);
@@ -76,6 +85,6 @@ impl Tokenizer {
             }
         }
         let PreTokenized { text, pieces } = pre_tokenizer.pre_tokens(text)?;
-        model.encode_pieces(&text.text, &pieces, scratch, ids)
+        model.encode_pieces(&text.text, &pieces, scratch, random, ids)
     }
 }

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::added_tokens::TextSegment;
 use super::aligned::AlignedText;
+use super::dropout::Random;
 use super::pre_tokenize::PreTokenized;
 use super::tokenizer::Tokenizer;
 use crate::encode::Scratch;
@@ -23,6 +24,8 @@ pub(super) struct EncodedSequence {
     texts: Vec<Box<str>>,
     is_pretokenized: bool,
     ids: Vec<u32>,
+    /// The random numbers for dropout at the start of the texts.
+    random: Random,
     details: ForkOnce<TokenDetails>,
 }
 
@@ -44,8 +47,9 @@ impl EncodedSequence {
     /// `Pattern` when the regex engine gives up on the text.
     pub(super) fn of_text(tokenizer: &Tokenizer, text: &str) -> Result<Self> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 8);
-        tokenizer.encode_text(text, &mut ids)?;
-        Ok(Self::new(tokenizer, vec![text.into()], false, ids))
+        let random = tokenizer.streams.next();
+        tokenizer.encode_text(text, &mut { random }, &mut ids)?;
+        Ok(Self::new(tokenizer, vec![text.into()], false, ids, random))
     }
 
     /// Encode words, each by itself.
@@ -54,11 +58,13 @@ impl EncodedSequence {
     /// As [`EncodedSequence::of_text`].
     pub(super) fn of_words<S: AsRef<str>>(tokenizer: &Tokenizer, words: &[S]) -> Result<Self> {
         let mut ids = Vec::new();
+        let random = tokenizer.streams.next();
+        let mut next = random;
         for word in words {
-            tokenizer.encode_text(word.as_ref(), &mut ids)?;
+            tokenizer.encode_text(word.as_ref(), &mut next, &mut ids)?;
         }
         let texts = words.iter().map(|word| word.as_ref().into()).collect();
-        Ok(Self::new(tokenizer, texts, true, ids))
+        Ok(Self::new(tokenizer, texts, true, ids, random))
     }
 
     fn new(
@@ -66,6 +72,7 @@ impl EncodedSequence {
         texts: Vec<Box<str>>,
         is_pretokenized: bool,
         ids: Vec<u32>,
+        random: Random,
     ) -> Self {
         let tokenizer = tokenizer.clone();
         Self {
@@ -73,6 +80,7 @@ impl EncodedSequence {
             texts,
             is_pretokenized,
             ids,
+            random,
             details: ForkOnce::new(),
         }
     }
@@ -84,12 +92,13 @@ impl EncodedSequence {
     fn details(&self) -> &TokenDetails {
         self.details.get_or_init(|| {
             let mut details = TokenDetails::default();
-            let mut words = 0;
+            let (mut words, mut random) = (0, self.random);
             self.tokenizer.model.with_scratch(|scratch| {
                 for (index, text) in self.texts.iter().enumerate() {
                     let word = self.is_pretokenized.then_some(index as u32);
+                    let sources = (&mut *scratch, &mut random);
                     // Cannot fail: the same text was encoded before.
-                    let _ = details.add(&self.tokenizer, scratch, text, word, &mut words);
+                    let _ = details.add(&self.tokenizer, sources, text, word, &mut words);
                 }
             });
             debug_assert_eq!(details.ids, self.ids);
@@ -135,7 +144,7 @@ impl TokenDetails {
     fn add(
         &mut self,
         tokenizer: &Tokenizer,
-        scratch: &mut Scratch,
+        (scratch, random): (&mut Scratch, &mut Random),
         text: &str,
         fixed_word: Option<u32>,
         words: &mut u32,
@@ -157,7 +166,8 @@ impl TokenDetails {
                     self.push(id, characters.range(original), word, &part.text, tokenizer);
                     return Ok(());
                 }
-                self.add_plain(tokenizer, scratch, part, &characters, || {
+                let sources = (&mut *scratch, &mut *random);
+                self.add_plain(tokenizer, sources, part, &characters, || {
                     next_word(fixed_word, words)
                 })
             })
@@ -168,7 +178,7 @@ impl TokenDetails {
     fn add_plain(
         &mut self,
         tokenizer: &Tokenizer,
-        scratch: &mut Scratch,
+        (scratch, random): (&mut Scratch, &mut Random),
         text: AlignedText<'_>,
         characters: &CharIndex,
         mut next_word: impl FnMut() -> u32,
@@ -177,9 +187,10 @@ impl TokenDetails {
             tokenizer.pipeline.compiled_pre_tokenizer.pre_tokens(text)?;
         for piece in pieces {
             let word = next_word();
-            let tokens = tokenizer
-                .model
-                .encode_with_ranges(&text.text[piece.clone()], scratch)?;
+            let tokens =
+                tokenizer
+                    .model
+                    .encode_with_ranges(&text.text[piece.clone()], scratch, random)?;
             for (id, bytes) in tokens {
                 let bytes = piece.start + bytes.start..piece.start + bytes.end;
                 self.ids.push(id);

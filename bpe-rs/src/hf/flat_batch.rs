@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::dropout::Random;
 use super::encode::{InputPair, InputSequence};
 use super::layout::{Layout, Part};
 use super::post_process::{kept_lengths, padded_length};
@@ -63,8 +64,9 @@ impl Tokenizer {
     /// Encode many inputs, on several threads where that is faster. `layouts`: of one sequence, and
     /// of a pair.
     ///
-    /// `None` where [`Tokenizer::encode_batch`] must be asked: a layout is missing, or truncation or
-    /// padding is impossible, for which it has the error.
+    /// `None` where [`Tokenizer::encode_batch`] must be asked: there is dropout, so that a text must not
+    /// be encoded twice, a layout is missing, or truncation or padding is impossible, for which it has
+    /// the error.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_batch`].
@@ -75,6 +77,9 @@ impl Tokenizer {
         truncation: Option<&Truncation>,
         padding: Option<&Padding>,
     ) -> Result<Option<FlatBatch>> {
+        if self.model.has_dropout() {
+            return Ok(None);
+        }
         let Rows { ids, ends } = self.encode_all(inputs)?;
         let mut ends = ends.into_iter();
         let mut at = 0;
@@ -118,7 +123,7 @@ impl Tokenizer {
         if let [(InputSequence::Text(text), None)] = inputs {
             // For one short text the lists of many cost as much as its encoding.
             let mut ids = Vec::with_capacity(text.len() / 3 + 8);
-            self.encode_text(text, &mut ids)?;
+            self.encode_text(text, &mut Random::default(), &mut ids)?;
             let ends = vec![ids.len()];
             return Ok(Rows { ids, ends });
         }

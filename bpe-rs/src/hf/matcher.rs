@@ -64,6 +64,35 @@ impl Matcher {
     }
 }
 
+impl Matcher {
+    /// `text` with `content` in place of every match.
+    ///
+    /// # Errors
+    /// As [`Matcher::find`].
+    pub(super) fn replaced(&self, text: &str, content: &str) -> Result<String> {
+        let mut out = String::with_capacity(text.len() + text.len() / 2);
+        let mut done = 0;
+        let mut push = |found: Range<usize>| {
+            out.push_str(&text[done..found.start]);
+            out.push_str(content);
+            done = found.end;
+        };
+        match self {
+            Self::Text(needle) => {
+                let found = memmem::find_iter(text.as_bytes(), needle.as_bytes());
+                found.for_each(|at| push(at..at + needle.len()));
+            }
+            _ => {
+                let mut matches = Vec::new();
+                self.find(text, &mut matches)?;
+                matches.into_iter().for_each(push);
+            }
+        }
+        out.push_str(&text[done..]);
+        Ok(out)
+    }
+}
+
 /// Punctuation, as BERT counts it.
 pub(super) fn is_punctuation(character: char) -> bool {
     character.is_ascii_punctuation() || character.is_punctuation()

@@ -24,6 +24,7 @@ mod added_tokens;
 mod aligned;
 mod decode;
 mod decoders;
+mod dropout;
 mod encode;
 mod encode_ids;
 mod encoded_input;

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use foldhash::{HashMap, HashMapExt};
 
+use super::dropout::{Dropout, Random};
 use crate::encode::{encode_into, encode_pieces, encode_texts, Rows, Scratch, ScratchPool};
 use crate::error::{quoted, Error, Result};
 use crate::format::{byte_level, BpeModel};
@@ -28,6 +29,8 @@ pub(super) struct Model {
     /// Whether pieces are bytes. For a vocabulary of characters they are then written in the byte-level
     /// alphabet first.
     takes_bytes: bool,
+    /// Where merges are left out at random.
+    dropout: Option<Dropout>,
     /// Buffers and caches for `vocab`.
     pool: ScratchPool,
 }
@@ -45,7 +48,9 @@ impl Model {
             by_token.insert(token.clone(), *id);
             by_id.insert(*id, index as u32);
         }
-        let as_bytes = match takes_bytes && file.character_setting().is_none() {
+        let dropout = Dropout::new(&file);
+        let is_bytes = takes_bytes && file.character_setting().is_none() && dropout.is_none();
+        let as_bytes = match is_bytes {
             true => byte_vocab(&file)?,
             false => None,
         };
@@ -60,6 +65,7 @@ impl Model {
             by_id,
             known_bytes,
             takes_bytes,
+            dropout,
             pool: ScratchPool::default(),
         })
     }
@@ -95,6 +101,11 @@ impl Model {
     /// Whether the vocabulary is one of bytes and has them all.
     fn has_all_bytes(&self) -> bool {
         matches!(self.known_bytes, Some(KnownBytes::All))
+    }
+
+    /// Whether merges are left out at random.
+    pub(super) fn has_dropout(&self) -> bool {
+        self.dropout.is_some()
     }
 
     /// Call `work` with buffers and caches for encoding.
@@ -141,8 +152,16 @@ impl Model {
         text: &str,
         pieces: &[Range<usize>],
         scratch: &mut Scratch,
+        random: &mut Random,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
+        if self.dropout.is_some() {
+            return pieces.iter().try_for_each(|piece| {
+                let tokens = self.encode_with_ranges(&text[piece.clone()], scratch, random)?;
+                ids.extend(tokens.into_iter().map(|(id, _)| id));
+                Ok(())
+            });
+        }
         match (&self.known_bytes, self.takes_bytes) {
             (None, false) => encode_pieces(&self.vocab, text, pieces.iter().cloned(), scratch, ids),
             _ => pieces
@@ -193,8 +212,17 @@ impl Model {
     ///
     /// # Errors
     /// `Invalid` for a character outside the byte-level alphabet where pieces are bytes.
-    pub(super) fn tokenize(&self, piece: &str, scratch: &mut Scratch) -> Result<Vec<(u32, usize)>> {
+    pub(super) fn tokenize(
+        &self,
+        piece: &str,
+        scratch: &mut Scratch,
+        random: &mut Random,
+    ) -> Result<Vec<(u32, usize)>> {
         let mut tokens = Vec::new();
+        if let Some(dropout) = &self.dropout {
+            dropout.encode(&self.vocab, piece, random, &mut tokens)?;
+            return Ok(tokens);
+        }
         let Some(known) = &self.known_bytes else {
             let encoder = scratch.piece_encoder();
             encoder.encode_with_lengths(&self.vocab, piece, &mut tokens)?;
@@ -225,6 +253,7 @@ impl Model {
         &self,
         piece: &str,
         scratch: &mut Scratch,
+        random: &mut Random,
     ) -> Result<Vec<(u32, Range<usize>)>> {
         let mut start = 0;
         let mut next = |len: usize| {
@@ -243,7 +272,10 @@ impl Model {
         let mut tokens = Vec::new();
         let encoder = scratch.piece_encoder();
         if !self.takes_bytes {
-            encoder.encode_with_lengths(&self.vocab, piece, &mut tokens)?;
+            match &self.dropout {
+                Some(dropout) => dropout.encode(&self.vocab, piece, random, &mut tokens)?,
+                None => encoder.encode_with_lengths(&self.vocab, piece, &mut tokens)?,
+            }
             return Ok(tokens
                 .into_iter()
                 .map(|(id, len)| (id, next(len)))
@@ -258,7 +290,10 @@ impl Model {
             tokens.extend(ids.into_iter().map(|id| (id, token_len(id))));
         } else {
             let piece = byte_level::to_text(piece.as_bytes());
-            encoder.encode_with_lengths(&self.vocab, &piece, &mut tokens)?;
+            match &self.dropout {
+                Some(dropout) => dropout.encode(&self.vocab, &piece, random, &mut tokens)?,
+                None => encoder.encode_with_lengths(&self.vocab, &piece, &mut tokens)?,
+            }
         }
         let ranges = tokens.into_iter().map(|(id, len)| {
             let range = next(len);

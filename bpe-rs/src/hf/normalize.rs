@@ -9,11 +9,6 @@ use crate::error::Result;
 use crate::format::byte_level;
 use crate::format::components::Normalizer;
 
-/// True for combining marks (Unicode category M).
-pub(super) fn is_mark(character: char) -> bool {
-    is_combining_mark(character)
-}
-
 /// The normalisers of a tokenizer, in the order in which they apply.
 #[derive(Debug, Default)]
 pub(super) struct Normalizers(Vec<Step>);
@@ -102,6 +97,10 @@ impl Step {
             Self::Filter(keeps) => text.expand(|c, out| out.extend(keeps(c).then_some(c))),
             Self::Map(map) => text.expand(|c, out| out.push(map(c))),
             Self::Prepend(before) => text.prepend(before),
+            Self::Replace { .. } if text.text.is_empty() => {}
+            Self::Replace { matcher, content } if !text.is_aligned() => {
+                text.text = matcher.replaced(&text.text, content)?.into();
+            }
             Self::Replace { matcher, content } => {
                 let mut matches = Vec::new();
                 matcher.find(&text.text, &mut matches)?;

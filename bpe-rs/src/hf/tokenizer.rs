@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::added_tokens::{AddedVocab, TextSegment};
 use super::decoders::Decoders;
+use super::dropout::Streams;
 use super::model::Model;
 use super::normalize::Normalizers;
 use super::pre_tokenize::CompiledPreTokenizer;
@@ -23,6 +24,8 @@ pub struct Tokenizer {
     pub(super) pipeline: Arc<Pipeline>,
     /// Whether control tokens in a text are encoded as plain text.
     plain_special: bool,
+    /// Random numbers for dropout.
+    pub(super) streams: Arc<Streams>,
 }
 
 /// The components around the model, as the file describes them and ready for use.
@@ -63,6 +66,7 @@ impl Tokenizer {
             model,
             pipeline: Arc::new(pipeline),
             plain_special: false,
+            streams: Arc::new(Streams::new(None)),
         };
         Ok(tokenizer.with_added_tokens(file.added_tokens)?.0)
     }
@@ -230,6 +234,16 @@ impl Tokenizer {
     pub fn with_plain_special(&self, plain_special: bool) -> Self {
         Self {
             plain_special,
+            ..self.clone()
+        }
+    }
+
+    /// A tokenizer whose dropout follows `seed`: texts that are encoded one after the other get the
+    /// same tokens again.
+    #[must_use]
+    pub fn with_dropout_seed(&self, seed: u64) -> Self {
+        Self {
+            streams: Arc::new(Streams::new(Some(seed))),
             ..self.clone()
         }
     }

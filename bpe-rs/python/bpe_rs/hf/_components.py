@@ -104,7 +104,7 @@ class PreTokenizer(Component):
     _kind = "pre_tokenizer"
 
     def pre_tokenize_str(self, s: str) -> list[tuple[str, tuple[int, int]]]:
-        """Pieces in the byte-level alphabet, with the characters they stand for."""
+        """Pieces as the model sees them, with the characters they stand for."""
         return self._core.pre_tokenize_str(s)
 
 
@@ -146,7 +146,7 @@ class BPE:
         self.__dict__.update(_core=core, _write=write)
 
     def tokenize(self, sequence: str) -> list[Token]:
-        """The tokens of one piece, given in the byte-level alphabet."""
+        """The tokens of one piece, given as the model sees it."""
         return [Token(*token) for token in self._core.tokenize_piece(sequence)]
 
     def token_to_id(self, token: str) -> int | None:
@@ -242,9 +242,7 @@ def component_json(value: Any, kind: str) -> str:
 def _empty() -> _core.HfTokenizer:
     """A tokenizer without tokens, for a component that belongs to no tokenizer."""
     model = {"type": "BPE", "vocab": {}, "merges": []}
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False}
-    file = {"model": model, "pre_tokenizer": byte_level}
-    return _core.HfTokenizer.from_str(json.dumps(file))[0]
+    return _core.HfTokenizer.from_str(json.dumps({"model": model}))[0]
 
 
 def _revive(kind: str, text: str) -> Component:

@@ -35,10 +35,10 @@ def _component_property(kind: str) -> Any:
 # Not named `Tokenizer`, because `tokenizers` has a class of that name, and its errors for the wrong
 # class show nothing but the name.
 class BpeRsTokenizer:
-    """A `tokenizer.json` with byte-level BPE, with the methods of `tokenizers.Tokenizer`.
+    """A `tokenizer.json` with a BPE model, with the methods of `tokenizers.Tokenizer`.
 
     Loading raises a ValueError that names what this class would not reproduce exactly (WordPiece,
-    Unigram, byte fallback, dropout, unknown components).
+    Unigram, unknown components).
 
     Threads: truncation, padding and `encode_special_tokens` belong to the thread that sets them; a
     thread that sets none uses those of the thread that made the tokenizer. All threads share
@@ -50,14 +50,12 @@ class BpeRsTokenizer:
     """
 
     def __init__(self, model: Any) -> None:
-        """From a BPE model, ours or of `tokenizers`, with `ByteLevel` as the only pre-tokenizer."""
+        """From a BPE model, ours or of `tokenizers`."""
         if isinstance(model, _core.HfTokenizer):
             self._start(model, _core.HfSettings())
             return
         text = _components.component_json(model, "model")
-        pre_tokenizer = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
-        file = f'{{"model": {text}, "pre_tokenizer": {json.dumps(pre_tokenizer)}}}'
-        self._start(*_core.HfTokenizer.from_str(file))
+        self._start(*_core.HfTokenizer.from_str(f'{{"model": {text}}}'))
 
     def _start(self, core: _core.HfTokenizer, settings: _core.HfSettings) -> None:
         self._core = core
@@ -377,6 +375,12 @@ class BpeRsTokenizer:
     @model.setter
     def model(self, value: Any) -> None:
         self._set_model(_components.component_json(value, "model"))
+
+    def seed_dropout(self, seed: int) -> None:
+        """Make the model's dropout follow a seed: the same texts, encoded one after the other, get the
+        same tokens again. `tokenizers` has no such method."""
+        with _changing:
+            self._core = self._core.with_dropout_seed(seed)
 
     def _set_model(self, text: str) -> _core.HfTokenizer:
         with _changing:

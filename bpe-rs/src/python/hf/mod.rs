@@ -252,6 +252,12 @@ impl PyHfTokenizer {
         Ok(Self::new(inner))
     }
 
+    /// With dropout that follows a seed.
+    fn with_dropout_seed(&self, seed: u64) -> Self {
+        let inner = self.inner.with_dropout_seed(seed);
+        Self::with_ints(inner, self.ints.clone())
+    }
+
     /// The JSON of the model, or of its settings without vocabulary and merges.
     fn model(&self, py: Python<'_>, with_tokens: bool) -> String {
         let model = self.inner.model();
