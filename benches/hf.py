@@ -1,10 +1,11 @@
 """Through Hugging Face's interface: ours and the peers in turn, the same results first.
 
-    make bench-hf BENCH_ARGS="--only 'gpt2 English'"
+    make bench-hf BENCH_ARGS="--only 'GPT-2 English'"
 
-Every engine runs in a process of its own (`hf_worker.py`); the calls of all engines alternate, round
-by round. An engine whose ids or masks differ from those of `tokenizers` is named and not timed.
-Peers are looked for in this environment and in those of GPTPY_HF_PEERS, Pythons separated by colons
+Every engine runs in a process of its own (`hf_worker.py`); the calls of all engines alternate,
+round by round. An engine whose ids or masks differ from those of `tokenizers` is named and not
+timed. gigatoken's shim is no tokenizer of `transformers`: its results are dicts without
+`encodings`. Peers are looked for in this environment and in those of GPTPY_HF_PEERS, Pythons separated by colons
 (one with tokenizers 1.0, one with the others). The table is appended to `benches/records/hf.md`.
 """
 
@@ -121,7 +122,7 @@ class Worker:
             text=True,
             env={**os.environ, "TOKENIZERS_PARALLELISM": "true"},
         )
-        self.calls: list[str] = self.read() or []
+        self.calls: list[str] = []
 
     def read(self) -> Any:
         assert self.process.stdout is not None
@@ -220,6 +221,8 @@ def main() -> None:
                             engine: Worker(engine, python, path, sample, cores)
                             for engine, python in engines.items()
                         }
+                        for worker in workers.values():  # all start at the same time
+                            worker.calls = worker.read() or []
                         own = []
                         bare = 0.0
                         for call, seconds in measure(workers, options.rounds, own):
@@ -234,7 +237,9 @@ def main() -> None:
                         for worker in workers.values():
                             worker.close()
     if leads:
-        summary = f"Median of ours / best peer: {statistics.median(leads):.2f} in {len(leads)} rows."
+        summary = (
+            f"Median of ours / best peer: {statistics.median(leads):.2f} in {len(leads)} rows."
+        )
         lines += ["", summary, "", *(missed or ["Nothing is below its must."]), *notes]
         print("\n".join(["", summary, *missed, *notes]))
     record = REPOSITORY / "benches" / "records" / "hf.md"

@@ -245,8 +245,10 @@ def _fast_instance(cls: type) -> Any:
 
 @cache
 def fast_class(cls: type) -> type:
-    """A subclass of a class of `transformers` with quicker calls and the same name; the class itself
-    if it has other methods than those that `encode_plus` and `call` stand for."""
+    """A subclass of a class of `transformers` with quicker calls and the same name.
+
+    The class itself if it has other methods than those that `encode_plus` and `call` stand for.
+    """
     theirs: Any = PreTrainedTokenizerFast
     ordinary: Any = cls
     names = list(inspect.signature(theirs._encode_plus).parameters)[1:]

@@ -92,7 +92,7 @@ class BpeRsTokenizer:
         try:
             if ".model" in file.suffixes:
                 core = _core.HfTokenizer.from_sentencepiece(file.read_bytes())
-                return Tokenizer(core)  
+                return Tokenizer(core)
             if file.name.startswith("tekken") and file.suffix == ".json":
                 loaded = _core.load_encoding(file, "tekken.json")
                 return Tokenizer._from_json(_core.encoding_to_json(loaded))
