@@ -5,8 +5,9 @@
 Every engine runs in a process of its own (`hf_worker.py`); the calls of all engines alternate,
 round by round. An engine whose ids or masks differ from those of `tokenizers` is named and not
 timed. gigatoken's shim is no tokenizer of `transformers`: its results are dicts without
-`encodings`. Peers are looked for in this environment and in those of GPTPY_HF_PEERS, Pythons separated by colons
-(one with tokenizers 1.0, one with the others). The table is appended to `benches/records/hf.md`.
+`encodings`. Peers are looked for in this environment and in those of GPTPY_HF_PEERS, Pythons
+separated by colons (one with tokenizers 1.0, one with the others). The table is appended to
+`benches/records/hf.md`.
 """
 
 from __future__ import annotations

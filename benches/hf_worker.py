@@ -87,7 +87,7 @@ def fast_tokenizer(path: str) -> Any:
 
 def map_dataset(tokenizer: Any, texts: list[str]) -> dict[str, Call]:
     try:
-        import datasets
+        import datasets  # pyright: ignore[reportMissingImports]
     except ImportError:
         return {}
     datasets.disable_caching()

@@ -140,7 +140,7 @@ def test_options_of_tokenizers_alone() -> None:
 
 def test_refusals() -> None:
     ours = hf.Tokenizer.from_str(empty("whitespace"))
-    with pytest.raises(ValueError, match="'ab'|\"ab\""):
+    with pytest.raises(ValueError, match="special tokens"):
         ours.train_from_iterator(["ab ab"], hf.BpeTrainer(special_tokens=["ab"]))
     with pytest.raises(TypeError, match="got int"):
         ours.train_from_iterator([5], hf.BpeTrainer())
