@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 from typing import Any
@@ -80,6 +81,10 @@ def test_every_parameter(name: str) -> None:
 def test_the_values_of_every_property() -> None:
     for name, (theirs, ours) in OBJECTS.items():
         for each in sorted(names(theirs) & names(ours)):
+            if each == "words":
+                with pytest.warns(DeprecationWarning):
+                    assert ours.words == ours.word_ids
+                continue
             expected, got = getattr(theirs, each), getattr(ours, each)
             if isinstance(expected, list):
                 assert list(map(str, got)) == list(map(str, expected)), (name, each)
@@ -88,15 +93,13 @@ def test_the_values_of_every_property() -> None:
 
 
 def test_copies_of_streams() -> None:
-    import copy
-
     ids = OURS.encode("Grüße 🎉 naïve").ids
     stream = hf.DecodeStream([])
     text = ""
     for id in ids:
-        other = copy.deepcopy(stream)
+        others = copy.copy(stream), copy.deepcopy(stream)
         got = stream.step(OURS, id)
-        assert other.step(OURS, id) == got
+        assert [other.step(OURS, id) for other in others] == [got, got]
         text += got or ""
     assert text == OURS.decode(ids)
     assert json.loads(OURS.to_str())["model"]["type"] == "BPE"

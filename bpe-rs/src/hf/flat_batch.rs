@@ -80,12 +80,16 @@ impl Tokenizer {
         if self.model.has_dropout() {
             return Ok(None);
         }
+        let is_one_text = matches!(inputs, [(InputSequence::Text(_), None)]);
         let Rows { ids, ends } = self.encode_all(inputs)?;
         let mut ends = ends.into_iter();
         let mut at = 0;
         let mut take = |sequence: &InputSequence<'_>| {
             let start = at;
-            at = ends.by_ref().take(sequence.texts()).last().unwrap_or(at);
+            at = match is_one_text {
+                true => ids.len(),
+                false => ends.by_ref().take(sequence.texts()).last().unwrap_or(at),
+            };
             start..at
         };
         let mut rows = Vec::with_capacity(inputs.len());
@@ -118,13 +122,14 @@ impl Tokenizer {
         }))
     }
 
-    /// The ids of all texts and words, and where those of each end.
+    /// The ids of all texts and words, and where those of each end, unless there is one text.
     fn encode_all(&self, inputs: &[InputPair<'_>]) -> Result<Rows> {
         if let [(InputSequence::Text(text), None)] = inputs {
-            // For one short text the lists of many cost as much as its encoding.
+            // For one short text the lists of many cost as much as its encoding. The only end is not
+            // listed.
             let mut ids = Vec::with_capacity(text.len() / 3 + 8);
             self.encode_text(text, &mut Random::default(), &mut ids)?;
-            let ends = vec![ids.len()];
+            let ends = Vec::new();
             return Ok(Rows { ids, ends });
         }
         let mut texts = Vec::with_capacity(inputs.len());
