@@ -197,6 +197,13 @@ bench-load: setup ## opening tokenizer.json, ours and Hugging Face's in turn
 	$(UV) pip install --quiet --no-deps --reinstall ./bpe-rs
 	$(RUN) python benches/load.py $(BENCH_ARGS)
 
+# Peers are looked for in the Pythons of GPTPY_HF_PEERS, separated by colons: benches/hf.py.
+.PHONY: bench-hf
+bench-hf: setup ## encoding through Hugging Face's interface and transformers, ours and the peers in turn (one hour; BENCH_ARGS="--only 'GPT-2 English'")
+	@# What is timed is a wheel, as users install it (`make setup` goes back).
+	$(UV) pip install --quiet --no-deps --reinstall ./bpe-rs
+	$(RUN) python benches/hf.py $(BENCH_ARGS)
+
 # Peers that this environment lacks are looked for in .venv-clients and in the Python GPTPY_PEERS.
 .PHONY: bench-generate
 bench-generate: setup ## generation: ours, Hugging Face, llama.cpp, ctranslate2 in turn, ids compared first (eight minutes)

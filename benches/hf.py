@@ -1,11 +1,13 @@
 """Through Hugging Face's interface: ours and the peers in turn, the same results first.
 
-    make bench-hf BENCH_ARGS="--only 'gpt2 English'"
+    make bench-hf BENCH_ARGS="--only 'GPT-2 English'"
 
-Every engine runs in a process of its own (`hf_worker.py`); the calls of all engines alternate, round
-by round. An engine whose ids or masks differ from those of `tokenizers` is named and not timed.
-Peers are looked for in this environment and in those of GPTPY_HF_PEERS, Pythons separated by colons
-(one with tokenizers 1.0, one with the others). The table is appended to `benches/records/hf.md`.
+Every engine runs in a process of its own (`hf_worker.py`); the calls of all engines alternate,
+round by round. An engine whose ids or masks differ from those of `tokenizers` is named and not
+timed. gigatoken's shim is no tokenizer of `transformers`: its results are dicts without
+`encodings`. Peers are looked for in this environment and in those of GPTPY_HF_PEERS, Pythons
+separated by colons (one with tokenizers 1.0, one with the others). The table is appended to
+`benches/records/hf.md`.
 """
 
 from __future__ import annotations
@@ -64,6 +66,9 @@ def shapes(folder: Path) -> dict[str, Path]:
     bpe_rs.get_encoding("cl100k_base").save(str(plain))
     for name in ("Llama 3", "Qwen 3"):
         file = json.loads(plain.read_text())
+        added = {token["content"] for token in file.pop("added_tokens")}
+        vocab = file["model"]["vocab"].items()
+        file["model"]["vocab"] = {token: id for token, id in vocab if token not in added}
         file["added_tokens"] = []
         file["model"]["ignore_merges"] = name == "Llama 3"
         tokenizer = tokenizers.Tokenizer.from_str(json.dumps(file))
@@ -121,7 +126,7 @@ class Worker:
             text=True,
             env={**os.environ, "TOKENIZERS_PARALLELISM": "true"},
         )
-        self.calls: list[str] = self.read() or []
+        self.calls: list[str] = []
 
     def read(self) -> Any:
         assert self.process.stdout is not None
@@ -155,6 +160,9 @@ def measure(
 ) -> Iterator[tuple[str, dict[str, float]]]:
     """The median seconds of each engine for each call, once their results agree."""
     reference = workers["tokenizers"]
+    for engine in ("ours", "tokenizers"):
+        if not workers[engine].calls:
+            raise SystemExit(f"{engine}: {workers[engine].why()}")
     for call in workers["ours"].calls:
         wanted = reference.ask("check " + call) if call in reference.calls else None
         able = {}
@@ -220,6 +228,8 @@ def main() -> None:
                             engine: Worker(engine, python, path, sample, cores)
                             for engine, python in engines.items()
                         }
+                        for worker in workers.values():  # all start at the same time
+                            worker.calls = worker.read() or []
                         own = []
                         bare = 0.0
                         for call, seconds in measure(workers, options.rounds, own):
@@ -234,7 +244,9 @@ def main() -> None:
                         for worker in workers.values():
                             worker.close()
     if leads:
-        summary = f"Median of ours / best peer: {statistics.median(leads):.2f} in {len(leads)} rows."
+        summary = (
+            f"Median of ours / best peer: {statistics.median(leads):.2f} in {len(leads)} rows."
+        )
         lines += ["", summary, "", *(missed or ["Nothing is below its must."]), *notes]
         print("\n".join(["", summary, *missed, *notes]))
     record = REPOSITORY / "benches" / "records" / "hf.md"

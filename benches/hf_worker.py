@@ -85,9 +85,18 @@ def fast_tokenizer(path: str) -> Any:
         return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
+def without_normalizer(path: str) -> str:
+    """A copy of the file that an `Encoding` can hold."""
+    file = json.loads(Path(path).read_text())
+    file["normalizer"] = None
+    plain = Path(tempfile.gettempdir()) / f"{os.getpid()}.json"
+    plain.write_text(json.dumps(file))
+    return str(plain)
+
+
 def map_dataset(tokenizer: Any, texts: list[str]) -> dict[str, Call]:
     try:
-        import datasets
+        import datasets  # pyright: ignore[reportMissingImports]
     except ImportError:
         return {}
     datasets.disable_caching()
@@ -108,7 +117,7 @@ def calls(engine: str, path: str, texts: list[str]) -> dict[str, Call]:
 
         tokenizer = hf.from_pretrained_fast(fast_tokenizer(path))
         backend = tokenizer.backend_tokenizer
-        encoding = bpe_rs.Encoding.from_file(path)
+        encoding = bpe_rs.Encoding.from_file(without_normalizer(path))
         return {
             "Encoding.encode_batch": (
                 lambda: encoding.encode_batch(texts, disallowed_special=()),

@@ -33,7 +33,10 @@ PIPELINES: dict[str, tuple[Any, Any]] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {"vocab_size": 500},
     "alphabet": {"vocab_size": 600, "initial_alphabet": [*BYTES, "", "xyz"]},
-    "special": {"vocab_size": 400, "special_tokens": ["<s>", AddedToken("</s>", lstrip=True), "<s>"]},
+    "special": {
+        "vocab_size": 400,
+        "special_tokens": ["<s>", AddedToken("</s>", lstrip=True), "<s>"],
+    },
     "a character": {"vocab_size": 300, "special_tokens": ["e", "<s>", "t"]},
     "frequency": {"vocab_size": 5000, "min_frequency": 4},
     "small": {"vocab_size": 10},
@@ -129,9 +132,7 @@ def test_training_again_keeps_added_tokens() -> None:
 
 def test_options_of_tokenizers_alone() -> None:
     theirs, ours = both(empty("whitespace"))
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=80, max_token_length=3, show_progress=False
-    )
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=80, max_token_length=3, show_progress=False)
     for tokenizer in (theirs, ours):
         tokenizer.train_from_iterator(TEXTS[6:7], trainer)
     assert ordered(ours.to_str()) == ordered(theirs.to_str())
@@ -139,7 +140,7 @@ def test_options_of_tokenizers_alone() -> None:
 
 def test_refusals() -> None:
     ours = hf.Tokenizer.from_str(empty("whitespace"))
-    with pytest.raises(ValueError, match="'ab'|\"ab\""):
+    with pytest.raises(ValueError, match="special tokens"):
         ours.train_from_iterator(["ab ab"], hf.BpeTrainer(special_tokens=["ab"]))
     with pytest.raises(TypeError, match="got int"):
         ours.train_from_iterator([5], hf.BpeTrainer())

@@ -221,7 +221,8 @@ impl Specification {
         };
         let mut normalizers = Vec::new();
         if self.remove_extra_whitespaces {
-            normalizers.push(replace(Pattern::Regex(r"\A +| +\z".into()), ""));
+            // At the end also what stands for a space already.
+            normalizers.push(replace(Pattern::Regex(r"\A +|[ ▁]+\z".into()), ""));
             normalizers.push(replace(Pattern::Regex(" {2,}".into()), " "));
         }
         if self.add_dummy_prefix {

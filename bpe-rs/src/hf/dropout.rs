@@ -38,7 +38,7 @@ impl Streams {
 }
 
 /// A stream of random numbers: SplitMix64 (Steele, Lea and Flood, 2014).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Random(u64);
 
 impl Random {

@@ -25,14 +25,15 @@ impl Tokenizer {
             .with_scratch(|scratch| self.encode_text_with(scratch, text, random, ids))
     }
 
-    /// The ids of many texts, on several threads where that is faster.
+    /// The ids of many texts, on several threads where that is faster. There must be no dropout,
+    /// whose random numbers depend on the order of the texts.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_text`], for the first text that fails; `Invalid` for one of 4 GiB or
     /// more.
     pub(super) fn encode_texts(&self, texts: &[&str]) -> Result<Rows> {
         self.model.encode_texts(texts, |scratch, text, ids| {
-            self.encode_text_with(scratch, text, &mut self.streams.next(), ids)
+            self.encode_text_with(scratch, text, &mut Random::default(), ids)
         })
     }
 

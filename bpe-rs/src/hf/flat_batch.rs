@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::dropout::Random;
 use super::encode::{InputPair, InputSequence};
 use super::layout::{Layout, Part};
 use super::post_process::{kept_lengths, padded_length};
@@ -63,9 +64,9 @@ impl Tokenizer {
     /// Encode many inputs, on several threads where that is faster. `layouts`: of one sequence, and
     /// of a pair.
     ///
-    /// `None` where [`Tokenizer::encode_batch`] must be asked: a layout is missing, truncation or
-    /// padding is impossible, for which it has the error, or dropout would give other ids when the
-    /// encodings are asked for.
+    /// `None` where [`Tokenizer::encode_batch`] must be asked: there is dropout, so that a text must not
+    /// be encoded twice, a layout is missing, or truncation or padding is impossible, for which it has
+    /// the error.
     ///
     /// # Errors
     /// As [`Tokenizer::encode_batch`].
@@ -76,15 +77,19 @@ impl Tokenizer {
         truncation: Option<&Truncation>,
         padding: Option<&Padding>,
     ) -> Result<Option<FlatBatch>> {
-        if self.model.drops_merges() {
+        if self.model.has_dropout() {
             return Ok(None);
         }
+        let is_one_text = matches!(inputs, [(InputSequence::Text(_), None)]);
         let Rows { ids, ends } = self.encode_all(inputs)?;
         let mut ends = ends.into_iter();
         let mut at = 0;
         let mut take = |sequence: &InputSequence<'_>| {
             let start = at;
-            at = ends.by_ref().take(sequence.texts()).last().unwrap_or(at);
+            at = match is_one_text {
+                true => ids.len(),
+                false => ends.by_ref().take(sequence.texts()).last().unwrap_or(at),
+            };
             start..at
         };
         let mut rows = Vec::with_capacity(inputs.len());
@@ -117,13 +122,14 @@ impl Tokenizer {
         }))
     }
 
-    /// The ids of all texts and words, and where those of each end.
+    /// The ids of all texts and words, and where those of each end, unless there is one text.
     fn encode_all(&self, inputs: &[InputPair<'_>]) -> Result<Rows> {
         if let [(InputSequence::Text(text), None)] = inputs {
-            // For one short text the lists of many cost as much as its encoding.
+            // For one short text the lists of many cost as much as its encoding. The only end is not
+            // listed.
             let mut ids = Vec::with_capacity(text.len() / 3 + 8);
-            self.encode_text(text, &mut self.streams.next(), &mut ids)?;
-            let ends = vec![ids.len()];
+            self.encode_text(text, &mut Random::default(), &mut ids)?;
+            let ends = Vec::new();
             return Ok(Rows { ids, ends });
         }
         let mut texts = Vec::with_capacity(inputs.len());

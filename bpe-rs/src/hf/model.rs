@@ -103,14 +103,14 @@ impl Model {
         matches!(self.known_bytes, Some(KnownBytes::All))
     }
 
+    /// Whether merges are left out at random.
+    pub(super) fn has_dropout(&self) -> bool {
+        self.dropout.is_some()
+    }
+
     /// Call `work` with buffers and caches for encoding.
     pub(super) fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
         self.pool.with(work)
-    }
-
-    /// Whether a text gets other ids every time.
-    pub(super) fn drops_merges(&self) -> bool {
-        self.dropout.is_some()
     }
 
     /// The ids of many texts, on several threads where that is faster; `encode` appends those of one.

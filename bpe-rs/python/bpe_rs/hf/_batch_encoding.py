@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 from transformers import BatchEncoding, PreTrainedTokenizerFast
-from transformers.tokenization_utils_base import PaddingStrategy, TruncationStrategy
-from transformers.utils import is_torch_available
+from transformers.tokenization_utils_base import TruncationStrategy
+from transformers.utils.generic import PaddingStrategy
+from transformers.utils.import_utils import is_torch_available
 
 from bpe_rs._core import HfColumns
 from bpe_rs.hf._tokenizer import Tokenizer
@@ -142,7 +143,7 @@ def encode_plus(
         if split_special_tokens is None:
             split_special_tokens = tokenizer.split_special_tokens
         if backend.encode_special_tokens != split_special_tokens:
-            backend.encode_special_tokens = split_special_tokens
+            backend.encode_special_tokens = bool(split_special_tokens)
         if return_token_type_ids is None:
             return_token_type_ids = "token_type_ids" in tokenizer.model_input_names
         if return_attention_mask is None:
@@ -245,8 +246,10 @@ def _fast_instance(cls: type) -> Any:
 
 @cache
 def fast_class(cls: type) -> type:
-    """A subclass of a class of `transformers` with quicker calls and the same name; the class itself
-    if it has other methods than those that `encode_plus` and `call` stand for."""
+    """A subclass of a class of `transformers` with quicker calls and the same name.
+
+    The class itself if it has other methods than those that `encode_plus` and `call` stand for.
+    """
     theirs: Any = PreTrainedTokenizerFast
     ordinary: Any = cls
     names = list(inspect.signature(theirs._encode_plus).parameters)[1:]

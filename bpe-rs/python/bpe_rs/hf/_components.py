@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 from bpe_rs import _core
 from bpe_rs._sources import PathLike, as_path
 
+# The settings that list the parts of sequences.
+_LISTS = ("normalizers", "pretokenizers", "processors", "decoders")
+
 
 class Token(NamedTuple):
     """One token of a piece."""
@@ -64,6 +67,39 @@ class Component:
         changed = {**self._settings, name: value}
         object.__setattr__(self, "_core", self._write(changed))
         object.__setattr__(self, "_settings", changed)
+
+    def _list(self) -> str:
+        """The name of the setting that lists the parts of a sequence."""
+        lists = [name for name in _LISTS if name in self._settings]
+        if not lists:
+            raise TypeError(f"expected a sequence to take a part of, got {self!r}")
+        return lists[0]
+
+    def __len__(self) -> int:
+        return len(self._settings[self._list()])
+
+    def __getitem__(self, index: int) -> Component:
+        """A part of a sequence; setting its attributes changes the tokenizer, too."""
+        settings = self._settings[self._list()][index]
+
+        def write(changed: dict[str, Any]) -> _core.HfTokenizer:
+            self._set_part(index, changed)
+            return self._core.with_component(self._kind, json.dumps(changed))
+
+        core = self._core.with_component(self._kind, json.dumps(settings))
+        return component(self._kind, settings, core, None if self._write is None else write)
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        self._set_part(index, json.loads(component_json(value, self._kind)))
+
+    def _set_part(self, index: int, settings: dict[str, Any]) -> None:
+        name = self._list()
+        parts = list(self._settings[name])
+        parts[index] = settings
+        setattr(self, name, parts)
+
+    def __bool__(self) -> bool:
+        return True
 
     def __getstate__(self) -> bytes:
         return json.dumps(self._settings, ensure_ascii=False).encode()

@@ -31,6 +31,12 @@ class DecodeStream:
         self._prefix = ""
         self._prefix_length = 0
 
+    def __copy__(self) -> DecodeStream:
+        """One that goes on from here by itself."""
+        other = DecodeStream(self._ids, self._skip_special_tokens)
+        other._prefix, other._prefix_length = self._prefix, self._prefix_length
+        return other
+
     def step(self, tokenizer: Tokenizer, id: int | Sequence[int]) -> str | None:
         """The text that `id`, or several of them, complete; None as long as there is none.
 

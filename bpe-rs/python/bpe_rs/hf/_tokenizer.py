@@ -60,6 +60,7 @@ class BpeRsTokenizer:
     def _start(self, core: _core.HfTokenizer, settings: _core.HfSettings) -> None:
         self._core = core
         self._settings = ThreadSettings(settings)
+        self._local = self._settings.local
 
     # Files
 
@@ -92,7 +93,7 @@ class BpeRsTokenizer:
         try:
             if ".model" in file.suffixes:
                 core = _core.HfTokenizer.from_sentencepiece(file.read_bytes())
-                return Tokenizer(core)  
+                return Tokenizer(core)
             if file.name.startswith("tekken") and file.suffix == ".json":
                 loaded = _core.load_encoding(file, "tekken.json")
                 return Tokenizer._from_json(_core.encoding_to_json(loaded))
@@ -253,7 +254,7 @@ class BpeRsTokenizer:
         """
         try:
             # Without a call of `get`, which a short text notices.
-            settings = self._settings.local.settings
+            settings = self._local.settings
         except AttributeError:
             settings = self._settings.get()
         return self._core.encode(sequence, pair, is_pretokenized, add_special_tokens, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from bpe_rs import _core
@@ -106,5 +107,5 @@ def texts_of(iterator: Iterable[Any]) -> Iterator[str]:
 def lines_of(files: Iterable[Any]) -> Iterator[str]:
     """The lines of files, with their ends."""
     for file in files:
-        with open(file, encoding="utf-8", newline="\n") as lines:
+        with Path(file).open(encoding="utf-8", newline="\n") as lines:
             yield from lines

@@ -16,9 +16,9 @@ def from_pretrained_fast(tokenizer: T) -> T:
     """A copy of a tokenizer of `transformers` that uses `bpe_rs.hf.Tokenizer` as its back end.
 
     Special tokens, chat template and all other settings are kept; the class is a subclass of the
-    tokenizer's, with its name. What its `train_new_from_iterator` returns uses `bpe_rs.hf.Tokenizer`, too. Its calls return the numbers
-    of a batch without an `Encoding` object for each text; `encodings`, `word_ids()` and the like
-    make these objects when they are first asked for.
+    tokenizer's, with its name. What its `train_new_from_iterator` returns is trained and runs on
+    this engine, too. Its calls return the numbers of a batch without an `Encoding` object for each
+    text; `encodings`, `word_ids()` and the like make these objects when they are first asked for.
 
     Raises TypeError for a tokenizer without a `tokenizers` back end (a "slow" one), ValueError
     that names the component for one that would not be reproduced exactly.

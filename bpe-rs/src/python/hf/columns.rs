@@ -28,37 +28,67 @@ const ROWS_PER_CHECK: usize = 1 << 12;
 /// The arguments of a call, from which `Encoding` objects are made when someone asks for them.
 pub(super) struct Call {
     tokenizer: Py<PyHfTokenizer>,
-    inputs: Vec<(StoredSequence, Option<StoredSequence>)>,
+    inputs: Inputs,
     add_special_tokens: bool,
     settings: Py<PySettings>,
 }
 
+type StoredPair = (StoredSequence, Option<StoredSequence>);
+
+/// One input without a list, whose allocation a short text notices.
+enum Inputs {
+    One(StoredPair),
+    Many(Vec<StoredPair>),
+}
+
 impl Call {
+    /// A call with many inputs.
     pub(super) fn new<'py>(
         tokenizer: &Bound<'py, PyHfTokenizer>,
-        owned: impl IntoIterator<Item = OwnedPair<'py>>,
+        owned: Vec<OwnedPair<'py>>,
         add_special_tokens: bool,
         settings: &Bound<'py, PySettings>,
     ) -> Self {
-        let store =
-            |(first, second): OwnedPair<'py>| (first.unbind(), second.map(OwnedSequence::unbind));
         Self {
             tokenizer: tokenizer.clone().unbind(),
-            inputs: owned.into_iter().map(store).collect(),
+            inputs: Inputs::Many(owned.into_iter().map(stored).collect()),
             add_special_tokens,
             settings: settings.clone().unbind(),
         }
     }
 
+    /// A call with one input.
+    pub(super) fn of_one<'py>(
+        tokenizer: &Bound<'py, PyHfTokenizer>,
+        owned: OwnedPair<'py>,
+        add_special_tokens: bool,
+        settings: &Bound<'py, PySettings>,
+    ) -> Self {
+        Self {
+            inputs: Inputs::One(stored(owned)),
+            ..Self::new(tokenizer, Vec::new(), add_special_tokens, settings)
+        }
+    }
+
+    fn len(&self) -> usize {
+        match &self.inputs {
+            Inputs::One(_) => 1,
+            Inputs::Many(inputs) => inputs.len(),
+        }
+    }
+
     fn input<'py>(&self, py: Python<'py>, at: usize) -> OwnedPair<'py> {
-        let (first, second) = &self.inputs[at];
+        let (first, second) = match &self.inputs {
+            Inputs::One(input) => input,
+            Inputs::Many(inputs) => &inputs[at],
+        };
         let second = second.as_ref().map(|second| second.bind(py));
         (first.bind(py), second)
     }
 
     /// What the call returns, as objects.
     fn encodings(&self, py: Python<'_>) -> PyResult<Vec<PyHfEncoding>> {
-        let inputs = (0..self.inputs.len()).map(|at| self.input(py, at));
+        let inputs = (0..self.len()).map(|at| self.input(py, at));
         let owned: Vec<_> = inputs.collect();
         let (tokenizer, settings) = (self.tokenizer.get(), self.settings.get());
         tokenizer.encode_owned(py, &owned, self.add_special_tokens, settings)
@@ -83,6 +113,10 @@ impl Call {
         }
         Ok(encoded)
     }
+}
+
+fn stored((first, second): OwnedPair<'_>) -> StoredPair {
+    (first.unbind(), second.map(OwnedSequence::unbind))
 }
 
 /// The numbers of a batch, and the call that they are the result of.

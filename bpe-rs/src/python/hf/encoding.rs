@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use pyo3::exceptions::PyDeprecationWarning;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -161,10 +162,12 @@ impl PyHfEncoding {
         Ok(self.inner(py)?.word_ids())
     }
 
-    /// The same as `word_ids`.
+    /// The same as `word_ids`. Deprecated, as in `tokenizers`.
     #[getter]
     fn words(&self, py: Python<'_>) -> PyResult<Vec<Option<u32>>> {
-        Ok(self.inner(py)?.word_ids())
+        let message = c"Encoding.words is deprecated: use Encoding.word_ids";
+        PyErr::warn(py, &py.get_type::<PyDeprecationWarning>(), message, 1)?;
+        self.word_ids(py)
     }
 
     /// The input sequence of each token, None for special tokens and padding.

@@ -283,7 +283,7 @@ impl PyHfTokenizer {
         let inputs = [OwnedSequence::borrow_pair(&owned, ["sequence", "pair"])?];
         let flat = tokenizer.encode_flat(py, &inputs, add_special_tokens, settings.get())?;
         if let Some(batch) = flat {
-            let call = Call::new(this, [owned], add_special_tokens, settings);
+            let call = Call::of_one(this, owned, add_special_tokens, settings);
             let results = Arc::new(Results { batch, call });
             return Ok(PyHfEncoding::of_row(results, 0, tokenizer.ints.clone()));
         }
