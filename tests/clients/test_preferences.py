@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -77,3 +78,83 @@ def test_page_c_keeps_what_was_learned(tmp_path: Path) -> None:
     assert learned >= 10, "the shortened training taught nothing to keep"
     # So short a training is fragile: about 0.7 are kept. With a wrong template none would be.
     assert kept >= 0.5 * learned
+
+
+def test_the_courses_loss_is_trls(tmp_path: Path) -> None:
+    """The DPO of the course's last chapter, read from its page, on two random models."""
+    pytest.importorskip("trl")
+    import torch
+    import torch.nn.functional as F
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import DPOConfig, DPOTrainer
+
+    import gptpy
+    from gptpy.cli import main
+    from gptpy.config.data import DataConfig
+    from gptpy.config.run import RunConfig
+    from gptpy.data.chat import chat_row, conversation_of
+    from gptpy.runs import checkpoint
+    from gptpy.tokenizer import save_tokenizer, train_tokenizer
+
+    tokenizer = train_tokenizer(["Who are you? I am Romeo. User: Assistant: " * 20], 300)
+    shape = gptpy.GPTConfig(
+        vocab_size=tokenizer.n_vocab, block_size=64, n_layer=2, n_head=2, n_embd=32, init_std=0.3
+    )
+    for seed, name in enumerate(("policy", "reference")):
+        torch.manual_seed(seed)
+        weights = gptpy.build_model(shape).state_dict()
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.toml").write_text(
+            RunConfig(model=shape, data=DataConfig(form="chat")).to_toml()
+        )
+        save_tokenizer(tokenizer, folder)
+        checkpoint.save(folder, 0, tensors={"model": weights}, state={})
+        assert main(["export", str(folder), "-o", str(tmp_path / f"{name}-hf")]) == 0
+    examples = [("Who am I?", "I am Romeo.", "You."), ("Are you Romeo?", "I am.", "Romeo am you.")]
+    named = [dict(zip(("prompt", "chosen", "rejected"), row, strict=True)) for row in examples]
+    lines = tmp_path / "pairs.jsonl"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in named))
+
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "policy-hf")
+    theirs.pad_token = theirs.eos_token
+    pairs = Dataset.from_list(
+        runpy.run_path(str(RECIPES / "preferences.py"))["load_pairs"](lines, theirs)
+    )
+    models = [
+        AutoModelForCausalLM.from_pretrained(tmp_path / f"{n}-hf") for n in ("policy", "reference")
+    ]
+    trainer = DPOTrainer(
+        model=models[0],
+        ref_model=models[1],
+        args=DPOConfig(
+            output_dir=str(tmp_path / "trainer"), beta=0.1, report_to=[], bf16=False, use_cpu=True
+        ),
+        train_dataset=pairs,
+        eval_dataset=pairs,
+        processing_class=theirs,
+    )
+    expected = trainer.evaluate()["eval_loss"]
+
+    page = (RECIPES.parent / "docs" / "learn" / "09-assistant.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    policy, reference = (
+        gptpy.load(tmp_path / name, device="cpu", dtype="float32")
+        for name in ("policy", "reference")
+    )
+    course: dict[str, Any] = {
+        "torch": torch,
+        "F": F,
+        "chat": policy,
+        "chat_row": chat_row,
+        "conversation_of": conversation_of,
+    }
+    exec(next(block for block in blocks if "def dpo(" in block), course)  # noqa: S102
+    chosen, rejected = (
+        course["batch_of"]([(row["prompt"], row[which]) for row in named])
+        for which in ("chosen", "rejected")
+    )
+    loss, _ = course["dpo"](policy.model, reference.model, chosen, rejected, beta=0.1)
+    assert abs(expected - 0.6931) > 0.02, "two random models must differ"
+    assert loss.item() == pytest.approx(expected, abs=1e-4)
