@@ -126,11 +126,13 @@ docs-serve: docs ## build the documentation and show it at http://127.0.0.1:8001
 docs-run: setup ## run the pages' code anew, write outputs, pictures, records (PAGES=docs/learn/...: these alone)
 	$(RUN) python tools/pages.py $(PAGES)
 
+KERNEL := '{"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}'
 .PHONY: notebooks
 notebooks: setup ## the course as notebooks in build/notebooks
 	@mkdir -p build/notebooks
 	for page in docs/learn/[0-9]*.md; do \
-	  $(RUN) jupytext --quiet --to ipynb --output build/notebooks/$$(basename $$page .md).ipynb $$page || exit 1; \
+	  $(RUN) jupytext --quiet --to ipynb --update-metadata $(KERNEL) \
+	    --output build/notebooks/$$(basename $$page .md).ipynb $$page || exit 1; \
 	done
 	@if [ -d docs/learn/pictures ]; then cp -r docs/learn/pictures build/notebooks/; fi
 

@@ -14,7 +14,7 @@ PAGES = {page.name: page for page in map(Page, pages.pages())}
 RUN = [name for name, page in PAGES.items() if page.run_blocks]
 COURSE = [name for name in PAGES if name.startswith("docs/learn/0")]
 LINKED = [*PAGES, "README.md", "DESIGN.md", "CONTRIBUTING.md", "bpe-rs/README.md"]
-PICTURE_BYTES = 60_000
+PICTURE_BYTES = 80_000
 
 
 @pytest.mark.parametrize("name", RUN)
