@@ -164,8 +164,8 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def main() -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    """Write the pages of the reference that follow from the code."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--check", action="store_true")
     check: Any = parser.parse_args().check
     stale = 0

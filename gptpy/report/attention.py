@@ -64,6 +64,7 @@ def plot_attention(
     height = max(1.3, SMALL * len(here))
     with drawing(path, width * heads + 1.4, height * len(chosen) + 1.1) as figure:
         grid = figure.subplots(len(chosen), heads, squeeze=False, sharex=True, sharey=True)
+        image = None
         for row, layer in enumerate(chosen):
             for head in range(heads):
                 axes, above = grid[row][head], row == 0

@@ -48,7 +48,7 @@ def has_matplotlib() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def settings() -> dict[str, Any]:
+def settings() -> Any:
     """The style as matplotlib's rcParams, for `matplotlib.rc_context(settings())`."""
     from cycler import cycler
 

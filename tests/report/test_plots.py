@@ -275,11 +275,15 @@ def test_positions_without_a_model(tmp_path, kind):
     config = GPTConfig.preset("gpt2", **{**SHAPE, "position": kind})
     drawn = plot_positions(config, tmp_path / "p.svg", length=12)
     assert (drawn is None) == (kind in ("learned", "none"))
-    if kind in ("sinusoidal", "rope"):
-        found = position_values(config, length=12)
-        assert found is not None
-        near = by_distance(config, found[1])
-        assert near[0] == pytest.approx(1) and near[1] < 1 and len(near) == 12
+
+
+@pytest.mark.parametrize("kind", ["sinusoidal", "rope"])
+def test_near_positions_are_alike(kind):
+    config = GPTConfig.preset("gpt2", **{**SHAPE, "position": kind})
+    found = position_values(config, length=12)
+    assert found is not None
+    near = by_distance(config, found[1])
+    assert near[0] == pytest.approx(1) and near[1] < 1 and len(near) == 12
     if kind == "rope":  # the product of a vector of ones with itself, rotated by one position
         angles = [1 / 10000 ** (2 * i / 8) for i in range(4)]
         assert near[1] == pytest.approx(sum(map(math.cos, angles)) / 4)
