@@ -1,14 +1,24 @@
 """What a GPU would run, compiled without one: no spills, shared memory within the limit, warp-group
 products (wgmma) and bulk copies (TMA) where they are meant to be."""
 
+import importlib
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from gptpy_kernels.attention import configs
-from kernel_gates import amd_code, attention, decoding, fused, machine_code, nvidia_code, reports
+from kernel_gates import (
+    amd_code,
+    attention,
+    compilation,
+    decoding,
+    fused,
+    machine_code,
+    nvidia_code,
+    reports,
+)
 from kernel_gates.attention import Case
-from kernel_gates.compilation import STORE, KernelReport, compile_all
+from kernel_gates.compilation import REPOSITORY, STORE, KernelReport, compile_all
 from kernel_gates.nvidia_code import PATTERNS
 
 
@@ -204,3 +214,45 @@ def test_reports_are_kept_until_a_kernel_changes(tmp_path, monkeypatch):
     assert reports._without_docstrings(code) == "def f(x):\n    return x"
     monkeypatch.setattr(reports, "_sources", lambda: "another kernel")
     assert key != reports.key_of(("forward", {"BLOCK_M": 64}), "3.9.0")
+
+
+def test_what_is_kept_is_shown_without_compiling(tmp_path, monkeypatch):
+    pytest.importorskip("triton")
+    asked = []
+
+    def read(folder, key):
+        asked.append((folder, key))
+        counts = dict.fromkeys(PATTERNS, 0)
+        return {**GOOD, "counts": counts} if len(asked) == 1 else None
+
+    monkeypatch.setattr(compilation, "read_report", read)
+    case = fused.Case("rope", 90, "bf16", 64)
+    found = compile_all([case, case._replace(columns=128)], store=tmp_path, kept_only=True)
+    assert isinstance(found[0], KernelReport) and found[0].registers == 7
+    assert found[1] == compilation.NOT_COMPILED
+    assert [folder for folder, _ in asked] == [tmp_path] * 2 and asked[0][1] != asked[1][1]
+
+
+GOOD = {
+    "registers": 7, "stack_bytes": 0, "spilled_bytes": 0, "shared_bytes": 0, "instructions": 9,
+    "warnings": [],
+}  # fmt: skip
+
+
+def test_tiles_that_have_changed_stand_beside_todays(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benches"))
+    table = importlib.import_module("kernel_table_before")
+    key = ("small", 2, "forward", "causal")
+    earlier = {name: dict(entries) for name, entries in configs.TABLE.items()}
+    earlier[key][64] = earlier[key][64]._replace(num_warps=16)
+    monkeypatch.setattr(table, "tiles_of", lambda commit: earlier)
+    pairs = table.changed_since("a commit")
+    assert {now.architecture for _, now in pairs} == {89, 120}
+    for then, now in pairs:
+        assert then.config.num_warps == 16 and now.config == configs.TABLE[key][64]
+        assert then._replace(config=now.config) == now
+    row = table.before_rows(pairs, ["no result"] * 4)[0]
+    assert len(row) == len(table.COLUMNS) and "16 warps" in row[5] and row[8] == "no result"
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match="no table of tiles in no-such-commit"):
+        table.tiles_of("no-such-commit")

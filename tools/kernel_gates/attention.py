@@ -53,7 +53,6 @@ PRODUCTS = {"forward": 2, "key_gradient": 4, "query_gradient": 3}
 DUPLICATION_IS_KNOWN_FROM = 256
 # With every feature at once every other tile that was tried spills.
 KNOWN_DUPLICATES = {
-    ("key_gradient", 90, 128, "everything"),
     ("forward", 89, 128, "everything"),
     ("forward", 120, 128, "everything"),
 }

@@ -7,6 +7,7 @@ counts. Needs triton and no GPU; does not work under TRITON_INTERPRET.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -106,8 +107,8 @@ def compile_kernel(
         key = key_of(what, triton.__version__)
         if (known := read_report(Path(folder), key)) is not None:
             return _report(known)
-        if os.environ.get(KEPT_ONLY):
-            raise LookupError(NOT_COMPILED)
+    if os.environ.get(KEPT_ONLY):
+        raise LookupError(NOT_COMPILED)
     report = _inspect(*_compile(kernel, types, constants, architecture, options, aligned))
     if folder:
         write_report(Path(folder), key, report._asdict())
@@ -173,11 +174,13 @@ def compile_all(
     so that an interrupted run goes on where it stopped. kept_only: compile nothing; what the store
     lacks is a complaint, `NOT_COMPILED`.
     """
+    if kept_only:
+        return [_kept(case, store) for case in cases]
     folders = [REPOSITORY / "tools", REPOSITORY / "triton_kernels"]
     path = os.pathsep.join([*map(str, folders), os.environ.get("PYTHONPATH", "")])
     environment = {
         **os.environ, "TRITON_INTERPRET": "0", "PYTHONPATH": path.rstrip(os.pathsep),
-        STORE_VARIABLE: str(store or ""), KEPT_ONLY: "1" if kept_only else "",
+        STORE_VARIABLE: str(store or ""),
     }  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-m", "kernel_gates.worker", str(workers)],
@@ -196,6 +199,19 @@ def compile_all(
         _report(result["report"]) if "report" in result else str(result.get("error"))
         for result in json.loads(done.stdout)
     ]
+
+
+def _kept(case: Any, store: Path | None) -> KernelReport | str:
+    """What the store has of a case: looked up here, because nothing is compiled."""
+    before = {name: os.environ.get(name) for name in (STORE_VARIABLE, KEPT_ONLY)}
+    os.environ.update({STORE_VARIABLE: str(store or ""), KEPT_ONLY: "1"})
+    try:
+        return importlib.import_module(type(case).__module__).compile_case(case)
+    except LookupError as error:
+        return str(error)
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _report(fields: dict[str, Any]) -> KernelReport:

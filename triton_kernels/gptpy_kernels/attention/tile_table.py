@@ -45,7 +45,7 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     },
     ("hopper", 2, "key_gradient", "everything"): {
         64: TileConfig(32, 64, 4, 2, tma=True),
-        128: TileConfig(32, 64, 8, 2, tma=True),
+        128: TileConfig(32, 32, 4, 1),
         256: TileConfig(32, 32, 8, 1),
     },
     ("hopper", 2, "query_gradient", "causal"): {
