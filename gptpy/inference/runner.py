@@ -70,9 +70,10 @@ class Runner:
         self.pool = BlockPool(blocks + 1)
         self.cache = PagedKeysValues(c, blocks + 1, block_tokens, device=self.device, dtype=dtype)
         floors = None
-        if exact:  # a bigram's logits are rows of a table
-            bigram = self.head is None
-            floors = (1, 1) if bigram else row_floors(self.network, self.head, c.head_size)
+        if exact and self.head is None:  # a bigram's logits are rows of a table
+            floors = (1, 1)
+        elif exact and self.head is not None:
+            floors = row_floors(self.network, self.head, c.head_size)
         self.exact = floors is not None
         """Whether a token's logits depend on its context alone, bit for bit. That costs time where
         few tokens are computed at once."""
