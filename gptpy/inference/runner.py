@@ -73,9 +73,11 @@ class Runner:
         self.decoder = make_decoder(self.network, self.head, self.cache)
         """Computes steps of single tokens, where kernels can."""
         floors = None
-        if exact and self.decoder is None:  # a bigram's logits are rows of a table
-            bigram = self.head is None
-            floors = (1, 1) if bigram else row_floors(self.network, self.head, c.head_size)
+        if exact and self.decoder is None:
+            if self.head is None:  # a bigram's logits are rows of a table
+                floors = (1, 1)
+            else:
+                floors = row_floors(self.network, self.head, c.head_size)
         self.exact = floors is not None
         """Whether a token's logits depend on its context alone, bit for bit. That costs time where
         few tokens are computed at once."""

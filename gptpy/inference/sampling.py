@@ -143,8 +143,11 @@ def adjusted(
     if new and (settings.presence_penalty or settings.frequency_penalty):
         ids, counts = torch.tensor(new, device=logits.device).unique(return_counts=True)
         logits[ids] -= settings.presence_penalty + settings.frequency_penalty * counts
-    for token, bias in settings.logit_bias.items():
-        logits[token] += bias
+    if settings.logit_bias:
+        ids = torch.tensor(list(settings.logit_bias), device=logits.device)
+        logits[ids] += torch.tensor(
+            list(settings.logit_bias.values()), dtype=logits.dtype, device=logits.device
+        )
     if settings.allowed is not None:
         allowed = torch.tensor(sorted(settings.allowed), device=logits.device)
         kept = logits[allowed]

@@ -225,6 +225,7 @@ def test_blocks_for_generation_compute_the_plain_formula(name):
     torch.manual_seed(0)
     model = GPT(GPTConfig(**{**SHAPE, **WEIGHTS, **(more if name == "modern" else {})})).eval()
     plain, x = model.blocks[0], torch.randn(1, T, 32)
+    assert isinstance(plain, Block)
     quick = copy.deepcopy(plain)
     for_generation(quick)
     assert type(quick) is GenerationBlock and type(plain) is Block
