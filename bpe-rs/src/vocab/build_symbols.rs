@@ -159,8 +159,8 @@ fn lines(
         let (left, right) = (find(left)?, find(right)?);
         let (start, end) = (tokens[left as usize].1, tokens[right as usize].1);
         // What both do with other parts is not the same.
-        let is_regular = own_len(start, prefix) > 0 && end.starts_with(prefix) && end != prefix;
-        if !prefix.is_empty() && !is_regular {
+        let is_regular = || own_len(start, prefix) > 0 && end.starts_with(prefix) && end != prefix;
+        if !prefix.is_empty() && !is_regular() {
             return Err(inexact(&format!(
                 "merge {line} ({}, {}) with continuing_subword_prefix {}",
                 quoted(String::from_utf8_lossy(start)),
@@ -194,7 +194,10 @@ fn lines(
 
 /// The bytes of a token without the prefix.
 fn own_len(token: &[u8], prefix: &[u8]) -> usize {
-    token.strip_prefix(prefix).unwrap_or(token).len()
+    match prefix.is_empty() {
+        true => token.len(),
+        false => token.strip_prefix(prefix).unwrap_or(token).len(),
+    }
 }
 
 /// Number the symbols: ASCII characters by themselves, others after them, U+2581 first, so that
@@ -308,7 +311,7 @@ fn ways(
     // A result is longer than its parts.
     let mut order: Vec<u32> = (0..lines.len() as u32).collect();
     let len = |line: u32| own_len(tokens[lines[line as usize].merged as usize].1, prefix);
-    order.sort_by_key(|&line| len(line));
+    order.sort_by_cached_key(|&line| len(line));
     let mut way = Vec::new();
     for line in order {
         let Line {
