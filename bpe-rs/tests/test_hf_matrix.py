@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 from collections.abc import Callable
 from typing import Any
 
+import hard_texts
 import hf_cases
 import hf_families
 import pytest
@@ -135,7 +137,7 @@ def test_texts(both: Both) -> None:
 def test_pairs_and_words(both: Both) -> None:
     theirs, ours = both
     sample = texts(COUNT // 10 + 4, 1)[-(COUNT // 10 + 4) :]
-    for first, second in zip(sample, sample[1:], strict=False):
+    for first, second in itertools.pairwise(sample):
         assert fields(ours.encode(first, second)) == fields(theirs.encode(first, second)), first
         words = (first.split(" "), second.split(" "))
         for add in (True, False):
@@ -150,7 +152,7 @@ def test_truncated_pairs(both: Both) -> None:
     for tokenizer in (theirs, ours):
         tokenizer.enable_truncation(14, stride=3)
         tokenizer.enable_padding(length=16, pad_id=1, pad_token="<s>")
-    for first, second in zip(sample, sample[1:], strict=False):
+    for first, second in itertools.pairwise(sample):
         assert fields(ours.encode(first, second)) == fields(theirs.encode(first, second)), first
         assert fields(ours.encode(first)) == fields(theirs.encode(first)), first
 
@@ -185,6 +187,21 @@ def test_saved_and_seen(both: Both) -> None:
         if ours.pre_tokenizer is not None:
             want = theirs.pre_tokenizer.pre_tokenize_str(text)
             assert ours.pre_tokenizer.pre_tokenize_str(text) == want
+
+
+LONG = ["llama2", "mistral_v3", "unknown_fused", "dropped", "some_bytes", "openai_gpt", "falcon"]
+
+
+@pytest.mark.parametrize("name", LONG)
+def test_long_pieces(name: str) -> None:
+    """Pieces that merge in windows, and that a vocabulary of characters cuts itself."""
+    text = hf_families.family(name)
+    theirs, ours = tokenizers.Tokenizer.from_str(text), Tokenizer.from_str(text)
+    for family, make in hard_texts.FAMILIES.items():
+        sample = make(7000)
+        want, got = theirs.encode(sample), ours.encode(sample)
+        assert got.ids == want.ids, family
+        assert got.offsets == want.offsets, family
 
 
 def test_batches_on_threads(both: Both) -> None:

@@ -52,7 +52,18 @@ OTHERS = [
     r"\d{1,3}+",
     r"(?:a|x){1,2}+|[ab]{2}+",
 ]
-REFUSED = [r"\X", r"(?i)[\w]", r"[[:sideways:]]", r"(?i)ß", r"(?i:st)", r"(?i)[à-ÿ]", r"a(?i)b|c", r"a{2}?", r"\p{Word}", r"(?i:ᾳ)"]
+REFUSED = [
+    r"\X",
+    r"(?i)[\w]",
+    r"[[:sideways:]]",
+    r"(?i)ß",
+    r"(?i:st)",
+    r"(?i)[à-ÿ]",
+    r"a(?i)b|c",
+    r"a{2}?",
+    r"\p{Word}",
+    r"(?i:ᾳ)",
+]
 
 
 def file(pattern: dict[str, str], behavior: str, invert: bool) -> str:

@@ -133,7 +133,10 @@ def _other_kind(path: Path) -> Tokenizer | None:
 
 
 def _is_character_level(about: dict[str, Any]) -> bool:
-    """Whether a BPE works on characters, as SentencePiece's, not on bytes."""
+    """Whether a BPE works on characters, as SentencePiece's or CLIP's, not on bytes."""
+    settings = ("byte_fallback", "continuing_subword_prefix", "end_of_word_suffix")
+    if any(about["model"].get(setting) for setting in settings):
+        return True
     return '"ByteLevel"' not in json.dumps(about.get("pre_tokenizer"))
 
 

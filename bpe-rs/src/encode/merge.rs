@@ -9,7 +9,7 @@ use super::value::{Value, MAX_IDS};
 use super::BATCH;
 use crate::error::{Error, Result};
 use crate::simd::{prefetch, Lanes, Portable};
-use crate::vocab::{Merger, MissingByte, SmallMerge, Symbols, Vocab, MAX_KEPT_PARTS};
+use crate::vocab::{Merger, MissingByte, SmallMerge, Vocab, MAX_KEPT_PARTS};
 
 /// Merges side by side: as many as fit the registers.
 const ABREAST: usize = 8;
@@ -20,13 +20,13 @@ const KEPT_IDS: usize = 1 << 16;
 /// against it.
 #[derive(Debug, Default)]
 pub struct PieceEncoder {
-    merger: Merger,
+    pub(super) merger: Merger,
     /// Reusable buffer for merge numbers.
-    numbers: Vec<u32>,
+    pub(super) numbers: Vec<u32>,
     /// Reusable buffer for ids.
     ids: Vec<u32>,
     /// Reusable buffer for the symbols of a piece.
-    symbols: Vec<u32>,
+    pub(super) symbols: Vec<u32>,
 }
 
 impl PieceEncoder {
@@ -39,87 +39,6 @@ impl PieceEncoder {
             None => self.encode_with::<Portable>(vocab, piece, ids),
             Some(symbols) => self.encode_symbols::<Portable>(vocab, symbols, piece, ids),
         }
-    }
-
-    /// [`Self::encode`] for a vocabulary whose texts are not bytes before merging.
-    #[inline(always)]
-    pub(super) fn encode_symbols<S: Lanes>(
-        &mut self,
-        vocab: &Vocab,
-        symbols: &Symbols,
-        piece: &[u8],
-        ids: &mut Vec<u32>,
-    ) -> Result<()> {
-        if let Some(id) = vocab.whole_piece(piece) {
-            ids.push(id);
-            return Ok(());
-        }
-        let piece = std::str::from_utf8(piece).map_err(|_| {
-            Error::invalid("expected a text for a vocabulary of characters, got other bytes")
-        })?;
-        let mut numbers = take(&mut self.symbols);
-        numbers.clear();
-        let made = symbols.each(piece, |number, _| numbers.push(number));
-        self.symbols = numbers;
-        made?;
-        self.numbers.clear();
-        if !self.symbols.is_empty() {
-            self.merger
-                .merge_symbols::<S>(vocab, &self.symbols, &mut self.numbers);
-            self.merger.finished()?;
-        }
-        let written = self.ids_of_numbers(vocab, ids);
-        for buffer in [&mut self.numbers, &mut self.symbols] {
-            if buffer.capacity() > MAX_KEPT_PARTS {
-                *buffer = Vec::new();
-            }
-        }
-        written
-    }
-
-    /// The ids of one piece of a text of characters, with the bytes that each stands for.
-    ///
-    /// # Errors
-    /// As [`Self::encode`].
-    pub fn encode_with_lengths(
-        &mut self,
-        vocab: &Vocab,
-        piece: &str,
-        tokens: &mut Vec<(u32, usize)>,
-    ) -> Result<()> {
-        let Some(symbols) = vocab.symbols() else {
-            return Err(Error::invalid(
-                "expected a vocabulary of characters, got one of bytes",
-            ));
-        };
-        if let Some(id) = vocab.whole_piece(piece.as_bytes()) {
-            tokens.push((id, piece.len()));
-            return Ok(());
-        }
-        let (mut ends, mut from) = (Vec::new(), 0);
-        symbols.cut(piece, 0..piece.len(), usize::MAX, &mut ends);
-        let (mut numbers, mut lengths, mut starts) = (Vec::new(), Vec::new(), Vec::new());
-        for end in ends {
-            numbers.clear();
-            lengths.clear();
-            starts.clear();
-            self.numbers.clear();
-            symbols.each(&piece[from..end as usize], |number, length| {
-                numbers.push(number);
-                lengths.push(length);
-            })?;
-            from = end as usize;
-            self.merger
-                .merge_with_starts(vocab, &numbers, &mut self.numbers, &mut starts);
-            for (at, &number) in self.numbers.iter().enumerate() {
-                let after = starts
-                    .get(at + 1)
-                    .map_or(lengths.len(), |&start| start as usize);
-                let length = lengths[starts[at] as usize..after].iter().sum();
-                tokens.extend(vocab.id(number).map(|id| (id, length)));
-            }
-        }
-        Ok(())
     }
 
     /// [`Self::encode`] on the current level.
@@ -149,7 +68,7 @@ impl PieceEncoder {
 
     /// Append the ids of `self.numbers` to `ids`.
     #[inline(always)]
-    fn ids_of_numbers(&self, vocab: &Vocab, ids: &mut Vec<u32>) -> Result<()> {
+    pub(super) fn ids_of_numbers(&self, vocab: &Vocab, ids: &mut Vec<u32>) -> Result<()> {
         for &number in &self.numbers {
             match (vocab.id(number), vocab.missing_byte()) {
                 (Some(id), _) | (None, MissingByte::Id(id)) => ids.push(id),
@@ -170,7 +89,7 @@ impl PieceEncoder {
     /// # Errors
     /// That of `encode`; `Invalid` for a piece of 2^28 tokens.
     #[inline(always)]
-    fn value(
+    pub(super) fn value(
         &mut self,
         len: usize,
         arena: &mut Vec<u32>,
@@ -305,53 +224,14 @@ pub(super) fn merge_long<S: Lanes>(
     Ok(())
 }
 
-/// Merge the `missing` pieces of all lengths that the tables lack, where texts are not bytes before
-/// merging, and insert those of up to [`LONGEST`] bytes, as [`merge_short`] and [`merge_long`] do.
-#[inline(always)]
-pub(super) fn merge_symbols<S: Lanes>(
-    batch: &mut Batch,
-    cache: &mut Cache,
-    encoder: &mut PieceEncoder,
-    (vocab, symbols): (&Vocab, &Symbols),
-    pieces: Pieces<'_>,
-    missing: [usize; 3],
-) -> Result<()> {
-    // The ids of pieces that are not kept come last.
-    batch.missing[2][..missing[2]]
-        .sort_unstable_by_key(|&j| pieces.get(j as usize).len() > LONGEST);
-    cache.arena_kept = usize::MAX;
-    for (kind, count) in missing.into_iter().enumerate() {
-        for q in 0..count {
-            let j = batch.missing[kind][q] as usize % BATCH;
-            let piece = pieces.get(j);
-            let keep = piece.len() <= LONGEST;
-            if keep {
-                if let Some(value) = find(batch, cache, pieces, j) {
-                    batch.values[j] = value;
-                    continue;
-                }
-            } else {
-                cache.arena_kept = cache.arena_kept.min(cache.arena.len());
-            }
-            let value = encoder.value(piece.len(), &mut cache.arena, |encoder, ids| {
-                encoder.encode_symbols::<S>(vocab, symbols, piece, ids)
-            })?;
-            batch.values[j] = value;
-            match (piece.len(), batch.keys[j]) {
-                _ if !keep => {}
-                (_, key) if key != 0 => cache.short.insert(ShortEntry { key, value }),
-                (0..=MEDIUM, _) => cache.medium.insert(batch.wide_keys[j], value),
-                _ => cache.insert_long(batch.hashes[j], piece, value),
-            }
-        }
-    }
-    cache.arena_kept = cache.arena_kept.min(cache.arena.len());
-    Ok(())
-}
-
 /// The value of piece `j` of the batch, if a table has it.
 #[inline(always)]
-fn find(batch: &Batch, cache: &mut Cache, pieces: Pieces<'_>, j: usize) -> Option<Value> {
+pub(super) fn find(
+    batch: &Batch,
+    cache: &mut Cache,
+    pieces: Pieces<'_>,
+    j: usize,
+) -> Option<Value> {
     match pieces.get(j).len() {
         len if len > MEDIUM => {
             let (value, place) = cache.long.find(batch.hashes[j])?;

@@ -11,6 +11,7 @@ mod parallel;
 mod scratch;
 #[cfg(test)]
 mod symbol_tests;
+mod symbols;
 mod tables;
 #[cfg(test)]
 mod tests;

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::batch::{probe, Batch, Pieces};
 use super::cache::Cache;
-use super::merge::{merge_long, merge_short, merge_symbols, PieceEncoder};
+use super::merge::{merge_long, merge_short, PieceEncoder};
 use super::scratch::{Caches, Scratch};
+use super::symbols::merge_symbols;
 use super::value::{is_mixed, write, Value};
 use super::BATCH;
 use crate::error::{Error, Result};

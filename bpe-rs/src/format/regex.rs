@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::regex_classes::{class_escape_here, class_here, escape_here};
+use super::regex_classes::{class_escape_here, class_here, escape_end, escape_here};
 use crate::error::{Error, Result};
 use crate::pretokenize::NAMED;
 
@@ -290,22 +290,6 @@ fn tokens(pattern: &str) -> Vec<&str> {
         at = end;
     }
     tokens
-}
-
-/// End of `\x`, `\p{..}`, `\x{..}` or `\u{..}` at `at`.
-pub(super) fn escape_end(pattern: &str, at: usize) -> usize {
-    let mut characters = pattern[at + 1..].chars();
-    let Some(letter) = characters.next() else {
-        return pattern.len();
-    };
-    let end = at + 1 + letter.len_utf8();
-    let rest = &pattern[end..];
-    if matches!(letter, 'p' | 'P' | 'x' | 'u') && rest.starts_with('{') {
-        return rest.find('}').map_or(pattern.len(), |len| end + len + 1);
-    }
-    // `\xE9` has two digits at most.
-    let digits = rest.bytes().take(2).take_while(u8::is_ascii_hexdigit);
-    end + if letter == 'x' { digits.count() } else { 0 }
 }
 
 /// End of `(`, `(?:`, `(?<=`, `(?i)` or the like at `at`.

@@ -3,8 +3,6 @@
 
 use std::borrow::Cow;
 
-use super::regex::escape_end;
-
 /// `\w`, outside of classes: there, six characters of Latin-1 belong to it that have no letter's
 /// properties, and the joiners do not.
 const WORD: &str = r"[[\w\x{B2}\x{B3}\x{B9}\x{BC}\x{BD}\x{BE}]--[\x{200C}\x{200D}]]";
@@ -103,4 +101,20 @@ fn posix_at(class: &str, at: usize) -> Option<(&str, usize)> {
     let rest = class[at..].strip_prefix("[:")?;
     let len = rest.find(":]")?;
     Some((&rest[..len], at + 2 + len + 2))
+}
+
+/// End of `\x`, `\p{..}`, `\x{..}` or `\u{..}` at `at`.
+pub(super) fn escape_end(pattern: &str, at: usize) -> usize {
+    let mut characters = pattern[at + 1..].chars();
+    let Some(letter) = characters.next() else {
+        return pattern.len();
+    };
+    let end = at + 1 + letter.len_utf8();
+    let rest = &pattern[end..];
+    if matches!(letter, 'p' | 'P' | 'x' | 'u') && rest.starts_with('{') {
+        return rest.find('}').map_or(pattern.len(), |len| end + len + 1);
+    }
+    // `\xE9` has two digits at most.
+    let digits = rest.bytes().take(2).take_while(u8::is_ascii_hexdigit);
+    end + if letter == 'x' { digits.count() } else { 0 }
 }

@@ -78,10 +78,16 @@ impl Matcher {
             done = found.end;
         };
         match self {
-            Self::Text(needle) => {
-                let found = memmem::find_iter(text.as_bytes(), needle.as_bytes());
-                found.for_each(|at| push(at..at + needle.len()));
-            }
+            Self::Text(needle) => match needle.as_bytes() {
+                [byte] => {
+                    let found = memchr::memchr_iter(*byte, text.as_bytes());
+                    found.for_each(|at| push(at..at + 1));
+                }
+                needle => {
+                    let found = memmem::find_iter(text.as_bytes(), needle);
+                    found.for_each(|at| push(at..at + needle.len()));
+                }
+            },
             _ => {
                 let mut matches = Vec::new();
                 self.find(text, &mut matches)?;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::aligned::AlignedText;
 use super::matcher::{is_punctuation, Matcher};
+use super::split::SplitStep;
 use crate::error::Result;
 use crate::format::byte_level;
 use crate::format::components::{Behavior, Metaspace, PreTokenizer, PrependScheme};
@@ -33,15 +34,6 @@ enum Step {
     },
     Metaspace(Metaspace),
     FixedLength(usize),
-}
-
-/// One split: find delimiters, then cut around them as `behavior` says.
-#[derive(Debug)]
-struct SplitStep {
-    matcher: Matcher,
-    behavior: Behavior,
-    /// Whether the delimiters are what lies between the matches.
-    invert: bool,
 }
 
 /// A text and its pieces, in order.
@@ -195,7 +187,10 @@ impl CompiledPreTokenizer {
             match step {
                 Step::Split(split) => cut.split(|text, found| split.cut_text(text, found))?,
                 Step::FixedLength(length) => cut.split(|text, found| {
-                    let starts = text.char_indices().map(|(at, _)| at).step_by(*length);
+                    let starts = text
+                        .char_indices()
+                        .map(|(at, _)| at)
+                        .step_by((*length).max(1));
                     let ends = starts.clone().skip(1).chain([text.len()]);
                     found.extend(starts.zip(ends).map(|(start, end)| start..end));
                     Ok(())
@@ -326,112 +321,5 @@ impl PreTokenized<'_> {
             *piece = start..text.text.len();
         }
         self.text = text;
-    }
-}
-
-impl SplitStep {
-    /// Append the parts of `text`.
-    fn cut_text(&self, text: &str, out: &mut Vec<Range<usize>>) -> Result<()> {
-        let mut matches = Vec::new();
-        self.matcher.find(text, &mut matches)?;
-        self.cut(0..text.len(), &matches, out);
-        Ok(())
-    }
-
-    /// Cut `piece` around `matches`, which are ranges inside it, and append its parts. An empty
-    /// match cuts, too, and counts when neighbours are joined.
-    fn cut(&self, piece: Range<usize>, matches: &[Range<usize>], out: &mut Vec<Range<usize>>) {
-        let mut ranges = Vec::with_capacity(2 * matches.len() + 1);
-        let mut done = 0;
-        for range in matches {
-            if done != range.start {
-                ranges.push((done..range.start, self.invert));
-            }
-            ranges.push((range.clone(), !self.invert));
-            done = range.end;
-        }
-        if done != piece.len() {
-            ranges.push((done..piece.len(), self.invert));
-        }
-        // What begins the piece after is joined from the end, as Hugging Face's engine does.
-        let from_end = self.behavior == Behavior::MergedWithNext;
-        if from_end {
-            ranges.reverse();
-        }
-        let mut joined: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
-        let mut after_delimiter = false;
-        for (range, is_delimiter) in ranges {
-            let joins = match self.behavior {
-                Behavior::Removed if is_delimiter => continue,
-                Behavior::Removed | Behavior::Isolated => false,
-                Behavior::MergedWithPrevious | Behavior::MergedWithNext => {
-                    is_delimiter && !after_delimiter
-                }
-                Behavior::Contiguous => is_delimiter == after_delimiter,
-            };
-            match joined.last_mut().filter(|_| joins) {
-                Some(last) if from_end => last.start = range.start,
-                Some(last) => last.end = range.end,
-                None => joined.push(range),
-            }
-            after_delimiter = is_delimiter;
-        }
-        if from_end {
-            joined.reverse();
-        }
-        let base = piece.start;
-        let parts = joined.into_iter().filter(|range| !range.is_empty());
-        out.extend(parts.map(|range| base + range.start..base + range.end));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::format::components::Pattern;
-
-    fn split(behavior: Behavior, invert: bool, text: &str) -> Vec<String> {
-        let pattern = Pattern::String("-".into());
-        let step = PreTokenizer::Split {
-            pattern,
-            behavior,
-            invert,
-        };
-        let compiled = CompiledPreTokenizer::new(Some(&step)).unwrap();
-        let cut = compiled
-            .pre_tokens(AlignedText::unaligned(text, 0))
-            .unwrap();
-        let pieces = cut.pieces.into_iter();
-        pieces
-            .map(|piece| cut.text.text[piece].to_string())
-            .collect()
-    }
-
-    #[test]
-    fn behaviors() {
-        let text = "the-final--countdown";
-        let expected: [(Behavior, &[&str]); 5] = [
-            (Behavior::Removed, &["the", "final", "countdown"]),
-            (
-                Behavior::Isolated,
-                &["the", "-", "final", "-", "-", "countdown"],
-            ),
-            (
-                Behavior::MergedWithPrevious,
-                &["the-", "final-", "-", "countdown"],
-            ),
-            (
-                Behavior::MergedWithNext,
-                &["the", "-final", "-", "-countdown"],
-            ),
-            (
-                Behavior::Contiguous,
-                &["the", "-", "final", "--", "countdown"],
-            ),
-        ];
-        for (behavior, pieces) in expected {
-            assert_eq!(split(behavior, false, text), pieces, "{behavior:?}");
-        }
-        assert_eq!(split(Behavior::Removed, true, text), ["-", "-", "-"]);
     }
 }

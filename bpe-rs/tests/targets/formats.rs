@@ -109,6 +109,81 @@ fn change(value: &mut Value, bytes: &mut Bytes<'_>, known: &[Value]) {
     }
 }
 
+/// Gives a file other parts around its model, and settings about characters to its model.
+fn refurnish(file: &mut Value, bytes: &mut Bytes<'_>) {
+    let parts = [
+        (
+            "normalizer",
+            json!([
+                null,
+                {"type": "Prepend", "prepend": "▁"},
+                {"type": "Replace", "pattern": {"Regex": "a*"}, "content": "é"},
+                {"type": "Strip", "strip_left": true, "strip_right": true},
+                {"type": "Nmt"},
+                {"type": "ByteLevel"},
+                {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+                 "strip_accents": true, "lowercase": true},
+            ]),
+        ),
+        (
+            "pre_tokenizer",
+            json!([
+                null,
+                {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": true},
+                {"type": "Metaspace", "replacement": "é", "prepend_scheme": "always"},
+                {"type": "Sequence", "pretokenizers": [
+                    {"type": "Whitespace"},
+                    {"type": "ByteLevel", "add_prefix_space": true, "use_regex": true},
+                    {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"}]},
+                {"type": "BertPreTokenizer"},
+                {"type": "FixedLength", "length": 3},
+                {"type": "Split", "pattern": {"Regex": "\\b|[[:punct:]]"}, "behavior": "Contiguous",
+                 "invert": false},
+            ]),
+        ),
+        (
+            "post_processor",
+            json!([
+                null,
+                {"type": "RobertaProcessing", "sep": ["a", 1], "cls": ["b", 2],
+                 "trim_offsets": true, "add_prefix_space": true},
+                {"type": "BertProcessing", "sep": ["a", 1], "cls": ["b", 2]},
+            ]),
+        ),
+        (
+            "decoder",
+            json!([
+                null,
+                {"type": "Sequence", "decoders": [
+                    {"type": "ByteFallback"}, {"type": "Fuse"},
+                    {"type": "Strip", "content": "é", "start": 2, "stop": 2}]},
+                {"type": "BPEDecoder", "suffix": "a"},
+                {"type": "WordPiece", "prefix": "a", "cleanup": true},
+                {"type": "CTC", "pad_token": "a", "word_delimiter_token": "b", "cleanup": true},
+                {"type": "Metaspace", "replacement": "a", "prepend_scheme": "always"},
+            ]),
+        ),
+    ];
+    for (name, choices) in parts {
+        let choices = choices.as_array().cloned().unwrap_or_default();
+        file[name] = choices[bytes.below(choices.len())].clone();
+    }
+    let settings = [
+        ("byte_fallback", json!(true)),
+        ("fuse_unk", json!(true)),
+        ("ignore_merges", json!(true)),
+        ("unk_token", json!("a")),
+        ("end_of_word_suffix", json!("a")),
+        ("continuing_subword_prefix", json!("a")),
+        ("dropout", json!(0.5)),
+    ];
+    for (name, value) in settings {
+        if bytes.below(4) == 0 {
+            file["model"][name] = value;
+        }
+    }
+}
+
 /// A `tokenizer.json` with a few changes, or any text: refused, or it encodes, decodes and is
 /// written so that it reads the same.
 pub(crate) fn tokenizer_json(data: &[u8]) {
@@ -118,6 +193,9 @@ pub(crate) fn tokenizer_json(data: &[u8]) {
     } else {
         let file = convert::to_tokenizer_json(&small()).unwrap().to_text(false);
         let mut value: Value = serde_json::from_str(&file).unwrap();
+        if bytes.below(2) == 0 {
+            refurnish(&mut value, &mut bytes);
+        }
         for _ in 0..1 + bytes.below(4) {
             let known = values();
             change(&mut value, &mut bytes, &known);

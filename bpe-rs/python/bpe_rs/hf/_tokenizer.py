@@ -378,8 +378,8 @@ class BpeRsTokenizer:
         self._set_model(_components.component_json(value, "model"))
 
     def seed_dropout(self, seed: int) -> None:
-        """Make the model's dropout follow a seed: the same texts, encoded one after the other, get the
-        same tokens again. `tokenizers` has no such method."""
+        """Make the model's dropout follow a seed: the same texts, encoded one after the other, get
+        the same tokens again. `tokenizers` has no such method."""
         with _changing:
             self._core = self._core.with_dropout_seed(seed)
 
