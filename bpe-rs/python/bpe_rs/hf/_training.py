@@ -23,14 +23,14 @@ class BpeTrainer:
     `initial_alphabet`: characters that are tokens even if they do not occur; of longer strings the
     first character counts.
 
+    >>> import json
     >>> from bpe_rs.hf import Tokenizer
     >>> byte_level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
     >>> file = {"model": {"type": "BPE", "vocab": {}, "merges": []}, "pre_tokenizer": byte_level}
-    >>> import json
     >>> tokenizer = Tokenizer.from_str(json.dumps(file))
     >>> tokenizer.train_from_iterator(["low lower lowest"], BpeTrainer(vocab_size=12))
     >>> tokenizer.encode("low lowest").tokens
-    ['low', 'Ġlow', 'e', 's', 't']
+    ['low', 'Ġlowe', 's', 't']
     """
 
     def __init__(

@@ -6,8 +6,8 @@ use pyo3::exceptions::PyDeprecationWarning;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use super::columns::{Buffer, Results};
 use super::ints::Ints;
+use super::results::{Buffer, Results};
 use super::settings::direction;
 use crate::format::components::Direction;
 use crate::hf::{Column, EncodedInput};
@@ -47,6 +47,14 @@ impl PyHfEncoding {
             row: Some((results, row)),
             ints: Some(ints),
         }
+    }
+
+    /// An object for each row.
+    pub(super) fn of_rows(results: Results, ints: &Arc<Ints>) -> Vec<Self> {
+        let rows = 0..results.batch.len();
+        let shared = Arc::new(results);
+        rows.map(|row| Self::of_row(shared.clone(), row, ints.clone()))
+            .collect()
     }
 
     /// The encoded input.

@@ -4,6 +4,7 @@ mod arguments;
 mod columns;
 mod encoding;
 mod ints;
+mod results;
 mod settings;
 mod training;
 
@@ -19,9 +20,10 @@ use crate::format::{sentencepiece, vocab_merges, BpeModel, TokenizerJson};
 use crate::hf::{EncodedInput, FlatBatch, InputPair, InputSequence, Layout, Tokenizer};
 use crate::threads::ForkOnce;
 use arguments::{added_tokens, OwnedSequence};
-use columns::{Call, PyColumns, Results, Wanted};
+use columns::{PyColumns, Wanted};
 use encoding::PyHfEncoding;
 use ints::Ints;
+use results::{Call, Results};
 use settings::PySettings;
 
 /// `(id, string, offsets)`.
@@ -98,18 +100,7 @@ impl PyHfTokenizer {
         Ok(batch.into_iter().map(encoding).collect())
     }
 
-    /// Encode a batch of sequences and pairs.
-    fn encode_owned(
-        &self,
-        py: Python<'_>,
-        owned: &[OwnedPair<'_>],
-        add_special_tokens: bool,
-        settings: &PySettings,
-    ) -> PyResult<Vec<PyHfEncoding>> {
-        self.encode_inputs(py, &borrowed(owned)?, add_special_tokens, settings)
-    }
-
-    /// The same as flat columns; `None` where [`Self::encode_owned`] must be asked.
+    /// The same as flat columns; `None` where [`Self::encode_all`] must be asked.
     fn encode_flat(
         &self,
         py: Python<'_>,
@@ -309,7 +300,8 @@ impl PyHfTokenizer {
         };
         drop(inputs);
         let call = Call::new(this, owned, add_special_tokens, settings);
-        Ok(Results { batch, call }.into_encodings(&tokenizer.ints))
+        let results = Results { batch, call };
+        Ok(PyHfEncoding::of_rows(results, &tokenizer.ints))
     }
 
     /// The columns of an encoded batch; None where `encode_batch` must be asked.
