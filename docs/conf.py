@@ -77,10 +77,11 @@ def _link_files(app, doctree: nodes.document) -> None:
         node.replace_self(new)
 
 
-def setup(app) -> None:
+def setup(app) -> dict[str, bool]:
     app.add_html_math_renderer(
         "mathml",
         (lambda self, node: _math(self, node, block=False), None),
         (lambda self, node: _math(self, node, block=True), None),
     )
     app.connect("doctree-read", _link_files)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
