@@ -24,7 +24,7 @@ from gptpy.data.text import Text, python_prose
 from gptpy.evaluation.loss import BATCH_TOKENS, Evaluation, evaluate
 from gptpy.inference.text import stream_text
 from gptpy.quickstart import TRAIN, quickstart, resume, training_seconds
-from gptpy.report.page import trained_tokens
+from gptpy.report.shown import trained_tokens
 from gptpy.runs import checkpoint
 from gptpy.runs.metrics import read_metrics
 from gptpy.runs.opening import load
