@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from typing import Any
 from pathlib import Path
 
 import numpy as np
@@ -320,17 +321,17 @@ def test_tokenizer_compare(run, capsys, tmp_path):
 
 def test_tokenizer_extended_and_pruned(run, capsys, tmp_path):
     tok, text, out = str(run / "tok.json"), str(run / "prose.txt"), str(tmp_path / "t.json")
-    before = open_tokenizer(tok)
+    before: Any = open_tokenizer(tok)
     extend = ["tokenizer", "train", text, "--base", tok, "--vocab-size", str(before.n_vocab + 9)]
     for more in ([], ["--across-words"]):
         assert main([*extend, *more, "-o", out]) == 0
-        after = open_tokenizer(out)
+        after: Any = open_tokenizer(out)
         assert after.mergeable_ranks == {**after.mergeable_ranks, **before.mergeable_ranks}
         assert after.n_vocab == before.n_vocab + 9
         several = [token for token in after.mergeable_ranks if b" " in token.strip()]
         assert bool(several) == bool(more)
     assert main(["tokenizer", "prune", tok, text, "--remove", "11", "-o", out]) == 0
-    pruned = open_tokenizer(out)
+    pruned: Any = open_tokenizer(out)
     assert len(pruned.mergeable_ranks) == len(before.mergeable_ranks) - 11
     assert pruned.mergeable_ranks.items() <= before.mergeable_ranks.items()
     capsys.readouterr()

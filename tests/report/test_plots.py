@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import bpe_rs
 import pytest
 import torch
 from torch import nn
