@@ -85,9 +85,9 @@ def test_the_courses_loss_is_trls(tmp_path: Path) -> None:
     pytest.importorskip("trl")
     import torch
     import torch.nn.functional as F
-    from datasets import Dataset
+    from datasets import Dataset  # pyright: ignore[reportMissingImports]
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from trl import DPOConfig, DPOTrainer
+    from trl import DPOConfig, DPOTrainer  # pyright: ignore[reportMissingImports]
 
     import gptpy
     from gptpy.cli import main

@@ -104,9 +104,10 @@ def test_lengths_slopes_and_tables_may_be_strided(kernel_device):
         if copied:
             sides = [x.clone(memory_format=torch.contiguous_format) for x in sides]
         places, blocks, by_head = (x.to(kernel_device) for x in sides)
+        query, keys, values = (x.to(kernel_device) for x in arguments)
         found.append(
             attention_with_kv_cache(
-                *(x.to(kernel_device) for x in arguments), places, block_table=blocks,
+                query, keys, values, places, block_table=blocks,
                 alibi_slopes=by_head, sinks=by_head, backend="triton",
             )
         )  # fmt: skip
