@@ -41,7 +41,7 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     },
     ("hopper", 2, "key_gradient", "ranges"): {
         64: TileConfig(64, 128, 8, 2, tma=True),
-        128: TileConfig(32, 64, 8, 2, tma=True),
+        128: TileConfig(16, 128, 8, 2, tma=True),
     },
     ("hopper", 2, "key_gradient", "everything"): {
         64: TileConfig(32, 64, 4, 2, tma=True),
