@@ -15,7 +15,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -28,6 +27,7 @@ from typing import Any
 
 from generate_models import Model, check_tokens, peers_python
 from generate_peers import NEEDS
+from machine import processor
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORDS = ROOT / "benches" / "records" / "generate.md"
@@ -297,15 +297,6 @@ def busy() -> float:
     from gptpy.cli.openmp import other_runnable_threads
 
     return other_runnable_threads(20)
-
-
-def processor() -> str:
-    names = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{names[0] if names else platform.machine()}, {len(names) or os.cpu_count()} cores"
 
 
 def as_table(results: dict[str, Row]) -> str:
