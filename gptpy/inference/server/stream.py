@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gptpy.inference.request import Handle, Piece
 from gptpy.inference.server.errors import ApiError
 
-PACE = 0.02
+PACE = 0.04
 """Seconds between what is sent to a client. Sending costs about as much as a token of a small
 model, so tokens that come faster than eyes can follow are sent together."""
 
