@@ -30,8 +30,10 @@ def stopped_by_a_timer() -> Iterator[None]:
         raise Stop
 
     before = signal.signal(signal.SIGVTALRM, stop)
+    gc.disable()  # an exception that a callback of the collector meets is lost
     yield
     signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    gc.enable()
     signal.signal(signal.SIGVTALRM, before)
 
 
@@ -83,13 +85,9 @@ def test_an_exception_of_a_signal_handler_ends_the_call(name: str):
 
         def interrupted() -> None:
             # Counts the process's own time, so that a busy machine makes no difference.
-            gc.disable()  # an exception that a callback of the collector meets is lost
             signal.setitimer(signal.ITIMER_VIRTUAL, whole / 10)
-            try:
-                with pytest.raises(Stop):
-                    CALLS[name]()
-            finally:
-                gc.enable()
+            with pytest.raises(Stop):
+                CALLS[name]()
 
         assert cpu_seconds(interrupted) < 0.8 * whole + 0.2
 
