@@ -14,6 +14,7 @@ import torch
 from gptpy.config.errors import ConfigError
 from gptpy.inference.engine import Engine
 from gptpy.inference.request import Request
+from gptpy.inference.weights import PackedLinear
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,10 @@ def _wait(engine: Engine) -> None:
 
 def memory(engine: Engine) -> Memory:
     """What the engine's model takes, and the process at its peak so far."""
-    network = engine.runner.network
-    tensors = {id(t): t for t in (*network.parameters(), *network.buffers())}
+    tensors: dict[int, torch.Tensor] = {}
+    for part in filter(None, (engine.runner.network, engine.runner.head)):
+        packed = [m.packed for m in part.modules() if isinstance(m, PackedLinear)]
+        tensors |= {id(t): t for t in (*part.parameters(), *part.buffers(), *packed)}
     weights = sum(t.numel() * t.element_size() for t in tensors.values())
     device = engine.runner.device
     if device.type == "cuda":
