@@ -205,6 +205,7 @@ def test_a_decoder_asks_for_what_its_network_needs(monkeypatch):
         return False, "a test"
 
     monkeypatch.setattr(decoding, "choose_paged", choose)
+    monkeypatch.setattr("gptpy.inference.runner.attends_in_bfloat16", lambda: True)
     c = {"position": "alibi", "window": 9, "n_kv_head": 2}
     assert Runner(network(**WIDE, **c), block_tokens=32).decoder is None
     Runner(network(**WIDE, attention_softcap=2.0), "bfloat16")
