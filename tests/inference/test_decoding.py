@@ -7,7 +7,6 @@ kernel itself in the interpreter.
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import gptpy_kernels
 import pytest
 import torch
 
@@ -34,6 +33,9 @@ SHAPES = {
 @pytest.fixture
 def admitted(monkeypatch):
     """The kernel is admitted; its plain reference stands in for it."""
+    # Not at the top: it imports triton, which tests/kernels must be the first to do.
+    import gptpy_kernels
+
     plain = gptpy_kernels.attention_with_kv_cache
 
     def attention(*inputs, backend, **arguments):
