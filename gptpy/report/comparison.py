@@ -7,7 +7,7 @@ from pathlib import Path
 from gptpy.report.style import LINES, drawing
 from gptpy.tokenizer.comparison import Comparison
 
-HATCHES = ("", "//", "..", "xx", "--")
+HATCHES = ("", "//", "\\\\", "x", "-")
 """Bars are told apart without colour, too."""
 
 
