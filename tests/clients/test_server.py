@@ -8,7 +8,8 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,12 @@ def drained(server: Running) -> None:
     assert pool.held == 0 and pool.available == pool.capacity
 
 
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """`work` in a thread: a browser that other tests have opened keeps an event loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, work).result()
+
+
 def bodies(count: int) -> list[dict[str, Any]]:
     """Requests of mixed lengths and settings, each with its seed."""
     draw = random.Random(7)
@@ -249,7 +256,7 @@ def test_load(server: Running) -> None:
             expected = [[c["token_ids"] for c in alone[k]] for k in range(4)]
             assert await slow == expected
 
-    asyncio.run(all_at_once())
+    run(all_at_once())
     drained(server)
 
 
@@ -271,7 +278,7 @@ def test_nothing_is_kept(server: Running) -> None:
 
             await asyncio.gather(*(some(n * 1000) for n in range(8)))
 
-    asyncio.run(many(240))
+    run(many(240))
     drained(server)
     gc.collect()
     left = [one for one in gc.get_objects() if type(one) in (Handle, Stream)]

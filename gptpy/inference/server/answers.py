@@ -180,7 +180,8 @@ def documented(
     """The `responses` of a path; `codes`: its errors (default: all that a body can lead to)."""
     found: dict[int | str, dict[str, Any]] = {200: {"model": model}}
     if streams:
-        events = {"schema": {"type": "string"}}
+        # No type: some readers of the description apply it to the whole text, others to each event.
+        events = {"schema": {"description": "Server-sent events, each a chunk as JSON"}}
         found[200]["content"] = {"text/event-stream": events}
         found[200]["description"] = "The answer; with `stream`, server-sent events."
     for code in codes or PROBLEMS:
