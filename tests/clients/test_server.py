@@ -156,7 +156,7 @@ def drained(server: Running) -> None:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """`work` in a thread: a browser that other tests have opened keeps an event loop in this one."""
+    """`work` in a thread of its own: in this one a browser of other tests may have a loop."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, work).result()
 
