@@ -55,7 +55,10 @@ def test_names_contrast_keyboard_and_width(watched: Watched, chat_server: Server
     assert found == wanted
     for width in (360, 700, 1600):
         page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_timeout(50)
+        for _ in range(100):  # what floats is moved when the browser tells of the new width
+            page.wait_for_timeout(50)
+            if not check(page, "overflowing"):
+                break
         assert check(page, "overflowing") == [], width
 
 
