@@ -15,6 +15,19 @@ import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, processors
 from tokenizers import pre_tokenizers as pre
 
+FIELDS = (
+    "ids",
+    "type_ids",
+    "tokens",
+    "offsets",
+    "attention_mask",
+    "special_tokens_mask",
+    "word_ids",
+    "sequence_ids",
+    "n_sequences",
+)
+"""What is compared of two `Encoding` objects."""
+
 LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

@@ -23,16 +23,6 @@ FAMILIES: dict[str, Callable[[str], str]] = {
     **dict.fromkeys(hf_families.FAMILIES, hf_families.family),
     **dict.fromkeys(hf_cases.FAMILIES, hf_cases.family),
 }
-FIELDS = (
-    "ids",
-    "type_ids",
-    "tokens",
-    "offsets",
-    "attention_mask",
-    "special_tokens_mask",
-    "word_ids",
-    "sequence_ids",
-)
 # First and last characters of blocks from which texts are drawn.
 BLOCKS = [
     (0x20, 0x7E),
@@ -111,7 +101,7 @@ def texts(count: int, seed: int = 0) -> list[str]:
 
 
 def fields(encoding: Any) -> dict[str, Any]:
-    found = {name: getattr(encoding, name) for name in FIELDS}
+    found = {name: getattr(encoding, name) for name in hf_cases.FIELDS}
     found["overflowing"] = [fields(part) for part in encoding.overflowing]
     return found
 

@@ -13,21 +13,9 @@ from bpe_rs.hf import Tokenizer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-FIELDS = (
-    "ids",
-    "type_ids",
-    "tokens",
-    "offsets",
-    "attention_mask",
-    "special_tokens_mask",
-    "word_ids",
-    "sequence_ids",
-    "n_sequences",
-)
-
 
 def fields(encoding: Any) -> dict[str, Any]:
-    found = {name: getattr(encoding, name) for name in FIELDS}
+    found = {name: getattr(encoding, name) for name in hf_cases.FIELDS}
     found["overflowing"] = [fields(part) for part in encoding.overflowing]
     return found
 

@@ -205,11 +205,7 @@ class PagedStep:
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Stores `(1, N, H_kv, D)` in the sequences' blocks, as `KVCache.append` does."""
         self.layer = layer
-        for pool, new in zip(self.cache.by_token[layer], (k, v), strict=True):
-            by_head = new[0].transpose(0, 1)
-            if by_head.dtype != pool.dtype:
-                by_head = by_head.to(pool.dtype)
-            pool.index_copy_(1, self.slots, by_head)
+        self.cache.store(layer, self.slots, k, v)
         return k, v
 
     def attend(

@@ -37,6 +37,14 @@ class PagedKeysValues:
         self.by_token = [tuple(layer.flatten(2, 3)) for layer in both]
         self.both_by_token = [layer.flatten(2, 3).flatten(0, 1) for layer in both]
 
+    def store(self, layer: int, slots: Tensor, k: Tensor, v: Tensor) -> None:
+        """Writes `(1, N, H_kv, D)` to places `(N,)`: number of block x `block_tokens` + token."""
+        for pool, new in zip(self.by_token[layer], (k, v), strict=True):
+            by_head = new[0].transpose(0, 1)
+            if by_head.dtype != pool.dtype:
+                by_head = by_head.to(pool.dtype)
+            pool.index_copy_(1, slots, by_head)
+
     def side_by_side(self, begin: int, end: int) -> list[tuple[Tensor, Tensor]]:
         """Tokens `begin` to `end` of the pool: keys and values of each layer, `(1, H_kv, S, D)`."""
         pools = (self.keys, self.values)

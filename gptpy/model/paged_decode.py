@@ -71,8 +71,7 @@ class DecodeStep:
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Stores `(1, rows, H_kv, D)` in the sequences' blocks, as `KVCache.append` does."""
         self.layer = layer
-        for pool, new in zip(self.cache.by_token[layer], (k, v), strict=True):
-            pool.index_copy_(1, self.slots, new[0].transpose(0, 1).to(pool.dtype))
+        self.cache.store(layer, self.slots, k, v)
         return k, v
 
     def attend(

@@ -193,3 +193,20 @@ class Watched:
         page.on("console", lambda m: m.type in ("error", "warning") and self.errors.append(m.text))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
+
+
+def usable_by_everybody(page: Any) -> None:
+    """Asserts names, contrast, the keyboard and narrow screens of the page as it is open now."""
+    assert nameless(page) == []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert check(page, "unreadable") == [], scheme
+    wanted, found = reachable(page)
+    assert found == wanted
+    for width in (360, 700, 1600):
+        page.set_viewport_size({"width": width, "height": 800})
+        for _ in range(100):  # what floats is moved when the browser tells of the new width
+            page.wait_for_timeout(50)
+            if not check(page, "overflowing"):
+                break
+        assert check(page, "overflowing") == [], width

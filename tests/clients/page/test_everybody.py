@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .browsing import Server, Watched, check, nameless, reachable
+from .browsing import Server, Watched, check, nameless, reachable, usable_by_everybody
 from .driving import TABS, complete, expect, set_slider, visit, wait_till_written
 
 pytestmark = pytest.mark.clients
@@ -47,19 +47,7 @@ def open_everything(page: Any, tab: str) -> None:
 def test_names_contrast_keyboard_and_width(watched: Watched, chat_server: Server, tab: str) -> None:
     page = visit(watched, chat_server)
     open_everything(page, tab)
-    assert nameless(page) == []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        assert check(page, "unreadable") == [], scheme
-    wanted, found = reachable(page)
-    assert found == wanted
-    for width in (360, 700, 1600):
-        page.set_viewport_size({"width": width, "height": 800})
-        for _ in range(100):  # what floats is moved when the browser tells of the new width
-            page.wait_for_timeout(50)
-            if not check(page, "overflowing"):
-                break
-        assert check(page, "overflowing") == [], width
+    usable_by_everybody(page)
 
 
 def test_tabs_by_keyboard_and_address(watched: Watched, server: Server) -> None:
