@@ -284,11 +284,14 @@ def run_info(arguments: argparse.Namespace) -> int:
     from gptpy import tokenizer
     from gptpy.cli.show import table
     from gptpy.data.text import read_text
+    from gptpy.tokenizer.comparison import vocabulary_size
 
     opened = tokenizer.open_tokenizer(arguments.tokenizer)
+    size = vocabulary_size(opened)
+    gaps = "" if size == opened.n_vocab else f", ids up to {opened.n_vocab - 1:,}"
     rows = [
         ("name", str(opened.name)),
-        ("vocabulary", f"{opened.n_vocab} tokens"),
+        ("vocabulary", f"{size:,} tokens" + gaps),
         ("special tokens", ", ".join(sorted(opened.special_tokens_set)) or "none"),
         ("fingerprint", opened.fingerprint),
     ]

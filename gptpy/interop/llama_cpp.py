@@ -57,6 +57,7 @@ def note_on(tokenizer_file: Path) -> str | None:
     except ExportError:
         return (
             "note: llama.cpp has no name for this tokenizer's pattern, so that `gptpy export "
-            "--format gguf` will refuse it; with --pattern gpt2, llama3 or qwen2 it will not"
+            "--format gguf` will refuse it; it takes those trained with --pattern gpt2, llama3 or "
+            "qwen2 and without --across-words"
         )
     return None

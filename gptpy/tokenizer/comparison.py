@@ -43,11 +43,20 @@ class Comparison:
     sizes: dict[str, int]
     """Bytes of each text, by its name."""
     vocabularies: dict[str, int]
-    """Ids of each tokenizer, by its name."""
+    """Tokens of each tokenizer, by its name."""
     readings: dict[tuple[str, str], Reading]
     """By the names of tokenizer and text."""
     shared: dict[tuple[str, str], int]
     """Tokens with the same bytes, for each two byte-level tokenizers."""
+
+
+def vocabulary_size(tokenizer: Tokenizer) -> int:
+    """The number of tokens, special ones included: fewer than `n_vocab` where ids are left out, as
+    between the special tokens of o200k_base or in a pruned vocabulary."""
+    token_byte_values: Any = getattr(tokenizer, "token_byte_values", None)
+    if token_byte_values is None:
+        return tokenizer.n_vocab
+    return len(token_byte_values()) + len(tokenizer.special_tokens_set)
 
 
 def compare_tokenizers(
@@ -75,7 +84,7 @@ def compare_tokenizers(
     names = list(values)
     return Comparison(
         sizes={title: len(text.encode()) for title, text in texts.items()},
-        vocabularies={name: tokenizer.n_vocab for name, tokenizer in tokenizers.items()},
+        vocabularies={name: vocabulary_size(tokenizer) for name, tokenizer in tokenizers.items()},
         readings=readings,
         shared={
             (a, b): len(values[a] & values[b]) for i, a in enumerate(names) for b in names[i + 1 :]

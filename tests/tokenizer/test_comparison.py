@@ -1,9 +1,10 @@
 """Tokenizers compared."""
 
+import bpe_rs
 import pytest
 
 from gptpy.tokenizer import make_tokenizer, open_tokenizer, train_tokenizer
-from gptpy.tokenizer.comparison import compare_tokenizers
+from gptpy.tokenizer.comparison import compare_tokenizers, vocabulary_size
 
 TEXT = "the quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 4
 OTHER = "der schnelle braune Fuchs springt über den faulen Hund"
@@ -34,6 +35,13 @@ def test_counts_and_overlap():
     assert found.shared == {("small", "large"): 260}
     better, worse = found.readings["large", "english"], found.readings["small", "english"]
     assert better.fertility < worse.fertility and better.whole_words > worse.whole_words
+
+
+def test_ids_without_a_token_do_not_count():
+    small = bpe_rs.prune(train_tokenizer([TEXT], 290, special_tokens=["<|e|>"]), [TEXT], remove=9)
+    assert small.n_vocab == 290 and vocabulary_size(small) == 281
+    assert vocabulary_size(open_tokenizer("o200k_base")) == 199_998 + 2
+    assert vocabulary_size(make_tokenizer("words:50", lambda: [TEXT])) <= 50
 
 
 def test_what_is_unknown_is_told():
