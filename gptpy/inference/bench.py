@@ -64,6 +64,7 @@ def _once(
     engine: Engine, batch: int, prompt_tokens: int, new_tokens: int, generator: torch.Generator
 ) -> tuple[float, float, float, float]:
     c = engine.config
+    engine.runner.pool.clear()  # a prompt of an earlier run would not be computed again
     shape = (batch, prompt_tokens)
     prompts: Any = torch.randint(c.vocab_size, shape, generator=generator).tolist()
     source = prompts[0] if c.architecture == "encoder-decoder" else None
