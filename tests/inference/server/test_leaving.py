@@ -5,6 +5,7 @@ The engine of these tests steps only when it is let: what happens within a step 
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -168,6 +169,36 @@ def test_requests_that_take_too_long(run, stream):
             assert found.status_code == 504 and found.json()["error"]["code"] == "timeout"
             assert found.headers["x-should-retry"] == "false"
         assert server.service._texts == 0
+
+
+def test_the_loop_is_woken_for_first_tokens_and_ends_and_finds_the_others_itself(run, monkeypatch):
+    """While the engine stands still nobody but the loop can send what has been made."""
+    with stepped(run) as server:
+        woken = []
+        call = server.service._call
+        monkeypatch.setattr(server.service, "_call", lambda *a: woken.append(a) or call(*a))
+        reader = ask(server, stream=True, return_token_ids=True, max_tokens=9, min_tokens=9)
+        reader.settimeout(20)
+        text = b""
+
+        def read(count):
+            nonlocal text
+            while True:
+                lists = re.findall(rb'"token_ids":(.*?])', text)
+                ids = [i for found in lists for i in json.loads(found)]
+                if len(ids) >= count:
+                    return ids
+                text += reader.recv(65536)
+
+        until(lambda: len(server.service._owners) == 1)
+        step(server)
+        assert len(read(1)) == 1
+        step(server, 5)
+        assert len(read(6)) == 6 and len(woken) == 1
+        step(server, 3)
+        assert len(read(9)) == 9 and len(woken) == 2
+        until(lambda: not server.service._ticking)
+        reader.close()
 
 
 def test_a_slow_reader_gets_everything_and_holds_up_nobody(run):
