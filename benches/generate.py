@@ -181,7 +181,7 @@ def mini(bench: Bench) -> Row:
 
 def sixteen(bench: Bench) -> Row:
     """124 M, batch 1, 16-bit weights"""
-    names = ["ours bf16", "HF bf16", "llama.cpp f16", "ctranslate2 bf16"]
+    names = ["ours f16", "ours bf16", "HF bf16", "llama.cpp f16", "ctranslate2 bf16"]
     return bench.in_turn(bench.model("gpt2"), names, [words(16)], [48], 7)
 
 

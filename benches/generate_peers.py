@@ -22,6 +22,7 @@ Run = Callable[[list[list[int]], list[int]], list[list[int]]]
 
 def ours(folder: Path, threads: int, number_type: str, *, exact: bool = False) -> Run:
     """The engine; every run begins with an empty cache."""
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does
     import torch
 
     from gptpy.inference.engine import Engine
@@ -192,6 +193,7 @@ GENERATORS: dict[str, Callable[[Path, int], Run]] = {
     "ours fp32": lambda folder, n: ours(folder, n, "float32"),
     "ours fp32, exact": lambda folder, n: ours(folder, n, "float32", exact=True),
     "ours bf16": lambda folder, n: ours(folder, n, "bfloat16"),
+    "ours f16": lambda folder, n: ours(folder, n, "float16"),
     "ours int8": lambda folder, n: ours(folder, n, "int8"),
     "ours uncached": uncached,
     "HF fp32": lambda folder, n: hugging_face(folder, n, "float32"),

@@ -24,7 +24,7 @@ def measure(folder: Path, size: int) -> dict[str, Any]:
     ids = loaded.tokenizer.encode_ordinary(text)
     found = {
         number_type: bits_per_byte(loaded.model, number_type, ids, len(text.encode()))
-        for number_type in ("float32", "bfloat16", "int8")
+        for number_type in ("float32", "bfloat16", "float16", "int8")
     }
     exact = found["float32"]
     return {

@@ -6,13 +6,14 @@ import http.client
 import json
 import os
 import random
+import re
+import selectors
 import signal
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,15 @@ def measure(model: Any, engine: Any, rounds: int, threads: int, python_path: str
             ]
             spent = sum(one["seconds"] for one in found)
             whole, ids = _ask_all(port, prompts, stream=False)
-            pieces, _ = _ask_all(port, prompts, stream=True)
+            pieces, streamed_ids = _ask_all(port, prompts, stream=True)
             expected = [ids for one in found for ids in one["ids"]]
             if not at:  # warms up
-                if ids != expected:
-                    a, b = next(
-                        both for both in zip(ids, expected, strict=True) if both[0] != both[1]
-                    )
-                    raise SystemExit(f"error: the server's ids {a} are not the engine's {b}")
+                for found_ids in (ids, streamed_ids):
+                    for a, b in zip(found_ids, expected, strict=True):
+                        if a != b:
+                            raise SystemExit(
+                                f"error: the server's ids {a} are not the engine's {b}"
+                            )
                 continue
             direct.append(spent)
             plain.append(whole)
@@ -91,30 +93,68 @@ def _answers(port: int, server: subprocess.Popen[bytes]) -> bool:
 
 
 def _ask_all(port: int, prompts: list[list[int]], *, stream: bool) -> tuple[float, list[list[int]]]:
-    """Seconds for all prompts, shared out to the clients, and the new ids (not of streams)."""
+    """Seconds for all prompts, shared out to the clients, and the new ids.
 
-    def client(number: int) -> list[list[int]]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        found = []
-        for prompt in prompts[number::CLIENTS]:
-            body = {
-                "prompt": prompt,
-                "max_tokens": NEW,
-                "temperature": 0,
-                "stream": stream,
-                "return_token_ids": True,
-            }
-            headers = {"Content-Type": "application/json"}
-            connection.request("POST", "/v1/completions", json.dumps(body), headers)
-            answer = connection.getresponse()
-            data = answer.read()
-            if answer.status != 200:
-                raise SystemExit(f"error: the server answers {answer.status}: {data[:300]!r}")
-            found.append([] if stream else json.loads(data)["choices"][0]["token_ids"])
-        return found
+    One thread for all clients, which only looks for the ends of answers: it shares the cores with
+    the server. Answers are read when the time has been taken.
+    """
+    requests = [_request(prompt, stream) for prompt in prompts]
+    waiting = selectors.DefaultSelector()
+    answers: list[list[bytes]] = [[] for _ in range(CLIENTS)]
+    for number in range(CLIENTS):
+        connection = socket.create_connection(("127.0.0.1", port), timeout=120)
+        waiting.register(connection, selectors.EVENT_READ, number)
+    parts = [b""] * CLIENTS
+    start = time.perf_counter()
+    for key in list(waiting.get_map().values()):
+        key.fileobj.sendall(requests[key.data])  # type: ignore[union-attr]
+    while waiting.get_map():
+        for key, _ in waiting.select():
+            connection, number = key.fileobj, key.data
+            assert isinstance(connection, socket.socket)
+            got = connection.recv(1 << 16)
+            parts[number] += got
+            if got and not _is_whole(parts[number], stream):
+                continue
+            answers[number].append(parts[number])
+            parts[number] = b""
+            following = number + CLIENTS * len(answers[number])
+            if got and following < len(requests):
+                connection.sendall(requests[following])
+            else:
+                waiting.unregister(connection)
+                connection.close()
+    seconds = time.perf_counter() - start
+    ids = [_ids(answers[i % CLIENTS][i // CLIENTS :][:1], stream) for i in range(len(prompts))]
+    return seconds, ids
 
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        start = time.perf_counter()
-        by_client = list(pool.map(client, range(CLIENTS)))
-        seconds = time.perf_counter() - start
-    return seconds, [by_client[i % CLIENTS][i // CLIENTS] for i in range(len(prompts))]
+
+def _request(prompt: list[int], stream: bool) -> bytes:
+    body = {
+        "prompt": prompt,
+        "max_tokens": NEW,
+        "temperature": 0,
+        "stream": stream,
+        "return_token_ids": True,
+    }
+    text = json.dumps(body).encode()
+    head = "POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json"
+    return f"{head}\r\nContent-Length: {len(text)}\r\n\r\n".encode() + text
+
+
+def _is_whole(answer: bytes, stream: bool) -> bool:
+    if stream and answer.startswith(b"HTTP/1.1 200"):
+        return answer.endswith(b"\r\n0\r\n\r\n")
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head)
+    return bool(end) and length is not None and len(body) >= int(length[1])
+
+
+def _ids(answer: list[bytes], stream: bool) -> list[int]:
+    """The new ids of an answer; of a stream those of its events together."""
+    if not answer or not answer[0].startswith(b"HTTP/1.1 200"):
+        raise SystemExit(f"error: the server answers {answer[0][:300] if answer else b''!r}")
+    if not stream:
+        return json.loads(answer[0].partition(b"\r\n\r\n")[2])["choices"][0]["token_ids"]
+    events = re.findall(rb"data: ({.*})", answer[0])
+    return [i for event in events for i in json.loads(event)["choices"][0]["token_ids"]]

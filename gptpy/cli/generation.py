@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,6 +161,8 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
 
 def open_run(arguments: argparse.Namespace) -> Loaded:
     """The run, its weights in the number type that was asked for, and a word on the checkpoint."""
+    # Before torch makes its first tensor: weights on large pages are read quicker
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from gptpy.inference.precision import cast_for_generation, limit_threads
     from gptpy.runs.opening import load
 

@@ -14,7 +14,7 @@ import torch
 from gptpy.config.errors import ConfigError
 from gptpy.inference.engine import Engine
 from gptpy.inference.request import Request
-from gptpy.inference.weights import PackedLinear
+from gptpy.inference.weights import HalfLinear, PackedLinear
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ def _once(
     engine: Engine, batch: int, prompt_tokens: int, new_tokens: int, generator: torch.Generator
 ) -> tuple[float, float, float, float]:
     c = engine.config
+    engine.runner.pool.clear()  # a prompt of an earlier run would not be computed again
     shape = (batch, prompt_tokens)
     prompts: Any = torch.randint(c.vocab_size, shape, generator=generator).tolist()
     source = prompts[0] if c.architecture == "encoder-decoder" else None
@@ -97,10 +98,13 @@ def _wait(engine: Engine) -> None:
 def memory(engine: Engine) -> Memory:
     """What the engine's model takes, and the process at its peak so far."""
     tensors: dict[int, torch.Tensor] = {}
+    weights = 0
     for part in filter(None, (engine.runner.network, engine.runner.head)):
         packed = [m.packed for m in part.modules() if isinstance(m, PackedLinear)]
+        halves = [m for m in part.modules() if isinstance(m, HalfLinear)]  # not as tensors
+        weights += sum(2 * m.out_features * m.in_features for m in halves)
         tensors |= {id(t): t for t in (*part.parameters(), *part.buffers(), *packed)}
-    weights = sum(t.numel() * t.element_size() for t in tensors.values())
+    weights += sum(t.numel() * t.element_size() for t in tensors.values())
     device = engine.runner.device
     if device.type == "cuda":
         peak = torch.cuda.max_memory_allocated(device)

@@ -67,7 +67,10 @@ class Constraints:
             problems = [str(error)]
         if problems:  # also warnings: they are about parts that would be ignored
             raise ConfigError(f"{kind} cannot be used: {'; '.join(problems)}")
-        return Constraint(matcher, self._tokenizer, grammar, self.end_id)
+        made = Constraint(matcher, self._tokenizer, grammar, self.end_id)
+        if not made.start().allowed(self._tokenizer.vocab_size).any():
+            raise ConfigError(f"{kind} cannot be used: no text matches it")
+        return made
 
 
 class Constraint:
@@ -90,6 +93,8 @@ class Matcher:
     def allowed(self, vocab_size: int) -> Tensor:
         """Which tokens may come next, `(V,)` boolean; the end token where the text may end."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        if self._matcher.is_error():  # it would allow the end, of a text that does not match
+            return torch.zeros(vocab_size, dtype=torch.bool)
         return torch.from_numpy(np.unpackbits(bits, bitorder="little")[:vocab_size].astype(bool))
 
     def take(self, token: int) -> str | None:

@@ -8,7 +8,6 @@ and log-probabilities are the same, bit for bit, whatever runs beside it.
 from __future__ import annotations
 
 import itertools
-import math
 import secrets
 import time
 from collections.abc import Iterable, Iterator
@@ -32,7 +31,7 @@ from gptpy.inference.request import (
     TokenLogprob,
 )
 from gptpy.inference.runner import Runner
-from gptpy.inference.sampling import adjusted, choose, noise_key
+from gptpy.inference.sampling import adjusted, choose, noise_key, usable_rows
 from gptpy.inference.scheduler import Scheduler, Sequence
 from gptpy.inference.speculative import Speculation
 
@@ -219,7 +218,7 @@ class Engine:
         logits = self.runner.logits(chunks, wanted)
         for sequence, count in plan:  # guesses are counted when they have been found right
             self.scheduler.computed(sequence, min(count, sequence.pending))
-        usable = [math.isfinite(x) for x in logits.amax(-1).tolist()] if len(logits) else []
+        usable = usable_rows(logits)
         while rows:
             rows = self._choose(logits, usable, rows, pieces)
         for sequence, _ in plan:

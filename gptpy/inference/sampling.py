@@ -226,6 +226,13 @@ def choose(
     return chosen
 
 
+def usable_rows(logits: Tensor) -> list[bool]:
+    """Whether the largest number of each row of `logits: (B, V)` is finite, and none is NaN."""
+    if logits.device.type == "cpu":
+        return np.isfinite(logits.numpy().max(-1)).tolist()
+    return logits.amax(-1).isfinite().tolist()
+
+
 def _largest(x: Tensor) -> list[int]:
     """Where the largest number of each row of `x: (B, V)` stands, the first of equal ones."""
     if x.device.type == "cpu":  # numpy compares with vectors, torch one number at a time

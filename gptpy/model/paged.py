@@ -243,11 +243,11 @@ class PagedStep:
 
     def _attend_heads(self, layer: int, heads: Tensor, H: int, window: int | None) -> Tensor:
         """The results `(N, H, D)` for queries, keys and values `heads: (N, H + 2 H_kv, D)`."""
-        self.layer, pool = layer, self.cache.both_by_token[layer]
+        self.layer, pool, one = layer, self.cache.both_by_token[layer], self.direct[0]
         by_head = heads if heads.dtype == pool.dtype else heads.to(pool.dtype)
         by_head = by_head.transpose(0, 1)
-        pool.index_copy_(1, self.slots, by_head[H:])
-        out = self._attend_directly(self.direct[0], by_head[None, :H], window)[0].transpose(0, 1)
+        pool.narrow(1, one.end - one.count, one.count).copy_(by_head[H:])
+        out = self._attend_directly(one, by_head[None, :H], window)[0].transpose(0, 1)
         return out if out.dtype == heads.dtype else out.to(heads.dtype)
 
     def _attend_group(

@@ -13,7 +13,15 @@ from gptpy.config.errors import ConfigError
 from gptpy.inference import sampling
 from gptpy.inference.engine import Engine
 from gptpy.inference.request import Request
-from gptpy.inference.sampling import Sampling, adjusted, choose, noise, noise_key, probabilities
+from gptpy.inference.sampling import (
+    Sampling,
+    adjusted,
+    choose,
+    noise,
+    noise_key,
+    probabilities,
+    usable_rows,
+)
 from gptpy.model.sampling import sample
 
 from .networks import V, network, run
@@ -228,3 +236,12 @@ def test_settings_out_of_range_are_refused():
             engine.submit(Request([1], 2, sampling=Sampling(**settings)))
     with pytest.raises(ConfigError, match="every id"):
         engine.submit(Request([1], 2, sampling=Sampling(banned=frozenset(range(V)))))
+
+
+def test_rows_without_a_largest_number_are_found():
+    nan, inf = math.nan, math.inf
+    rows = [[1, nan, 2], [inf, 1, 2], [-inf, -inf, -inf], [-inf, 2, 1], [nan, inf, 0]]
+    logits = torch.tensor(rows)
+    assert usable_rows(logits) == [False, False, False, True, False]
+    assert usable_rows(logits) == logits.amax(-1).isfinite().tolist()
+    assert usable_rows(logits[:0]) == []

@@ -105,6 +105,45 @@ def test_what_the_library_does_not_take_is_refused(constraints, kind, value):
         constraints.compile(kind, value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("json_schema", {"$ref": "#"}), ("regex", r"[^\s\S]"), ("grammar", 'start: start "a"')],
+)
+def test_what_no_text_matches_is_refused(constraints, kind, value):
+    with pytest.raises(ConfigError, match="no text matches"):
+        constraints.compile(kind, value)
+
+
+def test_where_nothing_can_follow_the_text_does_not_end_as_if_it_matched(model, constraints):
+    """The library then allows the end token, although the text is not complete."""
+
+    class Stuck:
+        def start(self):
+            matcher = constraints.compile("regex", "ab").start()
+            matcher._matcher = Broken(matcher._matcher)
+            return matcher
+
+        end_id = END
+
+    class Broken:
+        def __init__(self, inner):
+            self.inner, self.steps = inner, 0
+
+        def is_error(self):
+            return self.steps > 1
+
+        def compute_bitmask(self):
+            self.steps += 1
+            return self.inner.compute_bitmask()
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    [output] = texts(model, Stuck(), 1)
+    assert (output.finish_reason, output.text) == ("error", "a")
+    assert "no token is left" in str(output.error)
+
+
 def test_tokenizers_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="end-of-text"):
         Constraints(Bytes(), 260, None)

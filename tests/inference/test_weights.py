@@ -11,11 +11,13 @@ from gptpy.inference.sampling import Sampling
 from gptpy.inference.weights import (
     FEW_ROWS,
     SMALL,
+    HalfLinear,
     Int8Linear,
     PackedLinear,
     TransposedLinear,
     packs,
     prepare,
+    widens_half,
 )
 
 from .networks import network
@@ -39,7 +41,7 @@ def test_other_number_types_are_close(shape, half, monkeypatch):
     monkeypatch.setattr(runner, "attends_in_bfloat16", lambda: half)
     model = network(n_embd=64, **shape)
     ids, _ = logprobs(Engine(model))
-    for number_type in ("bfloat16", "int8"):
+    for number_type in ("bfloat16", "float16", "int8"):
         engine = Engine(model, number_type=number_type)
         assert not engine.runner.exact
         assert half or engine.runner.cache.keys.dtype == torch.float32
@@ -105,6 +107,33 @@ def test_numbers_that_are_not_finite_stay_so():
     x[2, 0] = torch.inf
     found = layer(x)
     assert bool(found[0].isfinite().all()) and not bool(found[1:].isfinite().any())
+
+
+@pytest.mark.skipif(
+    not widens_half(torch.device("cpu")), reason="torch has no products with float16 weights here"
+)
+def test_sixteen_bits_round_weights_only():
+    """With weights that float16 holds exactly, results are those of fp32, rows of any size."""
+    draw = torch.Generator().manual_seed(0)
+    weight, bias = torch.randn(70, 48, generator=draw).half().float(), torch.randn(70)
+    for made, b in ((HalfLinear(weight, bias), bias), (HalfLinear(weight), None)):
+        for shape in ((1, 1, 48), (1, 48), (1, 2, 48), (17, 48), (2, 40, 48), (0, 48)):
+            x = 1e5 * torch.randn(*shape, generator=draw)  # more than float16 holds
+            expected = torch.nn.functional.linear(x, weight, b)
+            found = made(x)
+            assert found.dtype == torch.float32
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4 * 1e5)
+    model = network()
+    made, head = prepare(model, "float16")
+    assert made.dtype == torch.float32 and head is not None
+    assert {type(m.mlp.up) for m in made.blocks} == {type(head.output)} == {HalfLinear}
+    assert type(model.blocks[0].mlp.up) is torch.nn.Linear
+
+
+def test_without_such_products_float16_is_torchs_own(monkeypatch):
+    monkeypatch.setattr(weights, "widens_half", lambda device: False)
+    made, _ = prepare(network(), "float16")
+    assert made.dtype == torch.float16 and isinstance(made.blocks[0].mlp.up, torch.nn.Linear)
 
 
 def unpacked(dtype):

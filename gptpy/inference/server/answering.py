@@ -128,8 +128,8 @@ async def _until_left(receive: Receive) -> None:
 
 async def _events(
     stream: Stream, form: Form, about: dict[str, Any], with_usage: bool
-) -> AsyncIterator[bytes]:
-    """The events of a stream; those that are ready together come as one."""
+) -> AsyncIterator[tuple[bytes, bool]]:
+    """The events of a stream, and whether more follow; those that are ready together are one."""
     counted = {"usage": None} if with_usage else {}
     # The same in every chunk, so it is written once.
     head = _written({**about, **counted})[:-1] + b',"choices":['
@@ -143,25 +143,25 @@ async def _events(
         for output in handle.outputs
     ]
     openings = [opening for index in samples if (opening := form.opening(index)) is not None]
-    if openings:
-        yield b"".join(map(chunk, openings))
-    while found := await stream.pieces():
+    ready = [chunk(opening) for opening in openings]
+    while not stream.ended:
+        if ready:
+            yield b"".join(ready), True
         ready = [
             chunk(part)
-            for index, piece in merged(stream, found)
+            for index, piece in merged(stream, await stream.pieces())
             for part in form.parts(index, piece)
         ]
-        if ready:
-            yield b"".join(ready)
+    # What comes last goes out as one: every sending costs time that the engine's thread lacks.
     try:
         stream.check()
     except ApiError as error:
-        yield b"data: " + _written(error.body) + b"\n\n"
+        yield b"".join([*ready, b"data: ", _written(error.body), b"\n\n"]), False
         return
     if with_usage:
         last = {**about, "choices": [], "usage": usage(stream.handles)}
-        yield b"data: " + _written(last) + b"\n\n"
-    yield DONE
+        ready.append(b"data: " + _written(last) + b"\n\n")
+    yield b"".join([*ready, DONE]), False
 
 
 def merged(stream: Stream, found: Sequence[tuple[int, Piece]]) -> list[tuple[int, Piece]]:
@@ -193,7 +193,10 @@ class EventStream(Response):
     """Server-sent events of one client's texts; they end within a step when it leaves."""
 
     def __init__(
-        self, stream: Stream, events: AsyncIterator[bytes], timer: asyncio.TimerHandle
+        self,
+        stream: Stream,
+        events: AsyncIterator[tuple[bytes, bool]],
+        timer: asyncio.TimerHandle,
     ) -> None:
         super().__init__(status_code=200, headers=EVENTS, media_type="text/event-stream")
         del self.headers["content-length"]
@@ -205,9 +208,8 @@ class EventStream(Response):
         try:
             start = {"status": self.status_code, "headers": self.raw_headers}
             await send({"type": "http.response.start", **start})
-            async for event in self._events:
-                await send({"type": "http.response.body", "body": event, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            async for event, more in self._events:
+                await send({"type": "http.response.body", "body": event, "more_body": more})
         finally:
             self._stream.end()
             leaving.cancel()

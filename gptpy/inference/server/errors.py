@@ -125,7 +125,7 @@ def _problem(one: Any, unsupported: Mapping[str, Any], known: Sequence[str]) -> 
     if one["type"] == "extra_forbidden":
         if place in unsupported:
             return f"{place}: this server does not support it; leave it out"
-        near = get_close_matches(place, known, n=1)
+        near = get_close_matches(place, known, n=1) if place.isidentifier() else []
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"{place[:80]}: there is no such field{hint}"
     if one["type"] == "missing":

@@ -1,8 +1,8 @@
 """The engine in a thread of its own, and the requests of clients on the event loop.
 
 The loop hands requests over and never waits for a step; the thread steps while there is work and
-hands what is new back, once a step. Only the thread touches the engine, but for `submit` and
-`cancel`.
+leaves what is new in `_outbox`. It wakes the loop for first tokens and ends alone: the loop looks
+by itself every `PACE` seconds. Only the thread touches the engine, but for `submit` and `cancel`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ from gptpy.runs.opening import Loaded
 logger = logging.getLogger("gptpy.server")
 
 T = TypeVar("T")
+PACE = 0.05
+"""Seconds between what is sent to a client. Sending costs about as much as a token of a small
+model, and waking the loop a part of that, so tokens that come faster than eyes can follow are
+handed over and sent together."""
 LONGEST_RETRY = 60
 """Seconds after which a refused client should have come back at the latest."""
 
@@ -58,6 +62,9 @@ class Service:
         """Texts that are waiting or running."""
         self._seconds = 1.0
         """How long texts waited and ran of late, a moving average."""
+        self._outbox: deque[Piece] = deque()
+        """What the thread has made and the loop has not seen."""
+        self._ticking = False
         self._jobs: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._wake = threading.Event()
         self._broken = self._ending = False
@@ -116,6 +123,9 @@ class Service:
             self._owners.update({h: (stream, place) for place, h in enumerate(stream.handles)})
         self._texts += texts
         self._wake.set()
+        if live and not self._ticking:
+            self._ticking = True
+            asyncio.get_running_loop().call_later(PACE, self._tick)
         return stream
 
     async def compute(self, function: Callable[[], T]) -> T:
@@ -162,9 +172,10 @@ class Service:
         for stream, _ in list(self._owners.values()):
             stream.end(stopping())
 
-    def _deliver(self, pieces: list[Piece]) -> None:
-        """Gives pieces to the streams that they belong to."""
-        for piece in pieces:
+    def _deliver(self) -> None:
+        """Gives the pieces in the outbox to the streams that they belong to."""
+        while self._outbox:
+            piece = self._outbox.popleft()
             owner = self._owners.get(piece.handle)
             if owner is None:
                 continue
@@ -177,8 +188,19 @@ class Service:
             if stream.add(place, piece):
                 del self._owners[piece.handle]
 
+    def _tick(self) -> None:
+        """Lets streams give out what they have, as long as there is one that is live."""
+        self._deliver()
+        live = {id(stream): stream for stream, _ in self._owners.values() if stream.live}
+        for stream in live.values():
+            stream.flush()
+        self._ticking = bool(live)
+        if live:
+            asyncio.get_running_loop().call_later(PACE, self._tick)
+
     def _fail(self, handles: list[Handle], problem: ApiError) -> None:
         """Ends these at once: no engine works on them any more."""
+        self._deliver()
         for handle in handles:
             owner = self._owners.pop(handle, None)
             if owner is not None:
@@ -219,14 +241,16 @@ class Service:
             self._wake.wait()
             return
         pieces = self.engine.step()
+        urgent = False
         with self._lock:
-            wanted = [piece for piece in pieces if self._is_wanted(piece)]
-        if wanted:
-            self._call(self._deliver, wanted)
-
-    def _is_wanted(self, piece: Piece) -> bool:
-        owner = self._owners.get(piece.handle)
-        return owner is not None and (owner[0].live or piece.finish_reason is not None)
+            for piece in pieces:
+                owner = self._owners.get(piece.handle)
+                ends = piece.finish_reason is not None
+                if owner is not None and (owner[0].live or ends):
+                    self._outbox.append(piece)
+                    urgent |= ends or not owner[0].begun
+        if urgent:
+            self._call(self._deliver)
 
     def _call(self, function: Callable[..., None], *arguments: Any) -> None:
         assert self._loop is not None

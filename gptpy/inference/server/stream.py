@@ -8,10 +8,6 @@ from collections.abc import Callable
 from gptpy.inference.request import Handle, Piece
 from gptpy.inference.server.errors import ApiError
 
-PACE = 0.04
-"""Seconds between what is sent to a client. Sending costs about as much as a token of a small
-model, so tokens that come faster than eyes can follow are sent together."""
-
 
 class Stream:
     """The texts of one client's request; used on the event loop.
@@ -30,31 +26,35 @@ class Stream:
         self._ends: dict[Handle, int] = {}
         self._pieces: list[tuple[int, Piece]] = []
         self._news = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._next = 0.0
-        """When pieces are given out again."""
-        self._timer: asyncio.TimerHandle | None = None
+        self.begun = False
+        """Whether a piece has come: the first one is not kept waiting."""
 
     @property
     def untouched(self) -> bool:
         """Whether none of its texts has begun."""
         return all(handle.first_token_at is None for handle in self.handles)
 
+    @property
+    def ended(self) -> bool:
+        """Whether all texts have ended and all pieces have been given out."""
+        return self._running <= 0 and not self._pieces
+
     async def pieces(self) -> list[tuple[int, Piece]]:
         """What has come since the last call, with the number of the prompt; empty at the end.
 
-        The first piece and the ends of texts are given out at once, others every `PACE` seconds. A
-        reader that is slow gets more at a time: the engine does not wait for it.
+        The first piece and the ends of texts are given out at once, others at a `flush`. A reader
+        that is slow gets more at a time: the engine does not wait for it.
         """
-        if self._running > 0 or self._pieces:
+        if not self.ended:
             await self._news.wait()
         self._news.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._next = self._loop.time() + PACE
         found, self._pieces = self._pieces, []
         return found
+
+    def flush(self) -> None:
+        """Gives out what has come."""
+        if self._pieces:
+            self._news.set()
 
     async def wait(self) -> None:
         """Returns when all texts have ended. `ApiError` if they ended early or failed."""
@@ -75,11 +75,9 @@ class Stream:
         """Takes a piece; whether it was the last of its handle."""
         self._pieces.append((place, piece))
         if piece.finish_reason is None:
-            wait = self._next - self._loop.time()
-            if wait <= 0:
+            if not self.begun:
+                self.begun = True
                 self._news.set()
-            elif self._timer is None:
-                self._timer = self._loop.call_later(wait, self._news.set)
             return False
         self._news.set()
         self._running -= 1

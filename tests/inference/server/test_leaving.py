@@ -5,6 +5,7 @@ The engine of these tests steps only when it is let: what happens within a step 
 
 import asyncio
 import json
+import re
 import socket
 import threading
 import time
@@ -170,6 +171,36 @@ def test_requests_that_take_too_long(run, stream):
         assert server.service._texts == 0
 
 
+def test_the_loop_is_woken_for_first_tokens_and_ends_and_finds_the_others_itself(run, monkeypatch):
+    """While the engine stands still nobody but the loop can send what has been made."""
+    with stepped(run) as server:
+        woken = []
+        call = server.service._call
+        monkeypatch.setattr(server.service, "_call", lambda *a: woken.append(a) or call(*a))
+        reader = ask(server, stream=True, return_token_ids=True, max_tokens=9, min_tokens=9)
+        reader.settimeout(20)
+        text = b""
+
+        def read(count):
+            nonlocal text
+            while True:
+                lists = re.findall(rb'"token_ids":(.*?])', text)
+                ids = [i for found in lists for i in json.loads(found)]
+                if len(ids) >= count:
+                    return ids
+                text += reader.recv(65536)
+
+        until(lambda: len(server.service._owners) == 1)
+        step(server)
+        assert len(read(1)) == 1
+        step(server, 5)
+        assert len(read(6)) == 6 and len(woken) == 1
+        step(server, 3)
+        assert len(read(9)) == 9 and len(woken) == 2
+        until(lambda: not server.service._ticking)
+        reader.close()
+
+
 def test_a_slow_reader_gets_everything_and_holds_up_nobody(run):
     """It reads nothing until others are served; then its text is whole."""
     with serving(run) as server:
@@ -185,7 +216,8 @@ def test_a_slow_reader_gets_everything_and_holds_up_nobody(run):
             text += slow.recv(1 << 20)
         slow.close()
         lines = [line for line in text.decode().split("\r\n") if line.startswith("data: {")]
-        found = [json.loads(part[6:]) for line in lines for part in line.strip().split("\n\n")]
+        parts = [part[6:] for line in lines for part in line.strip().split("\n\n")]
+        found = [json.loads(part) for part in parts if part != "[DONE]"]
         ids = [i for event in found for i in event["choices"][0]["token_ids"]]
         assert ids == expected["token_ids"]
 
