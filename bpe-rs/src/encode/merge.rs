@@ -89,7 +89,7 @@ impl PieceEncoder {
     /// # Errors
     /// That of `encode`; `Invalid` for a piece of 2^28 tokens.
     #[inline(always)]
-    pub(super) fn value(
+    fn value(
         &mut self,
         len: usize,
         arena: &mut Vec<u32>,
@@ -112,6 +112,60 @@ impl PieceEncoder {
     }
 }
 
+/// What the pieces of a vocabulary consist of before merging.
+pub(super) trait PieceStart: Copy {
+    /// Start merging a piece of up to `N` bytes, `text[start..start + len]`.
+    ///
+    /// # Errors
+    /// `Invalid` for a text that the vocabulary cannot hold.
+    fn small<S: Lanes, const N: usize>(
+        self,
+        text: &[u8],
+        start: usize,
+        len: usize,
+    ) -> Result<SmallMerge<S, N>>;
+
+    /// [`PieceEncoder::encode`] on the level `S`.
+    ///
+    /// # Errors
+    /// As there.
+    fn encode<S: Lanes>(
+        self,
+        encoder: &mut PieceEncoder,
+        piece: &[u8],
+        ids: &mut Vec<u32>,
+    ) -> Result<()>;
+}
+
+/// Pieces of a vocabulary of bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Bytes<'a>(pub(super) &'a Vocab);
+
+impl PieceStart for Bytes<'_> {
+    #[inline(always)]
+    fn small<S: Lanes, const N: usize>(
+        self,
+        text: &[u8],
+        start: usize,
+        len: usize,
+    ) -> Result<SmallMerge<S, N>> {
+        let byte_pairs = self.0.byte_pairs();
+        let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
+        let bytes = padded(text, start, len);
+        Ok(SmallMerge::new(bytes, len, byte_pair))
+    }
+
+    #[inline(always)]
+    fn encode<S: Lanes>(
+        self,
+        encoder: &mut PieceEncoder,
+        piece: &[u8],
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        encoder.encode_with::<S>(self.0, piece, ids)
+    }
+}
+
 /// Merge `missing` pieces of up to `N` bytes, 16 or 32, that the tables lack, and insert them.
 ///
 /// A merge is a chain of look-ups that each wait for memory. Several pieces are merged side by side,
@@ -121,7 +175,7 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
     batch: &mut Batch,
     cache: &mut Cache,
     encoder: &mut PieceEncoder,
-    vocab: &Vocab,
+    (vocab, starts): (&Vocab, impl PieceStart),
     pieces: Pieces<'_>,
     missing: usize,
 ) -> Result<()> {
@@ -129,8 +183,7 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
         return Ok(());
     }
     let kind = usize::from(N == 32);
-    let (pairs, byte_pairs) = (vocab.pairs(), vocab.byte_pairs());
-    let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
+    let pairs = vocab.pairs();
     let mut merges = [SmallMerge::<S, N>::empty(); ABREAST];
     // The neighbouring buckets, which `find` is about to read; the home buckets are there.
     for q in 0..missing {
@@ -153,8 +206,7 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
                 Some(value) => batch.values[j] = value,
                 None => {
                     let (start, len) = pieces.place(j);
-                    let bytes = padded(pieces.text, start, len);
-                    merges[taken] = SmallMerge::new(bytes, len, byte_pair);
+                    merges[taken] = starts.small(pieces.text, start, len)?;
                     group[taken] = j;
                     taken += 1;
                 }
@@ -190,7 +242,7 @@ pub(super) fn merge_long<S: Lanes>(
     batch: &mut Batch,
     cache: &mut Cache,
     encoder: &mut PieceEncoder,
-    vocab: &Vocab,
+    starts: impl PieceStart,
     pieces: Pieces<'_>,
     missing: usize,
 ) -> Result<()> {
@@ -213,7 +265,7 @@ pub(super) fn merge_long<S: Lanes>(
             cache.arena_kept = cache.arena_kept.min(cache.arena.len());
         }
         let value = encoder.value(piece.len(), &mut cache.arena, |encoder, ids| {
-            encoder.encode_with::<S>(vocab, piece, ids)
+            starts.encode::<S>(encoder, piece, ids)
         })?;
         batch.values[j] = value;
         if keep {
@@ -226,12 +278,7 @@ pub(super) fn merge_long<S: Lanes>(
 
 /// The value of piece `j` of the batch, if a table has it.
 #[inline(always)]
-pub(super) fn find(
-    batch: &Batch,
-    cache: &mut Cache,
-    pieces: Pieces<'_>,
-    j: usize,
-) -> Option<Value> {
+fn find(batch: &Batch, cache: &mut Cache, pieces: Pieces<'_>, j: usize) -> Option<Value> {
     match pieces.get(j).len() {
         len if len > MEDIUM => {
             let (value, place) = cache.long.find(batch.hashes[j])?;
