@@ -169,7 +169,7 @@ impl PieceStart for Bytes<'_> {
 /// Merge `missing` pieces of up to `N` bytes, 16 or 32, that the tables lack, and insert them.
 ///
 /// A merge is a chain of look-ups that each wait for memory. Several pieces are merged side by side,
-/// so that they wait together.
+/// one in a lane, so that they wait together.
 #[inline(always)]
 pub(super) fn merge_short<S: Lanes, const N: usize>(
     batch: &mut Batch,
@@ -195,10 +195,10 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
             prefetch(cache.medium.bucket(cache.medium.place(hash) ^ 1));
         }
     }
-    let mut at = 0;
-    while at < missing {
-        let (mut group, mut taken) = ([0; ABREAST], 0);
-        while at < missing && taken < ABREAST {
+    // The pieces in the lanes; a lane that is done gets the next piece.
+    let (mut group, mut lanes, mut at) = ([0; ABREAST], 0, 0);
+    loop {
+        while at < missing && lanes < ABREAST {
             let j = batch.missing[kind][at] as usize % BATCH;
             at += 1;
             // In another bucket, or inserted meanwhile: a new word often occurs twice in a batch.
@@ -206,33 +206,43 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
                 Some(value) => batch.values[j] = value,
                 None => {
                     let (start, len) = pieces.place(j);
-                    merges[taken] = starts.small(pieces.text, start, len)?;
-                    group[taken] = j;
-                    taken += 1;
+                    merges[lanes] = starts.small(pieces.text, start, len)?;
+                    group[lanes] = j;
+                    lanes += 1;
                 }
             }
         }
-        let merges = &mut merges[..taken];
-        while merges
-            .iter_mut()
-            .fold(false, |more, merge| merge.step(pairs) | more)
-        {}
-        for (merge, &j) in merges.iter().zip(&group) {
+        if lanes == 0 {
+            return Ok(());
+        }
+        // Without a branch for each lane, because when a piece is done cannot be predicted.
+        let mut done = 0u32;
+        for (lane, merge) in merges[..lanes].iter_mut().enumerate() {
+            done |= u32::from(!merge.step(pairs)) << lane;
+        }
+        while done != 0 {
+            // The last one first: the lane that moves to its place is not done.
+            let lane = done.ilog2() as usize % ABREAST;
+            done ^= 1 << lane;
+            let (merge, j) = (&merges[lane], group[lane]);
             let piece = pieces.get(j);
             let value = value_of_merge(encoder, vocab, piece, merge, &mut cache.arena)?;
             batch.values[j] = value;
-            // Twice in this group.
-            if find(batch, cache, pieces, j).is_some() {
-                continue;
+            // Twice in this group otherwise.
+            if find(batch, cache, pieces, j).is_none() {
+                match (piece.len(), batch.keys[j]) {
+                    (_, key) if key != 0 && N == 16 => {
+                        cache.short.insert(ShortEntry { key, value });
+                    }
+                    (0..=MEDIUM, _) => cache.medium.insert(batch.wide_keys[j], value),
+                    _ => cache.insert_long(batch.hashes[j], piece, value),
+                }
             }
-            match (piece.len(), batch.keys[j]) {
-                (_, key) if key != 0 && N == 16 => cache.short.insert(ShortEntry { key, value }),
-                (0..=MEDIUM, _) => cache.medium.insert(batch.wide_keys[j], value),
-                _ => cache.insert_long(batch.hashes[j], piece, value),
-            }
+            lanes -= 1;
+            merges[lane] = merges[lanes];
+            group[lane] = group[lanes];
         }
     }
-    Ok(())
 }
 
 /// Merge `missing` pieces of more than 32 bytes that the tables lack, and insert those of up to
@@ -299,9 +309,13 @@ fn value_of_merge<S: Lanes, const N: usize>(
     arena: &mut Vec<u32>,
 ) -> Result<Value> {
     let whole = vocab.whole_piece(piece);
-    let packed = packed_value(vocab, merge).filter(|_| whole.is_none());
-    if let Some(value) = packed {
-        return Ok(value);
+    if whole.is_none() {
+        if let Some(value) = packed_value(vocab, merge) {
+            return Ok(value);
+        }
+        if let Some(value) = arena_value(vocab, merge, arena) {
+            return Ok(value);
+        }
     }
     encoder.value(piece.len(), arena, |encoder, ids| {
         if let Some(id) = whole {
@@ -330,6 +344,23 @@ fn packed_value<S: Lanes, const N: usize>(
         *id = vocab.id(number)?;
     }
     Value::packed(ids, count)
+}
+
+/// The ids of the parts as a value in the arena; `None` if a part has no id or if the arena is full.
+#[inline(always)]
+fn arena_value<S: Lanes, const N: usize>(
+    vocab: &Vocab,
+    merge: &SmallMerge<S, N>,
+    arena: &mut Vec<u32>,
+) -> Option<Value> {
+    let start = arena.len();
+    let mut ids = [0; N];
+    for (id, number) in ids.iter_mut().zip(merge.parts()) {
+        *id = vocab.id(number)?;
+    }
+    arena.extend_from_slice(&ids);
+    arena.truncate(start + merge.count());
+    Value::in_arena(start, merge.count())
 }
 
 /// `N` bytes from `text[start]` on. The first `len` are the piece; the others may be anything.

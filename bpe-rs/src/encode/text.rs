@@ -7,7 +7,7 @@ use super::cache::Cache;
 use super::merge::{merge_long, merge_short, Bytes, PieceEncoder, PieceStart};
 use super::scratch::{Caches, Scratch};
 use super::symbols::Characters;
-use super::value::{is_mixed, write, Value};
+use super::value::{count_ids, is_mixed, write, Value};
 use super::BATCH;
 use crate::error::{Error, Result};
 use crate::pretokenize::{check_length, Pretokenizer, Scanner};
@@ -110,7 +110,7 @@ pub fn count(
     let counted = each_stretch(pattern, scanner, text, |base, bounds| {
         let text = &text.as_bytes()[base..];
         each_batch(caches, vocab, text, bounds, |values, _| {
-            total += values.iter().map(|value| value.count()).sum::<usize>();
+            total += count_ids(values);
         })?;
         // An error is the way to stop early.
         if total > limit {
