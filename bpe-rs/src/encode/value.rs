@@ -46,7 +46,7 @@ impl Value {
     #[inline(always)]
     pub(super) fn in_arena(start: usize, count: usize) -> Option<Self> {
         let is_near = start <= u32::MAX as usize - MAX_IDS;
-        is_near.then(|| Self(start as u64 | (count as u64) << 32 | IN_ARENA))
+        is_near.then_some(Self(start as u64 | (count as u64) << 32 | IN_ARENA))
     }
 
     /// The number of ids.
