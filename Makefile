@@ -187,7 +187,7 @@ bench-train: setup ## training from a file, ours and the peers' in turn, equal t
 	$(RUN) python benches/train.py $(BENCH_ARGS)
 
 .PHONY: bench-encode
-bench-encode: setup ## encoding, ours and the peers in turn (BENCH_ARGS=--quick: two minutes)
+bench-encode: setup ## encoding, ours and the peers in turn (BENCH_ARGS=--quick: five minutes)
 	$(UV) sync --quiet --group bench
 	@# What is timed is a wheel, as users install it (`make setup` goes back).
 	$(UV) pip install --quiet --no-deps --reinstall ./bpe-rs

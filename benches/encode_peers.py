@@ -6,6 +6,7 @@ gives a callable from text to ids; `LookupError` where the peer does not know th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,14 +73,32 @@ def installed() -> list[str]:
     return [peer for peer in PEERS if find_spec(peer) is not None]
 
 
+def fill_gaps(path: Path) -> None:
+    """Give the ids without a token one that no text has: snaptokens refuses gaps, and added tokens
+    that the model knows, too."""
+    file = json.loads(path.read_text())
+    added = {token["id"]: token for token in file["added_tokens"]}
+    model = file["model"]
+    model["vocab"] = {token: id for token, id in model["vocab"].items() if id not in added}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    for id in {*range(max(added, default=0))} - added.keys() - set(model["vocab"].values()):
+        added[id] = {"id": id, "content": f"<|no token {id}|>", "special": True, **flags}
+    file["added_tokens"] = [added[id] for id in sorted(added)]
+    path.write_text(json.dumps(file))
+
+
 def list_encoders(name: str, folder: Path, sample: str, want: list[int]) -> dict[str, Encode]:
-    """The installed peers that know the encoding; a peer that gives other ids is named and left
-    out."""
+    """The installed peers that know the encoding; a peer that cannot open its file or gives other
+    ids is named and left out."""
     found = {}
+    fill_gaps(folder / "tokenizer.json")
     for peer in installed():
         try:
             encode = PEERS[peer](name, folder)
         except LookupError:
+            continue
+        except Exception as error:
+            print(f"{peer} cannot open {name}: {error}", flush=True)
             continue
         if list(encode(sample)) == want:
             found[peer] = encode

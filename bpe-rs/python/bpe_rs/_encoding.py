@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -235,6 +234,9 @@ def _map_rows(
     rows = list(batch)
     if num_threads == 1 or sum(len(row) for row in rows) < _MIN_ROW_FOR_THREADS * len(rows):
         return [decode(row) for row in rows]
+    # Imported here, because the import takes a fifth of this package's.
+    from concurrent.futures import ThreadPoolExecutor
+
     with ThreadPoolExecutor(num_threads or _core.available_threads()) as pool:
         return list(pool.map(decode, rows))
 

@@ -89,7 +89,7 @@ impl PieceEncoder {
     /// # Errors
     /// That of `encode`; `Invalid` for a piece of 2^28 tokens.
     #[inline(always)]
-    pub(super) fn value(
+    fn value(
         &mut self,
         len: usize,
         arena: &mut Vec<u32>,
@@ -112,16 +112,70 @@ impl PieceEncoder {
     }
 }
 
+/// What the pieces of a vocabulary consist of before merging.
+pub(super) trait PieceStart: Copy {
+    /// Start merging a piece of up to `N` bytes, `text[start..start + len]`.
+    ///
+    /// # Errors
+    /// `Invalid` for a text that the vocabulary cannot hold.
+    fn small<S: Lanes, const N: usize>(
+        self,
+        text: &[u8],
+        start: usize,
+        len: usize,
+    ) -> Result<SmallMerge<S, N>>;
+
+    /// [`PieceEncoder::encode`] on the level `S`.
+    ///
+    /// # Errors
+    /// As there.
+    fn encode<S: Lanes>(
+        self,
+        encoder: &mut PieceEncoder,
+        piece: &[u8],
+        ids: &mut Vec<u32>,
+    ) -> Result<()>;
+}
+
+/// Pieces of a vocabulary of bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Bytes<'a>(pub(super) &'a Vocab);
+
+impl PieceStart for Bytes<'_> {
+    #[inline(always)]
+    fn small<S: Lanes, const N: usize>(
+        self,
+        text: &[u8],
+        start: usize,
+        len: usize,
+    ) -> Result<SmallMerge<S, N>> {
+        let byte_pairs = self.0.byte_pairs();
+        let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
+        let bytes = padded(text, start, len);
+        Ok(SmallMerge::new(bytes, len, byte_pair))
+    }
+
+    #[inline(always)]
+    fn encode<S: Lanes>(
+        self,
+        encoder: &mut PieceEncoder,
+        piece: &[u8],
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        encoder.encode_with::<S>(self.0, piece, ids)
+    }
+}
+
 /// Merge `missing` pieces of up to `N` bytes, 16 or 32, that the tables lack, and insert them.
 ///
 /// A merge is a chain of look-ups that each wait for memory. Several pieces are merged side by side,
-/// so that they wait together.
+/// one in a lane, so that they wait together.
 #[inline(always)]
 pub(super) fn merge_short<S: Lanes, const N: usize>(
     batch: &mut Batch,
     cache: &mut Cache,
     encoder: &mut PieceEncoder,
-    vocab: &Vocab,
+    (vocab, starts): (&Vocab, impl PieceStart),
     pieces: Pieces<'_>,
     missing: usize,
 ) -> Result<()> {
@@ -129,8 +183,7 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
         return Ok(());
     }
     let kind = usize::from(N == 32);
-    let (pairs, byte_pairs) = (vocab.pairs(), vocab.byte_pairs());
-    let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
+    let pairs = vocab.pairs();
     let mut merges = [SmallMerge::<S, N>::empty(); ABREAST];
     // The neighbouring buckets, which `find` is about to read; the home buckets are there.
     for q in 0..missing {
@@ -142,10 +195,10 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
             prefetch(cache.medium.bucket(cache.medium.place(hash) ^ 1));
         }
     }
-    let mut at = 0;
-    while at < missing {
-        let (mut group, mut taken) = ([0; ABREAST], 0);
-        while at < missing && taken < ABREAST {
+    // The pieces in the lanes; a lane that is done gets the next piece.
+    let (mut group, mut lanes, mut at) = ([0; ABREAST], 0, 0);
+    loop {
+        while at < missing && lanes < ABREAST {
             let j = batch.missing[kind][at] as usize % BATCH;
             at += 1;
             // In another bucket, or inserted meanwhile: a new word often occurs twice in a batch.
@@ -153,34 +206,43 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
                 Some(value) => batch.values[j] = value,
                 None => {
                     let (start, len) = pieces.place(j);
-                    let bytes = padded(pieces.text, start, len);
-                    merges[taken] = SmallMerge::new(bytes, len, byte_pair);
-                    group[taken] = j;
-                    taken += 1;
+                    merges[lanes] = starts.small(pieces.text, start, len)?;
+                    group[lanes] = j;
+                    lanes += 1;
                 }
             }
         }
-        let merges = &mut merges[..taken];
-        while merges
-            .iter_mut()
-            .fold(false, |more, merge| merge.step(pairs) | more)
-        {}
-        for (merge, &j) in merges.iter().zip(&group) {
+        if lanes == 0 {
+            return Ok(());
+        }
+        // Without a branch for each lane, because when a piece is done cannot be predicted.
+        let mut done = 0u32;
+        for (lane, merge) in merges[..lanes].iter_mut().enumerate() {
+            done |= u32::from(!merge.step(pairs)) << lane;
+        }
+        while done != 0 {
+            // The last one first: the lane that moves to its place is not done.
+            let lane = done.ilog2() as usize % ABREAST;
+            done ^= 1 << lane;
+            let (merge, j) = (&merges[lane], group[lane]);
             let piece = pieces.get(j);
             let value = value_of_merge(encoder, vocab, piece, merge, &mut cache.arena)?;
             batch.values[j] = value;
-            // Twice in this group.
-            if find(batch, cache, pieces, j).is_some() {
-                continue;
+            // Twice in this group otherwise.
+            if find(batch, cache, pieces, j).is_none() {
+                match (piece.len(), batch.keys[j]) {
+                    (_, key) if key != 0 && N == 16 => {
+                        cache.short.insert(ShortEntry { key, value });
+                    }
+                    (0..=MEDIUM, _) => cache.medium.insert(batch.wide_keys[j], value),
+                    _ => cache.insert_long(batch.hashes[j], piece, value),
+                }
             }
-            match (piece.len(), batch.keys[j]) {
-                (_, key) if key != 0 && N == 16 => cache.short.insert(ShortEntry { key, value }),
-                (0..=MEDIUM, _) => cache.medium.insert(batch.wide_keys[j], value),
-                _ => cache.insert_long(batch.hashes[j], piece, value),
-            }
+            lanes -= 1;
+            merges[lane] = merges[lanes];
+            group[lane] = group[lanes];
         }
     }
-    Ok(())
 }
 
 /// Merge `missing` pieces of more than 32 bytes that the tables lack, and insert those of up to
@@ -190,7 +252,7 @@ pub(super) fn merge_long<S: Lanes>(
     batch: &mut Batch,
     cache: &mut Cache,
     encoder: &mut PieceEncoder,
-    vocab: &Vocab,
+    starts: impl PieceStart,
     pieces: Pieces<'_>,
     missing: usize,
 ) -> Result<()> {
@@ -213,7 +275,7 @@ pub(super) fn merge_long<S: Lanes>(
             cache.arena_kept = cache.arena_kept.min(cache.arena.len());
         }
         let value = encoder.value(piece.len(), &mut cache.arena, |encoder, ids| {
-            encoder.encode_with::<S>(vocab, piece, ids)
+            starts.encode::<S>(encoder, piece, ids)
         })?;
         batch.values[j] = value;
         if keep {
@@ -226,12 +288,7 @@ pub(super) fn merge_long<S: Lanes>(
 
 /// The value of piece `j` of the batch, if a table has it.
 #[inline(always)]
-pub(super) fn find(
-    batch: &Batch,
-    cache: &mut Cache,
-    pieces: Pieces<'_>,
-    j: usize,
-) -> Option<Value> {
+fn find(batch: &Batch, cache: &mut Cache, pieces: Pieces<'_>, j: usize) -> Option<Value> {
     match pieces.get(j).len() {
         len if len > MEDIUM => {
             let (value, place) = cache.long.find(batch.hashes[j])?;
@@ -252,9 +309,13 @@ fn value_of_merge<S: Lanes, const N: usize>(
     arena: &mut Vec<u32>,
 ) -> Result<Value> {
     let whole = vocab.whole_piece(piece);
-    let packed = packed_value(vocab, merge).filter(|_| whole.is_none());
-    if let Some(value) = packed {
-        return Ok(value);
+    if whole.is_none() {
+        if let Some(value) = packed_value(vocab, merge) {
+            return Ok(value);
+        }
+        if let Some(value) = arena_value(vocab, merge, arena) {
+            return Ok(value);
+        }
     }
     encoder.value(piece.len(), arena, |encoder, ids| {
         if let Some(id) = whole {
@@ -283,6 +344,23 @@ fn packed_value<S: Lanes, const N: usize>(
         *id = vocab.id(number)?;
     }
     Value::packed(ids, count)
+}
+
+/// The ids of the parts as a value in the arena; `None` if a part has no id or if the arena is full.
+#[inline(always)]
+fn arena_value<S: Lanes, const N: usize>(
+    vocab: &Vocab,
+    merge: &SmallMerge<S, N>,
+    arena: &mut Vec<u32>,
+) -> Option<Value> {
+    let start = arena.len();
+    let mut ids = [0; N];
+    for (id, number) in ids.iter_mut().zip(merge.parts()) {
+        *id = vocab.id(number)?;
+    }
+    arena.extend_from_slice(&ids);
+    arena.truncate(start + merge.count());
+    Value::in_arena(start, merge.count())
 }
 
 /// `N` bytes from `text[start]` on. The first `len` are the piece; the others may be anything.

@@ -203,10 +203,17 @@ fn symbols_merge_as_defined() {
             }
         };
         tried += 1;
-        let letters: Vec<char> = "aaabbé中▁▁<0x61>zßü🎉?".chars().collect();
         let pieces: Vec<String> = (0..12)
             .map(|_| {
-                let len = 1 + random.below(40);
+                // Of all kinds, of ASCII and marks, and of these with other characters here and there.
+                let letters = random.pick(&[
+                    "aaabbé中▁▁<0x61>zßü🎉?",
+                    "aab▁▁<0x61>z",
+                    "aaaaaaaabbbbbbbb▁▁▁▁▁▁zzzz<0x61>aaaabbbbaaaabbbbzzzz▁▁▁▁é\u{7f}\0中",
+                ]);
+                let letters: Vec<char> = letters.chars().collect();
+                let most = random.pick(&[40, 40, 40, 250]);
+                let len = 1 + random.below(most);
                 random.picks(&letters, len)
             })
             .collect();

@@ -2,14 +2,10 @@
 
 use std::mem::take;
 
-use super::batch::{Batch, Pieces};
-use super::cache::{Cache, LONGEST, MEDIUM};
-use super::merge::{find, PieceEncoder};
-use super::tables::ShortEntry;
-use super::BATCH;
+use super::merge::{PieceEncoder, PieceStart};
 use crate::error::{Error, Result};
 use crate::simd::Lanes;
-use crate::vocab::{Symbols, Vocab, MAX_KEPT_PARTS};
+use crate::vocab::{SmallMerge, Symbols, Vocab, MAX_KEPT_PARTS};
 
 impl PieceEncoder {
     /// [`Self::encode`] for a vocabulary whose texts are not bytes before merging.
@@ -25,9 +21,7 @@ impl PieceEncoder {
             ids.push(id);
             return Ok(());
         }
-        let piece = std::str::from_utf8(piece).map_err(|_| {
-            Error::invalid("expected a text for a vocabulary of characters, got other bytes")
-        })?;
+        let piece = as_text(piece)?;
         let mut numbers = take(&mut self.symbols);
         numbers.clear();
         let made = symbols.each(piece, |number, _| numbers.push(number));
@@ -94,46 +88,45 @@ impl PieceEncoder {
     }
 }
 
-/// Merge the `missing` pieces of all lengths that the tables lack, where texts are not bytes before
-/// merging, and insert those of up to [`LONGEST`] bytes, as [`merge_short`] and [`merge_long`] do.
-#[inline(always)]
-pub(super) fn merge_symbols<S: Lanes>(
-    batch: &mut Batch,
-    cache: &mut Cache,
-    encoder: &mut PieceEncoder,
-    (vocab, symbols): (&Vocab, &Symbols),
-    pieces: Pieces<'_>,
-    missing: [usize; 3],
-) -> Result<()> {
-    // The ids of pieces that are not kept come last.
-    batch.missing[2][..missing[2]]
-        .sort_unstable_by_key(|&j| pieces.get(j as usize).len() > LONGEST);
-    cache.arena_kept = usize::MAX;
-    for (kind, count) in missing.into_iter().enumerate() {
-        for q in 0..count {
-            let j = batch.missing[kind][q] as usize % BATCH;
-            let piece = pieces.get(j);
-            let keep = piece.len() <= LONGEST;
-            if keep {
-                if let Some(value) = find(batch, cache, pieces, j) {
-                    batch.values[j] = value;
-                    continue;
-                }
-            } else {
-                cache.arena_kept = cache.arena_kept.min(cache.arena.len());
-            }
-            let value = encoder.value(piece.len(), &mut cache.arena, |encoder, ids| {
-                encoder.encode_symbols::<S>(vocab, symbols, piece, ids)
-            })?;
-            batch.values[j] = value;
-            match (piece.len(), batch.keys[j]) {
-                _ if !keep => {}
-                (_, key) if key != 0 => cache.short.insert(ShortEntry { key, value }),
-                (0..=MEDIUM, _) => cache.medium.insert(batch.wide_keys[j], value),
-                _ => cache.insert_long(batch.hashes[j], piece, value),
-            }
+/// Pieces of a vocabulary whose texts are not bytes before merging.
+#[derive(Clone, Copy)]
+pub(super) struct Characters<'a>(pub(super) &'a Vocab, pub(super) &'a Symbols);
+
+impl PieceStart for Characters<'_> {
+    #[inline(always)]
+    fn small<S: Lanes, const N: usize>(
+        self,
+        text: &[u8],
+        start: usize,
+        len: usize,
+    ) -> Result<SmallMerge<S, N>> {
+        let Self(vocab, symbols) = self;
+        let (mut numbers, mut count) = ([0; N], 0);
+        // At most one symbol for each byte.
+        symbols.each(as_text(&text[start..start + len])?, |number, _| {
+            numbers[count] = number;
+            count += 1;
+        })?;
+        if count == 0 {
+            return Ok(SmallMerge::empty());
         }
+        let pairs = vocab.pairs();
+        Ok(SmallMerge::new(numbers, count, |a, b| pairs.get::<S>(a, b)))
     }
-    cache.arena_kept = cache.arena_kept.min(cache.arena.len());
-    Ok(())
+
+    #[inline(always)]
+    fn encode<S: Lanes>(
+        self,
+        encoder: &mut PieceEncoder,
+        piece: &[u8],
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        encoder.encode_symbols::<S>(self.0, self.1, piece, ids)
+    }
+}
+
+fn as_text(piece: &[u8]) -> Result<&str> {
+    std::str::from_utf8(piece).map_err(|_| {
+        Error::invalid("expected a text for a vocabulary of characters, got other bytes")
+    })
 }

@@ -4,16 +4,16 @@ use std::ops::Range;
 
 use super::batch::{probe, Batch, Pieces};
 use super::cache::Cache;
-use super::merge::{merge_long, merge_short, PieceEncoder};
+use super::merge::{merge_long, merge_short, Bytes, PieceEncoder, PieceStart};
 use super::scratch::{Caches, Scratch};
-use super::symbols::merge_symbols;
-use super::value::{is_mixed, write, Value};
+use super::symbols::Characters;
+use super::value::{count_ids, is_mixed, write, Value};
 use super::BATCH;
 use crate::error::{Error, Result};
 use crate::pretokenize::{check_length, Pretokenizer, Scanner};
 use crate::simd::{dispatch, prefetch_at, Lanes};
 use crate::threads::check_interrupt;
-use crate::vocab::Vocab;
+use crate::vocab::{Symbols, Vocab};
 
 /// Bytes of text between two checks whether the caller wants to stop.
 pub(super) const BYTES_PER_CHECK: usize = 1 << 20;
@@ -110,7 +110,7 @@ pub fn count(
     let counted = each_stretch(pattern, scanner, text, |base, bounds| {
         let text = &text.as_bytes()[base..];
         each_batch(caches, vocab, text, bounds, |values, _| {
-            total += values.iter().map(|value| value.count()).sum::<usize>();
+            total += count_ids(values);
         })?;
         // An error is the way to stop early.
         if total > limit {
@@ -177,7 +177,9 @@ fn each_batch(
         let bounds = &bounds[from..=to];
         match vocab.symbols() {
             None => look_up(batch, cache, encoder, vocab, text, bounds)?,
-            Some(_) => look_up_symbols(batch, cache, encoder, vocab, text, bounds)?,
+            Some(symbols) => {
+                look_up_symbols(batch, cache, encoder, vocab, symbols, text, bounds)?;
+            }
         }
         take(&batch.values[..to - from], &cache.arena);
         cache.keep_bounded();
@@ -195,7 +197,8 @@ dispatch! { S =>
         text: &[u8],
         bounds: &[u32],
     ) -> Result<()> {
-        look_up_with::<S>(batch, cache, encoder, vocab, Pieces { text, bounds })
+        let starts = (vocab, Bytes(vocab));
+        look_up_with::<S>(batch, cache, encoder, starts, Pieces { text, bounds })
     }
 }
 
@@ -206,17 +209,12 @@ dispatch! { S =>
         cache: &mut Cache,
         encoder: &mut PieceEncoder,
         vocab: &Vocab,
+        symbols: &Symbols,
         text: &[u8],
         bounds: &[u32],
     ) -> Result<()> {
-        let pieces = Pieces { text, bounds };
-        let missing = probe::<S>(batch, cache, pieces);
-        match vocab.symbols() {
-            Some(symbols) if missing != [0; 3] => {
-                merge_symbols::<S>(batch, cache, encoder, (vocab, symbols), pieces, missing)
-            }
-            _ => Ok(()),
-        }
+        let starts = (vocab, Characters(vocab, symbols));
+        look_up_with::<S>(batch, cache, encoder, starts, Pieces { text, bounds })
     }
 }
 
@@ -226,13 +224,14 @@ fn look_up_with<S: Lanes>(
     batch: &mut Batch,
     cache: &mut Cache,
     encoder: &mut PieceEncoder,
-    vocab: &Vocab,
+    (vocab, starts): (&Vocab, impl PieceStart),
     pieces: Pieces<'_>,
 ) -> Result<()> {
     let missing = probe::<S>(batch, cache, pieces);
-    merge_short::<S, 16>(batch, cache, encoder, vocab, pieces, missing[0])?;
-    merge_short::<S, 32>(batch, cache, encoder, vocab, pieces, missing[1])?;
-    merge_long::<S>(batch, cache, encoder, vocab, pieces, missing[2])?;
+    let from = (vocab, starts);
+    merge_short::<S, 16>(batch, cache, encoder, from, pieces, missing[0])?;
+    merge_short::<S, 32>(batch, cache, encoder, from, pieces, missing[1])?;
+    merge_long::<S>(batch, cache, encoder, starts, pieces, missing[2])?;
     let values = &batch.values[..pieces.count()];
     if is_mixed(values) {
         // Branch-free, because which values are in the arena cannot be predicted: for a packed one

@@ -42,6 +42,13 @@ impl Value {
         Self(start | (ids.len() as u64) << 32 | IN_ARENA)
     }
 
+    /// The `count` ids from `start` of the arena on, at most [`MAX_IDS`]; `None` where they are too far.
+    #[inline(always)]
+    pub(super) fn in_arena(start: usize, count: usize) -> Option<Self> {
+        let is_near = start <= u32::MAX as usize - MAX_IDS;
+        is_near.then_some(Self(start as u64 | (count as u64) << 32 | IN_ARENA))
+    }
+
     /// The number of ids.
     #[inline(always)]
     pub(super) fn count(self) -> usize {
@@ -63,6 +70,31 @@ impl Value {
     pub(super) fn start(self) -> usize {
         self.0 as u32 as usize
     }
+}
+
+// The number of ids of all `values`.
+dispatch! { S =>
+    pub(super) fn count_ids(values: &[Value]) -> usize {
+        sum_of_counts(values)
+    }
+}
+
+#[inline(always)]
+fn sum_of_counts(values: &[Value]) -> usize {
+    // In a loop of its own, so that it becomes vector instructions.
+    let mut total = 0;
+    for value in values {
+        let packed = value.0 >> PRESENT;
+        // Of the arena's bit, which comes last, nothing is seen.
+        let packed = (packed & 1) + (packed >> 1 & 1) + (packed >> 2 & 1);
+        let in_arena = value.0 >> 32 & MAX_IDS as u64;
+        total += if value.is_in_arena() {
+            in_arena
+        } else {
+            packed
+        };
+    }
+    total as usize
 }
 
 /// Whether more than one value in 32 is in the arena, so that branches on it would mispredict.
@@ -197,6 +229,7 @@ mod tests {
             let lists: Vec<&[u32]> = [vec![&[3][..]; times], all.to_vec()].concat();
             let values: Vec<_> = lists.iter().map(|l| Value::new(l, &mut arena)).collect();
             assert!(values.iter().zip(&lists).all(|(v, l)| v.count() == l.len()));
+            assert_eq!(count_ids(&values), lists.concat().len());
             assert_eq!(is_mixed(&values), times == 0);
             write(&values, &arena, &mut ids);
             assert_eq!(ids, [&[7], &lists.concat()[..]].concat());

@@ -79,6 +79,28 @@ impl<'a> AlignedText<'a> {
         }
     }
 
+    /// Append a range of another text with `content` in place of every byte `byte` of ASCII, which
+    /// `content` stands for.
+    pub(super) fn push_replaced(
+        &mut self,
+        other: &AlignedText<'_>,
+        range: Range<usize>,
+        byte: u8,
+        content: &str,
+    ) {
+        if !self.is_aligned() {
+            return push_replaced(self.text.to_mut(), &other.text[range], byte, content);
+        }
+        let mut done = range.start;
+        for at in memchr::memchr_iter(byte, &other.text.as_bytes()[range.clone()]) {
+            let at = range.start + at;
+            self.push_range(other, done..at);
+            self.push_as(content, other, at);
+            done = at + 1;
+        }
+        self.push_range(other, done..range.end);
+    }
+
     /// Bring the text into a Unicode form.
     pub(super) fn normalize(&mut self, form: UnicodeForm) {
         let changes: Vec<(char, isize)> = match form {
@@ -218,6 +240,67 @@ impl<'a> AlignedText<'a> {
             Some([first, .., last]) => first.start as usize..last.end as usize,
             Some([only]) => only.start as usize..only.end as usize,
             _ => range,
+        }
+    }
+}
+
+/// Append `text` to `out` with `content` in place of every byte `byte` of ASCII.
+pub(super) fn push_replaced(out: &mut String, text: &str, byte: u8, content: &str) {
+    /// Bytes written for every byte of the text; most are then written over.
+    const WIDTH: usize = 4;
+    debug_assert!(byte.is_ascii());
+    let len = content.len();
+    let mut wide = [0; WIDTH];
+    let Some(start) = wide.get_mut(..len) else {
+        return push_replaced_long(out, text, byte, content);
+    };
+    start.copy_from_slice(content.as_bytes());
+    out.reserve(text.len() + text.len() / 2);
+    // SAFETY: what is appended is UTF-8: the text but for whole characters, which `byte` is as ASCII, and
+    // `content` in place of each. Nothing panics in between but what leaves `out` with zeros behind.
+    let out = unsafe { out.as_mut_vec() };
+    // Branch-free inside a chunk, because where spaces are cannot be predicted.
+    for chunk in text.as_bytes().chunks(128) {
+        let mut end = out.len();
+        out.resize(end + chunk.len() * len.max(1) + WIDTH, 0);
+        for &each in chunk {
+            let found = each == byte;
+            let written = if found { wide } else { [each, 0, 0, 0] };
+            // Always there; `copy_from_slice` would be a call.
+            if let Some(room) = out[end..].first_chunk_mut() {
+                *room = written;
+            }
+            end += if found { len } else { 1 };
+        }
+        out.truncate(end);
+    }
+}
+
+fn push_replaced_long(out: &mut String, text: &str, byte: u8, content: &str) {
+    for (at, part) in text.split(char::from(byte)).enumerate() {
+        if at > 0 {
+            out.push_str(content);
+        }
+        out.push_str(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{rounds, Random};
+
+    #[test]
+    fn bytes_are_replaced() {
+        let mut random = Random(3);
+        for _ in 0..rounds(300, 20) {
+            let len = random.below(400);
+            let text: String = random.picks(&[' ', ' ', 'a', 'é', '中', '🎉'], len);
+            for content in ["", "_", "é", "▁", "🎉", "▁▁"] {
+                let mut got = String::from("é");
+                push_replaced(&mut got, &text, b' ', content);
+                assert_eq!(got, format!("é{}", text.replace(' ', content)));
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use memchr::memmem;
 use unicode_categories::UnicodeCategories;
 
+use super::aligned::push_replaced;
 use crate::error::Result;
 use crate::format::components::Pattern;
 use crate::format::regex::from_hugging_face;
@@ -80,8 +81,8 @@ impl Matcher {
         match self {
             Self::Text(needle) => match needle.as_bytes() {
                 [byte] => {
-                    let found = memchr::memchr_iter(*byte, text.as_bytes());
-                    found.for_each(|at| push(at..at + 1));
+                    push_replaced(&mut out, text, *byte, content);
+                    return Ok(out);
                 }
                 needle => {
                     let found = memmem::find_iter(text.as_bytes(), needle);

@@ -229,8 +229,12 @@ impl PreTokenized<'_> {
         for piece in &self.pieces {
             found.clear();
             cut(&self.text.text[piece.clone()], &mut found)?;
-            let parts = found.iter().filter(|part| !part.is_empty());
-            pieces.extend(parts.map(|part| piece.start + part.start..piece.start + part.end));
+            pieces.reserve(found.len());
+            for part in &found {
+                if !part.is_empty() {
+                    pieces.push(piece.start + part.start..piece.start + part.end);
+                }
+            }
         }
         self.pieces = pieces;
         Ok(())
@@ -262,17 +266,7 @@ impl PreTokenized<'_> {
     fn metaspace(&mut self, settings: &Metaspace) -> Result<()> {
         let mut buffer = [0; 4];
         let mark: &str = settings.replacement.encode_utf8(&mut buffer);
-        // Asked before the text changes.
-        let is_first = |piece: &Range<usize>| self.text.start_of(piece.start) == 0;
-        let is_first: Vec<bool> = match settings.prepend_scheme {
-            PrependScheme::First => self.pieces.iter().map(is_first).collect(),
-            PrependScheme::Always | PrependScheme::Never => Vec::new(),
-        };
-        self.replace_spaces(mark);
-        let always = settings.prepend_scheme == PrependScheme::Always;
-        self.prepend(mark, |index, text| {
-            (always || is_first.get(index) == Some(&true)) && !text.starts_with(mark)
-        });
+        self.mark_spaces(mark, settings.prepend_scheme);
         if settings.split {
             let step = SplitStep {
                 matcher: Matcher::Character(settings.replacement),
@@ -284,23 +278,36 @@ impl PreTokenized<'_> {
         Ok(())
     }
 
-    /// Replace the spaces of all pieces by `mark`, which stands for the same.
-    fn replace_spaces(&mut self, mark: &str) {
+    /// Replace the spaces of all pieces by `mark`, which stands for the same, and put one before the
+    /// pieces that `scheme` says and that do not start with it.
+    fn mark_spaces(&mut self, mark: &str, scheme: PrependScheme) {
+        let is_due = |piece: &Range<usize>| {
+            let starts_with_mark = || {
+                let text = &self.text.text[piece.clone()];
+                text.starts_with(mark) || text.starts_with(' ')
+            };
+            match scheme {
+                PrependScheme::Always => !starts_with_mark(),
+                PrependScheme::First => self.text.start_of(piece.start) == 0 && !starts_with_mark(),
+                PrependScheme::Never => false,
+            }
+        };
         let bytes = self.text.text.as_bytes();
-        let count = memchr::memchr_iter(b' ', bytes).count();
-        if mark == " " || count == 0 {
+        let has_spaces = mark != " " && memchr::memchr(b' ', bytes).is_some();
+        if !has_spaces && !self.pieces.iter().any(is_due) {
             return;
         }
-        let mut text = self.text.emptied(bytes.len() + mark.len() * count);
-        for piece in &mut self.pieces {
-            let (start, mut done) = (text.text.len(), piece.start);
-            for at in memchr::memchr_iter(b' ', &bytes[piece.clone()]) {
-                let at = piece.start + at;
-                text.push_range(&self.text, done..at);
-                text.push_as(mark, &self.text, at);
-                done = at + 1;
+        let due: Vec<bool> = self.pieces.iter().map(is_due).collect();
+        // A sixth of English are spaces.
+        let mut text = self
+            .text
+            .emptied(bytes.len() + bytes.len() / 2 + mark.len());
+        for (piece, due) in self.pieces.iter_mut().zip(due) {
+            let start = text.text.len();
+            if due {
+                text.push_as(mark, &self.text, piece.start);
             }
-            text.push_range(&self.text, done..piece.end);
+            text.push_replaced(&self.text, piece.clone(), b' ', mark);
             *piece = start..text.text.len();
         }
         self.text = text;

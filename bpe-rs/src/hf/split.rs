@@ -18,57 +18,70 @@ pub(super) struct SplitStep {
 impl SplitStep {
     /// Append the parts of `text`.
     pub(super) fn cut_text(&self, text: &str, out: &mut Vec<Range<usize>>) -> Result<()> {
+        if let Matcher::Character(delimiter) = self.matcher {
+            self.cut(text.len(), each_of(delimiter, text), out);
+            return Ok(());
+        }
         let mut matches = Vec::new();
         self.matcher.find(text, &mut matches)?;
-        self.cut(0..text.len(), &matches, out);
+        self.cut(text.len(), matches, out);
         Ok(())
     }
 
-    /// Cut `piece` around `matches`, which are ranges inside it, and append its parts. An empty
-    /// match cuts, too, and counts when neighbours are joined.
-    fn cut(&self, piece: Range<usize>, matches: &[Range<usize>], out: &mut Vec<Range<usize>>) {
-        let mut ranges = Vec::with_capacity(2 * matches.len() + 1);
-        let mut done = 0;
-        for range in matches {
-            if done != range.start {
-                ranges.push((done..range.start, self.invert));
-            }
-            ranges.push((range.clone(), !self.invert));
-            done = range.end;
-        }
-        if done != piece.len() {
-            ranges.push((done..piece.len(), self.invert));
-        }
-        // What begins the piece after is joined from the end, as Hugging Face's engine does.
-        let from_end = self.behavior == Behavior::MergedWithNext;
-        if from_end {
-            ranges.reverse();
-        }
-        let mut joined: Vec<Range<usize>> = Vec::with_capacity(ranges.len());
-        let mut after_delimiter = false;
-        for (range, is_delimiter) in ranges {
+    /// Cut a text of `len` bytes around `matches` and append its parts. An empty match cuts, too, and
+    /// counts when neighbours are joined.
+    fn cut(
+        &self,
+        len: usize,
+        matches: impl IntoIterator<Item = Range<usize>>,
+        out: &mut Vec<Range<usize>>,
+    ) {
+        // The last range, which the next one may join, and whether it ends in a delimiter.
+        let (mut last, mut after_delimiter) = (0..0, false);
+        let mut add = |range: Range<usize>, is_delimiter: bool| {
             let joins = match self.behavior {
-                Behavior::Removed if is_delimiter => continue,
+                Behavior::Removed if is_delimiter => return,
                 Behavior::Removed | Behavior::Isolated => false,
-                Behavior::MergedWithPrevious | Behavior::MergedWithNext => {
-                    is_delimiter && !after_delimiter
-                }
+                Behavior::MergedWithPrevious => is_delimiter && !after_delimiter,
+                Behavior::MergedWithNext => !is_delimiter && after_delimiter,
                 Behavior::Contiguous => is_delimiter == after_delimiter,
             };
-            match joined.last_mut().filter(|_| joins) {
-                Some(last) if from_end => last.start = range.start,
-                Some(last) => last.end = range.end,
-                None => joined.push(range),
+            if joins {
+                last.end = range.end;
+            } else {
+                if !last.is_empty() {
+                    out.push(last.clone());
+                }
+                last = range;
             }
             after_delimiter = is_delimiter;
+        };
+        let mut done = 0;
+        for found in matches {
+            if done != found.start {
+                add(done..found.start, self.invert);
+            }
+            done = found.end;
+            add(found, !self.invert);
         }
-        if from_end {
-            joined.reverse();
+        if done != len {
+            add(done..len, self.invert);
         }
-        let base = piece.start;
-        let parts = joined.into_iter().filter(|range| !range.is_empty());
-        out.extend(parts.map(|range| base + range.start..base + range.end));
+        if !last.is_empty() {
+            out.push(last);
+        }
     }
+}
+
+/// The places of a character in a text.
+fn each_of(character: char, text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
+    let (mut utf8, len) = ([0; 4], character.len_utf8());
+    character.encode_utf8(&mut utf8);
+    let bytes = text.as_bytes();
+    let starts = memchr::memchr_iter(utf8[0], bytes);
+    // Byte by byte, because comparing slices would be a call.
+    let rest = move |at: &usize| (1..len).all(|i| bytes.get(at + i) == Some(&utf8[i]));
+    starts.filter(rest).map(move |at| at..at + len)
 }
 
 #[cfg(test)]

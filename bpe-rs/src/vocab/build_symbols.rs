@@ -10,7 +10,7 @@ use foldhash::{HashMap, HashMapExt, HashSet};
 use super::build::{check_count, sorted, MergeRule};
 use super::merge::Merger;
 use super::pairs::{PairTable, NO_MERGE};
-use super::symbols::{place, CharTable, Neighbours, Symbols, Unknown};
+use super::symbols::{place, AsciiCuts, CharTable, Neighbours, Symbols, Unknown};
 use super::tokens::TokenBytes;
 use super::vocabulary::Vocab;
 use crate::error::{quoted, Error, Result};
@@ -91,10 +91,7 @@ impl Vocab {
         let neighbours: HashSet<(u32, u32)> = parts
             .flat_map(|way| way.windows(2).map(|two| (two[0], two[1])))
             .collect();
-        symbols.neighbours = Neighbours::new(neighbours.len());
-        for (left, right) in neighbours {
-            symbols.neighbours.insert(left, right);
-        }
+        symbols.set_neighbours(&neighbours);
         let mut all = TokenBytes::default();
         for &(id, bytes) in &tokens {
             all.push(id, bytes)?;
@@ -278,6 +275,7 @@ fn number_symbols(model: &CharacterModel<'_>, by_bytes: &HashMap<&[u8], u32>) ->
         unknown,
         fuse_unknown: model.fuse_unknown,
         neighbours: Neighbours::new(0),
+        ascii: AsciiCuts::none(),
         // With some of the bytes only, an unknown symbol can move past them.
         may_cut: !has_affixes && has_all_bytes,
     };

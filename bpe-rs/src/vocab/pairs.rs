@@ -3,7 +3,7 @@
 //! A hash table of buckets of eight entries. A bucket is one cache line, so a look-up costs one
 //! memory access; key and value share one 64-bit word.
 
-use crate::simd::Lanes;
+use crate::simd::{prefetch_at, Lanes};
 
 /// The value for "these two do not merge"; no token has this number.
 pub(crate) const NO_MERGE: u32 = (1 << ID_BITS) - 1;
@@ -98,6 +98,13 @@ impl PairTable {
             let merged = (bucket[way % WAYS] >> KEY_BITS) as u32;
             return if missing { NO_MERGE } else { merged };
         }
+    }
+
+    /// Fetch the memory in which [`Self::get`] looks for a pair first.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, left: u32, right: u32) {
+        let home = self.home(Self::key(left, right));
+        prefetch_at(self.buckets.as_ptr().wrapping_add(home));
     }
 
     /// All entries, `(left, right, merged)`, in no particular order.

@@ -18,6 +18,22 @@ pub(crate) struct SmallMerge<S: Lanes, const N: usize> {
     keys: [S::Keys; 2],
     /// Bit `i` is set if a part begins at position `i`.
     live: u32,
+    last: LastMerge,
+}
+
+/// A merge whose new pairs have not been looked up yet.
+#[derive(Clone, Copy, Default)]
+struct LastMerge {
+    /// The number of the new part, and of the parts before and after it.
+    number: u32,
+    before: u32,
+    after: u32,
+    /// The positions of the part before it and of the new part, as a set bit; 0 where there is no pair
+    /// with the part before, or no merge.
+    before_at: u32,
+    at: u32,
+    /// Whether there is a part after it.
+    has_after: bool,
 }
 
 /// What a piece consists of before merging: bytes, or the merge numbers of its symbols.
@@ -62,6 +78,7 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
             // SAFETY: `S` comes from `dispatch!` or is `Portable`.
             keys: [unsafe { S::Keys::load(&[u32::MAX; 16]) }; 2],
             live: 0,
+            last: LastMerge::default(),
         }
     }
 
@@ -77,6 +94,7 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
             // SAFETY: `S` comes from `dispatch!` or is `Portable`.
             keys: unsafe { [S::Keys::load(&keys[0]), S::Keys::load(&keys[1])] },
             live: ((1u64 << len.min(N)) - 1) as u32,
+            last: LastMerge::default(),
         }
     }
 
@@ -88,12 +106,29 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         Self::new(starts, piece.len(), pair)
     }
 
-    /// Merge the pair with the smallest key; returns whether there was one.
+    /// Look up the new pairs of the last merge, then merge the pair with the smallest key; returns
+    /// whether there was one.
+    ///
+    /// The pairs that this makes are looked up by the next step: until then, while other pieces take
+    /// their steps, the memory is fetched.
     ///
     /// Without branches, because the number of merges differs from piece to piece and would be
     /// mispredicted. If no pair is left, the masks below are zero and nothing changes.
     #[inline(always)]
     pub(crate) fn step(&mut self, pairs: &PairTable) -> bool {
+        let last = self.last;
+        let right = pairs.get::<S>(last.number, last.after);
+        let left = pairs.get::<S>(last.before, last.number);
+        let at = last.at.trailing_zeros() as usize & Self::LAST;
+        let right = if last.has_after {
+            key(right, at)
+        } else {
+            u32::MAX
+        };
+        let before = last.before_at.trailing_zeros() as usize & Self::LAST;
+        self.set(last.at, right);
+        self.set(last.before_at, key(left, before));
+
         let mut best = self.keys[0].least();
         if N == 32 {
             best = best.min(self.keys[1].least());
@@ -110,19 +145,19 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         self.parts[at] = if found { number } else { self.parts[at] };
         let after = self.parts[further.trailing_zeros() as usize & Self::LAST];
         let below = self.live & !(u32::MAX << at);
-        let before = (31 - (below | 1).leading_zeros()) as usize & Self::LAST;
-        // Both look-ups always take place, so that their memory accesses overlap.
-        let right = pairs.get::<S>(number, after);
-        let left = pairs.get::<S>(self.parts[before], number);
-        let right = if further == 0 {
-            u32::MAX
-        } else {
-            key(right, at)
-        };
-        let has_left = if below == 0 { 0 } else { all };
+        let before_at = (31 - (below | 1).leading_zeros()) as usize & Self::LAST;
+        let has_before = if below == 0 { 0 } else { all };
         self.set(gone, u32::MAX);
-        self.set(1 << at & all, right);
-        self.set(1 << before & has_left, key(left, before));
+        self.last = LastMerge {
+            number,
+            before: self.parts[before_at],
+            after,
+            before_at: 1 << before_at & has_before,
+            at: 1 << at & all,
+            has_after: further != 0,
+        };
+        pairs.prefetch(number, after);
+        pairs.prefetch(self.last.before, number);
         found
     }
 

@@ -11,6 +11,8 @@
 
 use std::ops::Range;
 
+use foldhash::HashSet;
+
 use crate::error::{quoted, Error, Result};
 
 /// "No symbol": no merge number is so large.
@@ -86,7 +88,7 @@ impl Neighbours {
         (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
     }
 
-    pub(super) fn insert(&mut self, left: u32, right: u32) {
+    fn insert(&mut self, left: u32, right: u32) {
         let place = self.place(left, right);
         self.bits[place / 64] |= 1 << (place % 64);
     }
@@ -96,6 +98,88 @@ impl Neighbours {
     fn may_have(&self, left: u32, right: u32) -> bool {
         let place = self.place(left, right);
         self.bits[place / 64] >> (place % 64) & 1 != 0
+    }
+}
+
+/// What SentencePiece writes for a space.
+const MARK: char = '\u{2581}';
+const MARK_UTF8: [u8; 3] = [0xE2, 0x96, 0x81];
+/// The code of each byte of [`MARK`]. DEL, whose code it would be, makes a block take the slow way.
+const MARK_CODE: u8 = 0x7F;
+/// Bytes of text for which [`AsciiCuts`] gives one mask.
+const BLOCK: usize = 64;
+/// A piece of up to so many bytes is not cut.
+const SHORT_PIECE: usize = 15;
+
+/// Where text of ASCII and [`MARK`] may be cut: one bit for each pair of characters.
+#[derive(Clone, Debug)]
+pub(super) struct AsciiCuts {
+    /// Bit `before << 7 | after` of the codes of two characters: whether it may be cut between them.
+    pairs: Box<[u64; 256]>,
+}
+
+impl AsciiCuts {
+    /// No text may be cut.
+    pub(super) fn none() -> Self {
+        Self::new(|_, _| false)
+    }
+
+    fn new(is_cut: impl Fn(char, char) -> bool) -> Self {
+        let mut pairs = Box::new([0; 256]);
+        let character = |code: u8| match code {
+            MARK_CODE => MARK,
+            ascii => char::from(ascii),
+        };
+        for before in 0..=MARK_CODE {
+            for after in 0..=MARK_CODE {
+                let pair = usize::from(before) << 7 | usize::from(after);
+                // The bytes of a mark have one code, so it is not cut between marks either.
+                let is_one_mark = before == MARK_CODE && after == MARK_CODE;
+                let is_cut = !is_one_mark && is_cut(character(before), character(after));
+                pairs[pair / 64] |= u64::from(is_cut) << (pair % 64);
+            }
+        }
+        Self { pairs }
+    }
+
+    /// The places in the block of `text[piece]` from `at` on before which it may be cut, as bits; `None`
+    /// where the block or the character before it is not of ASCII and marks.
+    #[inline]
+    fn cuts(&self, text: &[u8], piece: Range<usize>, at: usize) -> Option<u64> {
+        // Three bytes before the block and two after it, so that its first and last mark are whole.
+        // Outside the piece there are zeros: it neither begins nor ends inside a mark.
+        let mut bytes = [0; 3 + BLOCK + 2];
+        let from = at.saturating_sub(3).max(piece.start);
+        match text[from..piece.end].first_chunk() {
+            Some(all) if from + 3 == at => bytes = *all,
+            _ => {
+                let first = from + 3 - at;
+                let len = (piece.end - from).min(bytes.len() - first);
+                bytes[first..first + len].copy_from_slice(&text[from..from + len]);
+            }
+        }
+        let is_known = |at: usize| {
+            let is_mark = |from: usize| {
+                let [a, b, c] = MARK_UTF8;
+                (bytes[from] == a) & (bytes[from + 1] == b) & (bytes[from + 2] == c)
+            };
+            (bytes[at] < MARK_CODE) | is_mark(at) | is_mark(at - 1) | is_mark(at - 2)
+        };
+        // Without a branch for each byte, so that the loop becomes vector instructions.
+        let known = (2..3 + BLOCK).fold(true, |known, at| known & is_known(at));
+        if !known {
+            return None;
+        }
+        let mut cuts = 0;
+        let code = |at: usize| usize::from(bytes[at].min(MARK_CODE));
+        for offset in 0..BLOCK {
+            let pair = code(offset + 2) << 7 | code(offset + 3);
+            cuts |= (self.pairs[pair / 64] >> (pair % 64) & 1) << offset;
+        }
+        // Not at the start of the piece, and not behind its end.
+        let left = piece.end - at;
+        cuts &= u64::MAX >> (BLOCK - left.min(BLOCK));
+        Some(if at == piece.start { cuts & !1 } else { cuts })
     }
 }
 
@@ -113,6 +197,7 @@ pub(crate) struct Symbols {
     /// Whether neighbouring unknown characters are one symbol.
     pub(super) fuse_unknown: bool,
     pub(super) neighbours: Neighbours,
+    pub(super) ascii: AsciiCuts,
     /// Whether [`Symbols::cut`] may cut pieces.
     pub(super) may_cut: bool,
 }
@@ -190,27 +275,81 @@ impl Symbols {
         most: usize,
         ends: &mut Vec<u32>,
     ) -> usize {
-        if self.may_cut {
-            let table = &self.tables[self.table_of_place[0]];
-            let mut before = NONE;
-            for (at, character) in text[piece.clone()].char_indices() {
-                let mut first = table.get(character);
-                let mut last = first;
-                if first == NONE {
-                    (first, last) = self.byte_ends(character);
-                }
-                // Next to an unknown character nothing is cut, because it may be dropped or fused.
-                if before != NONE && first != NONE && !self.neighbours.may_have(before, first) {
-                    ends.push((piece.start + at) as u32);
-                    if ends.len() > most {
-                        return piece.start + at;
+        // A short piece is one look-up in a cache anyway.
+        if self.may_cut && piece.len() > SHORT_PIECE {
+            let mut at = piece.start;
+            while at < piece.end {
+                at = match self.ascii.cuts(text.as_bytes(), piece.clone(), at) {
+                    Some(mut cuts) => {
+                        while cuts != 0 {
+                            ends.push(at as u32 + cuts.trailing_zeros());
+                            cuts &= cuts - 1;
+                        }
+                        at + BLOCK
                     }
+                    None => self.cut_characters(text, piece.clone(), at, ends),
+                };
+                if ends.len() > most {
+                    ends.truncate(most + 1);
+                    return ends[most] as usize;
                 }
-                before = last;
             }
         }
         ends.push(piece.end as u32);
         piece.end
+    }
+
+    /// [`Self::cut`] of the characters that begin in the block from `at` on; returns where they end.
+    fn cut_characters(
+        &self,
+        text: &str,
+        piece: Range<usize>,
+        at: usize,
+        ends: &mut Vec<u32>,
+    ) -> usize {
+        // The block before may have ended inside a mark.
+        let start = (at..).find(|&at| text.is_char_boundary(at)).unwrap_or(at);
+        let before = text[piece.start..start].chars().next_back();
+        let mut before = before.map_or(NONE, |character| self.ends_of(character).1);
+        for (offset, character) in text[start..piece.end].char_indices() {
+            if start + offset >= at + BLOCK {
+                return start + offset;
+            }
+            let (first, last) = self.ends_of(character);
+            if self.is_cut(before, first) {
+                ends.push((start + offset) as u32);
+            }
+            before = last;
+        }
+        piece.end
+    }
+
+    /// Whether no merge crosses the place between two symbols. Next to an unknown character that is not
+    /// said, because it may be dropped or fused.
+    #[inline(always)]
+    fn is_cut(&self, before: u32, after: u32) -> bool {
+        before != NONE && after != NONE && !self.neighbours.may_have(before, after)
+    }
+
+    /// The first and the last symbol of a character inside a piece.
+    #[inline(always)]
+    fn ends_of(&self, character: char) -> (u32, u32) {
+        let number = self.tables[self.table_of_place[0]].get(character);
+        if number == NONE {
+            return self.byte_ends(character);
+        }
+        (number, number)
+    }
+
+    /// Take `neighbours` as the pairs of symbols that are neighbours in a token.
+    pub(super) fn set_neighbours(&mut self, neighbours: &HashSet<(u32, u32)>) {
+        self.neighbours = Neighbours::new(neighbours.len());
+        for &(left, right) in neighbours {
+            self.neighbours.insert(left, right);
+        }
+        self.ascii = AsciiCuts::new(|before, after| {
+            self.is_cut(self.ends_of(before).1, self.ends_of(after).0)
+        });
     }
 
     /// The symbols of the first and the last byte of a character that is no symbol itself.
@@ -223,5 +362,92 @@ impl Symbols {
         let utf8 = character.encode_utf8(&mut utf8).as_bytes();
         let number = |byte: Option<&u8>| byte.map_or(NONE, |&byte| bytes[usize::from(byte)]);
         (number(utf8.first()), number(utf8.last()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{rounds, Random};
+    use crate::vocab::{CharacterModel, Vocab};
+
+    /// Some pairs of characters are neighbours in a token, all bytes are symbols.
+    fn random_symbols(random: &mut Random) -> Symbols {
+        let mut tokens: Vec<(String, u32)> = Vec::new();
+        let mut add = |token: String| {
+            let id = tokens.len() as u32;
+            let known = tokens.iter().find(|(known, _)| *known == token);
+            known.map(|(_, id)| *id).unwrap_or_else(|| {
+                tokens.push((token, id));
+                id
+            })
+        };
+        for byte in 0..=255u8 {
+            add(format!("<0x{byte:02X}>"));
+        }
+        let letters = ["a", "b", "c", ",", "▁", "é", "中"];
+        letters.iter().for_each(|letter| _ = add((*letter).into()));
+        let mut merges = Vec::new();
+        for at in 0..=random.below(20) {
+            // Two marks are neighbours in every model: the short way does not cut between them.
+            let pair = (random.pick(&letters), random.pick(&letters));
+            let (left, right) = if at == 0 { ("▁", "▁") } else { pair };
+            let merge = (add(left.into()), add(right.into()));
+            add(format!("{left}{right}"));
+            if !merges.contains(&merge) {
+                merges.push(merge);
+            }
+        }
+        let model = CharacterModel {
+            tokens: &tokens,
+            merges: &merges,
+            byte_fallback: true,
+            ..CharacterModel::default()
+        };
+        let vocab = Vocab::from_characters(&model).unwrap();
+        vocab.symbols().unwrap().clone()
+    }
+
+    #[test]
+    fn cuts_are_where_symbols_are_no_neighbours() {
+        let (mut random, mut cuts) = (Random(5), 0);
+        for _ in 0..rounds(400, 4) {
+            let symbols = random_symbols(&mut random);
+            for letters in ["abc,▁", "aaabbbccc,,,▁▁▁é", "ab▁é中🎉\u{7f}z", "▁▁▄a"]
+            {
+                let letters: Vec<char> = letters.chars().collect();
+                let len = random.below(300);
+                let text: String = random.picks(&letters, len);
+                let mut places: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
+                places.push(text.len());
+                let (from, to) = (random.pick(&places), random.pick(&places));
+                let piece = from.min(to)..from.max(to);
+                let characters = || text[piece.clone()].char_indices();
+                let mut want: Vec<u32> = characters()
+                    .zip(characters().skip(1))
+                    .filter(|&((_, before), (_, after))| {
+                        let (before, after) = (symbols.ends_of(before).1, symbols.ends_of(after).0);
+                        !symbols.neighbours.may_have(before, after)
+                    })
+                    .map(|(_, (at, _))| (piece.start + at) as u32)
+                    .collect();
+                want.push(piece.end as u32);
+                let mut from = piece.start;
+                while from < piece.end {
+                    let most = random.pick(&[1, 3, 70, usize::MAX]);
+                    let rest = want.iter().copied().filter(|&at| at as usize > from);
+                    let rest: Vec<u32> = match piece.end - from {
+                        0..=SHORT_PIECE => vec![piece.end as u32],
+                        _ => rest.take(most.saturating_add(1)).collect(),
+                    };
+                    let mut ends = Vec::new();
+                    from = symbols.cut(&text, from..piece.end, most, &mut ends);
+                    assert_eq!(ends, rest, "{text:?} {piece:?}");
+                    assert_eq!(ends.last(), Some(&(from as u32)));
+                    cuts += ends.len() - 1;
+                }
+            }
+        }
+        assert!(cuts > 0);
     }
 }
