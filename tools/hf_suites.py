@@ -2,6 +2,7 @@
 
 python tools/hf_suites.py FOLDER            # unpacked sources; print the table
 python tools/hf_suites.py FOLDER --write    # benches/records/hf-suites.md
+python tools/hf_suites.py FOLDER --fetch    # fill FOLDER with the sources of the installed versions
 
 FOLDER holds source distributions or check-outs: `tokenizers*` (with `bindings/python/tests` or
 `tests`) and `transformers*` (with `tests/test_tokenization_common.py`); what is missing is skipped.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import os
 import shutil
@@ -107,6 +109,17 @@ def transformers_tests(source: Path, work: Path) -> Outcomes:
 SUITES = {"tokenizers": tokenizers_tests, "transformers": transformers_tests}
 
 
+def fetch(folder: Path) -> None:
+    """The source distributions of the installed versions, unpacked; needs pip and a network."""
+    with tempfile.TemporaryDirectory() as work:
+        for name in SUITES:
+            wanted = f"{name}=={version(name)}"
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            subprocess.run([*pip, "--no-binary", name, "--dest", work, wanted], check=False)
+        for archive in Path(work).glob("*.tar.gz"):
+            shutil.unpack_archive(archive, folder)
+
+
 def table(found: dict[str, Outcomes]) -> str:
     """The tables of suites, of refusals and of failures, in Markdown."""
     lines = [f"| tests of | {' | '.join(COLUMNS)} |", f"|---|{'---|' * len(COLUMNS)}"]
@@ -132,7 +145,10 @@ def main() -> None:
     parser.add_argument("sources", type=Path)
     parser.add_argument("--only", choices=SUITES)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--fetch", action="store_true")
     args = parser.parse_args()
+    if args.fetch:
+        return fetch(args.sources)
     found: dict[str, Outcomes] = {}
     with tempfile.TemporaryDirectory() as work:
         for name, suite in SUITES.items():
@@ -155,7 +171,8 @@ def main() -> None:
             encoding="utf-8",
         )
     print(text)
-    sys.exit(any(each["outcome"] == "failed" for outcomes in found.values() for each in outcomes))
+    outcomes = itertools.chain.from_iterable(found.values())
+    sys.exit(any(each["outcome"] == "failed" for each in outcomes))
 
 
 if __name__ == "__main__":

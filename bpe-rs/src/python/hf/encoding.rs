@@ -116,6 +116,16 @@ impl PyHfEncoding {
         self.len()
     }
 
+    /// What `isinstance` asks: true for `tokenizers.Encoding`, too, where that package is loaded.
+    #[getter]
+    fn __class__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let loaded = slf.py().import("sys")?.getattr("modules")?;
+        match loaded.get_item("tokenizers") {
+            Ok(theirs) => theirs.getattr("Encoding"),
+            Err(_) => Ok(slf.get_type().into_any()),
+        }
+    }
+
     fn __repr__(&self) -> String {
         format!(
             "Encoding(num_tokens={}, attributes=[ids, type_ids, tokens, offsets, attention_mask, \
