@@ -68,6 +68,7 @@ def run_once(folder: Path, targets: Sequence[str], *, control: bool) -> dict[str
     }
     options = ["-q", "-p", "hf_door", "-p", "no:cacheprovider", "--tb", "no", "--no-header"]
     options += ["-r", "N", "--disable-warnings", "--continue-on-collection-errors"]
+    options += ["-n", "auto", "--maxprocesses", "4", "--dist", "loadscope"]
     command = [sys.executable, "-m", "pytest", *options, "-c", os.devnull, "--rootdir", str(folder)]
     done = subprocess.run([*command, *targets], cwd=folder, env=environment, check=False)
     if done.returncode not in (0, 1):
