@@ -1,4 +1,4 @@
-"""The table of `make test-hf-matrix`: what was compared with Hugging Face's engine, and differences.
+"""The table of `make test-hf-matrix`: what was compared with Hugging Face's engine.
 
 python tools/hf_matrix.py RESULTS.xml           # print the table
 python tools/hf_matrix.py RESULTS.xml --write   # benches/records/hf-matrix.md

@@ -1,10 +1,13 @@
-"""The obvious way to learn what Hugging Face's `BpeTrainer` learns: all pairs are counted anew before
-every merge."""
+"""The obvious way to learn what Hugging Face's `BpeTrainer` learns.
+
+All pairs are counted anew before every merge.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 
 def forms(word: str, prefix: str, suffix: str) -> list[str]:
@@ -57,7 +60,7 @@ def learn(
     while len(tokens) < vocab_size:
         pairs: Counter[tuple[int, int]] = Counter()
         for word, symbols in segmented.items():
-            for left, right in zip(symbols, symbols[1:], strict=False):
+            for left, right in pairwise(symbols):
                 length = lengths[left] + lengths[right]
                 # Pairs of characters are never too long.
                 if length == 2 or max_token_length is None or length < max_token_length:

@@ -87,7 +87,7 @@ def limit_without_ties(words: Counter[str], most: int) -> int:
 def check(pipeline: str, texts: list[str], options: dict[str, Any]) -> None:
     theirs, ours = both(empty(pipeline))
     words = words_of(theirs, texts)
-    settings = {"vocab_size": 400} | options
+    settings: dict[str, Any] = {"vocab_size": 400} | options
     if "limit_alphabet" in options:
         settings["limit_alphabet"] = limit_without_ties(words, options["limit_alphabet"])
     theirs.train_from_iterator(

@@ -181,7 +181,7 @@ def without_special_pieces(text: str) -> str | None:
 
 
 class CharacterPipeline(ForeignTokenizer):
-    """A BPE of characters, as SentencePiece's, Llama 2's or CLIP's, on our own engine for such files.
+    """A BPE of characters, as SentencePiece's or CLIP's, on our own engine for such files.
 
     Raises `ValueError` for what that does not reproduce exactly.
     """
