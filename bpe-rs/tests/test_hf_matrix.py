@@ -1,6 +1,7 @@
 """Every model family against Hugging Face's own engine, on texts of all scripts.
 
 `BPE_RS_MATRIX=2000` compares so many texts a family (and `make test-hf-matrix`); without it, few.
+The properties that tests record become the table of `tools/hf_matrix.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import itertools
 import os
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import hard_texts
 import hf_cases
@@ -109,24 +110,34 @@ def fields(encoding: Any) -> dict[str, Any]:
 Both = tuple[Any, Tokenizer]
 
 
+class Record(Protocol):
+    """Pytest's fixture `record_property`."""
+
+    def __call__(self, name: str, value: object) -> None: ...
+
+
 @pytest.fixture(params=FAMILIES, scope="module")
 def both(request: pytest.FixtureRequest) -> Both:
     text = FAMILIES[request.param](request.param)
     return tokenizers.Tokenizer.from_str(text), Tokenizer.from_str(text)
 
 
-def test_texts(both: Both) -> None:
+def test_texts(both: Both, record_property: Record) -> None:
     theirs, ours = both
-    for text in texts(COUNT):
+    sample = texts(COUNT)
+    record_property("texts", len(sample))
+    record_property("decodes", 2 * len(sample))
+    for text in sample:
         want, got = theirs.encode(text), ours.encode(text)
         assert fields(got) == fields(want), text
         assert ours.decode(got.ids) == theirs.decode(want.ids)
         assert ours.decode(got.ids, False) == theirs.decode(want.ids, False)
 
 
-def test_pairs_and_words(both: Both) -> None:
+def test_pairs_and_words(both: Both, record_property: Record) -> None:
     theirs, ours = both
     sample = texts(COUNT // 10 + 4, 1)[-(COUNT // 10 + 4) :]
+    record_property("pairs", 3 * (len(sample) - 1))
     for first, second in itertools.pairwise(sample):
         assert fields(ours.encode(first, second)) == fields(theirs.encode(first, second)), first
         words = (first.split(" "), second.split(" "))
@@ -136,9 +147,10 @@ def test_pairs_and_words(both: Both) -> None:
             assert fields(got) == fields(want), words
 
 
-def test_truncated_pairs(both: Both) -> None:
+def test_truncated_pairs(both: Both, record_property: Record) -> None:
     theirs, ours = (type(each).from_str(each.to_str()) for each in both)
     sample = texts(COUNT // 20 + 4, 2)[-(COUNT // 20 + 4) :]
+    record_property("pairs", len(sample) - 1)
     for tokenizer in (theirs, ours):
         tokenizer.enable_truncation(14, stride=3)
         tokenizer.enable_padding(length=16, pad_id=1, pad_token="<s>")
@@ -147,11 +159,13 @@ def test_truncated_pairs(both: Both) -> None:
         assert fields(ours.encode(first)) == fields(theirs.encode(first)), first
 
 
-def test_random_ids(both: Both) -> None:
+def test_random_ids(both: Both, record_property: Record) -> None:
     theirs, ours = both
     dice = random.Random(3)
     size = theirs.get_vocab_size()
-    for _ in range(max(COUNT // 4, 20)):
+    count = max(COUNT // 4, 20)
+    record_property("decodes", 2 * count)
+    for _ in range(count):
         ids = [dice.randrange(size) for _ in range(dice.randrange(1, 12))]
         assert ours.decode(ids) == theirs.decode(ids), ids
         assert ours.decode(ids, False) == theirs.decode(ids, False), ids

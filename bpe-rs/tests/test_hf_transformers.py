@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import hf_cases
+import hf_families
 import numpy as np
 import pytest
 import tokenizers
@@ -234,6 +236,21 @@ def test_gpt2_class(shared_dir: Path) -> None:
     ours = from_pretrained_fast(theirs)
     same(theirs, ours, TEXTS, PAIRS, **EVERYTHING)
     assert len(ours) == 50257
+
+
+def test_clip_class() -> None:
+    """Its classes replace the method `decode` of their back end."""
+    model = json.loads(hf_families.family("clip"))["model"]
+    merges = [tuple(merge) for merge in model["merges"]]
+    cls: Any = transformers.CLIPTokenizer
+    theirs = cls(vocab=model["vocab"], merges=merges)
+    ours = from_pretrained_fast(theirs)
+    for text in hf_cases.TEXTS:
+        ids = theirs(text)["input_ids"]
+        assert ours(text)["input_ids"] == ids
+        assert ours.decode(ids) == theirs.decode(ids)
+        assert ours.batch_decode([ids], True) == theirs.batch_decode([ids], True)
+    assert ours.decode(ours("hello  you")["input_ids"], True) == "hello you"
 
 
 def test_eight_threads_truncate_independently() -> None:

@@ -1,4 +1,7 @@
-"""Tokenizers of Hugging Face that are no byte-level BPE: used as they are, by `tokenizers`."""
+"""Tokenizers of Hugging Face that `bpe_rs.Encoding` does not read, used as they are.
+
+Any BPE runs on `bpe_rs.hf`, other models (WordPiece, Unigram) on the package `tokenizers`.
+"""
 
 from __future__ import annotations
 
@@ -177,16 +180,23 @@ def without_special_pieces(text: str) -> str | None:
     return json.dumps(about)
 
 
-class ByteLevelPipeline(ForeignTokenizer):
-    """A byte-level BPE with steps that `bpe_rs.Encoding` lacks, as Qwen's normalisation.
+class CharacterPipeline(ForeignTokenizer):
+    """A BPE of characters, as SentencePiece's or CLIP's, on our own engine for such files.
 
-    Our own engine for such files encodes; ids are bytes as in every byte-level vocabulary.
+    Raises `ValueError` for what that does not reproduce exactly.
     """
 
     def _library(self) -> Any:
         from bpe_rs.hf import Tokenizer
 
         return Tokenizer
+
+
+class ByteLevelPipeline(CharacterPipeline):
+    """A byte-level BPE with steps that `bpe_rs.Encoding` lacks, as Qwen's normalisation.
+
+    Ids are bytes as in every byte-level vocabulary.
+    """
 
     def decode(self, tokens: Sequence[int], errors: str = "replace") -> str:
         """The text of ids, special tokens too; `KeyError` for an id outside the vocabulary."""
@@ -213,6 +223,15 @@ class ByteLevelPipeline(ForeignTokenizer):
 def read_byte_level(path: Path) -> ByteLevelPipeline:
     """The tokenizer of such a `tokenizer.json`; `ValueError` for what is not reproduced exactly."""
     return ByteLevelPipeline(path.read_text(encoding="utf-8"))
+
+
+def read_characters(path: Path) -> ForeignTokenizer:
+    """The tokenizer of a BPE of characters; by `tokenizers` where our engine is not exact."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        return CharacterPipeline(text)
+    except ValueError:
+        return ForeignTokenizer(text)
 
 
 def read_foreign(path: Path) -> ForeignTokenizer:

@@ -20,6 +20,7 @@ from gptpy.tokenizer.foreign import (
     ENDS,
     ForeignTokenizer,
     read_byte_level,
+    read_characters,
     read_foreign,
     read_word_pieces,
 )
@@ -124,8 +125,10 @@ def _other_kind(path: Path) -> Tokenizer | None:
         if about.get("format") == FORMAT:
             return NumberTokenizer(about["n_vocab"])
         kind = about.get("model", {}).get("type", "BPE")
-        if kind != "BPE" or _is_character_level(about):
+        if kind != "BPE":
             return read_foreign(path)
+        if _is_character_level(about):
+            return read_characters(path)
         # What our engine cannot reproduce either is refused for the reason that `Encoding` names
         return read_byte_level(path)
     except (ConfigError, ValueError, KeyError, AttributeError):

@@ -18,6 +18,7 @@ from gptpy.tokenizer import (
     open_tokenizer,
     save_tokenizer,
 )
+from gptpy.tokenizer.foreign import ForeignTokenizer
 
 TEXT = "The quick brown foxes were jumping over a lazy dog, unbelievably often."
 
@@ -123,6 +124,70 @@ def test_a_unigram_tokenizer_trains_and_generates(tmp_path, capsys):
     capsys.readouterr()
     assert main(["generate", run, "-p", "The quick brown", "--tokens", "4", "--seed", "1"]) == 0
     assert capsys.readouterr().out.startswith("The quick brown")
+
+
+def character_files() -> dict[str, str]:
+    """The `tokenizer.json` of BPE models of characters: Llama 2's shape, and CLIP's."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+    texts, made = [TEXT, "Größe naïve café 中文字 日本語 🎉", "a  b\n\n c"] * 5, {}
+    for name, model, suffix in (
+        ("llama", {"unk_token": "<unk>", "byte_fallback": True, "fuse_unk": True}, None),
+        ("clip", {"unk_token": "</s>", "end_of_word_suffix": "</w>"}, "</w>"),
+    ):
+        tokenizer: Any = Tokenizer(models.BPE(**model))
+        options: dict[str, Any] = {"special_tokens": ["<unk>", "<s>", "</s>"]}
+        if suffix:
+            tokenizer.normalizer = normalizers.Lowercase()
+            tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+            tokenizer.decoder = decoders.BPEDecoder(suffix=suffix)
+            options["end_of_word_suffix"] = suffix
+        else:
+            tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+            steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+            tokenizer.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)])
+            options["special_tokens"] += [f"<0x{byte:02X}>" for byte in range(256)]
+        trainer = trainers.BpeTrainer(vocab_size=500, show_progress=False, **options)
+        tokenizer.train_from_iterator(texts, trainer)
+        about = json.loads(tokenizer.to_str())
+        about["added_tokens"] = about["added_tokens"][:3]  # bytes are no special tokens
+        made[name] = json.dumps(about)
+    return made
+
+
+@pytest.mark.parametrize("name", ["llama", "clip"])
+def test_a_bpe_of_characters_runs_on_our_engine(name, tmp_path):
+    from bpe_rs import hf
+
+    text = character_files()[name]
+    (tmp_path / "tokenizer.json").write_text(text)
+    ours: Any = open_tokenizer(tmp_path)
+    theirs = ForeignTokenizer(text)
+    assert type(ours.inner) is hf.Tokenizer and type(theirs.inner) is not hf.Tokenizer
+    assert (ours.name, ours.n_vocab) == (theirs.name, theirs.n_vocab)
+    assert ours.special_tokens_set == theirs.special_tokens_set
+    assert ours.fingerprint == theirs.fingerprint
+    texts = [TEXT, "", " ", "a <s> b</s><unk>", "Ωμέγα 日本 🎉\n\n  x", "ïé <0x41> ▁ zq"]
+    for each in texts:
+        ids = theirs.encode_ordinary(each)
+        assert ours.encode_ordinary(each) == ids
+        assert ours.encode_with_special(each) == theirs.encode_with_special(each)
+        assert ours.decode(ids) == theirs.decode(ids)
+        assert [ours.decode_bytes([id]) for id in ids] == [theirs.decode_bytes([id]) for id in ids]
+    parts = [("<s>", True), ("how are", False), ("</s>", True), ("you </s>", False)]
+    assert ours.encode_parts(parts) == theirs.encode_parts(parts)
+    for got, want in zip(
+        ours.encode_batch_to_numpy(texts), theirs.encode_batch_to_numpy(texts), strict=True
+    ):
+        assert got.tolist() == want.tolist()
+
+
+def test_a_bpe_that_we_refuse_stays_on_theirs(tmp_path):
+    about = json.loads(character_files()["llama"])
+    about["pre_tokenizer"] = {"type": "UnicodeScripts"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(about))
+    tokenizer: Any = open_tokenizer(tmp_path)
+    assert type(tokenizer.inner).__module__.startswith("tokenizers")
 
 
 def test_damaged_and_strange_files_keep_their_message(tmp_path):

@@ -325,6 +325,9 @@ class HfWords:
         limit_alphabet: int | None,
         initial_alphabet: Sequence[str],
         special_tokens: Sequence[str],
+        max_token_length: int | None,
+        continuing_subword_prefix: str | None,
+        end_of_word_suffix: str | None,
     ) -> str: ...
 
 @final

@@ -2,12 +2,12 @@
 //! makes of texts in, tokens and merges out.
 //!
 //! [`crate::train`] does the work, on characters instead of bytes. Ties between equally frequent pairs
-//! are decided by ids there and here, and the ids are the same.
+//! are decided by ids there and here, and the ids are the same; those of characters with an affix are
+//! numbered by the order of the words, which Hugging Face leaves to chance.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::aligned::AlignedText;
 use super::tokenizer::Tokenizer;
@@ -76,6 +76,12 @@ pub struct BpeTraining {
     pub initial_alphabet: Vec<char>,
     /// The first tokens.
     pub special_tokens: Vec<String>,
+    /// Characters from which no longer tokens are made: one less than this, and at least two.
+    pub max_token_length: Option<usize>,
+    /// Put before every character of a word but the first; merging takes it off the right part.
+    pub continuing_subword_prefix: Option<String>,
+    /// Put after the last character of a word.
+    pub end_of_word_suffix: Option<String>,
 }
 
 impl BpeTraining {
@@ -84,7 +90,8 @@ impl BpeTraining {
     ///
     /// # Errors
     /// What `progress` returns; `Invalid` for a special token that would be learned as an ordinary
-    /// one, too, and for more words than a corpus holds.
+    /// one, too, for affixes with which one token would be made twice, and for more words than a
+    /// corpus holds.
     pub fn learn(
         &self,
         words: &ModelWords,
@@ -100,59 +107,103 @@ impl BpeTraining {
         let mut words: Vec<(String, u64)> = words.collect();
         words.sort_unstable();
 
-        let (mut tokens, ids) = self.start(&words);
-        let (special, first) = (self.special_tokens.iter().collect(), tokens.len());
+        let start = self.start(&words);
+        let first = start.tokens.len();
         let mut learned = Vec::new();
         if self.vocab_size > first {
             let segment = |word: &[u8], out: &mut Vec<u32>| {
                 // The words of the slice are `str`s.
-                let word = std::str::from_utf8(word).unwrap_or_default();
-                out.extend(word.chars().filter_map(|c| ids.get(&c)));
+                out.extend(start.ids_of(std::str::from_utf8(word).unwrap_or_default()));
                 Ok(())
             };
-            // The trainer needs tokens only for their lengths, which no option here asks for.
+            // The trainer needs tokens only for their lengths: one character each.
             let lengths = vec![vec![0]; first];
             let corpus = Corpus::from_vocabulary(words.as_slice(), lengths, &segment, progress)?;
+            // Pairs of single characters are never too long for Hugging Face's trainer.
+            let longest = |limit: usize| u32::try_from(limit.saturating_sub(1).max(2));
             let options = TrainOptions {
                 vocab_size: u32::try_from(self.vocab_size).unwrap_or(u32::MAX),
                 tie_break: TieBreak::Pair,
                 min_frequency: self.min_frequency,
-                max_token_length: None,
+                max_token_length: self
+                    .max_token_length
+                    .map(|limit| longest(limit).unwrap_or(u32::MAX)),
                 max_token_words: None,
                 threads: threads::available_threads(),
             };
             learned = corpus.learn(&options, progress)?;
         }
+        let StartTokens {
+            mut tokens,
+            mut known,
+            ..
+        } = start;
+        let prefix = self.continuing_subword_prefix.as_deref().unwrap_or("");
         for merge in &learned {
             let (left, right) = (&tokens[merge.left as usize], &tokens[merge.right as usize]);
-            let token = format!("{left}{right}");
-            refuse_special(&token, &special)?;
+            let token = format!("{left}{}", right.strip_prefix(prefix).unwrap_or(right));
+            if known.insert(token.clone(), tokens.len() as u32).is_some() {
+                return Err(self.made_twice(&token));
+            }
             tokens.push(token);
         }
         let merges = learned.iter().map(|merge| (merge.left, merge.right));
         Ok(BpeModel {
             vocab: tokens.into_iter().zip(0..).collect(),
             merges: merges.collect(),
-            continuing_subword_prefix: None,
-            end_of_word_suffix: None,
+            continuing_subword_prefix: self.continuing_subword_prefix.clone(),
+            end_of_word_suffix: self.end_of_word_suffix.clone(),
             ..tokenizer.model().without_tokens()
         })
     }
 
-    /// The tokens before the first merge, and the id of each character.
-    fn start(&self, words: &[(String, u64)]) -> (Vec<String>, HashMap<char, u32>) {
-        let (mut tokens, mut seen) = (Vec::new(), HashMap::new());
-        let alphabet = self.alphabet(words);
-        let characters = alphabet.iter().map(|character| character.to_string());
-        for token in self.special_tokens.iter().cloned().chain(characters) {
-            seen.entry(token.clone()).or_insert_with(|| {
-                tokens.push(token);
-                tokens.len() as u32 - 1
-            });
+    /// The error for a learned token that exists.
+    fn made_twice(&self, token: &String) -> Error {
+        let name = quoted(token);
+        Error::invalid(match self.special_tokens.contains(token) {
+            true => format!(
+                "expected special tokens that no merge makes, got {name}, which the text teaches; \
+                 give the special token another name"
+            ),
+            false => format!(
+                "expected continuing_subword_prefix and end_of_word_suffix that the text does not \
+                 spell, got two tokens {name}; choose another affix"
+            ),
+        })
+    }
+
+    /// The tokens before the first merge.
+    fn start(&self, words: &[(String, u64)]) -> StartTokens {
+        let mut start = StartTokens::default();
+        for token in &self.special_tokens {
+            let id = start.add(token.clone());
+            // A special token of one character stays in the words, whatever limits the alphabet.
+            let mut characters = token.chars();
+            if let (Some(character), None) = (characters.next(), characters.next()) {
+                start.ids.insert(character, [id; FORMS]);
+            }
         }
-        let ids = alphabet.iter().map(|&c| (c, seen[&c.to_string()]));
-        let ids = ids.collect();
-        (tokens, ids)
+        for character in self.alphabet(words) {
+            let id = start.add(character.to_string());
+            start.ids.insert(character, [id; FORMS]);
+        }
+        let prefix = self.continuing_subword_prefix.as_deref().unwrap_or("");
+        let suffix = self.end_of_word_suffix.as_deref().unwrap_or("");
+        if !(prefix.is_empty() && suffix.is_empty()) {
+            let mut added = HashSet::new();
+            for (character, form) in words.iter().flat_map(|(word, _)| forms_of(word)) {
+                if !start.ids.contains_key(&character) || !added.insert((character, form)) {
+                    continue;
+                }
+                let before = if form & CONTINUES != 0 { prefix } else { "" };
+                let after = if form & ENDS != 0 { suffix } else { "" };
+                let id = start.add(format!("{before}{character}{after}"));
+                if let Some(ids) = start.ids.get_mut(&character) {
+                    ids[form] = id;
+                }
+            }
+        }
+        start
     }
 
     /// The characters that are tokens, by code point.
@@ -176,14 +227,42 @@ impl BpeTraining {
     }
 }
 
-/// The error for a learned token that is also a special one, which then would have two ids.
-fn refuse_special(token: &str, special: &HashSet<&String>) -> Result<()> {
-    if special.contains(&token.to_string()) {
-        return Err(Error::invalid(format!(
-            "expected special tokens that no merge makes, got {token}, which the text teaches; \
-             give the special token another name",
-            token = quoted(token)
-        )));
+/// How many forms a character has: by whether it continues a word and whether it ends it.
+const FORMS: usize = 4;
+const CONTINUES: usize = 1;
+const ENDS: usize = 2;
+
+/// The characters of a word and their forms.
+fn forms_of(word: &str) -> impl Iterator<Item = (char, usize)> + '_ {
+    let last = word.char_indices().next_back().map(|(at, _)| at);
+    word.char_indices().map(move |(at, character)| {
+        let continues = if at > 0 { CONTINUES } else { 0 };
+        let ends = if Some(at) == last { ENDS } else { 0 };
+        (character, continues | ends)
+    })
+}
+
+/// The tokens before the first merge.
+#[derive(Debug, Default)]
+struct StartTokens {
+    /// By id.
+    tokens: Vec<String>,
+    known: HashMap<String, u32>,
+    /// The ids of the forms of each character that words keep.
+    ids: HashMap<char, [u32; FORMS]>,
+}
+
+impl StartTokens {
+    /// The id of a token, which is new or not.
+    fn add(&mut self, token: String) -> u32 {
+        *self.known.entry(token.clone()).or_insert_with(|| {
+            self.tokens.push(token);
+            self.tokens.len() as u32 - 1
+        })
     }
-    Ok(())
+
+    /// The tokens of a word.
+    fn ids_of<'a>(&'a self, word: &'a str) -> impl Iterator<Item = u32> + 'a {
+        forms_of(word).filter_map(|(character, form)| Some(self.ids.get(&character)?[form]))
+    }
 }

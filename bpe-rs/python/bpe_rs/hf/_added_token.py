@@ -54,11 +54,9 @@ class AddedToken:
         return self.content
 
     def __repr__(self) -> str:
-        _, single_word, lstrip, rstrip, normalized, special = self._args()
-        return (
-            f"AddedToken({self.content!r}, {single_word=}, {lstrip=}, {rstrip=}, "
-            f"{normalized=}, {special=})"
-        )
+        names = ("rstrip", "lstrip", "single_word", "normalized", "special")
+        flags = ", ".join(f"{name}={getattr(self, name)}" for name in names)
+        return f'AddedToken("{self.content}", {flags})'
 
 
 def added_token_class() -> type:

@@ -7,11 +7,13 @@ Setting an attribute of a view changes the tokenizer that it came from:
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from bpe_rs import _core
 from bpe_rs._sources import PathLike, as_path
+from bpe_rs.hf import _repr
 
 # The settings that list the parts of sequences.
 _LISTS = ("normalizers", "pretokenizers", "processors", "decoders")
@@ -119,9 +121,15 @@ class Component:
         return hash(json.dumps(self._settings, sort_keys=True))
 
     def __repr__(self) -> str:
-        settings = {key: value for key, value in self._settings.items() if key != "type"}
-        inside = ", ".join(f"{key}={value!r}" for key, value in settings.items())
-        return f"{type(self).__name__}({inside})"
+        return _repr.written(self._settings["type"], self._settings, short=False)
+
+    def __str__(self) -> str:
+        return _repr.written(self._settings["type"], self._settings, short=True)
+
+    @property
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What `isinstance` asks: true for the class of `tokenizers`, too, where that is loaded."""
+        return _original_class(f"{self._kind}s", self._settings["type"]) or type(self)
 
 
 class Normalizer(Component):
@@ -240,7 +248,22 @@ class BPE:
         return _revive_model, (self._core.to_str(False, _core.HfSettings()),)
 
     def __repr__(self) -> str:
-        return f"BPE({self._core.get_vocab_size(False)} tokens)"
+        return _repr.written("BPE", json.loads(self._core.model(True)), short=False)
+
+    def __str__(self) -> str:
+        return _repr.written("BPE", json.loads(self._core.model(True)), short=True)
+
+    @property
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """As that of components."""
+        return _original_class("models", "BPE") or type(self)
+
+
+def _original_class(module: str, name: str) -> type | None:
+    """The class of `tokenizers` that a component stands for; None where the package is not loaded:
+    then nobody can ask for it."""
+    module = "processors" if module == "post_processors" else module
+    return getattr(sys.modules.get(f"tokenizers.{module}"), name, None)
 
 
 _BASES = {base._kind: base for base in (Normalizer, PreTokenizer, PostProcessor, Decoder)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from bpe_rs import _core
 from bpe_rs._core import HfEncoding
 from bpe_rs._forks import fork_safe_lock
 from bpe_rs._sources import PathLike, as_path
-from bpe_rs.hf import _added_token, _components, _original, _training
+from bpe_rs.hf import _added_token, _components, _hub, _repr, _training
 from bpe_rs.hf._settings import ThreadSettings
 
 # Held while a tokenizer's `_core` is replaced. Readers need no lock: a core is immutable.
@@ -106,7 +106,7 @@ class BpeRsTokenizer:
         identifier: str, revision: str = "main", token: str | None = None
     ) -> Tokenizer:
         """From the `tokenizer.json` of a model on the Hugging Face Hub; needs `huggingface_hub`."""
-        return Tokenizer.from_file(_original.downloaded(identifier, revision, token))
+        return Tokenizer.from_file(_hub.downloaded(identifier, revision, token))
 
     # Training
 
@@ -114,35 +114,26 @@ class BpeRsTokenizer:
         """Replace the model by one learned from the lines of files.
 
         `trainer`: `BpeTrainer`, ours or that of `tokenizers`. The tokens and merges are those that
-        `tokenizers` learns, by this package's trainer; with the options
-        `continuing_subword_prefix`, `end_of_word_suffix` or `max_token_length` the package
-        `tokenizers` does the work. Shows no progress.
+        `tokenizers` learns, by this package's trainer. With an affix of subwords `tokenizers`
+        numbers the characters that carry it by chance, here the order of the words decides. Shows
+        no progress.
 
-        Raises ValueError for a special token that would be learned as an ordinary one, too.
+        Raises ValueError for a special token that would be learned as an ordinary one, too, and for
+        an affix that makes two tokens alike.
         """
         names = [files] if isinstance(files, str) else [str(as_path(f, "files")) for f in files]
-        if _training.covers(trainer):
-            return self._learn(_training.lines_of(names), trainer)
-        self._train(lambda original: original.train(names, trainer))
+        self._learn(_training.lines_of(names), trainer)
 
     def train_from_iterator(
         self, iterator: Any, trainer: Any = None, length: int | None = None
     ) -> None:
         """`train` on texts, or lists of texts. `length` is not needed."""
-        if _training.covers(trainer):
-            return self._learn(_training.texts_of(iterator), trainer)
-        self._train(lambda original: original.train_from_iterator(iterator, trainer, length))
+        self._learn(_training.texts_of(iterator), trainer)
 
     def _learn(self, texts: Iterator[str], trainer: Any) -> None:
-        trainer = trainer or _training.BpeTrainer()
+        trainer = _training.checked_trainer(trainer)
         self._set_model(_training.learned_model(self._core, texts, trainer))
         self._add(trainer.special_tokens, special=True)
-
-    def _train(self, train: Callable[[Any], None]) -> None:
-        model, added = _original.trained(self.to_str(), train)
-        self._set_model(model)
-        # The trainer's special tokens are new; known ones keep their ids.
-        self._add(added, special=False)
 
     def to_str(self, pretty: bool = False) -> str:
         """The text of the `tokenizer.json`, with this thread's truncation and padding."""
@@ -169,8 +160,10 @@ class BpeRsTokenizer:
         return tokenizer
 
     def __repr__(self) -> str:
-        added = len(json.loads(self._core.added_tokens()))
-        return f"<bpe_rs.hf.Tokenizer with {self.get_vocab_size()} tokens, {added} of them added>"
+        return _repr.written("Tokenizer", json.loads(self.to_str()), short=False)
+
+    def __str__(self) -> str:
+        return _repr.written("Tokenizer", json.loads(self.to_str()), short=True)
 
     # Settings of the calling thread
 

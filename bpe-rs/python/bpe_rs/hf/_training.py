@@ -21,7 +21,9 @@ class BpeTrainer:
     `vocab_size`: all tokens, special ones included. `min_frequency`: pairs that occur less often
     are not merged. `special_tokens`: the first tokens. `limit_alphabet`: the most characters.
     `initial_alphabet`: characters that are tokens even if they do not occur; of longer strings the
-    first character counts.
+    first character counts. `continuing_subword_prefix`, `end_of_word_suffix`: put before all
+    characters of a word but the first, after the last. `max_token_length`: tokens have fewer
+    characters than this, or two, as there. `show_progress` makes no difference: none is shown.
 
     >>> import json
     >>> from bpe_rs.hf import Tokenizer
@@ -38,9 +40,13 @@ class BpeTrainer:
         *,
         vocab_size: int = 30_000,
         min_frequency: int = 0,
+        show_progress: bool = True,
         special_tokens: Sequence[Any] = (),
         limit_alphabet: int | None = None,
         initial_alphabet: Sequence[str] = (),
+        continuing_subword_prefix: str | None = None,
+        end_of_word_suffix: str | None = None,
+        max_token_length: int | None = None,
     ) -> None:
         self.vocab_size = vocab_size
         self.min_frequency = min_frequency
@@ -49,24 +55,25 @@ class BpeTrainer:
             for token in special_tokens
         ]
         self.limit_alphabet = limit_alphabet
+        self.show_progress = show_progress
         self.initial_alphabet = list(initial_alphabet)
+        self.continuing_subword_prefix = continuing_subword_prefix
+        self.end_of_word_suffix = end_of_word_suffix
+        self.max_token_length = max_token_length
 
 
-def covers(trainer: Any) -> bool:
-    """Whether our trainer learns what `tokenizers` learns with these options. It does not know the
-    affixes of subwords, whose ids there depend on the order of a hash map, and measures the length
-    of tokens in another unit."""
-    if trainer is None or isinstance(trainer, BpeTrainer):
-        return True
-    others = ("continuing_subword_prefix", "end_of_word_suffix", "max_token_length")
-    return type(trainer).__name__ == "BpeTrainer" and all(
-        getattr(trainer, name, None) is None for name in others
-    )
+def checked_trainer(trainer: Any) -> Any:
+    """A `BpeTrainer`, ours or that of `tokenizers`; the default for None, TypeError for others."""
+    if trainer is None:
+        return BpeTrainer()
+    if type(trainer).__name__ != "BpeTrainer":
+        raise TypeError(f"expected a BpeTrainer for a BPE model, got {type(trainer).__name__}")
+    return trainer
 
 
 def learned_model(core: _core.HfTokenizer, texts: Iterator[str], trainer: Any) -> str:
     """The JSON of the model that a tokenizer's pipeline and texts give; ValueError for a special
-    token that would be learned as an ordinary one, too."""
+    token that would be learned as an ordinary one, too, or an affix that the text spells."""
     words = _core.HfWords()
     pattern = core.word_pattern()
     if pattern is not None:
@@ -83,6 +90,9 @@ def learned_model(core: _core.HfTokenizer, texts: Iterator[str], trainer: Any) -
         trainer.limit_alphabet,
         [text[0] for text in trainer.initial_alphabet if text],
         [token.content for token in trainer.special_tokens],
+        trainer.max_token_length,
+        trainer.continuing_subword_prefix,
+        trainer.end_of_word_suffix,
     )
 
 

@@ -35,6 +35,10 @@ def from_pretrained_fast(tokenizer: T) -> T:
     ours.encode_special_tokens = backend.encode_special_tokens
     # The memo makes the deep copy use ours wherever the original refers to its back end.
     made: Any = copy.deepcopy(tokenizer, {id(backend): ours})
+    # CLIP's classes replace a method of their back end.
+    replace_methods = getattr(made, "_wrap_decode_method_backend_tokenizer", None)
+    if replace_methods is not None:
+        replace_methods()
     made.train_new_from_iterator = partial(_train_new_from_iterator, made)
     # Here, because it imports transformers.
     from bpe_rs.hf import _batch_encoding

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::PyDeprecationWarning;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyList, PyType};
 
 use super::ints::Ints;
 use super::results::{Buffer, Results};
@@ -114,6 +114,16 @@ impl PyHfEncoding {
 
     fn __len__(&self) -> usize {
         self.len()
+    }
+
+    /// What `isinstance` asks: true for `tokenizers.Encoding`, too, where that package is loaded.
+    #[getter]
+    fn __class__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let loaded = slf.py().import("sys")?.getattr("modules")?;
+        match loaded.get_item("tokenizers") {
+            Ok(theirs) => theirs.getattr("Encoding"),
+            Err(_) => Ok(slf.get_type().into_any()),
+        }
     }
 
     fn __repr__(&self) -> String {
@@ -322,6 +332,14 @@ impl PyHfEncoding {
 
     fn __getstate__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         Ok(PyBytes::new(py, self.inner(py)?.to_json().as_bytes()))
+    }
+
+    /// Without `copyreg.__newobj__`, of which `pickle` asks that `__class__` is the type.
+    fn __reduce__<'py>(
+        slf: &Bound<'py, Self>,
+    ) -> PyResult<(Bound<'py, PyType>, (), Bound<'py, PyBytes>)> {
+        let state = slf.borrow().__getstate__(slf.py())?;
+        Ok((slf.get_type(), (), state))
     }
 
     fn __setstate__(&mut self, state: &[u8]) -> PyResult<()> {

@@ -56,6 +56,9 @@ impl PyWords {
         limit_alphabet: Option<usize>,
         initial_alphabet: Vec<char>,
         special_tokens: Vec<String>,
+        max_token_length: Option<usize>,
+        continuing_subword_prefix: Option<String>,
+        end_of_word_suffix: Option<String>,
     ) -> PyResult<String> {
         let training = BpeTraining {
             vocab_size,
@@ -63,6 +66,9 @@ impl PyWords {
             limit_alphabet,
             initial_alphabet,
             special_tokens,
+            max_token_length,
+            continuing_subword_prefix,
+            end_of_word_suffix,
         };
         let mut check = ProgressCheck::new(None);
         let model = py.detach(|| {

@@ -1,0 +1,126 @@
+"""The tests of `transformers` for fast tokenizers, on small tokenizers of every BPE class it has.
+
+The mixins are in the source distribution of `transformers`; this module adds the classes and makes
+their vocabularies offline. Each class is tested twice: with `bpe_rs.hf.Tokenizer` where its code
+makes a `tokenizers.Tokenizer`, and as `from_pretrained_fast` returns it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import unittest
+from functools import cache
+from pydoc_data.topics import topics
+from typing import Any
+
+import pytest
+import transformers
+from bpe_rs import hf
+from hf_door import IS_CONTROL
+from tests.test_tokenization_common import (  # pyright: ignore[reportMissingImports]
+    TokenizerTesterMixin,
+)
+from tests.test_tokenizers_backend_mixin import (  # pyright: ignore[reportMissingImports]
+    TokenizersBackendTesterMixin,
+)
+
+T: Any = transformers
+# Its constructor puts `tokenizer.normalizer` into a `normalizers.Sequence`, whose Rust code takes
+# the classes of `tokenizers` alone, and these cannot be subclassed.
+OWN_COMPONENTS = "Siglip2Tokenizer"
+BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+# Classes with a BPE model, and what their tests need to know.
+CLASSES: dict[str, dict[str, Any]] = {
+    "BlenderbotTokenizer": {},
+    "CLIPTokenizer": {},
+    "CodeGenTokenizer": {},
+    "CodeLlamaTokenizer": {"bytes": True},
+    "CohereTokenizer": {},
+    "DebertaTokenizer": {},
+    "GPT2Tokenizer": {},
+    "GPTNeoXTokenizer": {},
+    "GemmaTokenizer": {"bytes": True},
+    "HerbertTokenizer": {},
+    "LlamaTokenizer": {"bytes": True},
+    "LukeTokenizer": {},
+    "NllbTokenizer": {"bytes": True},
+    "NougatTokenizer": {},
+    "OpenAIGPTTokenizer": {},
+    "Qwen2Tokenizer": {},
+    "ReformerTokenizer": {},
+    "RobertaTokenizer": {},
+    "SeamlessM4TTokenizer": {},
+    "WhisperTokenizer": {},
+}
+
+
+@cache
+def saved(name: str) -> str:
+    """The folder of a small tokenizer of a class, as `save_pretrained` writes it."""
+    tokenizer = getattr(T, name)()
+    texts = [*list(topics.values())[:8], "This is a test. Wonderful no inspiration example with"]
+    special = BYTES if CLASSES[name].get("bytes") else None
+    made = tokenizer.train_new_from_iterator(texts, 1200, new_special_tokens=special)
+    folder = tempfile.mkdtemp(prefix=f"{name}-")
+    made.save_pretrained(folder)
+    return folder
+
+
+def prepare(cls: Any, base: Any) -> None:
+    """Set up a test class; a vocabulary that cannot be made is an error of each of its tests."""
+    cls.from_pretrained_id = saved(cls.name)
+    is_ours = type(cls.tokenizer_class()._tokenizer) is hf.Tokenizer
+    if is_ours == IS_CONTROL:
+        raise AssertionError("expected our tokenizer unless this is the control run")
+    base.setUpClass.__func__(cls)
+
+
+def fast(tokenizer: Any) -> Any:
+    return tokenizer if IS_CONTROL else hf.from_pretrained_fast(tokenizer)
+
+
+def test_classes(name: str) -> dict[str, type]:
+    cls = getattr(T, name)
+
+    class Common(TokenizerTesterMixin, unittest.TestCase):
+        tokenizer_class = cls
+
+        @classmethod
+        def setUpClass(cls) -> None:
+            prepare(cls, TokenizerTesterMixin)
+
+    class Backend(TokenizersBackendTesterMixin, unittest.TestCase):
+        tokenizer_class = rust_tokenizer_class = cls
+
+        @classmethod
+        def setUpClass(cls) -> None:
+            prepare(cls, TokenizersBackendTesterMixin)
+
+    class Fast(Common):
+        @classmethod
+        def get_tokenizer(cls, pretrained_name: Any = None, **kwargs: Any) -> Any:
+            return fast(super().get_tokenizer(pretrained_name, **kwargs))
+
+    class BackendFast(Backend):
+        @classmethod
+        def get_rust_tokenizer(cls, pretrained_name: Any = None, **kwargs: Any) -> Any:
+            return fast(super().get_rust_tokenizer(pretrained_name, **kwargs))
+
+    made = {}
+    for kind in (Common, Backend, Fast, BackendFast):
+        title = f"{name}{kind.__name__}Test"
+        made[title] = type(title, (kind,), {"name": name, "__module__": __name__})
+    return made
+
+
+def test_own_components_in_a_sequence_of_theirs() -> None:
+    """The known limit: it is an error of its own, and nothing is encoded differently."""
+    if not IS_CONTROL:
+        with pytest.raises(TypeError, match="not an instance of 'Normalizer'"):
+            getattr(T, OWN_COMPONENTS)()
+
+
+test_classes.__test__ = False  # type: ignore[attr-defined]
+for class_name in CLASSES:
+    if hasattr(T, class_name):
+        globals().update(test_classes(class_name))

@@ -1,0 +1,180 @@
+"""Hugging Face's own tests of `tokenizers` and of fast tokenizers, run on `bpe_rs.hf`.
+
+python tools/hf_suites.py FOLDER            # unpacked sources; print the table
+python tools/hf_suites.py FOLDER --write    # benches/records/hf-suites.md
+python tools/hf_suites.py FOLDER --fetch    # fill FOLDER with the sources of the installed versions
+
+FOLDER holds source distributions or check-outs: `tokenizers*` (with `bindings/python/tests` or
+`tests`) and `transformers*` (with `tests/test_tokenization_common.py`); what is missing is skipped.
+The tests are copied to a temporary folder and run there, offline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RECORD = ROOT / "benches/records/hf-suites.md"
+PLUGIN = ROOT / "bpe-rs/tests/suites"
+COLUMNS = (
+    "passed",
+    "refused by name",
+    "needs the hub",
+    "skipped by the test",
+    "differs on purpose",
+    "fails on theirs, too",
+    "failed",
+)
+Outcomes = list[dict[str, str]]
+
+
+def run(folder: Path, targets: Sequence[str]) -> Outcomes:
+    """What became of each test of `targets`, run in `folder`.
+
+    Those that fail run once more with Hugging Face's engine.
+    """
+    found = run_once(folder, targets, control=False)
+    failed = [name for name, each in found.items() if each["outcome"] == "failed"]
+    if failed:
+        for name, control in run_once(folder, failed, control=True).items():
+            if control["outcome"] == "failed":
+                found[name]["outcome"] = "fails on theirs, too"
+    return list(found.values())
+
+
+def run_once(folder: Path, targets: Sequence[str], *, control: bool) -> dict[str, dict[str, str]]:
+    """The outcomes by test."""
+    outcomes = folder / f"outcomes-{control}.jsonl"
+    paths = [str(PLUGIN), str(folder), os.environ.get("PYTHONPATH", "")]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "HF_SUITE_OUTCOMES": str(outcomes),
+        "HF_SUITE_CONTROL": str(int(control)),
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+    }
+    options = ["-q", "-p", "hf_door", "-p", "no:cacheprovider", "--tb", "no", "--no-header"]
+    options += ["-r", "N", "--disable-warnings", "--continue-on-collection-errors"]
+    options += ["-n", "auto", "--maxprocesses", "4", "--dist", "loadscope"]
+    command = [sys.executable, "-m", "pytest", *options, "-c", os.devnull, "--rootdir", str(folder)]
+    done = subprocess.run([*command, *targets], cwd=folder, env=environment, check=False)
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"pytest stopped with status {done.returncode}")
+    # Sub-tests and teardowns report more than once: the last report that is no success counts.
+    found: dict[str, dict[str, str]] = {}
+    for line in map(json.loads, outcomes.read_text(encoding="utf-8").splitlines()):
+        known = found.get(line["test"])
+        if known is None or known["outcome"] == "passed":
+            found[line["test"]] = line
+    return found
+
+
+def tokenizers_tests(source: Path, work: Path) -> Outcomes:
+    """The tests of the Python package `tokenizers`."""
+    tests = next(p for p in (source / "bindings/python/tests", source / "tests") if p.is_dir())
+    # The fixtures ask for a folder of this name.
+    folder = work / "python"
+    shutil.copytree(tests, folder / "tests")
+    (folder / "tests/data").mkdir(exist_ok=True)
+    return run(folder, ["tests"])
+
+
+def transformers_tests(source: Path, work: Path) -> Outcomes:
+    """The tests that all fast tokenizers of `transformers` share, on every BPE class."""
+    folder = work / "transformers"
+    (folder / "tests/fixtures").mkdir(parents=True)
+    for path in (source / "tests").glob("test_*mixin.py"):
+        shutil.copy(path, folder / "tests")
+    shutil.copy(source / "tests/test_tokenization_common.py", folder / "tests")
+    (folder / "tests/__init__.py").touch()
+    text = "The quick brown fox jumps over the lazy dog.\nThis is a test.\n" * 8
+    (folder / "tests/fixtures/sample_text.txt").write_text(text, encoding="utf-8")
+    # Inside, because tests are named by their path below the folder.
+    shutil.copy(PLUGIN / "transformers_families.py", folder)
+    return run(folder, ["transformers_families.py"])
+
+
+SUITES = {"tokenizers": tokenizers_tests, "transformers": transformers_tests}
+
+
+def fetch(folder: Path) -> None:
+    """The source distributions of the installed versions, unpacked; needs pip and a network."""
+    with tempfile.TemporaryDirectory() as work:
+        for name in SUITES:
+            wanted = f"{name}=={version(name)}"
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            subprocess.run([*pip, "--no-binary", name, "--dest", work, wanted], check=False)
+        for archive in Path(work).glob("*.tar.gz"):
+            shutil.unpack_archive(archive, folder)
+
+
+def table(found: dict[str, Outcomes]) -> str:
+    """The tables of suites, of refusals and of failures, in Markdown."""
+    lines = [f"| tests of | {' | '.join(COLUMNS)} |", f"|---|{'---|' * len(COLUMNS)}"]
+    for name, outcomes in found.items():
+        counts = Counter(each["outcome"] for each in outcomes)
+        numbers = " | ".join(str(counts[column]) for column in COLUMNS)
+        lines.append(f"| `{name}` {version(name)} | {numbers} |")
+    for column in ("refused by name", "differs on purpose", "skipped by the test", "failed"):
+        reasons: Counter[str] = Counter()
+        for each in (each for outcomes in found.values() for each in outcomes):
+            if each["outcome"] == column:
+                test = each["test"].split("/")[-1]
+                reasons[f"{test}: {each['reason']}" if column == "failed" else each["reason"]] += 1
+        if reasons:
+            lines += ["", f"{column.capitalize()}:", ""]
+            lines += [f"- {count} x {reason}" for reason, count in sorted(reasons.items())]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Read the arguments, run the suites, print or write the table; exit 1 on a failure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sources", type=Path)
+    parser.add_argument("--only", choices=SUITES)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--fetch", action="store_true")
+    args = parser.parse_args()
+    if args.fetch:
+        return fetch(args.sources)
+    found: dict[str, Outcomes] = {}
+    with tempfile.TemporaryDirectory() as work:
+        for name, suite in SUITES.items():
+            sources = sorted(p for p in args.sources.glob(f"{name}*") if p.is_dir())
+            if args.only not in (None, name):
+                continue
+            if not sources:
+                print(f"skipped: no {name}* in {args.sources}")
+                continue
+            found[name] = suite(sources[-1], Path(work))
+    text = table(found)
+    if args.write:
+        today = datetime.date.today().isoformat()
+        RECORD.write_text(
+            "# Hugging Face's own tests on `bpe_rs.hf`\n\n"
+            f"Written by `make test-hf-suites SUITE_ARGS=--write`, {today}. The tests run offline "
+            "with `bpe_rs.hf.Tokenizer` under the name `tokenizers.Tokenizer`; those of "
+            "`transformers` on every BPE class that it has, with small vocabularies, as they are "
+            f"and as `from_pretrained_fast` returns them.\n\n{text}",
+            encoding="utf-8",
+        )
+    print(text)
+    outcomes = itertools.chain.from_iterable(found.values())
+    sys.exit(any(each["outcome"] == "failed" for each in outcomes))
+
+
+if __name__ == "__main__":
+    main()
