@@ -54,7 +54,7 @@ test: setup ## run all tests: Rust, Python, doctests, the README's examples
 # The second line takes many minutes.
 MIRI_TESTS := simd:: decode:: special:: memory:: threads:: encode::value encode::scratch \
   encode::tests::ids encode::tests::own train::queue
-MIRI_TESTS += vocab::tests train::tests::random_corpora
+MIRI_TESTS += vocab::tests train::tests::random_corpora hf::aligned
 .PHONY: test-miri
 test-miri: toolchain ## run the unsafe code under Miri (nightly Rust)
 	MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri \

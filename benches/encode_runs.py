@@ -77,7 +77,7 @@ class FirstPass:
 
     def __call__(self) -> float:
         command = [sys.executable, "-c", self.program]
-        # The first run, which is not counted, leaves the imported modules compiled, as installers do.
+        # The first run, which is not counted, leaves the modules compiled, as installers do.
         env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env)
         return float(done.stdout)

@@ -124,7 +124,8 @@ def gigabpe() -> Callable[[Path, str, int], Iterable[bytes]]:
             for i, document in enumerate(path.read_bytes().split(SEPARATOR.encode())):
                 files.append(str(Path(folder) / f"{i}.txt"))
                 Path(files[-1]).write_bytes(document)
-            _, merges = gigabpe.train_bpe(files, vocab, special_tokens=[], pretokenizer="bytelevel")
+            train = gigabpe.train_bpe  # pyright: ignore[reportAttributeAccessIssue]
+            _, merges = train(files, vocab, special_tokens=[], pretokenizer="bytelevel")
         byte_of = {char: byte for byte, char in byte_characters().items()}
         # Its alphabet are the bytes that occur; the merges are those of all 256.
         alphabet = [bytes([byte_of[char]]) for char in sorted(byte_of)]
@@ -144,8 +145,8 @@ TRAINERS: dict[str, Callable[[], Callable[[Path, str, int], Iterable[bytes]]]] =
     "bpeasy": bpeasy,
     "gigabpe": gigabpe,
 }
-# Peer -> our trainer whose tokens it must equal. bpeasy promises no tie-break, so it has none; gigabpe
-# cuts white space that begins a line otherwise than GPT-2's pattern, so it has none either.
+# Peer -> our trainer whose tokens it must equal. bpeasy promises no tie-break, so it has none, and
+# gigabpe cuts at every line's end, where GPT-2's pattern keeps white space together.
 MUST_EQUAL = {
     "gigatoken": "bpe_rs",
     "huggingface": "bpe_rs",

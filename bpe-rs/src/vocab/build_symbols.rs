@@ -7,10 +7,11 @@
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 
+use super::ascii_cuts::AsciiCuts;
 use super::build::{check_count, sorted, MergeRule};
 use super::merge::Merger;
 use super::pairs::{PairTable, NO_MERGE};
-use super::symbols::{place, AsciiCuts, CharTable, Neighbours, Symbols, Unknown};
+use super::symbols::{place, CharTable, Neighbours, Symbols, Unknown};
 use super::tokens::TokenBytes;
 use super::vocabulary::Vocab;
 use crate::error::{quoted, Error, Result};

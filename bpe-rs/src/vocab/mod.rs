@@ -8,6 +8,7 @@
 //! A vocabulary whose texts are not bytes before merging has the numbers of its symbols (characters,
 //! `<0xNN>` tokens, the unknown token) in place of those of the bytes, and merged tokens follow.
 
+mod ascii_cuts;
 mod build;
 mod build_symbols;
 mod merge;
