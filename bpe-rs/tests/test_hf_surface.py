@@ -28,7 +28,6 @@ OBJECTS: dict[str, tuple[Any, Any]] = {
     "BpeTrainer": (tokenizers.trainers.BpeTrainer(), hf.BpeTrainer()),
 }
 OTHER_MODELS = "makes a model without a tokenizer; tokenizers.models.BPE does, and can be set"
-SUBWORDS = "the package tokenizers trains with it (see Tokenizer.train)"
 LEFT_OUT: dict[str, dict[str, str]] = {
     "BPE": {
         "from_file": OTHER_MODELS,
@@ -37,10 +36,6 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     },
     "ByteLevel": {"alphabet": "tokenizers.pre_tokenizers.ByteLevel.alphabet() has no state"},
     "BpeTrainer": {
-        "continuing_subword_prefix": SUBWORDS,
-        "end_of_word_suffix": SUBWORDS,
-        "max_token_length": SUBWORDS,
-        "show_progress": "no progress is shown",
         "progress_format": "no progress is shown",
         "get_word_count": "words are not kept on the trainer",
     },

@@ -22,6 +22,8 @@ REFUSED = (
     "bpe_rs reads only what it reproduces exactly",
     "this one read alike",
     "expected a BpeTrainer for a BPE model",
+    # Rust code of `tokenizers` that takes its own class alone: `ParityBpeTrainer`.
+    "'BpeRsTokenizer' object is not an instance of 'Tokenizer'",
 )
 # Errors of code that looks for a file of the hub, and what they say.
 NETWORK = ("OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError", "ConnectionError")

@@ -131,6 +131,9 @@ class Component:
         """What `isinstance` asks: true for the class of `tokenizers`, too, where that is loaded."""
         return _original_class(f"{self._kind}s", self._settings["type"]) or type(self)
 
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(type(self)), *self.__dict__})  # not those of `__class__`
+
 
 class Normalizer(Component):
     """Text to text."""
@@ -257,6 +260,9 @@ class BPE:
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
         """As that of components."""
         return _original_class("models", "BPE") or type(self)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*dir(type(self)), *self.__dict__})  # not those of `__class__`
 
 
 def _original_class(module: str, name: str) -> type | None:
