@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,10 @@ def calls(engine: str, path: str) -> dict[str, Call]:
         package.patch_transformers()
         tokenizer = fast_tokenizer(path)
         own = package.Tokenizer.from_file(path)
-        return {**bare(own.encode, own.encode_batch), **through_transformers(tokenizer)}
+        # By default they leave special tokens out.
+        encode = partial(own.encode, add_special_tokens=True)
+        encode_batch = partial(own.encode_batch, add_special_tokens=True)
+        return {**bare(encode, encode_batch), **through_transformers(tokenizer)}
     if engine == "gigatoken":
         import gigatoken  # pyright: ignore[reportMissingImports]
 
