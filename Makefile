@@ -214,9 +214,10 @@ bench-load: setup ## opening tokenizer.json, ours and Hugging Face's in turn
 
 # Peers are looked for in the Pythons of GPTPY_HF_PEERS, separated by colons: benches/hf.py.
 .PHONY: bench-hf
-bench-hf: setup ## encoding through Hugging Face's interface and transformers, ours and the peers in turn (one hour; BENCH_ARGS="--only 'GPT-2 English'")
+bench-hf: setup ## Hugging Face's interface and transformers, ours and the peers of GPTPY_HF_PEERS in turn (BENCH_ARGS=--quick: ten minutes)
 	@# What is timed is a wheel, as users install it (`make setup` goes back).
 	$(UV) pip install --quiet --no-deps --reinstall ./bpe-rs
+	$(UV) pip install --quiet "datasets>=4"
 	$(RUN) python benches/hf.py $(BENCH_ARGS)
 
 # Peers that this environment lacks are looked for in .venv-clients and in the Python GPTPY_PEERS.

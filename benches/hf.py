@@ -1,13 +1,21 @@
 """Through Hugging Face's interface: ours and the peers in turn, the same results first.
 
-    make bench-hf BENCH_ARGS="--only 'GPT-2 English'"
+    make bench-hf BENCH_ARGS="--quick"
 
-Every engine runs in a process of its own (`hf_worker.py`); the calls of all engines alternate,
-round by round. An engine whose ids or masks differ from those of `tokenizers` is named and not
-timed. gigatoken's shim is no tokenizer of `transformers`: its results are dicts without
-`encodings`. Peers are looked for in this environment and in those of GPTPY_HF_PEERS, Pythons
-separated by colons (one with tokenizers 1.0, one with the others). The table is appended to
-`benches/records/hf.md`.
+A row is a call on texts of one corpus and size with one vocabulary. Every engine runs in a process
+of its own (`hf_worker.py`), one for each vocabulary and number of threads; the calls of all engines
+alternate, round by round. Each round has texts that no call has had before ("new"), which are then
+encoded again ("again"). An engine whose ids or masks differ from those of `tokenizers` is named and
+not timed. Two threads are for calls with a batch only: the others take one text at a time.
+
+What a peer's objects lack is no reason to leave it out: gigatoken's shim is no tokenizer of
+`transformers` (dicts without `encodings`, arrays of uint32); the `Encoding` of fastokens has no
+offsets, words or token strings, that of tokenizers 1.0 nothing but ids, type ids and mask.
+
+Peers are looked for in this environment and in those of GPTPY_HF_PEERS, Pythons separated by colons
+(one with tokenizers 1.0, one with the others and `datasets`). The summary is appended to
+`benches/records/hf.md`, all rows replace `benches/records/hf.csv`; neither is written with `--only`
+or `--call`.
 """
 
 from __future__ import annotations
@@ -17,25 +25,24 @@ import importlib.metadata
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-import bpe_rs
-import tokenizers
-from corpora import REPOSITORY, SHARED, slices, texts
-from tokenizers import AddedToken, Regex, normalizers, processors
-from tokenizers import pre_tokenizers as pre
-from train import processor
+from corpora import REPOSITORY, texts
+from hf_shapes import SHAPES, shape
+from hf_table import Row, csv_lines, summary
+from machine import processor
 
 WORKER = Path(__file__).with_name("hf_worker.py")
-# Distribution and lowest version of each peer; the key is the worker's name of it.
+# Distribution of each peer; the key is the worker's name of it.
 PEERS = {
     "tokenizers": "tokenizers",
     "tokenizers rc": "tokenizers",
@@ -44,54 +51,14 @@ PEERS = {
     "gigatoken": "gigatoken",
     "tokie": "tokie",
 }
-SIZES = {"200 characters": (200, 1000), "4 KB": (4096, 60), "100 KB": (100_000, 3)}
-BARE = "Encoding.encode_batch"
-# Least share of the speed of `BARE` in the same run, by call and size (issue 20).
-SHARES = {
-    "tok(batch)": {"200 characters": 0.4, "4 KB": 0.5},
-    "tok(batch, padding, np)": {"200 characters": 0.4, "4 KB": 0.4},
-    "tok(text)": {"200 characters": 0.06, "4 KB": 0.25},
-}
-LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
-
-def shapes(folder: Path) -> dict[str, Path]:
-    """A `tokenizer.json` of each shape: GPT-2's own; the components and patterns of Llama 3 and
-    Qwen 3 around the vocabulary of cl100k_base."""
-    made = {"GPT-2": SHARED / "vocab" / "gpt2-tokenizer.json"}
-    plain = folder / "cl100k.json"
-    bpe_rs.get_encoding("cl100k_base").save(str(plain))
-    for name in ("Llama 3", "Qwen 3"):
-        file = json.loads(plain.read_text())
-        added = {token["content"] for token in file.pop("added_tokens")}
-        vocab = file["model"]["vocab"].items()
-        file["model"]["vocab"] = {token: id for token, id in vocab if token not in added}
-        file["added_tokens"] = []
-        file["model"]["ignore_merges"] = name == "Llama 3"
-        tokenizer = tokenizers.Tokenizer.from_str(json.dumps(file))
-        pattern = LLAMA3 if name == "Llama 3" else LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
-        last = pre.ByteLevel(add_prefix_space=False, use_regex=False)
-        split = pre.Split(Regex(pattern), "isolated")
-        tokenizer.pre_tokenizer = pre.Sequence([split, last])
-        control = ["<|endoftext|>", "<|begin_of_text|>", "<|im_start|>", "<|im_end|>"]
-        control += [f"<|reserved_{at}|>" for at in range(250 if name == "Llama 3" else 20)]
-        tokenizer.add_special_tokens([AddedToken(c, special=True) for c in control])
-        if name == "Llama 3":
-            tokenizer.post_processor = processors.TemplateProcessing(
-                single="<|begin_of_text|> $A",
-                pair="<|begin_of_text|> $A <|begin_of_text|>:1 $B:1",
-                special_tokens=[
-                    ("<|begin_of_text|>", tokenizer.token_to_id("<|begin_of_text|>")),
-                ],
-            )
-        else:
-            tokenizer.normalizer = normalizers.NFC()
-        made[name] = folder / f"{name}.json"
-        tokenizer.save(str(made[name]))
-    return made
+# Bytes of a text.
+SIZES = {"200 characters": 200, "4 KB": 4096, "100 KB": 100_000}
+BATCHED = ("tok(batch)", "tok(batch, padding, np)", "datasets.map(batched)", "encode_batch(texts)")
+OWN = ("Encoding.encode", "Encoding.encode_batch")
+# A peer this many times slower than ours needs no further rounds.
+HOPELESS = 8
+# Takes so long that once must do: most of it is not the tokenizer's.
+ONCE = "datasets.map(batched)"
 
 
 def pythons() -> dict[str, tuple[str, str]]:
@@ -116,13 +83,13 @@ def pythons() -> dict[str, tuple[str, str]]:
 class Worker:
     """An engine's process."""
 
-    def __init__(self, engine: str, python: str, path: Path, sample: Path, cores: int) -> None:
-        command = [python, str(WORKER), engine, str(path), str(sample), str(cores)]
+    def __init__(self, engine: str, python: str, path: Path, cores: int) -> None:
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
-            command,
+            [python, str(WORKER), engine, str(path), str(cores)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self.errors,
             text=True,
             env={**os.environ, "TOKENIZERS_PARALLELISM": "true"},
         )
@@ -133,21 +100,25 @@ class Worker:
         line = self.process.stdout.readline()
         return json.loads(line) if line else None
 
-    def ask(self, line: str) -> dict[str, Any] | None:
-        """The answer to a line; None where the call failed and the process is over."""
+    def ask(self, **asked: Any) -> dict[str, Any]:
+        """The answer; an "error" where the process is over."""
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(line + "\n")
+            self.process.stdin.write(json.dumps(asked) + "\n")
             self.process.stdin.flush()
+            got = self.read()
         except BrokenPipeError:
-            return None
-        return self.read()
+            got = None
+        if got is None:
+            self.calls = []
+            return {"error": self.why()}
+        return got
 
     def why(self) -> str:
         """The last line that a process over its end has written as an error."""
-        self.process.kill()
-        assert self.process.stderr is not None
-        lines = self.process.stderr.read().strip().splitlines()
+        self.close()
+        self.errors.seek(0)
+        lines = self.errors.read().strip().splitlines()
         return lines[-1][:100] if lines else "no message"
 
     def close(self) -> None:
@@ -155,124 +126,165 @@ class Worker:
         self.process.communicate()
 
 
-def measure(
-    workers: dict[str, Worker], rounds: int, notes: list[str]
-) -> Iterator[tuple[str, dict[str, float]]]:
-    """The median seconds of each engine for each call, once their results agree."""
-    reference = workers["tokenizers"]
-    for engine in ("ours", "tokenizers"):
-        if not workers[engine].calls:
-            raise SystemExit(f"{engine}: {workers[engine].why()}")
-    for call in workers["ours"].calls:
-        wanted = reference.ask("check " + call) if call in reference.calls else None
-        able = {}
-        for engine, worker in workers.items():
-            if call not in worker.calls or worker.process.poll() is not None:
+class Case:
+    """Texts of one corpus and size, a part of them for each round of each call."""
+
+    def __init__(self, text: str, size: int, total: int, parts: int) -> None:
+        length = max(1, round(size * len(text) / len(text.encode())))
+        count = max(1, total // size)
+        starts = range(0, len(text) - length + 1, length)
+        # A short corpus begins again.
+        self.texts = [
+            text[start : start + length]
+            for start in (starts[at % len(starts)] for at in range(parts * count))
+        ]
+        self.count = count
+
+    def part(self, at: int) -> dict[str, int]:
+        return {"from": at * self.count, "to": (at + 1) * self.count}
+
+    def megabytes(self, at: int) -> float:
+        part = self.part(at)
+        return sum(len(text.encode()) for text in self.texts[part["from"] : part["to"]]) / 1e6
+
+
+def measured(
+    case: Case, call: str, at: int, workers: dict[str, Worker], rounds: int, problems: Counter[str]
+) -> dict[str, tuple[float, float]]:
+    """The speed of each engine with new texts and with the same again, once their results agree.
+    The parts of the call begin with number `at`."""
+    wanted = None
+    able = {}
+    for engine in sorted(workers, key="tokenizers".__ne__):
+        worker = workers[engine]
+        if call not in worker.calls:
+            continue
+        got = worker.ask(call=call, check=True, **case.part(at))
+        if "error" in got:
+            problems[f"{engine}, {call}: {got['error']}"] += 1
+            worker.calls = [each for each in worker.calls if each != call]
+        elif call not in OWN and wanted not in (None, got["digest"]):
+            if engine == "ours":
+                raise SystemExit(f"{call}: ours differs from tokenizers")
+            problems[f"{engine}, {call}: other ids or masks"] += 1
+        else:
+            able[engine] = worker
+            wanted = got["digest"] if engine == "tokenizers" else wanted
+    speeds: dict[str, list[tuple[float, float]]] = {engine: [] for engine in able}
+    for turn in range(1 if call == ONCE else rounds):
+        part = at + 1 + turn
+        megabytes = case.megabytes(part)
+        for engine, worker in able.items():
+            if turn > 0 and speeds["ours"][0][0] > HOPELESS * speeds[engine][0][0]:
                 continue
-            answer = worker.ask("check " + call)
-            if answer is None:
-                notes.append(f"{engine}, {call}: {worker.why()}")
-            elif wanted and answer["digest"] != wanted["digest"]:
-                if engine == "ours":
-                    raise SystemExit(f"{call}: ours differs from tokenizers")
-                notes.append(f"{engine}, {call}: other ids or masks")
-            else:
-                able[engine] = worker
-        seconds: dict[str, list[float]] = {engine: [] for engine in able}
-        for at in range(rounds + 1):
-            for engine, worker in able.items():
-                time.sleep(0.01)  # lets spinning threads of the previous run go to sleep
-                answer = worker.ask(call)
-                if answer and at > 0:  # the first round warms
-                    seconds[engine].append(answer["seconds"])
-        yield call, {engine: statistics.median(t) for engine, t in seconds.items() if t}
+            time.sleep(0.002)  # lets spinning threads of the previous run go to sleep
+            got = worker.ask(call=call, times=1 if call == ONCE else 2, **case.part(part))
+            if "error" not in got:
+                new, again = got["seconds"][0], got["seconds"][-1]
+                speeds[engine].append((megabytes / new, megabytes / again))
+    return {
+        engine: (median(new for new, _ in got), median(again for _, again in got))
+        for engine, got in speeds.items()
+        if got
+    }
+
+
+def rows(options: argparse.Namespace, there: dict[str, str], notes: list[str]) -> Iterator[Row]:
+    """All rows; what peers cannot do is added to `notes`."""
+    corpora = texts(quick=True)
+    folder = REPOSITORY / "target" / "bench-hf"
+    for name in SHAPES:
+        wanted = [
+            (corpus, size, cores)
+            for cores in options.cores
+            for corpus in corpora
+            for size in SIZES
+            if options.only in f"{name} {corpus} {size} {cores} threads"
+        ]
+        path = shape(name, folder) if wanted else Path()
+        for cores in sorted({cores for _, _, cores in wanted}):
+            workers = {
+                engine: Worker(engine, python, path, cores) for engine, python in there.items()
+            }
+            problems: Counter[str] = Counter()
+            for engine, worker in workers.items():  # all start at the same time
+                worker.calls = worker.read() or []
+                if not worker.calls:
+                    problems[f"{engine}: {worker.why()}"] += 1
+                    if engine in ("ours", "tokenizers"):
+                        raise SystemExit(f"{name}, {engine}: {worker.why()}")
+            for corpus, size, _ in (each for each in wanted if each[2] == cores):
+                yield from case_rows(
+                    options, (name, corpus, size, cores), corpora[corpus], workers, problems
+                )
+            for worker in workers.values():
+                worker.close()
+            notes += [
+                f"- {name}, {cores} threads: {what} ({count} times)"
+                for what, count in problems.items()
+            ]
+
+
+def case_rows(
+    options: argparse.Namespace,
+    place: tuple[str, str, str, int],
+    text: str,
+    workers: dict[str, Worker],
+    problems: Counter[str],
+) -> Iterator[Row]:
+    calls = [c for c in workers["ours"].calls if place[3] == 1 or c in BATCHED or c == OWN[1]]
+    calls = [call for call in calls if options.call in call or call in OWN]
+    parts = options.rounds + 1
+    case = Case(
+        text.replace("<|", "< |"), SIZES[place[2]], options.kilobytes * 1000, len(calls) * parts
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        sample = Path(folder) / "texts.json"
+        sample.write_text(json.dumps(case.texts))
+        for worker in workers.values():
+            if worker.calls:
+                worker.ask(texts=str(sample))
+    for number, call in enumerate(calls):
+        able = {engine: worker for engine, worker in workers.items() if call in worker.calls}
+        yield Row(place, call, measured(case, call, number * parts, able, options.rounds, problems))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="rows that contain this")
+    parser.add_argument("--quick", action="store_true", help="three rounds of 60 KB")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--kilobytes", type=int, help="of a round")
+    parser.add_argument("--only", default="", help="cases that contain this")
+    parser.add_argument("--call", default="", help="calls that contain this")
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
-    there = pythons()
-    versions = ", ".join(f"{peer} {version}" for peer, (_, version) in there.items())
-    lines = [
+    options.rounds = options.rounds or (3 if options.quick else 7)
+    options.kilobytes = options.kilobytes or (60 if options.quick else 200)
+    found = pythons()
+    engines = {"ours": sys.executable} | {peer: python for peer, (python, _) in found.items()}
+    notes: list[str] = []
+    done: list[Row] = []
+    begin = time.monotonic()
+    for row in rows(options, engines, notes):
+        done.append(row)
+        print(row.line(), flush=True)
+    versions = ", ".join(f"{peer} {version}" for peer, (_, version) in found.items())
+    heading = [
         f"## {date.today().isoformat()}",
         "",
         f"{processor()}, Python {platform.python_version()}, transformers "
         f"{importlib.metadata.version('transformers')}, {versions}; medians of {options.rounds} "
-        "rounds, MB of UTF-8 a second, results compared before.",
+        f"rounds of {options.kilobytes} KB, MB of UTF-8 a second; "
+        f"{time.monotonic() - begin:.0f} s; load {os.getloadavg()[0]:.1f} at the end.",
         "",
-        "| case | ours | share of our bare batch | peers | ours / best peer |",
-        "|---|---|---|---|---|",
     ]
-    print("\n".join(lines), flush=True)
-    notes: list[str] = []
-    leads: list[float] = []
-    missed: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        sample = Path(folder) / "texts.json"
-        for shape, path in shapes(Path(folder)).items():
-            for corpus, text in texts(quick=True).items():
-                text = text.replace("<|", "< |")
-                for size, (length, most) in SIZES.items():
-                    for cores in options.cores:
-                        case = f"{shape} {corpus} {size} {cores} threads"
-                        if options.only not in case:
-                            continue
-                        parts = slices(text, length, most)
-                        sample.write_text(json.dumps(parts))
-                        total = sum(len(part.encode()) for part in parts) / 1e6
-                        engines = {"ours": sys.executable} | {p: w for p, (w, _) in there.items()}
-                        workers = {
-                            engine: Worker(engine, python, path, sample, cores)
-                            for engine, python in engines.items()
-                        }
-                        for worker in workers.values():  # all start at the same time
-                            worker.calls = worker.read() or []
-                        own = []
-                        bare = 0.0
-                        for call, seconds in measure(workers, options.rounds, own):
-                            speed = {e: total / s for e, s in seconds.items()}
-                            bare = speed["ours"] if call == BARE else bare
-                            line, lead, miss = row(case, size, call, speed, bare)
-                            lines.append(line)
-                            print(line, flush=True)
-                            leads += [lead] if lead else []
-                            missed += [miss] if miss else []
-                        notes += [f"- {case}: {note}" for note in own]
-                        for worker in workers.values():
-                            worker.close()
-    if leads:
-        summary = (
-            f"Median of ours / best peer: {statistics.median(leads):.2f} in {len(leads)} rows."
-        )
-        lines += ["", summary, "", *(missed or ["Nothing is below its must."]), *notes]
-        print("\n".join(["", summary, *missed, *notes]))
-    record = REPOSITORY / "benches" / "records" / "hf.md"
-    with record.open("a") as file:
-        file.write("\n".join([*lines, "", ""]))
-
-
-def row(
-    case: str, size: str, call: str, speed: dict[str, float], bare: float
-) -> tuple[str, float | None, str | None]:
-    """A line of the table, the ratio to the best peer, and what was missed."""
-    ours = speed["ours"]
-    peers = {engine: s for engine, s in speed.items() if engine != "ours"}
-    share = ours / bare if bare else 0.0
-    must = SHARES.get(call, {}).get(size)
-    cell = f"{share:.2f}" + (f" (must {must})" if must else "")
-    lead = ours / max(peers.values()) if peers else None
-    listed = ", ".join(f"{engine} {s:.1f}" for engine, s in peers.items())
-    told = f"{lead:.2f}" if lead else ""
-    line = f"| {case}: {call} | {ours:.1f} | {cell} | {listed} | {told} |"
-    problems = []
-    if must and share < must:
-        problems.append(f"share {share:.2f} of {must}")
-    if lead and lead < 1:
-        problems.append(f"{lead:.2f} of the best peer")
-    return line, lead, f"- {case}: {call}: {', '.join(problems)}" if problems else None
+    lines = [*heading, *summary(done), "", *notes, ""]
+    print("\n".join(lines))
+    if not options.only and not options.call:
+        records = REPOSITORY / "benches" / "records"
+        with (records / "hf.md").open("a") as file:
+            file.write("\n".join(["", *lines]))
+        (records / "hf.csv").write_text("\n".join([*csv_lines(done), ""]))
 
 
 if __name__ == "__main__":

@@ -44,6 +44,9 @@ pub(super) struct AddedTokenMatcher {
     automaton: Option<AhoCorasick>,
     /// The id of each pattern of the automaton.
     ids: Vec<u32>,
+    /// The first bytes of all patterns, where there are up to three: to look for them takes a fraction
+    /// of the time of the automaton, and most texts have none.
+    first_bytes: Vec<u8>,
 }
 
 impl AddedVocab {
@@ -169,9 +172,10 @@ impl AddedVocab {
     ) -> Result<()> {
         let plain = |range: Range<usize>| TextSegment { range, added: None };
         let mut done = 0;
-        let matches = matcher
-            .automaton
-            .iter()
+        let automaton = matcher.automaton.as_ref();
+        let matches = automaton
+            .filter(|_| matcher.may_match(text))
+            .into_iter()
             .flat_map(|automaton| automaton.find_iter(text));
         for found in matches {
             let token = &self.by_id[&matcher.ids[found.pattern()]];
@@ -241,9 +245,59 @@ impl AddedTokenMatcher {
             .map_err(|error| {
                 Error::invalid(format!("expected fewer or shorter added tokens: {error}"))
             })?;
+        let mut first_bytes: Vec<u8> = contents.iter().filter_map(|c| c.bytes().next()).collect();
+        first_bytes.sort_unstable();
+        first_bytes.dedup();
+        // An empty pattern matches everywhere.
+        if first_bytes.len() > 3 || contents.iter().any(String::is_empty) {
+            first_bytes.clear();
+        }
         Ok(Self {
             automaton: Some(automaton),
             ids,
+            first_bytes,
         })
+    }
+
+    /// A quick test: `false` implies that there is no match.
+    #[inline]
+    pub(super) fn may_match(&self, text: &str) -> bool {
+        let text = text.as_bytes();
+        self.automaton.is_some()
+            && match self.first_bytes[..] {
+                [a] => memchr::memchr(a, text).is_some(),
+                [a, b] => memchr::memchr2(a, b, text).is_some(),
+                [a, b, c] => memchr::memchr3(a, b, c, text).is_some(),
+                _ => true,
+            }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quick_test_misses_no_match() {
+        let tokens = ["<|a|>", "<b>", "\n\n", "▁▁", "[x]", "é"];
+        let texts = [
+            "", "a", "<", "<b>", "x<|a|>", "\n", "\n\n", "▁", "a▁▁", "[x]", "ê", "é<b",
+        ];
+        for count in 0..=tokens.len() {
+            for from in 0..=tokens.len() - count {
+                let chosen = tokens[from..from + count].iter();
+                let named = chosen.zip(0..).map(|(token, id)| (token.to_string(), id));
+                let matcher = AddedTokenMatcher::new(named).unwrap();
+                let has_match = |text: &str| {
+                    let automaton = matcher.automaton.as_ref();
+                    automaton.is_some_and(|automaton| automaton.is_match(text))
+                };
+                for text in texts {
+                    assert!(matcher.may_match(text) || !has_match(text), "{text}");
+                }
+                // Up to three first bytes rule texts out.
+                assert!(count == 0 || count > 3 || !matcher.may_match("plain"));
+            }
+        }
     }
 }

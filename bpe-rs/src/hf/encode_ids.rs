@@ -5,6 +5,7 @@
 use super::added_tokens::TextSegment;
 use super::aligned::AlignedText;
 use super::dropout::Random;
+use super::layout::{Layout, Part};
 use super::pre_tokenize::PreTokenized;
 use super::tokenizer::Tokenizer;
 use crate::encode::{Rows, Scratch};
@@ -23,6 +24,63 @@ impl Tokenizer {
     ) -> Result<()> {
         self.model
             .with_scratch(|scratch| self.encode_text_with(scratch, text, random, ids))
+    }
+
+    /// Call `take` with the ids of one text and of the special tokens that `layout`, that of one
+    /// sequence, puts around it. They lie in a reusable buffer, because for a short text an allocation
+    /// takes a good part of the time. `None` where dropout must not be asked twice.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_batch`].
+    pub fn with_text_ids<T>(
+        &self,
+        text: &str,
+        layout: &Layout,
+        take: impl FnOnce(&[u32]) -> T,
+    ) -> Result<Option<T>> {
+        if self.model.has_dropout() {
+            return Ok(None);
+        }
+        self.model.with_scratch(|scratch| {
+            scratch.with_ids(|scratch, ids| {
+                self.append_text_ids(scratch, text, layout, ids)?;
+                Ok(Some(take(ids)))
+            })
+        })
+    }
+
+    /// [`Tokenizer::with_text_ids`] of a long text, in memory of their own.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_batch`].
+    pub fn text_ids(&self, text: &str, layout: &Layout) -> Result<Option<Vec<u32>>> {
+        if self.model.has_dropout() {
+            return Ok(None);
+        }
+        let mut ids = Vec::new();
+        self.model
+            .with_scratch(|scratch| self.append_text_ids(scratch, text, layout, &mut ids))?;
+        Ok(Some(ids))
+    }
+
+    fn append_text_ids(
+        &self,
+        scratch: &mut Scratch,
+        text: &str,
+        layout: &Layout,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        // Enough for most texts; reserving too much costs less than growing.
+        ids.reserve(text.len() / 3 + 64);
+        layout.parts.iter().try_for_each(|part| match *part {
+            Part::Special { id, .. } => {
+                ids.push(id);
+                Ok(())
+            }
+            Part::Sequence { .. } => {
+                self.encode_text_with(scratch, text, &mut Random::default(), ids)
+            }
+        })
     }
 
     /// The ids of many texts, on several threads where that is faster. There must be no dropout,
@@ -46,6 +104,18 @@ impl Tokenizer {
     ) -> Result<()> {
         let normalizers = &self.pipeline.normalizers;
         let pre_tokenizer = &self.pipeline.compiled_pre_tokenizer;
+        // Most texts are one part, which stays as it is and which a pattern cuts; a short one notices
+        // what is done to find that out.
+        let added = &self.pipeline.added;
+        if let Some(pattern) = pre_tokenizer.sole_pattern() {
+            let is_one_part = !added.raw.may_match(text) && !added.normalized.may_match(text);
+            if is_one_part
+                && normalizers.surely_keeps(text)
+                && self.model.encode_pattern(pattern, text, scratch, ids)?
+            {
+                return Ok(());
+            }
+        }
         self.split_raw(text, |TextSegment { range, added }| {
             if let Some(id) = added {
                 ids.push(id);

@@ -82,44 +82,46 @@ impl Tokenizer {
         }
         let is_one_text = matches!(inputs, [(InputSequence::Text(_), None)]);
         let Rows { ids, ends } = self.encode_all(inputs)?;
+        let count = ids.len();
         let mut ends = ends.into_iter();
         let mut at = 0;
         let mut take = |sequence: &InputSequence<'_>| {
             let start = at;
             at = match is_one_text {
-                true => ids.len(),
+                true => count,
                 false => ends.by_ref().take(sequence.texts()).last().unwrap_or(at),
             };
             start..at
         };
-        let mut rows = Vec::with_capacity(inputs.len());
-        for (first, second) in inputs {
-            let is_pair = second.is_some();
-            let Some(layout) = layouts[usize::from(is_pair)] else {
-                return Ok(None);
-            };
-            let whole = [take(first), second.as_ref().map_or(0..0, &mut take)];
-            let Some(sequences) = layout.truncated(whole, is_pair, truncation) else {
-                return Ok(None);
-            };
-            rows.push(Row {
-                is_pair,
-                len: layout.len(&sequences),
-                sequences,
-            });
-        }
-        let longest = rows.iter().map(|row| row.len).max().unwrap_or(0);
-        let length = padding.map_or(0, |padding| padded_length(longest, padding));
-        if length > MAX_ROW_LENGTH && rows.iter().any(|row| row.len < length) {
+        let whole = inputs
+            .iter()
+            .map(|(first, second)| (take(first), second.as_ref().map(&mut take)));
+        Ok(FlatBatch::new(ids, whole, layouts, truncation, padding))
+    }
+
+    /// [`Tokenizer::encode_flat`] of texts without pairs.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode_batch`].
+    pub fn encode_flat_texts(
+        &self,
+        texts: &[&str],
+        layout: &Arc<Layout>,
+        truncation: Option<&Truncation>,
+        padding: Option<&Padding>,
+    ) -> Result<Option<FlatBatch>> {
+        if self.model.has_dropout() {
             return Ok(None);
         }
-        Ok(Some(FlatBatch {
-            rows,
-            layouts: layouts.map(Option::<&_>::cloned),
-            ids,
-            padding: padding.map(|p| (p.direction, p.pad_id, p.pad_type_id)),
-            length,
-        }))
+        let Rows { ids, ends } = self.encode_texts(texts)?;
+        let mut start = 0;
+        let whole = ends.into_iter().map(|end| {
+            let range = start..end;
+            start = end;
+            (range, None)
+        });
+        let layouts = [Some(layout), None];
+        Ok(FlatBatch::new(ids, whole, layouts, truncation, padding))
     }
 
     /// The ids of all texts and words, and where those of each end, unless there is one text.
@@ -142,6 +144,20 @@ impl Tokenizer {
             }
         }
         self.encode_texts(&texts)
+    }
+}
+
+impl Part {
+    /// The value of a column for each of its tokens. The ids of a sequence are not known here.
+    fn value(self, column: Column) -> u32 {
+        match (self, column) {
+            (Self::Special { id, .. }, Column::Ids) => id,
+            (Self::Special { type_id, .. } | Self::Sequence { type_id, .. }, Column::TypeIds) => {
+                type_id
+            }
+            (Self::Sequence { .. }, Column::Ids | Column::SpecialTokensMask) => 0,
+            _ => 1,
+        }
     }
 }
 
@@ -174,6 +190,36 @@ impl Layout {
         Some([cut(first, keep1)?, cut(second, keep2)?])
     }
 
+    /// Call `take` with the values of the tokens of `sequences` and those around them, in order.
+    fn each_run<'b>(
+        &self,
+        sequences: [&'b [u32]; 2],
+        column: Column,
+        take: &mut impl FnMut(Run<'b>),
+    ) {
+        for &part in &self.parts {
+            take(match part {
+                Part::Sequence { index, .. } if column == Column::Ids => {
+                    Run::Values(sequences[index])
+                }
+                Part::Sequence { index, .. } => {
+                    Run::Repeat(part.value(column), sequences[index].len())
+                }
+                Part::Special { .. } => Run::Repeat(part.value(column), 1),
+            });
+        }
+    }
+
+    /// A column other than that of ids, for one sequence that makes `len` tokens with the special ones
+    /// around it: values and how often each follows.
+    pub fn runs_of_text(&self, column: Column, len: usize) -> Vec<(u32, usize)> {
+        let run = |&part: &Part| match part {
+            Part::Sequence { .. } => (part.value(column), len - self.special),
+            Part::Special { .. } => (part.value(column), 1),
+        };
+        self.parts.iter().map(run).collect()
+    }
+
     /// The number of tokens with those of `sequences`.
     fn len(&self, sequences: &[Range<usize>; 2]) -> usize {
         self.special + sequences[0].len() + sequences[1].len()
@@ -181,6 +227,43 @@ impl Layout {
 }
 
 impl FlatBatch {
+    /// The rows of which `whole` tells where the ids of the sequences are in `ids`; `None` as
+    /// [`Tokenizer::encode_flat`].
+    fn new(
+        ids: Vec<u32>,
+        whole: impl ExactSizeIterator<Item = (Range<usize>, Option<Range<usize>>)>,
+        layouts: [Option<&Arc<Layout>>; 2],
+        truncation: Option<&Truncation>,
+        padding: Option<&Padding>,
+    ) -> Option<Self> {
+        let mut rows = Vec::with_capacity(whole.len());
+        let mut longest = 0;
+        for (first, second) in whole {
+            let is_pair = second.is_some();
+            let layout = layouts[usize::from(is_pair)]?;
+            let whole = [first, second.unwrap_or(0..0)];
+            let sequences = layout.truncated(whole, is_pair, truncation)?;
+            let len = layout.len(&sequences);
+            longest = longest.max(len);
+            rows.push(Row {
+                is_pair,
+                len,
+                sequences,
+            });
+        }
+        let length = padding.map_or(0, |padding| padded_length(longest, padding));
+        if length > MAX_ROW_LENGTH && rows.iter().any(|row| row.len < length) {
+            return None;
+        }
+        Some(Self {
+            rows,
+            layouts: layouts.map(Option::<&_>::cloned),
+            ids,
+            padding: padding.map(|p| (p.direction, p.pad_id, p.pad_type_id)),
+            length,
+        })
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -238,28 +321,10 @@ impl FlatBatch {
         if let Some((Direction::Left, run)) = padding {
             take(run);
         }
-        let layout = self.layouts[usize::from(*is_pair)].as_ref();
-        for part in layout.map_or(&[][..], |layout| &layout.parts) {
-            match *part {
-                Part::Sequence { index, type_id } => {
-                    let range = sequences[index].clone();
-                    let repeat = |value| Run::Repeat(value, range.len());
-                    take(match column {
-                        Column::Ids => Run::Values(&self.ids[range]),
-                        Column::TypeIds => repeat(type_id),
-                        Column::AttentionMask => repeat(1),
-                        Column::SpecialTokensMask => repeat(0),
-                    });
-                }
-                Part::Special { id, type_id } => take(Run::Repeat(
-                    match column {
-                        Column::Ids => id,
-                        Column::TypeIds => type_id,
-                        Column::AttentionMask | Column::SpecialTokensMask => 1,
-                    },
-                    1,
-                )),
-            }
+        if let Some(layout) = &self.layouts[usize::from(*is_pair)] {
+            let sequences = sequences.each_ref();
+            let sequences = sequences.map(|range| &self.ids[range.clone()]);
+            layout.each_run(sequences, column, take);
         }
         if let Some((Direction::Right, run)) = padding {
             take(run);

@@ -211,24 +211,12 @@ def _tensor(value: Any, return_tensors: Any) -> Any:
 def call(tokenizer: Any, text: Any = None, *args: Any, **kwargs: Any) -> Any:
     """`PreTrainedTokenizerBase.__call__`, quicker for one text and nothing else: then what is done
     with the arguments takes longer than the text."""
-    backend = tokenizer._tokenizer
-    if type(text) is str and not (args or kwargs) and type(backend) is Tokenizer:
-        settings = backend._settings.get()
-        if settings.is_plain and not tokenizer.split_special_tokens:
-            names = tokenizer.model_input_names
-            made = backend._core.encode_columns(
-                [text],
-                False,
-                True,
-                settings,
-                "token_type_ids" in names,
-                "attention_mask" in names,
-                False,
-                False,
-                True,
-            )
-            if made is not None and made.longest <= tokenizer.model_max_length:
-                return LazyBatchEncoding.of(made.data, made)
+    if not (args or kwargs):
+        backend = tokenizer._tokenizer
+        if type(backend) is Tokenizer:
+            made = backend._batch_of_text(tokenizer, text, LazyBatchEncoding)
+            if made is not None:
+                return made
     return type(tokenizer)._ordinary_class.__call__(tokenizer, text, *args, **kwargs)
 
 
@@ -264,7 +252,11 @@ def fast_class(cls: type) -> type:
     if not {"_encode_plus", "_convert_encoding", "__reduce_ex__"} <= same:
         return cls
     methods: dict[str, Any] = {"_encode_plus": encode_plus, "__reduce_ex__": _reduce_ex}
-    if "__call__" in same and not hasattr(cls, "_switch_to_input_mode"):
+    # `call` looks into the instance first.
+    looked_up = ("split_special_tokens", "model_input_names", "model_max_length")
+    found = [inspect.getattr_static(cls, name, None) for name in looked_up]
+    is_plain = not any(hasattr(type(value), "__set__") for value in found)
+    if is_plain and "__call__" in same and not hasattr(cls, "_switch_to_input_mode"):
         methods["__call__"] = call
     like = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
     return type(cls)(cls.__name__, (cls,), {**methods, **like, "_ordinary_class": cls})

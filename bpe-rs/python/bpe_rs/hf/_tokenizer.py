@@ -14,6 +14,8 @@ from bpe_rs._forks import fork_safe_lock
 from bpe_rs._sources import PathLike, as_path
 from bpe_rs.hf import _added_token, _components, _hub, _repr, _training
 from bpe_rs.hf._settings import ThreadSettings
+=======
+from bpe_rs.hf import _added_token, _components, _original, _training
 
 # Held while a tokenizer's `_core` is replaced. Readers need no lock: a core is immutable.
 _changing = fork_safe_lock()
@@ -34,7 +36,7 @@ def _component_property(kind: str) -> Any:
 
 # Not named `Tokenizer`, because `tokenizers` has a class of that name, and its errors for the wrong
 # class show nothing but the name.
-class BpeRsTokenizer:
+class BpeRsTokenizer(_core.HfTokenizerBase):
     """A `tokenizer.json` with a BPE model, with the methods of `tokenizers.Tokenizer`.
 
     Loading raises a ValueError that names what this class would not reproduce exactly (WordPiece,
@@ -59,8 +61,7 @@ class BpeRsTokenizer:
 
     def _start(self, core: _core.HfTokenizer, settings: _core.HfSettings) -> None:
         self._core = core
-        self._settings = ThreadSettings(settings)
-        self._local = self._settings.local
+        self._settings = _core.HfThreadSettings(settings)
 
     # Files
 
@@ -234,23 +235,7 @@ class BpeRsTokenizer:
 
     # Encoding
 
-    def encode(
-        self,
-        sequence: Any,
-        pair: Any = None,
-        is_pretokenized: bool = False,
-        add_special_tokens: bool = True,
-    ) -> HfEncoding:
-        """Encode a text, or the words of one, or a pair of either.
-
-        Raises TypeError for other input, ValueError where truncation is impossible.
-        """
-        try:
-            # Without a call of `get`, which a short text notices.
-            settings = self._local.settings
-        except AttributeError:
-            settings = self._settings.get()
-        return self._core.encode(sequence, pair, is_pretokenized, add_special_tokens, settings)
+    # `encode` is a method of the base class.
 
     def encode_batch(
         self,

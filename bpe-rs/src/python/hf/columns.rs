@@ -1,17 +1,17 @@
 //! `_core.HfColumns`: the columns of a batch as lists or arrays, without an object for each text.
 
-use std::sync::Arc;
-
 use numpy::{PyArray2, PyArrayMethods};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyString};
 
 use super::encoding::PyHfEncoding;
 use super::ints::Ints;
-use super::results::{Buffer, Call};
+use super::results::{Buffer, Call, Inputs};
 use super::settings::PySettings;
-use super::{borrowed, OwnedPair, PyHfTokenizer};
+use super::PyHfTokenizer;
 use crate::hf::{Column, FlatBatch, Run};
+use crate::python::ids::list_of_runs;
 
 /// The columns that a call of a tokenizer of `transformers` may ask for, in its order.
 const COLUMNS: [(&str, Column); 4] = [
@@ -28,17 +28,16 @@ const ROWS_PER_CHECK: usize = 1 << 12;
 pub(super) struct PyColumns {
     /// The columns by name.
     #[pyo3(get)]
-    data: Py<PyDict>,
+    pub(super) data: Py<PyDict>,
     /// The number of tokens of the longest row.
     #[pyo3(get)]
-    longest: usize,
-    /// The number of tokens of each row.
+    pub(super) longest: usize,
+    /// The number of tokens of each row, unless there is one.
     lengths: Vec<usize>,
     /// The number of input sequences that the first `Encoding` tells.
     #[pyo3(get)]
-    n_sequences: usize,
+    pub(super) n_sequences: usize,
     call: Call,
-    ints: Arc<Ints>,
 }
 
 #[pymethods]
@@ -46,13 +45,17 @@ impl PyColumns {
     /// The number of tokens of each row.
     #[getter]
     fn lengths(&self) -> Vec<usize> {
-        self.lengths.clone()
+        match self.lengths.is_empty() {
+            true => vec![self.longest],
+            false => self.lengths.clone(),
+        }
     }
 
     /// The `Encoding` of each row.
     fn encodings(&self, py: Python<'_>) -> PyResult<Vec<PyHfEncoding>> {
         let encodings = self.call.encodings(py)?.into_iter();
-        let encoding = |inner| PyHfEncoding::with_ints(inner, self.ints.clone());
+        let ints = &self.call.tokenizer().ints;
+        let encoding = |inner| PyHfEncoding::with_ints(inner, ints.clone());
         Ok(encodings.map(encoding).collect())
     }
 }
@@ -80,22 +83,54 @@ impl Wanted {
     }
 }
 
-/// Encode `owned`; `None` where `encode_batch` must be asked (see
+/// The columns of one text without truncation and padding. `names`: a list that tells which are wanted.
+/// `None` where `encode_batch` must be asked, which also has the errors.
+pub(super) fn of_text<'py>(
+    tokenizer: &Bound<'py, PyHfTokenizer>,
+    text: &Bound<'py, PyString>,
+    names: &Bound<'py, PyAny>,
+    settings: &Bound<'py, PySettings>,
+) -> PyResult<Option<PyColumns>> {
+    let (py, this) = (tokenizer.py(), tokenizer.get());
+    let (Ok(utf8), Some(layout)) = (text.to_str(), this.layout(false, true)) else {
+        return Ok(None);
+    };
+    let Some(ids) = this.list_of_text(py, utf8, layout)? else {
+        return Ok(None);
+    };
+    let longest = ids.len();
+    let data = PyDict::new(py);
+    data.set_item(intern!(py, "input_ids"), &ids)?;
+    let name = intern!(py, "token_type_ids");
+    if names.contains(name)? {
+        let runs = layout.runs_of_text(Column::TypeIds, longest);
+        data.set_item(name, list_of_runs(py, longest, &runs)?)?;
+    }
+    let name = intern!(py, "attention_mask");
+    if names.contains(name)? {
+        data.set_item(name, list_of_runs(py, longest, &[(1, longest)])?)?;
+    }
+    Ok(Some(PyColumns {
+        data: data.unbind(),
+        longest,
+        lengths: Vec::new(),
+        n_sequences: layout.n_sequences,
+        call: Call::new(tokenizer, Inputs::text(text), true, settings),
+    }))
+}
+
+/// Encode `inputs`; `None` where `encode_batch` must be asked (see
 /// [`crate::hf::Tokenizer::encode_flat`]), and for arrays of rows that differ in length.
 pub(super) fn encode<'py>(
     tokenizer: &Bound<'py, PyHfTokenizer>,
-    owned: Vec<OwnedPair<'py>>,
+    inputs: Inputs,
     wanted: Wanted,
     add_special_tokens: bool,
     settings: &Bound<'py, PySettings>,
 ) -> PyResult<Option<PyColumns>> {
     let py = tokenizer.py();
     let this = tokenizer.get();
-    // `encode_batch` has the error.
-    let Ok(inputs) = borrowed(&owned) else {
-        return Ok(None);
-    };
-    let batch = this.encode_flat(py, &inputs, add_special_tokens, settings.get())?;
+    let batch = inputs.encode_flat(py, this, add_special_tokens, settings.get())?;
     let Some(batch) = batch.filter(|batch| !batch.is_empty()) else {
         return Ok(None);
     };
@@ -107,7 +142,7 @@ pub(super) fn encode<'py>(
     let data = PyDict::new(py);
     for (name, column) in COLUMNS {
         if wanted.has(column) {
-            let name = pyo3::types::PyString::intern(py, name);
+            let name = PyString::intern(py, name);
             match width {
                 Some(width) => data.set_item(name, array(py, &batch, column, width)?)?,
                 None if wanted.only_row => {
@@ -124,8 +159,7 @@ pub(super) fn encode<'py>(
         longest: lengths.iter().copied().max().unwrap_or(0),
         lengths,
         n_sequences: batch.n_sequences(0),
-        call: Call::new(tokenizer, owned, add_special_tokens, settings),
-        ints: this.ints.clone(),
+        call: Call::new(tokenizer, inputs, add_special_tokens, settings),
     }))
 }
 

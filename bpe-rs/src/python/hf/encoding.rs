@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyType};
 
 use super::ints::Ints;
-use super::results::{Buffer, Results};
+use super::results::{Buffer, Results, TextResult};
 use super::settings::direction;
 use crate::format::components::Direction;
 use crate::hf::{Column, EncodedInput};
@@ -17,18 +17,29 @@ use crate::python::ids::list_of_repeated;
 #[pyclass(name = "Encoding", module = "bpe_rs.hf")]
 #[derive(Default)]
 pub(super) struct PyHfEncoding {
-    /// Set where `row` is not.
-    inner: OnceLock<EncodedInput>,
-    /// The row of which `inner` is made on first use.
-    row: Option<(Arc<Results>, usize)>,
-    /// `None` where no tokenizer is at hand.
-    ints: Option<Arc<Ints>>,
+    /// Set where `source` is `Inner`.
+    inner: OnceLock<Box<EncodedInput>>,
+    source: Source,
+}
+
+/// What the numbers come from, and everything else on first use.
+enum Source {
+    /// `inner`, with the `int` objects of a tokenizer where one is at hand.
+    Inner(Option<Arc<Ints>>),
+    Row(Arc<Results>, usize),
+    Text(TextResult),
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Inner(None)
+    }
 }
 
 impl PyHfEncoding {
     fn new(inner: EncodedInput) -> Self {
         Self {
-            inner: inner.into(),
+            inner: Box::new(inner).into(),
             ..Self::default()
         }
     }
@@ -36,24 +47,27 @@ impl PyHfEncoding {
     /// With the `int` objects of a tokenizer.
     pub(super) fn with_ints(inner: EncodedInput, ints: Arc<Ints>) -> Self {
         Self {
-            ints: Some(ints),
+            source: Source::Inner(Some(ints)),
             ..Self::new(inner)
         }
     }
 
-    pub(super) fn of_row(results: Arc<Results>, row: usize, ints: Arc<Ints>) -> Self {
+    fn of(source: Source) -> Self {
         Self {
             inner: OnceLock::new(),
-            row: Some((results, row)),
-            ints: Some(ints),
+            source,
         }
     }
 
+    pub(super) fn of_text(result: TextResult) -> Self {
+        Self::of(Source::Text(result))
+    }
+
     /// An object for each row.
-    pub(super) fn of_rows(results: Results, ints: &Arc<Ints>) -> Vec<Self> {
+    pub(super) fn of_rows(results: Results) -> Vec<Self> {
         let rows = 0..results.batch.len();
         let shared = Arc::new(results);
-        rows.map(|row| Self::of_row(shared.clone(), row, ints.clone()))
+        rows.map(|row| Self::of(Source::Row(shared.clone(), row)))
             .collect()
     }
 
@@ -65,26 +79,37 @@ impl PyHfEncoding {
         if let Some(inner) = self.inner.get() {
             return Ok(inner);
         }
-        let made = match &self.row {
-            Some((results, row)) => results.encoding(py, *row)?,
-            None => EncodedInput::default(),
+        let made = match &self.source {
+            Source::Row(results, row) => results.encoding(py, *row)?,
+            Source::Text(result) => result.encoding(py)?,
+            Source::Inner(_) => EncodedInput::default(),
         };
-        Ok(self.inner.get_or_init(|| made))
+        Ok(self.inner.get_or_init(|| Box::new(made)))
     }
 
     /// The encoded input, to change it.
     fn inner_mut(&mut self, py: Python<'_>) -> PyResult<&mut EncodedInput> {
         let inner = self.inner(py)?.clone();
-        self.row = None;
-        self.inner = inner.into();
+        self.source = Source::Inner(self.ints().cloned());
+        self.inner = Box::new(inner).into();
         Ok(self.inner.get_mut().expect("set above"))
+    }
+
+    /// The `int` objects of the tokenizer.
+    fn ints(&self) -> Option<&Arc<Ints>> {
+        match &self.source {
+            Source::Inner(ints) => ints.as_ref(),
+            Source::Row(results, _) => Some(&results.call.tokenizer().ints),
+            Source::Text(result) => Some(&result.tokenizer().ints),
+        }
     }
 
     /// Number of tokens.
     fn len(&self) -> usize {
-        match (&self.row, self.inner.get()) {
-            (Some((results, row)), _) => results.batch.row_len(*row),
-            (None, inner) => inner.map_or(0, EncodedInput::len),
+        match &self.source {
+            Source::Row(results, row) => results.batch.row_len(*row),
+            Source::Text(result) => result.len,
+            Source::Inner(_) => self.inner.get().map_or(0, |inner| inner.len()),
         }
     }
 
@@ -94,13 +119,20 @@ impl PyHfEncoding {
         column: Column,
         explicit: impl FnOnce(&EncodedInput) -> Vec<u32>,
     ) -> PyResult<Bound<'py, PyList>> {
-        match (&self.row, &self.ints) {
-            (Some((results, row)), Some(ints)) => {
+        match &self.source {
+            Source::Text(result) => result.list(py, column),
+            Source::Row(results, row) => {
+                let ints = &results.call.tokenizer().ints;
                 Buffer::default().list(py, &results.batch, *row, column, ints)
             }
-            (_, Some(ints)) if column == Column::Ids => ints.list(py, &explicit(self.inner(py)?)),
-            (_, None) if column == Column::Ids => PyList::new(py, explicit(self.inner(py)?)),
-            _ => list_of_repeated(py, &explicit(self.inner(py)?)),
+            Source::Inner(ints) => {
+                let values = explicit(self.inner(py)?);
+                match ints {
+                    Some(ints) if column == Column::Ids => ints.list(py, &values),
+                    None if column == Column::Ids => PyList::new(py, values),
+                    _ => list_of_repeated(py, &values),
+                }
+            }
         }
     }
 }
@@ -197,9 +229,10 @@ impl PyHfEncoding {
     /// Number of input sequences.
     #[getter]
     fn n_sequences(&self, py: Python<'_>) -> PyResult<usize> {
-        match &self.row {
-            Some((results, row)) => Ok(results.batch.n_sequences(*row)),
-            None => Ok(self.inner(py)?.n_sequences()),
+        match &self.source {
+            Source::Row(results, row) => Ok(results.batch.n_sequences(*row)),
+            Source::Text(result) => Ok(result.n_sequences()),
+            Source::Inner(_) => Ok(self.inner(py)?.n_sequences()),
         }
     }
 
@@ -208,7 +241,7 @@ impl PyHfEncoding {
     fn overflowing(&self, py: Python<'_>) -> PyResult<Vec<PyHfEncoding>> {
         let parts = self.inner(py)?.overflowing.iter().cloned();
         let part = |inner| Self {
-            ints: self.ints.clone(),
+            source: Source::Inner(self.ints().cloned()),
             ..Self::new(inner)
         };
         Ok(parts.map(part).collect())

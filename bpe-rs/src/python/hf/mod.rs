@@ -1,30 +1,36 @@
 //! `_core.HfTokenizer` and `bpe_rs.hf.Encoding`: the pipeline of [`crate::hf`].
 
 mod arguments;
+mod base;
+mod calls;
 mod columns;
 mod encoding;
+mod guarded;
 mod ints;
 mod results;
 mod settings;
+mod thread_settings;
 mod training;
 
 use std::sync::Arc;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyDict};
 
 use super::text::utf8;
 use crate::error::Error;
 use crate::format::{sentencepiece, vocab_merges, BpeModel, TokenizerJson};
-use crate::hf::{EncodedInput, FlatBatch, InputPair, InputSequence, Layout, Tokenizer};
+use crate::hf::{Layout, Tokenizer};
 use crate::threads::ForkOnce;
 use arguments::{added_tokens, OwnedSequence};
+use base::PyBase;
+use calls::encodings;
 use columns::{PyColumns, Wanted};
 use encoding::PyHfEncoding;
 use ints::Ints;
-use results::{Call, Results};
+use results::Inputs;
 use settings::PySettings;
+use thread_settings::PyThreadSettings;
 
 /// `(id, string, offsets)`.
 type TokenTuple = (u32, String, (usize, usize));
@@ -41,22 +47,6 @@ pub(super) struct PyHfTokenizer {
 /// A sequence or a pair.
 type OwnedPair<'py> = (OwnedSequence<'py>, Option<OwnedSequence<'py>>);
 
-/// Inputs of fewer bytes are encoded while holding the GIL, because releasing and reacquiring it
-/// costs more.
-const MIN_BYTES_TO_RELEASE_GIL: usize = 4096;
-
-/// Run `work` without the GIL if there are many bytes to encode.
-fn detach<T: Send>(py: Python<'_>, inputs: &[InputPair<'_>], work: impl FnOnce() -> T + Send) -> T {
-    let mut bytes = 0;
-    for (first, second) in inputs {
-        bytes += first.bytes() + second.as_ref().map_or(0, InputSequence::bytes);
-        if bytes >= MIN_BYTES_TO_RELEASE_GIL {
-            return py.detach(work);
-        }
-    }
-    work()
-}
-
 impl PyHfTokenizer {
     fn new(inner: Tokenizer) -> Self {
         let ints = Arc::new(Ints::new(&inner));
@@ -71,86 +61,6 @@ impl PyHfTokenizer {
             ints,
         }
     }
-
-    /// Encode inputs, many bytes without the GIL.
-    fn encode_all(
-        &self,
-        py: Python<'_>,
-        inputs: &[InputPair<'_>],
-        add_special_tokens: bool,
-        settings: &PySettings,
-    ) -> PyResult<Vec<EncodedInput>> {
-        let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
-        let tokenizer = self.inner.with_plain_special(settings.plain_special);
-        Ok(detach(py, inputs, || {
-            tokenizer.encode_batch(inputs, add_special_tokens, truncation, padding)
-        })?)
-    }
-
-    /// [`Self::encode_all`] as Python objects.
-    fn encode_inputs(
-        &self,
-        py: Python<'_>,
-        inputs: &[InputPair<'_>],
-        add_special_tokens: bool,
-        settings: &PySettings,
-    ) -> PyResult<Vec<PyHfEncoding>> {
-        let batch = self.encode_all(py, inputs, add_special_tokens, settings)?;
-        let encoding = |inner| PyHfEncoding::with_ints(inner, self.ints.clone());
-        Ok(batch.into_iter().map(encoding).collect())
-    }
-
-    /// The same as flat columns; `None` where [`Self::encode_all`] must be asked.
-    fn encode_flat(
-        &self,
-        py: Python<'_>,
-        inputs: &[InputPair<'_>],
-        add_special_tokens: bool,
-        settings: &PySettings,
-    ) -> PyResult<Option<FlatBatch>> {
-        let layouts = &self.layouts[usize::from(add_special_tokens)];
-        let layouts = [0, 1].map(|pair| {
-            let make = || {
-                self.inner
-                    .layout(pair == 1, add_special_tokens)
-                    .map(Arc::new)
-            };
-            layouts[pair].get_or_init(make).as_ref()
-        });
-        let plain;
-        let tokenizer = if settings.plain_special {
-            plain = self.inner.with_plain_special(true);
-            &plain
-        } else {
-            &self.inner
-        };
-        let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
-        Ok(detach(py, inputs, || {
-            tokenizer.encode_flat(inputs, layouts, truncation, padding)
-        })?)
-    }
-}
-
-/// The inputs of a batch.
-///
-/// # Errors
-/// As [`OwnedSequence::one_or_pair`]; `TypeError` for one string in place of a list.
-fn batch<'py>(input: &Bound<'py, PyAny>, is_pretokenized: bool) -> PyResult<Vec<OwnedPair<'py>>> {
-    if input.is_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err(
-            "input: expected a list of inputs, got a str",
-        ));
-    }
-    let read = |item| OwnedSequence::one_or_pair(&item, is_pretokenized);
-    match input.cast::<PyList>() {
-        Ok(list) => list.iter().map(read).collect(),
-        Err(_) => input.try_iter()?.map(|item| read(item?)).collect(),
-    }
-}
-
-fn borrowed<'a>(owned: &'a [OwnedPair<'_>]) -> PyResult<Vec<InputPair<'a>>> {
-    let borrow = |owned| OwnedSequence::borrow_pair(owned, ["input"; 2]);
-    owned.iter().map(borrow).collect()
 }
 
 #[pymethods]
@@ -258,7 +168,7 @@ impl PyHfTokenizer {
         })
     }
 
-    /// Encode one sequence or a pair.
+    /// Encode one sequence or a pair. `PyBase` has a quicker way for one text.
     fn encode<'py>(
         this: &Bound<'py, Self>,
         sequence: &Bound<'py, PyAny>,
@@ -267,20 +177,12 @@ impl PyHfTokenizer {
         add_special_tokens: bool,
         settings: &Bound<'py, PySettings>,
     ) -> PyResult<PyHfEncoding> {
-        let (py, tokenizer) = (this.py(), this.get());
         let first = OwnedSequence::new(sequence, is_pretokenized)?;
         let second = pair.map(|pair| OwnedSequence::new(pair, is_pretokenized));
         let owned = (first, second.transpose()?);
-        let inputs = [OwnedSequence::borrow_pair(&owned, ["sequence", "pair"])?];
-        let flat = tokenizer.encode_flat(py, &inputs, add_special_tokens, settings.get())?;
-        if let Some(batch) = flat {
-            let call = Call::of_one(this, owned, add_special_tokens, settings);
-            let results = Arc::new(Results { batch, call });
-            return Ok(PyHfEncoding::of_row(results, 0, tokenizer.ints.clone()));
-        }
-        let settings = settings.get();
-        let mut batch = tokenizer.encode_inputs(py, &inputs, add_special_tokens, settings)?;
-        Ok(batch.pop().unwrap_or_default())
+        OwnedSequence::borrow_pair(&owned, ["sequence", "pair"])?;
+        let encodings = encodings(this, Inputs::one(owned), add_special_tokens, settings)?;
+        Ok(encodings.into_iter().next().unwrap_or_default())
     }
 
     /// Encode a batch of sequences and pairs.
@@ -291,17 +193,8 @@ impl PyHfTokenizer {
         add_special_tokens: bool,
         settings: &Bound<'py, PySettings>,
     ) -> PyResult<Vec<PyHfEncoding>> {
-        let (py, tokenizer) = (this.py(), this.get());
-        let owned = batch(input, is_pretokenized)?;
-        let inputs = borrowed(&owned)?;
-        let flat = tokenizer.encode_flat(py, &inputs, add_special_tokens, settings.get())?;
-        let Some(batch) = flat else {
-            return tokenizer.encode_inputs(py, &inputs, add_special_tokens, settings.get());
-        };
-        drop(inputs);
-        let call = Call::new(this, owned, add_special_tokens, settings);
-        let results = Results { batch, call };
-        Ok(PyHfEncoding::of_rows(results, &tokenizer.ints))
+        let inputs = Inputs::batch(input, is_pretokenized)?;
+        encodings(this, inputs, add_special_tokens, settings)
     }
 
     /// The columns of an encoded batch; None where `encode_batch` must be asked.
@@ -319,7 +212,7 @@ impl PyHfTokenizer {
         only_row: bool,
     ) -> PyResult<Option<PyColumns>> {
         // `encode_batch` has the error.
-        let Ok(owned) = batch(input, is_pretokenized) else {
+        let Ok(inputs) = Inputs::batch(input, is_pretokenized) else {
             return Ok(None);
         };
         let wanted = Wanted {
@@ -329,7 +222,7 @@ impl PyHfTokenizer {
             as_arrays,
             only_row,
         };
-        columns::encode(this, owned, wanted, add_special_tokens, settings)
+        columns::encode(this, inputs, wanted, add_special_tokens, settings)
     }
 
     fn post_process(
@@ -436,7 +329,9 @@ impl PyHfTokenizer {
 
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyHfTokenizer>()?;
+    m.add_class::<PyBase>()?;
     m.add_class::<PySettings>()?;
+    m.add_class::<PyThreadSettings>()?;
     m.add_class::<PyColumns>()?;
     m.add_class::<training::PyWords>()?;
     // Not under its own name, because `_core.Encoding` is another class.

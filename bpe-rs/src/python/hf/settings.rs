@@ -78,7 +78,7 @@ impl PySettings {
 
     /// Whether nothing is set.
     #[getter]
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         self.truncation.is_none() && self.padding.is_none() && !self.plain_special
     }
 

@@ -21,7 +21,7 @@ pub(super) const PREFETCH_DISTANCE: usize = 32;
 const KNOWN_VERSIONS: std::ops::RangeInclusive<(u8, u8)> = (3, 10)..=(3, 14);
 
 /// Whether objects begin as in an interpreter with a GIL: reference count, type pointer.
-pub(super) const HAS_GIL: bool =
+pub(in crate::python) const HAS_GIL: bool =
     std::mem::size_of::<ffi::PyObject>() == 2 * std::mem::size_of::<usize>();
 
 /// `PyListObject` up to the last field in use.
