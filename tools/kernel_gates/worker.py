@@ -31,11 +31,13 @@ def main() -> None:
     os.environ["TRITON_INTERPRET"] = "0"
     # Triton 3.10 turns fused multiply-adds off by default; without them every kernel is slower.
     os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")
-    # Imported before the fork, so that a case costs its compilation only.
+    cases = json.load(sys.stdin)
+    # Imported before the fork, so that a case costs its compilation only: torch takes longer.
     import triton.experimental.gluon._runtime  # noqa: F401
 
+    for name in dict.fromkeys(module for module, _ in cases):
+        importlib.import_module(name)
     context = multiprocessing.get_context("fork")
-    cases = json.load(sys.stdin)
     results: list[dict] = [{} for _ in cases]
     waiting = list(enumerate(cases))
     running: list[tuple[int, Any, Any]] = []

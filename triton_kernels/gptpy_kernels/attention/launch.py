@@ -75,6 +75,11 @@ def _descriptor(tensor: Tensor, rows: int, block_d: int, layout: Any = None) -> 
     return TensorDescriptor(turned, shape, [*strides, 1], block)
 
 
+def _a_number_a_head(values: Tensor | None) -> Tensor | None:
+    """(H,) as the kernels read it: float32, without strides."""
+    return None if values is None else values.float().contiguous()
+
+
 class _Call:
     """What the three launches of one call have in common."""
 
@@ -100,8 +105,8 @@ class _Call:
         self.intervals: Intervals | None = None
         if options.cu_seqlens is not None:
             self.intervals = intervals(options, self.B, self.T, self.S)
-        self.slopes = None if options.alibi_slopes is None else options.alibi_slopes.float()
-        self.sinks = None if options.sinks is None else options.sinks.float()
+        self.slopes = _a_number_a_head(options.alibi_slopes)
+        self.sinks = _a_number_a_head(options.sinks)
         self.seed = options.seed if options.dropout_p else None
 
     def config(self, kernel: str, inputs: tuple[Tensor, ...]) -> TileConfig:
