@@ -152,8 +152,8 @@ class Part:
 
 
 def run_task(task: Task, rows: Path, seconds: float, dry_run: bool) -> dict[str, Any]:
-    """How it ended: {"task", "ended", "seconds"}; its rows are in the file."""
-    begin = time.monotonic()
+    """How it ended: {"task", "ended", "seconds", "cpu_seconds"}; its rows are in the file."""
+    begin, busy = time.monotonic(), children_seconds()
     variables = environment(task, dry_run)
     parts: list[Part] = []
     ends: dict[int, str] = {}
@@ -170,7 +170,16 @@ def run_task(task: Task, rows: Path, seconds: float, dry_run: bool) -> dict[str,
         for part in parts:
             part.stop()
     ended = next((end for end in ends.values() if end != "done"), "done")
-    return {"task": task.name, "ended": ended, "seconds": round(time.monotonic() - begin, 1)}
+    return {
+        "task": task.name, "ended": ended, "seconds": round(time.monotonic() - begin, 1),
+        "cpu_seconds": round(children_seconds() - busy, 1),
+    }  # fmt: skip
+
+
+def children_seconds() -> float:
+    """Processor time of all subprocesses that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def spend(
@@ -192,7 +201,8 @@ def spend(
         entry = run_task(task, rows, min(task.seconds, left), dry_run)
         with log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
-        print(f"gpu-day: {task.name}: {entry['ended']} ({entry['seconds']} s)", flush=True)
+        spent = f"{entry['seconds']} s, {entry.get('cpu_seconds', 0)} s of processors"
+        print(f"gpu-day: {task.name}: {entry['ended']} ({spent})", flush=True)
         after_task()
     return latest(read(rows))
 
@@ -265,7 +275,9 @@ def main() -> int:
         return text
 
     budget = arguments.seconds or (1800 if dry_run else 540)
+    begin = time.monotonic()
     rows = spend(folder, budget, dry_run, after_task=write_table)
+    print(f"gpu-day: {time.monotonic() - begin:.0f} s of {budget:.0f}")
     print(write_table())
     drawn = plot(rows, folder / "attention.svg")
     print(f"gpu-day: {folder}: README.md, rows.jsonl, tasks.jsonl" + (", a plot" if drawn else ""))

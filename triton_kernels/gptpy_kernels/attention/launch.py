@@ -112,8 +112,10 @@ class _Call:
     def config(self, kernel: str, inputs: tuple[Tensor, ...]) -> TileConfig:
         """The tile for these inputs: bulk copies only where the engine can address them all."""
         fit = all(_descriptor_fits(x) for x in inputs)
-        kind = self.kind if fit else configs.WITHOUT_TMA.get(self.kind, self.kind)
-        config = configs.choose(kernel, kind, self.block_d, self.q.element_size(), self.level)
+        size, kind = self.q.element_size(), self.kind
+        if not fit and size == 2:  # tiles of float32 never copy in bulk
+            kind = configs.WITHOUT_TMA.get(kind, kind)
+        config = configs.choose(kernel, kind, self.block_d, size, self.level)
         return config if fit else config._replace(tma=False)  # the tuner's may ask for copies
 
     def documents(self, *, of_keys: bool = False) -> tuple[Tensor | None, ...]:
