@@ -58,8 +58,12 @@ KNOWN_DUPLICATES = {
     ("forward", 89, 128, "everything"),
     ("forward", 120, 128, "everything"),
 }
-# dK and dV of float32 on NVIDIA: the parts of more keys than warps share fill the registers.
-KNOWN_FLOAT32_DUPLICATES = {("key_gradient", 128)}
+# Gradients of float32 at D = 128: the parts of larger tiles fill the registers, and of smaller
+# ones warps share the rows. On sm_120 dQ spills where the others do not.
+KNOWN_FLOAT32_DUPLICATES = {
+    *(("key_gradient", architecture, 128) for architecture in (80, 89, 90, 100, 120)),
+    *(("query_gradient", architecture, 128) for architecture in (89, 120)),
+}
 
 
 class Case(NamedTuple):
@@ -136,7 +140,10 @@ class Case(NamedTuple):
         known = (
             self.head_dim >= DUPLICATION_IS_KNOWN_FROM
             or (self.kernel, self.architecture, self.head_dim, self.features) in KNOWN_DUPLICATES
-            or (self.in_parts and (self.kernel, self.head_dim) in KNOWN_FLOAT32_DUPLICATES)
+            or (
+                self.in_parts
+                and (self.kernel, self.architecture, self.head_dim) in KNOWN_FLOAT32_DUPLICATES
+            )
         )
         if issued and issued > 1.05 and not known:
             found.append(f"{issued:.2f} times the matrix products that are needed")

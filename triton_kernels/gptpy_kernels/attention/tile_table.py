@@ -306,11 +306,11 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     },
     ("small", 4, "query_gradient", "causal"): {
         64: TileConfig(32, 32, 4, 2),
-        128: TileConfig(16, 32, 4, 1),
+        128: TileConfig(16, 32, 8, 1),
     },
     ("small", 4, "query_gradient", "everything"): {
         64: TileConfig(16, 32, 4, 1),
-        128: TileConfig(16, 32, 4, 1),
+        128: TileConfig(16, 32, 8, 1),
     },
     ("amd", 2, "forward", "causal"): {
         64: TileConfig(128, 64, 4, 1),
