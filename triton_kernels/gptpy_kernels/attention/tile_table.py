@@ -248,7 +248,7 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     },
     ("large", 4, "key_gradient", "everything"): {
         64: TileConfig(32, 16, 4, 1),
-        128: TileConfig(32, 16, 8, 1),
+        128: TileConfig(16, 16, 8, 1),
     },
     ("large", 4, "query_gradient", "causal"): {
         64: TileConfig(32, 32, 4, 2),
@@ -298,15 +298,14 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
     },
     ("small", 4, "key_gradient", "causal"): {
         64: TileConfig(32, 16, 4, 1),
-        128: TileConfig(16, 16, 4, 1),
     },
     ("small", 4, "key_gradient", "everything"): {
         64: TileConfig(32, 16, 4, 1),
-        128: TileConfig(32, 16, 8, 1),
+        128: TileConfig(16, 16, 8, 1),
     },
     ("small", 4, "query_gradient", "causal"): {
         64: TileConfig(32, 32, 4, 2),
-        128: TileConfig(16, 32, 8, 1),
+        128: TileConfig(16, 16, 8, 1),
     },
     ("small", 4, "query_gradient", "everything"): {
         64: TileConfig(16, 32, 4, 1),
