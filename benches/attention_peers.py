@@ -62,6 +62,9 @@ def sdpa(backend_name: str) -> Attention:
 def flex() -> Attention:
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
+    # One graph for every length, head size and way. Behind the limit torch runs the function as it
+    # is, with all scores in memory, and says nothing.
+    torch._dynamo.config.recompile_limit = 64
     compiled = torch.compile(flex_attention, dynamic=False)
     masks: dict[int, object] = {}
 

@@ -23,7 +23,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY / folder) for folder in ("triton_kernels", "benches", "")]
-from gpu_day_rows import OUT_OF_TIME, Done  # noqa: E402
+from gpu_day_rows import OUT_OF_TIME, Done, guarded  # noqa: E402
 from gpu_model_step import bench_step, step_table  # noqa: E402
 
 HIDDEN, TOKENS = 2048, 16384
@@ -120,6 +120,7 @@ def bench_decoding(
         if time.monotonic() > deadline:
             yield {**row, "skipped": OUT_OF_TIME}
             continue
+        done.begin(row)
         q = torch.randn(B, 1, H, D, device=device, dtype=dtype)
         k, v = torch.randn(2, B, length, H_kv, D, device=device, dtype=dtype)
         lengths = torch.full((B,), length, device=device, dtype=torch.int32)
@@ -200,6 +201,12 @@ def bench_model_step(
     torch: Any, dry_run: bool, deadline: float, done: Done
 ) -> Iterator[dict[str, Any]]:
     return bench_step(torch, measure, dry_run, deadline, done)
+
+
+def careful(bench: Callable[[Done], Iterator[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """The rows of a benchmark; what raises costs its row."""
+    done = Done()
+    return guarded(lambda: bench(done), done, lambda: None)
 
 
 def table(rows: list[dict[str, Any]], peak: float | None, bandwidth: float | None) -> str:
@@ -291,9 +298,9 @@ def main() -> int:
         row
         for found in (
             bench_attention(torch, dry_run, deadline),
-            bench_decoding(torch, dry_run, deadline, Done()),
+            careful(lambda done: bench_decoding(torch, dry_run, deadline, done)),
             bench_fused(torch, dry_run, deadline),
-            bench_model_step(torch, dry_run, deadline, Done()),
+            careful(lambda done: bench_model_step(torch, dry_run, deadline, done)),
         )
         for row in found
     ]

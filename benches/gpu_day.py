@@ -1,11 +1,13 @@
 """Fifteen minutes of a GPU, spent well: `make gpu-day`. At most 540 s in all, and resumable.
 
-A subprocess for each contender, with a limit of its own: what hangs or crashes costs its own rows.
-Every row is written when it is measured, so an interrupted day goes on where it stopped when it is
-started again with the same --folder (on the same date and device: the default). Correctness comes
-first, then attention of several libraries, a training step, tokens a second, decoding, the engine's
-steps; the Gluon kernel comes last, under Triton's concurrency sanitizer before it is timed. At the
-end a table, a plot and a suggestion for gptpy/model/attention/preferences.py.
+A subprocess for each contender, with a limit of its own: what raises or crashes costs its row, what
+hangs the rows behind it as well. Rows are written as they are measured, the table after every task,
+so an interrupted day goes on where it stopped when it is started again with the same --folder (on
+the same date and device: the default). Then what has not been begun comes first, and a row that
+ended its process twice is left out. Correctness comes first, then attention of several libraries, a
+training step, tokens a second, decoding, the engine's steps; the Gluon kernel comes last, under
+Triton's concurrency sanitizer before it is timed. At the end a table, a plot and a suggestion for
+gptpy/model/attention/preferences.py.
 
 --dry-run goes through every step in Triton's interpreter on tiny inputs, in a temporary folder; its
 times mean nothing.
@@ -20,12 +22,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(REPOSITORY / folder) for folder in ("triton_kernels", "benches", "")]
-from gpu_day_rows import EXIT_OUT_OF_TIME, OUT_OF_TIME, latest, read  # noqa: E402
+from gpu_day_rows import (  # noqa: E402
+    EXIT_DEVICE_LOST,
+    EXIT_OUT_OF_TIME,
+    OUT_OF_TIME,
+    latest,
+    read,
+)
 
 
 class Task(NamedTuple):
@@ -38,6 +48,8 @@ class Task(NamedTuple):
 
 
 HOPPER = {"GPTPY_HOPPER_KERNEL": "1"}
+SHORTEST = 5.0
+"""Seconds below which no subprocess is started: they would go into its imports."""
 TASKS = [
     Task("correct", 120, parts=9),  # one a feature: the processors compile, the GPU hardly works
     Task("peaks", 20),
@@ -77,78 +89,131 @@ def environment(task: Task, dry_run: bool) -> dict[str, str]:
     }
 
 
-def command_of(task: Task, part: int, rows: Path, seconds: float, dry_run: bool) -> list[str]:
+def command_of(task: Task, part: int, rows: Path, dry_run: bool, seconds: float) -> list[str]:
     command = [sys.executable, str(REPOSITORY / "benches" / "gpu_day_tasks.py"), task.name]
     command += ["--rows", str(rows), "--seconds", str(seconds)]
     command += ["--part", str(part), str(task.parts)]
     return [*command, "--dry-run"] if dry_run else command
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a subprocess and all that it has started, compilers for example."""
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-    # A device that hangs may keep even a killed process: nobody waits for that.
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(10)
+STARTS = 4
+"""How often a subprocess may be started: a crash costs the row that was begun, not the rest."""
+
+
+class Part:
+    """A subprocess of a task, started anew behind a crash while there is time."""
+
+    def __init__(
+        self, command_for: Callable[[float], list[str]], variables: dict[str, str], seconds: float
+    ) -> None:
+        self.command_for, self.variables, self.seconds = command_for, variables, seconds
+        self.deadline = time.monotonic() + seconds
+        self.starts = 0
+        self.start()
+
+    def left(self) -> float:
+        return self.deadline - time.monotonic()
+
+    def start(self) -> None:
+        self.starts += 1
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - `stop` closes it
+        self.process = subprocess.Popen(
+            self.command_for(self.left()), env=self.variables, stdout=subprocess.DEVNULL,
+            stderr=self.errors, start_new_session=True,
+        )  # fmt: skip
+
+    def ended(self) -> str | None:
+        """How it ended; None while it runs."""
+        code = self.process.poll()
+        if code is None:
+            return None if self.left() > 0 else f"no end within {self.seconds:.0f} s"
+        if code in (0, EXIT_OUT_OF_TIME):
+            return "done" if code == 0 else OUT_OF_TIME
+        crashed = code < 0 or code == EXIT_DEVICE_LOST
+        if crashed and self.starts < STARTS and self.left() > SHORTEST:
+            self.stop()
+            self.start()
+            return None
+        self.errors.seek(0)
+        lines = self.errors.read().decode(errors="replace").strip().splitlines() or ["no message"]
+        return f"exit {code}: {lines[-1][:200]}"
+
+    def stop(self) -> None:
+        """End it and all that it has started, compilers for example."""
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        else:
+            self.process.kill()
+        # A device that hangs may keep even a killed process: nobody waits for that.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(10)
+        self.errors.close()
 
 
 def run_task(task: Task, rows: Path, seconds: float, dry_run: bool) -> dict[str, Any]:
-    """How it ended: {"task", "ended", "seconds"}; its rows are in the file."""
-    begin = time.monotonic()
-    ends = []
-    with contextlib.ExitStack() as running:
-        started = []
-        for part in range(task.parts):
-            errors = running.enter_context(tempfile.TemporaryFile())
-            process = subprocess.Popen(
-                command_of(task, part, rows, seconds, dry_run), env=environment(task, dry_run),
-                stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True,
-            )  # fmt: skip
-            running.callback(stop, process)
-            started.append((process, errors))
-        for process, errors in started:
-            try:
-                code = process.wait(max(0.0, begin + seconds - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                ends.append(f"no end within {seconds:.0f} s")
-                continue
-            errors.seek(0)
-            lines = errors.read().decode(errors="replace").strip().splitlines() or ["no message"]
-            known = {0: "done", EXIT_OUT_OF_TIME: OUT_OF_TIME}
-            ends.append(known.get(code) or f"exit {code}: {lines[-1][:200]}")
-    ended = next((end for end in ends if end != "done"), "done")
-    return {"task": task.name, "ended": ended, "seconds": round(time.monotonic() - begin, 1)}
+    """How it ended: {"task", "ended", "seconds", "cpu_seconds"}; its rows are in the file."""
+    begin, busy = time.monotonic(), children_seconds()
+    variables = environment(task, dry_run)
+    parts: list[Part] = []
+    ends: dict[int, str] = {}
+    try:
+        for number in range(task.parts):
+            command_for = partial(command_of, task, number, rows, dry_run)
+            parts.append(Part(command_for, variables, begin + seconds - time.monotonic()))
+        while len(ends) < len(parts):
+            for number, part in enumerate(parts):
+                if number not in ends and (end := part.ended()):
+                    ends[number] = end
+            time.sleep(0.05)
+    finally:
+        for part in parts:
+            part.stop()
+    ended = next((end for end in ends.values() if end != "done"), "done")
+    return {
+        "task": task.name, "ended": ended, "seconds": round(time.monotonic() - begin, 1),
+        "cpu_seconds": round(children_seconds() - busy, 1),
+    }  # fmt: skip
 
 
-def spend(folder: Path, budget: float, dry_run: bool) -> list[dict[str, Any]]:
-    """Run what is not done yet, within `budget` seconds; all rows of the folder."""
+def children_seconds() -> float:
+    """Processor time of all subprocesses that have ended."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def spend(
+    folder: Path, budget: float, dry_run: bool, after_task: Callable[[], object] = lambda: None
+) -> list[dict[str, Any]]:
+    """Run what is not done yet, within `budget` seconds; all rows of the folder.
+
+    What an earlier start has not come to goes before what ended badly there.
+    """
     rows, log = folder / "rows.jsonl", folder / "tasks.jsonl"
-    done = {entry["task"] for entry in read(log) if entry["ended"] == "done"}
+    ends = {entry["task"]: entry["ended"] for entry in read(log)}
     deadline = time.monotonic() + budget
-    for task in tasks(dry_run):
+    waiting = [task for task in tasks(dry_run) if ends.get(task.name) != "done"]
+    for task in sorted(waiting, key=lambda task: task.name in ends):
         left = deadline - time.monotonic()
-        if task.name in done:
-            continue
-        if left < 5:
+        if left < SHORTEST:
             print(f"gpu-day: {task.name}: out of time; start again to go on", flush=True)
             continue
         entry = run_task(task, rows, min(task.seconds, left), dry_run)
         with log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
-        print(f"gpu-day: {task.name}: {entry['ended']} ({entry['seconds']} s)", flush=True)
+        spent = f"{entry['seconds']} s, {entry.get('cpu_seconds', 0)} s of processors"
+        print(f"gpu-day: {task.name}: {entry['ended']} ({spent})", flush=True)
+        after_task()
     return latest(read(rows))
 
 
 def suggestion(rows: list[dict[str, Any]], device_class: str, record: str) -> str:
     """A line for `preferences.MEASURED_AHEAD`, or why there is none."""
     timed = [r for r in rows if r.get("what") == "attention" and "total_ms" in r]
-    wrong = [r for r in rows if r.get("what") == "correct" and r.get("wrong")]
+    ours = [r for r in rows if r.get("what") == "correct" and not r.get("name")]
+    wrong = [r for r in ours if r.get("wrong") or "skipped" in r]
     if wrong:
-        return f"# none: {len(wrong)} answers were wrong, see the rows"
+        return f"# none: {len(wrong)} answers were wrong or missing, see the rows"
     behind, pairs = [], 0
     for D, T in sorted({(r["D"], r["T"]) for r in timed}):
         here = {r["name"]: r["total_ms"] for r in timed if (r["D"], r["T"]) == (D, T)}
@@ -177,6 +242,11 @@ def main() -> int:
     from gptpy_kernels.attention.configs import device_class
     from gpu_day_tasks import facts, plot, table
 
+    try:
+        from gptpy.model import build_model  # noqa: F401
+    except ImportError as problem:
+        print(f"gpu-day: step, tokens and generation will fail: {problem}; install it meanwhile")
+
     device = torch.device("cpu" if dry_run else "cuda")
     ready, reason = available(device)
     if not ready:
@@ -192,14 +262,24 @@ def main() -> int:
     )
     folder.mkdir(parents=True, exist_ok=True)
     # A dry run takes two minutes of a quiet machine; on a busy one it should still reach its end.
-    rows = spend(folder, arguments.seconds or (1800 if dry_run else 540), dry_run)
-    line = suggestion(rows, device_class(device), f"benches/records/{folder.name}/rows.jsonl")
-    text = f"{table(rows)}\n\nSuggested for preferences.py:\n\n    {line}\n"
     described = "\n".join(f"- {key}: {value}" for key, value in head.items())
     title = "Dry run in the interpreter, no measurement" if dry_run else head["device"]
-    (folder / "README.md").write_text(f"# {title}\n\n{described}\n\n{text}", encoding="utf-8")
+    record = f"benches/records/{folder.name}/rows.jsonl"
+
+    def write_table() -> str:
+        rows = latest(read(folder / "rows.jsonl"))
+        line = suggestion(rows, device_class(device), record)
+        text = f"{table(rows)}\n\nSuggested for preferences.py:\n\n    {line}\n"
+        page = f"# {title}\n\n{described}\n\n{text}"
+        (folder / "README.md").write_text(page, encoding="utf-8")
+        return text
+
+    budget = arguments.seconds or (1800 if dry_run else 540)
+    begin = time.monotonic()
+    rows = spend(folder, budget, dry_run, after_task=write_table)
+    print(f"gpu-day: {time.monotonic() - begin:.0f} s of {budget:.0f}")
+    print(write_table())
     drawn = plot(rows, folder / "attention.svg")
-    print(text)
     print(f"gpu-day: {folder}: README.md, rows.jsonl, tasks.jsonl" + (", a plot" if drawn else ""))
     log = {entry["task"]: entry["ended"] for entry in read(folder / "tasks.jsonl")}
     return 1 if dry_run and set(log.values()) != {"done"} else 0

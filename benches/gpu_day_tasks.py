@@ -17,7 +17,15 @@ import gpu_bench
 import gpu_generate
 import torch
 from gptpy_kernels import causal_attention
-from gpu_day_rows import EXIT_OUT_OF_TIME, OUT_OF_TIME, Done, Row, read
+from gpu_day_rows import (
+    EXIT_DEVICE_LOST,
+    EXIT_OUT_OF_TIME,
+    OUT_OF_TIME,
+    Done,
+    Row,
+    guarded,
+    read,
+)
 
 # Not a multiple of 16, then one, since Triton compiles a kernel for each; then two more.
 LENGTHS = (129, 640, 257, 1100)
@@ -45,6 +53,7 @@ def graph_milliseconds(function: Callable[[], object], repeats: int = 12) -> flo
     """Median time of a call, replayed from a CUDA graph with a cold L2 cache before each."""
     flush = torch.empty(2**28, device="cuda", dtype=torch.uint8)
     stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(3):
             function()
@@ -69,27 +78,28 @@ def measure(function: Callable[[], object], dry_run: bool) -> float:
 
 
 def correct(
-    dry_run: bool, deadline: float, done: Done, part: tuple[int, int], only_causal: bool = False
+    dry_run: bool, deadline: float, done: Done, part: tuple[int, int], kernel: str = ""
 ) -> Iterator[Row]:
     """Output and gradients of every feature against plain torch in float32, on this device.
 
     part: (i, n), every n-th feature from the i-th on. Most of the time goes into compiling, and
-    each feature has kernels of its own.
+    each feature has kernels of its own. kernel: "hopper" for the Gluon kernel, which has few.
     """
     device = "cpu" if dry_run else "cuda"
     lengths = (40,) if dry_run else LENGTHS
     types = (torch.float32,) if dry_run else (torch.bfloat16, torch.float16)
     dims = (16,) if dry_run else (64, 128)
-    names = [n for n in FEATURES if not only_causal or n in ("causal", "full")][part[0] :: part[1]]
+    names = [n for n in FEATURES if not kernel or n in ("causal", "full")][part[0] :: part[1]]
     for T, D, dtype, name in itertools.product(lengths, dims, types, names):
         for S in (T,) if name == "documents" else (T, T + (16 if dry_run else 256)):
-            row = {"what": "correct", "feature": name, "D": D, "T": T, "S": S,
+            row = {"what": "correct", "name": kernel, "feature": name, "D": D, "T": T, "S": S,
                    "dtype": str(dtype).removeprefix("torch.")}  # fmt: skip
             if row in done:
                 continue
             if time.monotonic() > deadline:
                 yield {**row, "skipped": OUT_OF_TIME}
                 continue
+            done.begin(row)
             heads = (1, 2, 1) if dry_run else (2, 4, 2)
             yield {**row, **compare(name, D, T, S, dtype, device, heads)}
 
@@ -139,10 +149,21 @@ def compare(
 def attention(name: str, dry_run: bool, deadline: float, done: Done) -> Iterator[Row]:
     """Forward, and forward with backward, of one contender; nothing for a wrong answer."""
     device, dtype = ("cpu", torch.float32) if dry_run else ("cuda", torch.bfloat16)
-    contender = attention_peers.peers(dry_run)[name]()
+    try:
+        contender = attention_peers.peers(dry_run)[name]()
+    except ImportError as problem:
+        yield {"what": "attention", "name": name, "D": "", "skipped": f"not here: {problem}"}
+        return
     for D in (16,) if dry_run else (128, 64):
         base = {"what": "attention", "name": name, "D": D}
+        check = {**base, "what": "check"}
+        if done.failed(check):
+            continue
+        if check not in done:
+            done.begin(check)
         error = attention_peers.error_against_plain(contender, D, device, 40 if dry_run else 333)
+        if check not in done:
+            yield {**check, "error": error}
         if not error <= TOLERANCE:
             yield {**base, "skipped": f"wrong: relative error {error:.1e}"}
             continue
@@ -152,6 +173,7 @@ def attention(name: str, dry_run: bool, deadline: float, done: Done) -> Iterator
             if time.monotonic() > deadline:
                 yield {**base, "T": T, "skipped": OUT_OF_TIME}
                 continue
+            done.begin({**base, "T": T})
             B, H = (1, 1) if dry_run else (16384 // T, 2048 // D)
             q, k, v, g = torch.randn(4, B, T, H, D, device=device, dtype=dtype)
             leaves = [x.requires_grad_() for x in (q, k, v)]
@@ -170,8 +192,11 @@ def attention(name: str, dry_run: bool, deadline: float, done: Done) -> Iterator
                    "backward_tflops": 5 * product / max(total - one, 1e-9) / 1e9}  # fmt: skip
 
 
-def peaks(dry_run: bool) -> Iterator[Row]:
+def peaks(dry_run: bool, done: Done) -> Iterator[Row]:
     """What the device reaches in torch's own matrix product and in a copy."""
+    if {"what": "peak"} in done:
+        return
+    done.begin({"what": "peak"})
     yield {"what": "peak", "tflops": gpu_bench.matrix_peak(torch, dry_run),
            "gb_per_s": gpu_bench.memory_peak(torch, dry_run)}  # fmt: skip
 
@@ -193,6 +218,7 @@ def tokens(dry_run: bool, deadline: float, done: Done) -> Iterator[Row]:
         if time.monotonic() > deadline:
             yield {**row, "skipped": OUT_OF_TIME}
             continue
+        done.begin(row)
         torch.manual_seed(0)
         model = build_model(config).to(device)
         model.attention_backend = backend
@@ -229,6 +255,7 @@ def sanitizer(deadline: float, done: Done) -> Iterator[Row]:
         if time.monotonic() > deadline:
             yield {**row, "skipped": OUT_OF_TIME}
             continue
+        done.begin(row)
         found = compare("causal", D, T, T, torch.bfloat16, "cuda")
         torch.cuda.synchronize()
         yield {**row, **found}
@@ -241,7 +268,7 @@ def rows_of(
     if kind == "attention":
         return attention(name, dry_run, deadline, done)
     if kind == "correct":
-        return correct(dry_run, deadline, done, part, only_causal=name == "hopper")
+        return correct(dry_run, deadline, done, part, name)
     if kind == "step":
         return gpu_bench.bench_model_step(torch, dry_run, deadline, done)
     if kind == "decoding":
@@ -250,14 +277,18 @@ def rows_of(
         return gpu_generate.bench_generate(torch, gpu_bench.measure, dry_run, deadline, done)
     if kind == "tokens":
         return tokens(dry_run, deadline, done)
-    return peaks(dry_run) if kind == "peaks" else sanitizer(deadline, done)
+    return peaks(dry_run, done) if kind == "peaks" else sanitizer(deadline, done)
 
 
 def table(rows: list[Row]) -> str:
     checked = [r for r in rows if r["what"] in ("correct", "sanitizer") and "error" in r]
     lines = ["| answers | calls | largest error | wrong |", "|---|---|---|---|"]
-    for name in dict.fromkeys(f"{r['what']}: {r['feature']}" for r in checked):
-        mine = [r for r in checked if f"{r['what']}: {r['feature']}" == name]
+
+    def title(row: Row) -> str:
+        return f"{row['what']} {row.get('name', '')}".strip() + f": {row['feature']}"
+
+    for name in dict.fromkeys(map(title, checked)):
+        mine = [r for r in checked if title(r) == name]
         worst, wrong = max(r["error"] for r in mine), sum(r["wrong"] for r in mine)
         lines.append(f"| {name} | {len(mine)} | {worst:.1e} | {wrong} |")
     peak = next((r for r in rows if r["what"] == "peak"), {})
@@ -266,12 +297,33 @@ def table(rows: list[Row]) -> str:
     for r in (r for r in rows if r["what"] == "tokens"):
         lines.append(f"| {r['name']} | {r.get('skipped') or format(r['per_second'], ',.0f')} |")
     lines += ["", gpu_generate.generate_table(rows)]
+    untabled = ("correct", "check", "sanitizer", "peak")
+    failed = [r for r in rows if r["what"] in untabled and "skipped" in r]
+    if failed:
+        lines += ["", "| no answer | why |", "|---|---|"]
+    for r in failed:
+        said = [f"{v}" for key, v in r.items() if v and key not in ("skipped", "task")]
+        lines.append(f"| {' '.join(said)} | {r['skipped']} |")
     return "\n".join(lines)
 
 
 def plot(rows: list[Row], path: Path) -> bool:
     timed = any(r["what"] == "attention" and "forward_tflops" in r for r in rows)
     return timed and gpu_bench.plot(rows, path)
+
+
+class DeviceLostError(RuntimeError):
+    """After an illegal access every later call of a process fails, whatever it does."""
+
+
+def check_device(dry_run: bool) -> None:
+    if dry_run:
+        return
+    try:
+        torch.cuda.empty_cache()
+        torch.cuda.synchronize()
+    except RuntimeError as problem:
+        raise DeviceLostError(str(problem)) from problem
 
 
 def main() -> int:
@@ -285,19 +337,30 @@ def main() -> int:
     parent = os.getppid()
     deadline = time.monotonic() + 0.8 * arguments.seconds
     task = arguments.task
-    done = Done(row for row in read(arguments.rows) if row.get("task") == task)
     ended = 0
     with arguments.rows.open("a", encoding="utf-8") as file:
         if file.tell():
             file.write("\n")  # a killed process may have cut the last line
-        for row in rows_of(task, arguments.dry_run, deadline, done, tuple(arguments.part)):
+
+        def write(row: Row) -> None:
             file.write(json.dumps({**row, "task": task}) + "\n")
             file.flush()
             os.fsync(file.fileno())
-            if row.get("skipped") == OUT_OF_TIME:
-                ended = EXIT_OUT_OF_TIME
-            if os.getppid() != parent:  # nobody waits for the rest, and another day may have begun
-                return 1
+
+        done = Done((row for row in read(arguments.rows) if row.get("task") == task), write)
+
+        def measured() -> Iterator[Row]:
+            return rows_of(task, arguments.dry_run, deadline, done, tuple(arguments.part))
+
+        try:
+            for row in guarded(measured, done, lambda: check_device(arguments.dry_run)):
+                write(row)
+                if row.get("skipped") == OUT_OF_TIME:
+                    ended = EXIT_OUT_OF_TIME
+                if os.getppid() != parent:  # nobody waits for the rest, another day may have begun
+                    return 1
+        except DeviceLostError:
+            return EXIT_DEVICE_LOST
     return ended
 
 

@@ -54,14 +54,9 @@ def bench_generate(
             if time.monotonic() > deadline:
                 yield {**row, "skipped": OUT_OF_TIME}
                 continue
-            try:
-                found = one_way(torch, model, batch, backend, recorded, measure, dry_run)
-            # A kernel or a recording that fails costs its row, not the table.
-            except Exception as problem:
-                lines = str(problem).strip().splitlines() or [""]
-                yield {**row, "skipped": f"{type(problem).__name__}: {lines[0][:100]}"}
-                continue
-            logits, figures = found
+            if row not in done:
+                done.begin(row)
+            logits, figures = one_way(torch, model, batch, backend, recorded, measure, dry_run)
             plain = logits if plain is None else plain
             if row in done:
                 continue

@@ -103,44 +103,59 @@ def shares(reports: Reports) -> dict[tuple[str, Any, int], float]:
     return found
 
 
-def against_others(reports: Reports) -> str:
-    """Predicted shares beside published ones: a table for every architecture and head dim.
+def passes(found: dict[tuple[str, Any, int], float]) -> dict[tuple[str, Any, int], float]:
+    """From shares of kernels those of passes: "forward", "backward".
 
     A backward pass counts five products. Ours computes seven, in two kernels.
     """
-    found = shares(reports)
-    rows = []
-    places = dict.fromkeys((architecture, dim) for _, architecture, dim in found)
-    for architecture, dim in places:
+    result = {}
+    for architecture, dim in dict.fromkeys((a, d) for _, a, d in found):
         forward, keys, queries = (found.get((k, architecture, dim)) for k in attention.PRODUCTS)
-        ours = {"forward": forward, "backward": None}
+        if forward:
+            result["forward", architecture, dim] = forward
         if keys and queries:
-            ours["backward"] = 5 / (4 / keys + 3 / queries)
-        for way, share in ours.items():
-            published = PUBLISHED[way].get(dim) if architecture == 90 else None
-            others = [f"{x / H100_PEAK:.0%}" for x in published] if published else ["", "", ""]
-            # Fifth-generation products show no shape: their share would mean nothing.
-            if share and architecture != 100:
-                rows.append([way, name_of(architecture), str(dim), f"{share:.0%}", *others])
-    columns = ("pass", "device", "D", "ours, predicted", "FA2", "cuDNN", "FA3")
+            result["backward", architecture, dim] = 5 / (4 / keys + 3 / queries)
+    return result
+
+
+def against_others(reports: Reports, earlier: Reports) -> str:
+    """Predicted shares beside published ones: a table for every architecture and head dim.
+
+    earlier: reports of the tiles of an earlier commit, where they were others.
+    """
+    now = passes(shares(reports))
+    then = passes({**shares(reports), **shares(earlier)}) if earlier else {}
+    rows = []
+    for (way, architecture, dim), share in now.items():
+        published = PUBLISHED[way].get(dim) if architecture == 90 else None
+        others = [f"{x / H100_PEAK:.0%}" for x in published] if published else ["", "", ""]
+        # Fifth-generation products show no shape: their share would mean nothing.
+        if architecture != 100:
+            old = then.get((way, architecture, dim))
+            before = f"{old:.0%}" if old else ""
+            rows.append([way, name_of(architecture), str(dim), before, f"{share:.0%}", *others])
+    columns = ("pass", "device", "D", "ours before", "ours, predicted", "FA2", "cuDNN", "FA3")
     return markdown(columns, rows)
 
 
-def before(commit: str, workers: int, kept_only: bool) -> str:
-    """The section about the tiles of an earlier commit."""
+def before(commit: str, workers: int, kept_only: bool) -> tuple[str, Reports]:
+    """The section about the tiles of an earlier commit, and the reports of those tiles."""
     pairs = changed_since(commit)
     cases = [case for column in zip(*pairs, strict=True) for case in column]
     found = compile_all(cases, workers=workers, store=STORE, kept_only=kept_only)
-    return (
+    text = (
         f"## Tiles of {commit}, before and after\n\n"
         "Entries of the table of tiles at that commit that have changed since; both compiled from "
         "today's kernels and judged by today's gates. Predicted, not measured.\n\n"
         + markdown(BEFORE_COLUMNS, before_rows(pairs, found))
         + "\n\n"
     )
+    return text, list(zip(cases, found, strict=True))[: len(pairs)]
 
 
-def record(table: str, reports: Reports, missing: int, version: str, earlier: str) -> str:
+def record(
+    table: str, reports: Reports, missing: int, version: str, earlier: tuple[str, Reports]
+) -> str:
     left_out = f" {missing} kernels are not compiled yet and missing here." if missing else ""
     return (
         "# Kernels as compiled\n\n"
@@ -152,9 +167,9 @@ def record(table: str, reports: Reports, missing: int, version: str, earlier: st
         "perfectly: an upper bound. FA2, cuDNN and FA3 are measurements by others, of an H100 at "
         "T = 16k without a mask (arXiv:2407.08608), as shares of its 989 TFLOP/s. On an A100 FA2 "
         "reaches 73 % forward and 63 % backward at best (arXiv:2307.08691).\n\n"
-        + against_others(reports)
+        + against_others(reports, earlier[1])
         + "\n\n"
-        + earlier
+        + earlier[0]
         + "## Every kernel\n\n"
         "wgmma, tcgen05, mma (AMD: mfma), TMA loads and exp2 count machine instructions. products: "
         "matrix operations in the loop over full tiles, over those needed. On sm_100 the machine "
@@ -209,10 +224,10 @@ def main() -> int:
     print(f"\n{len(rows)} kernels compiled with triton {triton.__version__}, {refused} refused")
     if missing:
         print(f"{missing} are not compiled yet")
-    earlier = ""
+    earlier: tuple[str, Reports] = ("", [])
     if arguments.before:
         earlier = before(arguments.before, arguments.workers, arguments.kept)
-        print(earlier)
+        print(earlier[0])
     if arguments.write:
         path = REPOSITORY / "benches" / "records" / "kernel-table.md"
         text = record(table, reports, missing, triton.__version__, earlier)

@@ -147,6 +147,17 @@ def test_a_product_computed_twice_is_refused():
     twice = report._replace(loop=loop._replace(matrix_flops=loop.matrix_flops * 3 // 2))
     assert case.problems(twice) == ["1.50 times the matrix products that are needed"]
     assert case.predicted_share(twice) == (pytest.approx(2 / 3), "matrix")
+    exact = case._replace(
+        kernel="forward", dtype="fp32", config=config._replace(tma=False)
+    )  # fmt: skip
+    needed = exact.matrix_flops
+    split = report._replace(loop=loop._replace(matrix_flops=3 * needed))
+    assert exact.problems(split) == [], "float32 is multiplied in three TF32 parts"
+    again = report._replace(loop=loop._replace(matrix_flops=6 * needed))
+    assert exact.problems(again) == ["2.00 times the matrix products that are needed"]
+    amd = exact._replace(architecture="gfx942")
+    found = amd.problems(split._replace(counts={**counts, "mfma": 1}))
+    assert found == ["3.00 times the matrix products that are needed"], "AMD's takes it whole"
     slow = case.predicted_share(report._replace(loop=loop._replace(shared_bytes=262_144)))
     assert slow == (pytest.approx(0.5), "shared memory")
 

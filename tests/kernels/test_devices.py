@@ -201,12 +201,23 @@ def test_every_class_has_tiles_for_every_level_and_head_dim(
     One for more features serves where there is none for fewer; it asks more of the registers.
     """
     monkeypatch.setattr(configs, "_warned", set())
-    for dim in (64, 128, 256):
-        entry = configs.choose(kernel, kind, dim, 2, level)
+    pointers = kind in configs.WITHOUT_TMA.values()  # float32 copies nothing in bulk anywhere
+    for size, dim in ((2, 64), (2, 128), (2, 256), *(() if pointers else ((4, 64), (4, 128)))):
+        entry = configs.choose(kernel, kind, dim, size, level)
         wider = configs.LEVELS[configs.LEVELS.index(level) :]
-        own = [configs.TABLE.get((kind, 2, kernel, name), {}).get(dim) for name in wider]
+        own = [configs.TABLE.get((kind, size, kernel, name), {}).get(dim) for name in wider]
         assert entry == next(tile for tile in own if tile is not None)
         assert not caplog.records
+
+
+def test_float32_has_one_table_whatever_the_strides(gpu, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
+    q = draw(1, 300, 2, 128, dtype=torch.float32)
+    k = q[:, :1].expand(q.shape)  # no bulk copy could address it
+    launch.attention_forward(q, k, k, options())
+    entry = configs.TABLE["hopper", 4, "forward", "causal"][128]
+    _device, _grid, constants = gpu.launches[-1]
+    assert (constants["BLOCK_M"], constants["BLOCK_N"]) == (entry.block_m, entry.block_n)
 
 
 def test_a_missing_entry_takes_a_neighbour_and_says_so(caplog, monkeypatch):

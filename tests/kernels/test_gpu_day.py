@@ -2,8 +2,10 @@
 
 import importlib
 import json
+import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,10 @@ def test_an_interrupted_day_goes_on(gpu_day, monkeypatch, tmp_path, capsys):
         file.write("\n")
     again = gpu_day.spend(tmp_path, 540, False)
     assert calls == list(ends), "what is done is not done again"
+    (tmp_path / "tasks.jsonl").write_text('{"task": "correct", "ended": "exit 1: no device"}\n')
+    calls.clear()
+    gpu_day.spend(tmp_path, 540, False)
+    assert calls[-1] == "correct", "what has not been begun comes first"
     assert [row["name"] for row in again] == [row["name"] for row in rows]
     assert {row["ended"] for row in again} == {"done"}, "the later row of a kind counts"
 
@@ -62,7 +68,8 @@ def test_a_task_goes_on_where_it_stopped(gpu_day, tmp_path):
     """A row that is there is not measured again; one left out for want of time is."""
     rows = importlib.import_module("gpu_day_rows")
     tasks = importlib.import_module("gpu_day_tasks")
-    row = {"what": "correct", "feature": "causal", "D": 16, "T": 40, "S": 40, "dtype": "float32"}
+    row = {"what": "correct", "name": "", "feature": "causal", "D": 16, "T": 40, "S": 40,
+           "dtype": "float32"}  # fmt: skip
     known = [{**row, "error": 1e-3}, {**row, "S": 56, "skipped": "out of time"}]
     found = list(tasks.correct(True, 0.0, rows.Done(known), (0, len(tasks.FEATURES))))
     assert found == [{**row, "S": 56, "skipped": "out of time"}]
@@ -70,6 +77,93 @@ def test_a_task_goes_on_where_it_stopped(gpu_day, tmp_path):
         r["feature"] for part in range(2) for r in tasks.correct(True, 0.0, rows.Done(), (part, 2))
     }
     assert named == set(tasks.FEATURES), "the parts are the whole"
+
+
+CONTENDER = """
+import json, os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from gpu_day_rows import EXIT_DEVICE_LOST, Done, guarded, read
+path = Path(sys.argv[2])
+with path.open("a") as file:
+    def write(row):
+        file.write(json.dumps(row) + chr(10))
+        file.flush()
+    done = Done(read(path), write)
+    def measure():
+        for T, how in enumerate(["fine", "raises", "crashes", "loses the device", "fine"]):
+            row = {"what": "attention", "name": "peer", "D": 16, "T": T}
+            if row in done:
+                continue
+            done.begin(row)
+            if how == "crashes":
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if how != "fine":
+                raise ArithmeticError(how)
+            yield {**row, "total_ms": 1.0}
+    def check():
+        if done.begun["T"] == 3:
+            os._exit(EXIT_DEVICE_LOST)
+    for row in guarded(measure, done, check):
+        write(row)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="a crash has a signal on POSIX")
+def test_a_crash_costs_its_row(gpu_day, monkeypatch, tmp_path):
+    rows, program = tmp_path / "rows.jsonl", tmp_path / "contender.py"
+    program.write_text(CONTENDER)
+    command = [sys.executable, str(program), str(REPOSITORY / "benches"), str(rows)]
+    monkeypatch.setattr(gpu_day, "command_of", lambda *_: command)
+    entry = gpu_day.run_task(gpu_day.Task("attention: peer", 60), rows, 60, True)
+    assert entry["ended"] == "done"
+    found = {row["T"]: row for row in gpu_day.latest(gpu_day.read(rows))}
+    assert [T for T in found if "total_ms" in found[T]] == [0, 4]
+    skipped = [found[T]["skipped"] for T in (1, 2, 3)]
+    assert skipped[0] == "ArithmeticError: raises" and skipped[2].endswith("loses the device")
+    assert skipped[1].startswith("begun, no result")
+    begun = [row["T"] for row in gpu_day.read(rows) if row.get("skipped") == skipped[1]]
+    assert begun == [0, 1, 2, 2, 3, 4], "a row is begun twice before it is left out"
+
+
+def test_a_row_that_hung_twice_is_left_out(gpu_day):
+    rows = importlib.import_module("gpu_day_rows")
+    row = {"what": "decoding", "batch": 1, "context": 40}
+    hung = {**row, "skipped": rows.BEGUN}
+    assert row not in rows.Done([hung])
+    twice = rows.Done([hung, hung])
+    assert row in twice and twice.failed(row)
+    good = rows.Done([hung, hung, {**row, "ms": 1.0}])
+    assert row in good and not good.failed(row)
+
+
+def test_what_raises_outside_a_row_or_twice_is_raised(gpu_day):
+    rows = importlib.import_module("gpu_day_rows")
+    done = rows.Done()
+
+    def always(begin: bool):
+        if begin:
+            done.begin({"what": "step", "name": "the first"})
+        raise ImportError("no module")
+        yield
+
+    with pytest.raises(ImportError):
+        list(rows.guarded(lambda: always(False), done, lambda: None))
+    found: list[dict[str, Any]] = []
+    with pytest.raises(ImportError):
+        found.extend(rows.guarded(lambda: always(True), done, lambda: None))
+
+
+def test_the_gluon_kernels_answers_stand_beside_the_portable_ones(gpu_day):
+    tasks = importlib.import_module("gpu_day_tasks")
+    row = {"what": "correct", "feature": "causal", "D": 64, "T": 129, "error": 0.5, "wrong": True}
+    both = gpu_day.latest([{**row, "name": ""}, {**row, "name": "hopper", "wrong": False}])
+    assert len(both) == 2
+    failed = {"what": "correct", "feature": "full", "D": 64, "T": 129, "skipped": "ValueError: no"}
+    text = tasks.table([*both, failed])
+    assert "| correct: causal | 1 | 5.0e-01 | 1 |" in text
+    assert "| correct hopper: causal | 1 | 5.0e-01 | 0 |" in text
+    assert "ValueError: no |" in text
 
 
 def runs(pid: int) -> bool:
@@ -130,4 +224,6 @@ def test_it_suggests_the_kernel_only_where_it_is_ahead_everywhere(gpu_day):
     assert "SDPA is ahead at 1 of 2 sizes" in gpu_day.suggestion(behind, "hopper", "a.jsonl")
     wrong = [*ahead, {"what": "correct", "feature": "window", "wrong": True}]
     assert "1 answers were wrong" in gpu_day.suggestion(wrong, "hopper", "a.jsonl")
+    gluon = [*ahead, {"what": "correct", "name": "hopper", "feature": "causal", "wrong": True}]
+    assert gpu_day.suggestion(gluon, "hopper", "a.jsonl").startswith("MEASURED_AHEAD")
     assert "nothing to compare" in gpu_day.suggestion(rows, "hopper", "a.jsonl")

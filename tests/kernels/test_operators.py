@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from gptpy_kernels import attention_reference, available, causal_attention
+from gptpy_kernels import (
+    attention_reference,
+    available,
+    causal_attention,
+    cross_entropy,
+    rms_norm,
+)
 from gptpy_kernels.attention import operators  # noqa: F401  registers torch.ops.gptpy
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
@@ -57,6 +63,33 @@ def test_compiled_equals_eager_at_changing_lengths(variant):
         got = torch.autograd.grad(compiled(*leaves), leaves)
         for a, b in zip(got, want, strict=True):
             torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("backend", ["reference", "triton"])
+def test_numbers_of_heads_and_rows_may_have_strides(backend, kernel_device):
+    """Slopes, sinks, weights and targets that are columns of something wider."""
+
+    def spread(x: torch.Tensor) -> torch.Tensor:
+        wide = torch.full((len(x), 3), 7, dtype=x.dtype, device=x.device)
+        wide[:, 1] = x
+        return wide[:, 1]
+
+    def run(form: Any) -> list[torch.Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        q, k, v = torch.randn(3, 1, 9, 4, 16, generator=generator).to(kernel_device)
+        slopes, sinks = torch.rand(2, 4, generator=generator).to(kernel_device)
+        weight = torch.rand(16, generator=generator).to(kernel_device).requires_grad_()
+        targets = torch.randint(16, (9,), generator=generator).to(kernel_device)
+        leaf = q.requires_grad_()
+        out = causal_attention(
+            leaf, k, v, alibi_slopes=form(slopes), sinks=form(sinks), backend=backend
+        )
+        rows = rms_norm(out[0, :, 0], form(weight), backend=backend)
+        loss = cross_entropy(rows, form(targets), backend=backend)
+        return [loss.detach(), *torch.autograd.grad(loss, (leaf, weight))]
+
+    for got, want in zip(run(spread), run(lambda x: x), strict=True):
+        torch.testing.assert_close(got, want)
 
 
 @pytest.mark.slow

@@ -47,6 +47,8 @@ _OPTIONAL_POINTERS = {
 
 # Matrix products of a turn of the loop, each of BLOCK_M x BLOCK_N x BLOCK_D.
 PRODUCTS = {"forward": 2, "key_gradient": 4, "query_gradient": 3}
+TF32_PARTS = 3
+"""Products that "tf32x3" makes of one."""
 # At D = 256 both gradients of a key tile fill the registers: 64 keys spill, and with fewer the
 # warps share rows, so that each computes the scores of all. With 100 KB of shared memory the other
 # kernels' tiles are as small.
@@ -55,6 +57,12 @@ DUPLICATION_IS_KNOWN_FROM = 256
 KNOWN_DUPLICATES = {
     ("forward", 89, 128, "everything"),
     ("forward", 120, 128, "everything"),
+}
+# Gradients of float32 at D = 128: the parts of larger tiles fill the registers, and of smaller
+# ones warps share the rows. On sm_120 dQ spills where the others do not.
+KNOWN_FLOAT32_DUPLICATES = {
+    *(("key_gradient", architecture, 128) for architecture in (80, 89, 90, 100, 120)),
+    *(("query_gradient", architecture, 128) for architecture in (89, 120)),
 }
 
 
@@ -84,15 +92,20 @@ class Case(NamedTuple):
         rows, keys = self.config[:2]
         return PRODUCTS[self.kernel] * 2 * rows * keys * padded_head_dim(self.head_dim)
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether each product is made of three TF32 ones."""
+        return self.dtype == "fp32" and float32_products(self.architecture) == "tf32x3"
+
     def duplication(self, report: KernelReport) -> float | None:
         """Matrix operations issued over those needed; None where the code does not tell.
 
-        float32 is multiplied in three TF32 parts, and fifth-generation products show no shape.
+        Fifth-generation products show no shape.
         """
         loop = report.loop
         if loop is None or not loop.matrix_flops or self.kernel not in PRODUCTS:
             return None
-        return None if self.dtype == "fp32" else loop.matrix_flops / self.matrix_flops
+        return loop.matrix_flops / self.matrix_flops / (TF32_PARTS if self.in_parts else 1)
 
     def predicted_share(self, report: KernelReport) -> tuple[float, str] | None:
         """Share of the matrix units' peak that the busiest unit leaves, and which one it is."""
@@ -124,8 +137,13 @@ class Case(NamedTuple):
         if kind == "amd" and not counts["mfma"]:
             found.append("no matrix products")
         issued = self.duplication(report)
-        known = self.head_dim >= DUPLICATION_IS_KNOWN_FROM or (
-            (self.kernel, self.architecture, self.head_dim, self.features) in KNOWN_DUPLICATES
+        known = (
+            self.head_dim >= DUPLICATION_IS_KNOWN_FROM
+            or (self.kernel, self.architecture, self.head_dim, self.features) in KNOWN_DUPLICATES
+            or (
+                self.in_parts
+                and (self.kernel, self.architecture, self.head_dim) in KNOWN_FLOAT32_DUPLICATES
+            )
         )
         if issued and issued > 1.05 and not known:
             found.append(f"{issued:.2f} times the matrix products that are needed")

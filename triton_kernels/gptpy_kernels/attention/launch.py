@@ -75,6 +75,11 @@ def _descriptor(tensor: Tensor, rows: int, block_d: int, layout: Any = None) -> 
     return TensorDescriptor(turned, shape, [*strides, 1], block)
 
 
+def _a_number_a_head(values: Tensor | None) -> Tensor | None:
+    """(H,) as the kernels read it: float32, without strides."""
+    return None if values is None else values.float().contiguous()
+
+
 class _Call:
     """What the three launches of one call have in common."""
 
@@ -100,15 +105,17 @@ class _Call:
         self.intervals: Intervals | None = None
         if options.cu_seqlens is not None:
             self.intervals = intervals(options, self.B, self.T, self.S)
-        self.slopes = None if options.alibi_slopes is None else options.alibi_slopes.float()
-        self.sinks = None if options.sinks is None else options.sinks.float()
+        self.slopes = _a_number_a_head(options.alibi_slopes)
+        self.sinks = _a_number_a_head(options.sinks)
         self.seed = options.seed if options.dropout_p else None
 
     def config(self, kernel: str, inputs: tuple[Tensor, ...]) -> TileConfig:
         """The tile for these inputs: bulk copies only where the engine can address them all."""
         fit = all(_descriptor_fits(x) for x in inputs)
-        kind = self.kind if fit else configs.WITHOUT_TMA.get(self.kind, self.kind)
-        config = configs.choose(kernel, kind, self.block_d, self.q.element_size(), self.level)
+        size, kind = self.q.element_size(), self.kind
+        if not fit and size == 2:  # tiles of float32 never copy in bulk
+            kind = configs.WITHOUT_TMA.get(kind, kind)
+        config = configs.choose(kernel, kind, self.block_d, size, self.level)
         return config if fit else config._replace(tma=False)  # the tuner's may ask for copies
 
     def documents(self, *, of_keys: bool = False) -> tuple[Tensor | None, ...]:

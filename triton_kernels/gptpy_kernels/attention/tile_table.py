@@ -65,28 +65,28 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         256: TileConfig(64, 16, 4, 1, tma=True),
     },
     ("hopper", 4, "forward", "causal"): {
-        64: TileConfig(64, 32, 8, 2),
-        128: TileConfig(32, 32, 8, 2),
+        64: TileConfig(64, 32, 4, 2),
+        128: TileConfig(16, 32, 4, 2),
     },
     ("hopper", 4, "forward", "everything"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(16, 32, 8, 1),
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(16, 32, 4, 2),
     },
     ("hopper", 4, "key_gradient", "causal"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(16, 16, 8, 1),
+        64: TileConfig(32, 32, 4, 1),
+        128: TileConfig(16, 16, 4, 1),
     },
     ("hopper", 4, "key_gradient", "everything"): {
-        64: TileConfig(16, 16, 4, 1),
-        128: TileConfig(16, 16, 8, 1),
+        64: TileConfig(32, 16, 4, 1),
+        128: TileConfig(32, 16, 8, 1),
     },
     ("hopper", 4, "query_gradient", "causal"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(16, 32, 8, 1),
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(16, 32, 4, 1),
     },
     ("hopper", 4, "query_gradient", "everything"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(16, 32, 8, 1),
+        64: TileConfig(16, 32, 4, 1),
+        128: TileConfig(16, 32, 4, 1),
     },
     ("hopper pointers", 2, "forward", "causal"): {
         64: TileConfig(128, 128, 8, 2),
@@ -147,6 +147,30 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         64: TileConfig(128, 64, 8, 2, tma=True),
         128: TileConfig(128, 32, 8, 2, tma=True),
         256: TileConfig(128, 32, 8, 1, tma=True),
+    },
+    ("blackwell", 4, "forward", "causal"): {
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(16, 32, 4, 2),
+    },
+    ("blackwell", 4, "forward", "everything"): {
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(16, 32, 4, 2),
+    },
+    ("blackwell", 4, "key_gradient", "causal"): {
+        64: TileConfig(32, 32, 4, 1),
+        128: TileConfig(16, 16, 4, 1),
+    },
+    ("blackwell", 4, "key_gradient", "everything"): {
+        64: TileConfig(32, 16, 4, 1),
+        128: TileConfig(32, 16, 8, 1),
+    },
+    ("blackwell", 4, "query_gradient", "causal"): {
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(16, 32, 4, 1),
+    },
+    ("blackwell", 4, "query_gradient", "everything"): {
+        64: TileConfig(16, 32, 4, 1),
+        128: TileConfig(16, 32, 4, 1),
     },
     ("blackwell pointers", 2, "forward", "causal"): {
         64: TileConfig(128, 64, 8, 2),
@@ -211,28 +235,28 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         256: TileConfig(32, 32, 4, 1),
     },
     ("large", 4, "forward", "causal"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(32, 32, 8, 2),
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(16, 32, 4, 2),
     },
     ("large", 4, "forward", "everything"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(32, 32, 8, 2),
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(16, 32, 4, 2),
     },
     ("large", 4, "key_gradient", "causal"): {
-        64: TileConfig(32, 32, 8, 1),
-        128: TileConfig(16, 16, 8, 1),
+        64: TileConfig(32, 32, 4, 1),
+        128: TileConfig(16, 16, 4, 1),
     },
     ("large", 4, "key_gradient", "everything"): {
-        64: TileConfig(16, 16, 4, 1),
+        64: TileConfig(32, 16, 4, 1),
         128: TileConfig(16, 16, 8, 1),
     },
     ("large", 4, "query_gradient", "causal"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(16, 32, 8, 1),
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(16, 32, 4, 1),
     },
     ("large", 4, "query_gradient", "everything"): {
-        64: TileConfig(32, 32, 8, 2),
-        128: TileConfig(16, 32, 8, 1),
+        64: TileConfig(32, 32, 4, 1),
+        128: TileConfig(16, 32, 4, 1),
     },
     ("small", 2, "forward", "causal"): {
         64: TileConfig(128, 64, 8, 3),
@@ -264,6 +288,29 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         128: TileConfig(64, 64, 8, 2),
         256: TileConfig(32, 32, 4, 1),
     },
+    ("small", 4, "forward", "causal"): {
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(16, 32, 4, 2),
+    },
+    ("small", 4, "forward", "everything"): {
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(16, 32, 4, 2),
+    },
+    ("small", 4, "key_gradient", "causal"): {
+        64: TileConfig(32, 16, 4, 1),
+    },
+    ("small", 4, "key_gradient", "everything"): {
+        64: TileConfig(32, 16, 4, 1),
+        128: TileConfig(16, 16, 8, 1),
+    },
+    ("small", 4, "query_gradient", "causal"): {
+        64: TileConfig(32, 32, 4, 2),
+        128: TileConfig(16, 16, 8, 1),
+    },
+    ("small", 4, "query_gradient", "everything"): {
+        64: TileConfig(16, 32, 4, 1),
+        128: TileConfig(16, 32, 8, 1),
+    },
     ("amd", 2, "forward", "causal"): {
         64: TileConfig(128, 64, 4, 1),
         128: TileConfig(128, 64, 4, 1),
@@ -292,5 +339,29 @@ TABLE: dict[tuple[str, int, str, str], dict[int, TileConfig]] = {
         64: TileConfig(128, 64, 4, 1),
         128: TileConfig(128, 64, 4, 1),
         256: TileConfig(32, 32, 4, 1),
+    },
+    ("amd", 4, "forward", "causal"): {
+        64: TileConfig(128, 32, 4, 1),
+        128: TileConfig(128, 32, 4, 1),
+    },
+    ("amd", 4, "forward", "everything"): {
+        64: TileConfig(128, 32, 4, 1),
+        128: TileConfig(128, 32, 4, 1),
+    },
+    ("amd", 4, "key_gradient", "causal"): {
+        64: TileConfig(32, 128, 4, 1),
+        128: TileConfig(16, 128, 4, 1),
+    },
+    ("amd", 4, "key_gradient", "everything"): {
+        64: TileConfig(32, 128, 4, 1),
+        128: TileConfig(16, 128, 4, 1),
+    },
+    ("amd", 4, "query_gradient", "causal"): {
+        64: TileConfig(128, 32, 4, 1),
+        128: TileConfig(128, 32, 4, 1),
+    },
+    ("amd", 4, "query_gradient", "everything"): {
+        64: TileConfig(128, 32, 4, 1),
+        128: TileConfig(128, 32, 4, 1),
     },
 }

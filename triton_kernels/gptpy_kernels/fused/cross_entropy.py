@@ -68,8 +68,8 @@ def _forward(
     lse = torch.empty_like(losses)
     if N:
         on_device_of(logits, kernel)[(N,)](
-            logits, targets, losses, lse, logits.stride(0), V, softcap or 1.0, ignore_index,
-            BLOCK=block_of(V), HAS_SOFTCAP=softcap > 0, num_warps=8,
+            logits, targets.contiguous(), losses, lse, logits.stride(0), V, softcap or 1.0,
+            ignore_index, BLOCK=block_of(V), HAS_SOFTCAP=softcap > 0, num_warps=8,
         )  # fmt: skip
     return losses, lse
 
@@ -102,8 +102,9 @@ def _backward(
     block = block_of(V)
     if out.numel():
         on_device_of(logits, kernel)[(N, -(-V // block))](
-            grad.contiguous(), logits, targets, lse, out, logits.stride(0), out.stride(0), V,
-            softcap or 1.0, ignore_index, BLOCK=block, HAS_SOFTCAP=softcap > 0, num_warps=8,
+            grad.contiguous(), logits, targets.contiguous(), lse, out, logits.stride(0),
+            out.stride(0), V, softcap or 1.0, ignore_index, BLOCK=block, HAS_SOFTCAP=softcap > 0,
+            num_warps=8,
         )  # fmt: skip
     return out
 

@@ -82,6 +82,7 @@ def _forward(
     kernel: Any = kernels.rms_norm_kernel
     x = _unit_columns(x)
     residual = None if residual is None else _unit_columns(residual)
+    weight = None if weight is None else weight.contiguous()
     N, C = x.shape
     y = torch.empty(N, C, device=x.device, dtype=dtype)
     total = x.new_empty(0) if residual is None else residual.new_empty(N, C)
@@ -125,6 +126,7 @@ def _backward(
 
     kernel: Any = kernels.rms_norm_backward_kernel
     h = _unit_columns(h)
+    weight = None if weight is None else weight.contiguous()
     N, C = h.shape
     grad_x = torch.empty(N, C, device=h.device, dtype=h.dtype)
     programs = min(PROGRAMS, max(1, N))
