@@ -13,9 +13,6 @@ from bpe_rs._core import HfEncoding
 from bpe_rs._forks import fork_safe_lock
 from bpe_rs._sources import PathLike, as_path
 from bpe_rs.hf import _added_token, _components, _hub, _repr, _training
-from bpe_rs.hf._settings import ThreadSettings
-=======
-from bpe_rs.hf import _added_token, _components, _original, _training
 
 # Held while a tokenizer's `_core` is replaced. Readers need no lock: a core is immutable.
 _changing = fork_safe_lock()
