@@ -189,3 +189,31 @@ impl<'py> OwnedSequence<'py> {
         Ok((first.borrow(names[0])?, second.transpose()?))
     }
 }
+
+/// A sequence or a pair.
+pub(super) type OwnedPair<'py> = (OwnedSequence<'py>, Option<OwnedSequence<'py>>);
+
+/// The inputs of a batch.
+///
+/// # Errors
+/// As [`OwnedSequence::one_or_pair`]; `TypeError` for one string in place of a list.
+pub(super) fn batch<'py>(
+    input: &Bound<'py, PyAny>,
+    is_pretokenized: bool,
+) -> PyResult<Vec<OwnedPair<'py>>> {
+    if input.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(
+            "input: expected a list of inputs, got a str",
+        ));
+    }
+    let read = |item| OwnedSequence::one_or_pair(&item, is_pretokenized);
+    match input.cast::<PyList>() {
+        Ok(list) => list.iter().map(read).collect(),
+        Err(_) => input.try_iter()?.map(|item| read(item?)).collect(),
+    }
+}
+
+pub(super) fn borrowed<'a>(owned: &'a [OwnedPair<'_>]) -> PyResult<Vec<InputPair<'a>>> {
+    let borrow = |owned| OwnedSequence::borrow_pair(owned, ["input"; 2]);
+    owned.iter().map(borrow).collect()
+}

@@ -3,15 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyString};
+use pyo3::types::PyList;
 
-use super::arguments::OwnedSequence;
 use super::encoding::PyHfEncoding;
 use super::results::{Call, Inputs, Results};
 use super::settings::PySettings;
-use super::{OwnedPair, PyHfTokenizer};
+use super::PyHfTokenizer;
 use crate::hf::{EncodedInput, FlatBatch, InputPair, InputSequence, Layout, Tokenizer};
 
 /// Inputs of fewer bytes are encoded while holding the GIL, because releasing and reacquiring it
@@ -125,31 +123,6 @@ impl PyHfTokenizer {
             tokenizer.encode_flat(inputs, layouts, truncation, padding)
         })?)
     }
-}
-
-/// The inputs of a batch.
-///
-/// # Errors
-/// As [`OwnedSequence::one_or_pair`]; `TypeError` for one string in place of a list.
-pub(super) fn batch<'py>(
-    input: &Bound<'py, PyAny>,
-    is_pretokenized: bool,
-) -> PyResult<Vec<OwnedPair<'py>>> {
-    if input.is_instance_of::<PyString>() {
-        return Err(PyTypeError::new_err(
-            "input: expected a list of inputs, got a str",
-        ));
-    }
-    let read = |item| OwnedSequence::one_or_pair(&item, is_pretokenized);
-    match input.cast::<PyList>() {
-        Ok(list) => list.iter().map(read).collect(),
-        Err(_) => input.try_iter()?.map(|item| read(item?)).collect(),
-    }
-}
-
-pub(super) fn borrowed<'a>(owned: &'a [OwnedPair<'_>]) -> PyResult<Vec<InputPair<'a>>> {
-    let borrow = |owned| OwnedSequence::borrow_pair(owned, ["input"; 2]);
-    owned.iter().map(borrow).collect()
 }
 
 /// An object for each input.

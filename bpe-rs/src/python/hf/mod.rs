@@ -44,9 +44,6 @@ pub(super) struct PyHfTokenizer {
     ints: Arc<Ints>,
 }
 
-/// A sequence or a pair.
-type OwnedPair<'py> = (OwnedSequence<'py>, Option<OwnedSequence<'py>>);
-
 impl PyHfTokenizer {
     fn new(inner: Tokenizer) -> Self {
         let ints = Arc::new(Ints::new(&inner));

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 
-use super::arguments::{OwnedSequence, StoredSequence};
-use super::calls::{batch, borrowed};
+use super::arguments::{batch, borrowed, OwnedPair, OwnedSequence, StoredSequence};
 use super::guarded::Guarded;
 use super::ints::Ints;
 use super::settings::PySettings;
-use super::{OwnedPair, PyHfTokenizer};
+use super::PyHfTokenizer;
 use crate::format::components::Direction;
 use crate::hf::{Column, EncodedInput, FlatBatch, Layout, Run};
 use crate::python::ids::list_of_runs;
