@@ -173,7 +173,14 @@ def rate(new: list[int], seconds: list[float]) -> float:
 def mini(bench: Bench) -> Row:
     """gpt-mini, 256 new tokens, batch 1"""
     count = 24 if bench.quick else 256
-    names = ["ours fp32", "HF fp32", "ctranslate2 fp32", "llama.cpp f32", "ours uncached"]
+    names = [
+        "ours fp32",
+        "ours f16",
+        "HF fp32",
+        "ctranslate2 fp32",
+        "llama.cpp f32",
+        "ours uncached",
+    ]
     names += ["onnxruntime"]
     slow = ("ours uncached", "onnxruntime")
     return bench.in_turn(bench.model("gpt-mini"), names, [[50256]], [count], 7, slow)
