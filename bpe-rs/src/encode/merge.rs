@@ -228,7 +228,7 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
             let piece = pieces.get(j);
             let value = value_of_merge(encoder, vocab, piece, merge, &mut cache.arena)?;
             batch.values[j] = value;
-            // Twice in this group otherwise.
+            // It is in the table already if the same piece was in another lane.
             if find(batch, cache, pieces, j).is_none() {
                 match (piece.len(), batch.keys[j]) {
                     (_, key) if key != 0 && N == 16 => {

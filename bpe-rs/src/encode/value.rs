@@ -85,7 +85,7 @@ fn sum_of_counts(values: &[Value]) -> usize {
     let mut total = 0;
     for value in values {
         let packed = value.0 >> PRESENT;
-        // Of the arena's bit, which comes last, nothing is seen.
+        // One bit for each packed id; the shift has moved the bit for the arena above these three.
         let packed = (packed & 1) + (packed >> 1 & 1) + (packed >> 2 & 1);
         let in_arena = value.0 >> 32 & MAX_IDS as u64;
         total += if value.is_in_arena() {

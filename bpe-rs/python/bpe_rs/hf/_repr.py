@@ -26,9 +26,9 @@ class _Writer:
         self.most = _STR_ELEMENTS if short else _REPR_ELEMENTS
 
     def structure(self, name: str, settings: dict[str, Any]) -> str:
-        shown = (f"{key}={self.value(value, key)}" for key, value in settings.items())
-        names = [key != "type" for key in settings]
-        return f"{name}({', '.join(s for s, keep in zip(shown, names, strict=True) if keep)})"
+        items = settings.items()
+        shown = (f"{key}={self.value(value, key)}" for key, value in items if key != "type")
+        return f"{name}({', '.join(shown)})"
 
     def elements(self, ends: str, texts: Iterable[str], count: int) -> str:
         if count < self.most:

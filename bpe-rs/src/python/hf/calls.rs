@@ -16,16 +16,27 @@ use crate::hf::{EncodedInput, FlatBatch, InputPair, InputSequence, Layout, Token
 /// costs more.
 const MIN_BYTES_TO_RELEASE_GIL: usize = 4096;
 
-/// Run `work` without the GIL if there are many bytes to encode.
-fn detach<T: Send>(py: Python<'_>, inputs: &[InputPair<'_>], work: impl FnOnce() -> T + Send) -> T {
+/// Run `work` without the GIL if there are many bytes to encode: the sum of `lengths`.
+fn detach<T: Send>(
+    py: Python<'_>,
+    lengths: impl Iterator<Item = usize>,
+    work: impl FnOnce() -> T + Send,
+) -> T {
     let mut bytes = 0;
-    for (first, second) in inputs {
-        bytes += first.bytes() + second.as_ref().map_or(0, InputSequence::bytes);
+    for length in lengths {
+        bytes += length;
         if bytes >= MIN_BYTES_TO_RELEASE_GIL {
             return py.detach(work);
         }
     }
     work()
+}
+
+fn lengths<'a>(inputs: &'a [InputPair<'_>]) -> impl Iterator<Item = usize> + 'a {
+    let second = |second: &Option<_>| second.as_ref().map_or(0, InputSequence::bytes);
+    inputs
+        .iter()
+        .map(move |pair| pair.0.bytes() + second(&pair.1))
 }
 
 impl PyHfTokenizer {
@@ -39,7 +50,7 @@ impl PyHfTokenizer {
     ) -> PyResult<Vec<EncodedInput>> {
         let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
         let tokenizer = self.inner.with_plain_special(settings.plain_special);
-        Ok(detach(py, inputs, || {
+        Ok(detach(py, lengths(inputs), || {
             tokenizer.encode_batch(inputs, add_special_tokens, truncation, padding)
         })?)
     }
@@ -100,12 +111,10 @@ impl PyHfTokenizer {
         };
         let tokenizer = self.following(settings);
         let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
-        let work = || tokenizer.encode_flat_texts(texts, layout, truncation, padding);
-        let bytes: usize = texts.iter().map(|text| text.len()).sum();
-        Ok(match bytes < MIN_BYTES_TO_RELEASE_GIL {
-            true => work(),
-            false => py.detach(work),
-        }?)
+        let lengths = texts.iter().map(|text| text.len());
+        Ok(detach(py, lengths, || {
+            tokenizer.encode_flat_texts(texts, layout, truncation, padding)
+        })?)
     }
 
     /// The same as flat columns; `None` where [`Self::encode_all`] must be asked.
@@ -119,7 +128,7 @@ impl PyHfTokenizer {
         let layouts = [false, true].map(|is_pair| self.layout(is_pair, add_special_tokens));
         let tokenizer = self.following(settings);
         let (truncation, padding) = (settings.truncation.as_ref(), settings.padding.as_ref());
-        Ok(detach(py, inputs, || {
+        Ok(detach(py, lengths(inputs), || {
             tokenizer.encode_flat(inputs, layouts, truncation, padding)
         })?)
     }
