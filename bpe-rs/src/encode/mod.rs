@@ -6,6 +6,7 @@
 
 mod batch;
 mod cache;
+mod memo;
 mod merge;
 mod parallel;
 mod scratch;
@@ -18,6 +19,7 @@ mod tests;
 mod text;
 mod value;
 
+pub use memo::Tag;
 pub use merge::PieceEncoder;
 pub use parallel::{encode_texts, Rows};
 pub use scratch::{Lease, Scratch, ScratchPool};

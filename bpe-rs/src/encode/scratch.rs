@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::batch::Batch;
 use super::cache::{Cache, DEFAULT_CACHE_BYTES};
+use super::memo::TextMemo;
 use super::merge::PieceEncoder;
 use crate::pretokenize::Scanner;
 use crate::threads::{lock, try_lock};
@@ -19,6 +20,8 @@ const KEPT_IDS: usize = 1 << 18;
 pub struct Scratch {
     pub(super) scanner: Scanner,
     pub(super) caches: Caches,
+    /// Whole texts, for callers that rewrite texts before they are encoded.
+    pub memo: TextMemo,
     /// Ends of pieces, for vocabularies that cut text themselves.
     pub(super) bounds: Vec<u32>,
     /// Memory for ids that are copied elsewhere.
@@ -52,6 +55,7 @@ impl Scratch {
                 cache: Cache::new(cache_limit),
                 encoder: PieceEncoder::default(),
             },
+            memo: TextMemo::new(cache_limit / 8),
             bounds: Vec::new(),
             ids: Vec::new(),
             thread: 0,
@@ -86,7 +90,7 @@ impl Scratch {
 
     /// Bytes that the caches take now.
     pub fn cache_bytes(&self) -> usize {
-        self.caches.cache.size()
+        self.caches.cache.size() + self.memo.size()
     }
 }
 

@@ -41,11 +41,11 @@ pub fn encode_into(
     })
 }
 
-/// Append the ids of `pieces`, which are ranges of `text` in order, where texts are not bytes before
-/// merging. The vocabulary cuts the pieces further where no merge crosses.
+/// Append the ids of `pieces`, which are ranges of `text` in order and not empty. A vocabulary whose
+/// texts are not bytes before merging cuts them further where no merge crosses.
 ///
 /// # Errors
-/// `Invalid` for a vocabulary of bytes, a text of 4 GiB or more or a character that needs a missing
+/// `Invalid` for a byte without a token, a text of 4 GiB or more or a character that needs a missing
 /// unknown token; `Interrupted` when the caller wants to stop.
 pub fn encode_pieces(
     vocab: &Vocab,
@@ -54,11 +54,6 @@ pub fn encode_pieces(
     scratch: &mut Scratch,
     ids: &mut Vec<u32>,
 ) -> Result<()> {
-    let Some(symbols) = vocab.symbols() else {
-        return Err(Error::invalid(
-            "expected a vocabulary of characters, got one of bytes",
-        ));
-    };
     check_length(text)?;
     let Scratch { caches, bounds, .. } = scratch;
     bounds.clear();
@@ -81,7 +76,13 @@ pub fn encode_pieces(
         }
         let mut from = piece.start;
         while from < piece.end {
-            from = symbols.cut(text, from..piece.end, BATCH, bounds);
+            from = match vocab.symbols() {
+                Some(symbols) => symbols.cut(text, from..piece.end, BATCH, bounds),
+                None => {
+                    bounds.push(piece.end as u32);
+                    piece.end
+                }
+            };
             if bounds.len() > BATCH {
                 write_ids(bounds, from)?;
                 bounds.clear();

@@ -3,16 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use unicode_normalization_alignments::UnicodeNormalization;
-
-/// Unicode normalisation forms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UnicodeForm {
-    Nfc,
-    Nfd,
-    Nfkc,
-    Nfkd,
-}
+use super::unicode_form::UnicodeForm;
 
 /// A text that changes on the way to the model, with the byte range of the original that each of its
 /// bytes stands for, unless only the text is wanted.
@@ -103,49 +94,69 @@ impl<'a> AlignedText<'a> {
 
     /// Bring the text into a Unicode form.
     pub(super) fn normalize(&mut self, form: UnicodeForm) {
-        let changes: Vec<(char, isize)> = match form {
-            UnicodeForm::Nfc => self.text.nfc().collect(),
-            UnicodeForm::Nfd => self.text.nfd().collect(),
-            UnicodeForm::Nfkc => self.text.nfkc().collect(),
-            UnicodeForm::Nfkd => self.text.nfkd().collect(),
-        };
-        self.replace(&changes);
-    }
-
-    /// Replace the text by the characters of `changes`, each with a number as Hugging Face's
-    /// normalisation gives it: 1 for a character that is added to the one before, `-n` for one
-    /// that replaces `n + 1` characters, 0 for one that replaces one.
-    fn replace(&mut self, changes: &[(char, isize)]) {
-        let Some(before) = &self.originals else {
-            self.text = changes.iter().map(|(character, _)| *character).collect();
+        let Some(mut change) = form.next_change(&self.text, 0) else {
             return;
         };
-        let mut old = self
-            .text
-            .char_indices()
-            .map(|(at, character)| (at, character.len_utf8()));
-        let mut text = String::with_capacity(self.text.len());
-        let mut originals = Vec::with_capacity(before.len());
+        let mut out = self.emptied(self.text.len() + 16);
+        let mut done = 0;
+        loop {
+            out.push_range(self, done..change.start);
+            if !out.push_normalized(self, change.clone(), form) {
+                // The numbers of the changes do not add up, and what follows is counted wrongly, as
+                // in Hugging Face's engine.
+                out = self.emptied(self.text.len());
+                out.push_normalized(self, 0..self.text.len(), form);
+                break;
+            }
+            done = change.end;
+            match form.next_change(&self.text, done) {
+                Some(next) => change = next,
+                None => {
+                    out.push_range(self, done..self.text.len());
+                    break;
+                }
+            }
+        }
+        *self = out;
+    }
+
+    /// Append a range of another text in a Unicode form; whether the changes account for each of its
+    /// characters, where it is known what bytes stand for.
+    fn push_normalized(
+        &mut self,
+        other: &AlignedText<'_>,
+        range: Range<usize>,
+        form: UnicodeForm,
+    ) -> bool {
+        let text = self.text.to_mut();
+        let (Some(to), Some(from)) = (&mut self.originals, &other.originals) else {
+            form.each(&other.text[range], |character, _| text.push(character));
+            return true;
+        };
+        let characters = other.text[range.clone()].char_indices();
+        let mut old = characters.map(|(at, _)| from[range.start + at].clone());
         let mut last: Range<u32> = self.start..self.start;
-        for &(character, change) in changes {
+        let mut fits = true;
+        form.each(&other.text[range.clone()], |character, change| {
             let original = if change > 0 {
                 last.clone()
             } else {
                 let replaced = old.next();
-                let original = replaced.map_or(last.clone(), |(at, _)| before[at].clone());
+                fits &= replaced.is_some();
+                let original = replaced.unwrap_or_else(|| last.clone());
                 last = original.clone();
                 for _ in 0..-change {
-                    if let Some((at, _)) = old.next() {
-                        last = before[at].clone();
+                    match old.next() {
+                        Some(next) => last = next,
+                        None => fits = false,
                     }
                 }
                 original
             };
             text.push(character);
-            originals.extend((0..character.len_utf8()).map(|_| original.clone()));
-        }
-        self.text = text.into();
-        self.originals = Some(originals);
+            to.extend(std::iter::repeat_n(original, character.len_utf8()));
+        });
+        fits && old.next().is_none()
     }
 
     /// Replace every character by those that `expand` pushes, which stand for the same.

@@ -122,21 +122,50 @@ impl Tokenizer {
                 return Ok(());
             }
             let part = &text[range.clone()];
-            let is_kept = normalizers.surely_keeps(part);
-            let mut part = match pre_tokenizer.needs_alignment(!is_kept) {
-                true => AlignedText::new(part, range.start),
-                false => AlignedText::unaligned(part, range.start),
-            };
-            if !is_kept {
-                normalizers.normalize(&mut part)?;
+            if self.model.has_dropout() {
+                return self.encode_part(part, range.start, scratch, random, ids);
             }
-            self.split_normalized(&part.text, |TextSegment { range, added }| match added {
-                Some(id) => {
-                    ids.push(id);
-                    Ok(())
-                }
-                None => self.encode_plain(part.slice(range), scratch, random, ids),
-            })
+            let tag = self.tag(range.start == 0);
+            let key = scratch.memo.key(tag, part);
+            if let Some(known) = scratch.memo.ids(key, tag, part) {
+                ids.extend_from_slice(known);
+                return Ok(());
+            }
+            let done = ids.len();
+            self.encode_part(part, range.start, scratch, random, ids)?;
+            scratch.memo.insert(key, tag, part, &ids[done..]);
+            Ok(())
+        })
+    }
+
+    /// Append the ids of `part`, which lies between added tokens of a text from its byte `start` on.
+    fn encode_part(
+        &self,
+        part: &str,
+        start: usize,
+        scratch: &mut Scratch,
+        random: &mut Random,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        let normalizers = &self.pipeline.normalizers;
+        let is_kept = normalizers.surely_keeps(part);
+        let needs_alignment = self
+            .pipeline
+            .compiled_pre_tokenizer
+            .needs_alignment(!is_kept);
+        let mut part = match needs_alignment {
+            true => AlignedText::new(part, start),
+            false => AlignedText::unaligned(part, start),
+        };
+        if !is_kept {
+            normalizers.normalize(&mut part)?;
+        }
+        self.split_normalized(&part.text, |TextSegment { range, added }| match added {
+            Some(id) => {
+                ids.push(id);
+                Ok(())
+            }
+            None => self.encode_plain(part.slice(range), scratch, random, ids),
         })
     }
 

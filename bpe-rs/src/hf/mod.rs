@@ -44,6 +44,7 @@ mod state;
 mod tokenizer;
 #[cfg(feature = "train")]
 mod training;
+mod unicode_form;
 
 pub use added_tokens::AddedVocab;
 pub use encode::{InputPair, InputSequence};

@@ -163,7 +163,9 @@ impl Model {
             });
         }
         match (&self.known_bytes, self.takes_bytes) {
-            (None, false) => encode_pieces(&self.vocab, text, pieces.iter().cloned(), scratch, ids),
+            (None, false) | (Some(KnownBytes::All), _) => {
+                encode_pieces(&self.vocab, text, pieces.iter().cloned(), scratch, ids)
+            }
             _ => pieces
                 .iter()
                 .try_for_each(|piece| self.encode_piece(&text[piece.clone()], scratch, ids)),

@@ -2,10 +2,10 @@
 
 use unicode_categories::UnicodeCategories;
 use unicode_normalization_alignments::char::is_combining_mark;
-use unicode_normalization_alignments::{is_nfc_quick, IsNormalized};
 
-use super::aligned::{AlignedText, UnicodeForm};
+use super::aligned::AlignedText;
 use super::matcher::Matcher;
+use super::unicode_form::UnicodeForm;
 use crate::error::Result;
 use crate::format::byte_level;
 use crate::format::components::Normalizer;
@@ -52,8 +52,7 @@ impl Normalizers {
         self.0.is_empty() || {
             let is_ascii = text.is_ascii();
             self.0.iter().all(|step| match step {
-                Step::Form(_) if is_ascii => true,
-                Step::Form(UnicodeForm::Nfc) => is_surely_nfc(text),
+                Step::Form(form) => is_ascii || form.next_change(text, 0).is_none(),
                 _ => false,
             })
         }
@@ -76,20 +75,6 @@ impl Normalizers {
     pub(super) fn normalize(&self, text: &mut AlignedText<'_>) -> Result<()> {
         self.0.iter().try_for_each(|step| step.apply(text))
     }
-}
-
-/// Whether `text` is in NFC by the quick check of UAX #15, which looks at no character's neighbours but
-/// for their order. False may also mean "perhaps".
-fn is_surely_nfc(text: &str) -> bool {
-    // The check passes over ASCII without a look into its tables.
-    let as_ascii = |c| if is_inert(c) { 'a' } else { c };
-    is_nfc_quick(text.chars().map(as_ascii)) == IsNormalized::Yes
-}
-
-/// Whether `c` is of a block whose characters NFC leaves as they are and never moves: below the
-/// combining marks, Chinese characters, Korean syllables.
-fn is_inert(c: char) -> bool {
-    matches!(c, ..'\u{300}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
 }
 
 impl Step {
@@ -229,54 +214,4 @@ fn is_nmt_space(character: char) -> bool {
         0x09 | 0x0A | 0x0C | 0x0D | 0x1680 | 0x200B
             ..=0x200F | 0x2028 | 0x2029 | 0x2581 | 0xFEFF | 0xFFFD
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use unicode_normalization_alignments::char::canonical_combining_class;
-    use unicode_normalization_alignments::UnicodeNormalization;
-
-    use super::*;
-    use crate::testing::{rounds, Random};
-
-    fn nfc(text: &str) -> String {
-        text.nfc().map(|(c, _)| c).collect()
-    }
-
-    #[test]
-    fn inert_characters_pass_the_quick_check() {
-        let mut kept = Vec::new();
-        for c in '\0'..=char::MAX {
-            let alone = is_nfc_quick(std::iter::once(c)) == IsNormalized::Yes;
-            if is_inert(c) {
-                assert!(alone && canonical_combining_class(c) == 0, "{c:?}");
-            }
-            if alone {
-                assert!(is_surely_nfc(&c.to_string()) && nfc(&c.to_string()) == c.to_string());
-                kept.push(c);
-            }
-        }
-        assert!(kept.len() > 1_000_000);
-    }
-
-    #[test]
-    fn what_surely_stays_stays() {
-        // Marks of several classes and orders, letters with and without them, Korean letters and
-        // syllables, characters that have other canonical forms.
-        let tricky = "aeoAé\u{300}\u{301}\u{315}\u{327}\u{323}\u{345}\u{5b0}\u{5b4}\u{94d}\u{9be}\u{9c7}\u{1100}\u{1161}\u{11a8}가각\u{212b}\u{340}\u{3099}か中\u{f900}\u{1d15e}\u{1d165}\u{fb1d}ק’";
-        let letters: Vec<char> = tricky.chars().collect();
-        let mut random = Random(5);
-        let mut sure = 0;
-        for _ in 0..rounds(200_000, 300) {
-            let len = 1 + random.below(6);
-            let text: String = random.picks(&letters, len);
-            if is_surely_nfc(&text) {
-                assert_eq!(nfc(&text), text, "{text:?}");
-                sure += 1;
-            }
-        }
-        assert!(
-            sure > 0 && !is_surely_nfc("e\u{301}") && is_surely_nfc("naïve – Привет 中文 한국")
-        );
-    }
 }

@@ -1,5 +1,6 @@
 //! [`Tokenizer`]: a model and the pipeline around it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -10,6 +11,7 @@ use super::dropout::Streams;
 use super::model::Model;
 use super::normalize::Normalizers;
 use super::pre_tokenize::CompiledPreTokenizer;
+use crate::encode::Tag;
 use crate::error::{quoted, Error, Result};
 use crate::format::components::{
     self, Component, Decoder, Normalizer, PostProcessor, PreTokenizer,
@@ -39,6 +41,8 @@ pub(super) struct Pipeline {
     decoder: Option<Decoder>,
     pub(super) decoders: Decoders,
     pub(super) added: AddedVocab,
+    /// No other pipeline has this number, nor a copy that was changed.
+    number: u64,
 }
 
 impl Tokenizer {
@@ -61,6 +65,7 @@ impl Tokenizer {
             decoders: Decoders::new(file.decoder.as_ref())?,
             decoder: file.decoder,
             added: AddedVocab::default(),
+            number: 0,
         };
         let tokenizer = Self {
             model,
@@ -222,10 +227,18 @@ impl Tokenizer {
     }
 
     fn with_pipeline(&self, pipeline: Pipeline) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
-            pipeline: Arc::new(pipeline),
+            pipeline: Arc::new(Pipeline { number, ..pipeline }),
             ..self.clone()
         }
+    }
+
+    /// What the ids of a part of a text between added tokens depend on beside the model: the pipeline,
+    /// how it treats control tokens, and whether the part begins the text.
+    pub(super) fn tag(&self, begins: bool) -> Tag {
+        self.pipeline.number << 2 | u64::from(self.plain_special) << 1 | u64::from(begins)
     }
 
     /// A tokenizer that encodes the control tokens in a text as plain text, or (with `false`) as the
