@@ -249,6 +249,7 @@ fn symbols_merge_as_defined() {
             let mut got = Vec::new();
             encode_pieces(
                 &vocab,
+                vocab.symbols(),
                 &text,
                 ranges.iter().cloned(),
                 &mut scratch,
@@ -271,7 +272,15 @@ fn a_long_piece_is_linear() {
     let text = "a▁".repeat(rounds(200_000, 100));
     let mut ids = Vec::new();
     let piece = 0..text.len();
-    encode_pieces(&vocab, &text, [piece], &mut Scratch::new(1 << 20), &mut ids).unwrap();
+    encode_pieces(
+        &vocab,
+        vocab.symbols(),
+        &text,
+        [piece],
+        &mut Scratch::new(1 << 20),
+        &mut ids,
+    )
+    .unwrap();
     assert_eq!(ids.len(), text.len() / 4 + 1);
 }
 

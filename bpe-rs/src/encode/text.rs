@@ -35,20 +35,29 @@ pub fn encode_into(
     } = scratch;
     each_stretch(pattern, scanner, text, |base, bounds| {
         let text = &text.as_bytes()[base..];
-        each_batch(caches, vocab, text, bounds, |values, arena| {
-            write(values, arena, ids);
-        })
+        each_batch(
+            caches,
+            vocab,
+            vocab.symbols(),
+            text,
+            bounds,
+            |values, arena| {
+                write(values, arena, ids);
+            },
+        )
     })
 }
 
-/// Append the ids of `pieces`, which are ranges of `text` in order and not empty. A vocabulary whose
-/// texts are not bytes before merging cuts them further where no merge crosses.
+/// Append the ids of `pieces`, which are ranges of `text` in order and not empty. `symbols` are those of
+/// a vocabulary whose texts are not bytes before merging, always the same with one `scratch`; it cuts the
+/// pieces further where no merge crosses.
 ///
 /// # Errors
 /// `Invalid` for a byte without a token, a text of 4 GiB or more or a character that needs a missing
 /// unknown token; `Interrupted` when the caller wants to stop.
 pub fn encode_pieces(
     vocab: &Vocab,
+    symbols: Option<&Symbols>,
     text: &str,
     pieces: impl IntoIterator<Item = Range<usize>>,
     scratch: &mut Scratch,
@@ -63,7 +72,8 @@ pub fn encode_pieces(
             check_interrupt()?;
             checked = at;
         }
-        each_batch(caches, vocab, text.as_bytes(), bounds, |values, arena| {
+        let text = text.as_bytes();
+        each_batch(caches, vocab, symbols, text, bounds, |values, arena| {
             write(values, arena, ids);
         })
     };
@@ -76,7 +86,7 @@ pub fn encode_pieces(
         }
         let mut from = piece.start;
         while from < piece.end {
-            from = match vocab.symbols() {
+            from = match symbols {
                 Some(symbols) => symbols.cut(text, from..piece.end, BATCH, bounds),
                 None => {
                     bounds.push(piece.end as u32);
@@ -110,7 +120,7 @@ pub fn count(
     let mut total = 0;
     let counted = each_stretch(pattern, scanner, text, |base, bounds| {
         let text = &text.as_bytes()[base..];
-        each_batch(caches, vocab, text, bounds, |values, _| {
+        each_batch(caches, vocab, vocab.symbols(), text, bounds, |values, _| {
             total += count_ids(values);
         })?;
         // An error is the way to stop early.
@@ -163,6 +173,7 @@ fn each_stretch(
 fn each_batch(
     caches: &mut Caches,
     vocab: &Vocab,
+    symbols: Option<&Symbols>,
     text: &[u8],
     bounds: &[u32],
     mut take: impl FnMut(&[Value], &[u32]),
@@ -176,7 +187,7 @@ fn each_batch(
     while from + 1 < bounds.len() {
         let to = (from + BATCH).min(bounds.len() - 1);
         let bounds = &bounds[from..=to];
-        match vocab.symbols() {
+        match symbols {
             None => look_up(batch, cache, encoder, vocab, text, bounds)?,
             Some(symbols) => {
                 look_up_symbols(batch, cache, encoder, vocab, symbols, text, bounds)?;

@@ -259,6 +259,11 @@ impl AddedTokenMatcher {
         })
     }
 
+    /// Whether it looks for nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        self.automaton.is_none()
+    }
+
     /// A quick test: `false` implies that there is no match.
     #[inline]
     pub(super) fn may_match(&self, text: &str) -> bool {

@@ -6,6 +6,7 @@ use super::added_tokens::TextSegment;
 use super::aligned::AlignedText;
 use super::dropout::Random;
 use super::layout::{Layout, Part};
+use super::model::Model;
 use super::pre_tokenize::PreTokenized;
 use super::tokenizer::Tokenizer;
 use crate::encode::{Rows, Scratch};
@@ -22,8 +23,8 @@ impl Tokenizer {
         random: &mut Random,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
-        self.model
-            .with_scratch(|scratch| self.encode_text_with(scratch, text, random, ids))
+        self.pool()
+            .with(|scratch| self.encode_text_with(scratch, text, random, ids))
     }
 
     /// Call `take` with the ids of one text and of the special tokens that `layout`, that of one
@@ -41,7 +42,7 @@ impl Tokenizer {
         if self.model.has_dropout() {
             return Ok(None);
         }
-        self.model.with_scratch(|scratch| {
+        self.pool().with(|scratch| {
             scratch.with_ids(|scratch, ids| {
                 self.append_text_ids(scratch, text, layout, ids)?;
                 Ok(Some(take(ids)))
@@ -58,8 +59,8 @@ impl Tokenizer {
             return Ok(None);
         }
         let mut ids = Vec::new();
-        self.model
-            .with_scratch(|scratch| self.append_text_ids(scratch, text, layout, &mut ids))?;
+        self.pool()
+            .with(|scratch| self.append_text_ids(scratch, text, layout, &mut ids))?;
         Ok(Some(ids))
     }
 
@@ -90,7 +91,7 @@ impl Tokenizer {
     /// As [`Tokenizer::encode_text`], for the first text that fails; `Invalid` for one of 4 GiB or
     /// more.
     pub(super) fn encode_texts(&self, texts: &[&str]) -> Result<Rows> {
-        self.model.encode_texts(texts, |scratch, text, ids| {
+        Model::encode_texts(self.pool(), texts, |scratch, text, ids| {
             self.encode_text_with(scratch, text, &mut Random::default(), ids)
         })
     }
@@ -147,6 +148,14 @@ impl Tokenizer {
         random: &mut Random,
         ids: &mut Vec<u32>,
     ) -> Result<()> {
+        if let Some(spaces) = &self.spaces {
+            // Those of normalised text may have marks.
+            if self.pipeline.added.normalized.is_empty()
+                && spaces.encode(&self.model, part, start, scratch, ids)?
+            {
+                return Ok(());
+            }
+        }
         let normalizers = &self.pipeline.normalizers;
         let is_kept = normalizers.surely_keeps(part);
         let needs_alignment = self

@@ -38,6 +38,15 @@ impl Matcher {
         })
     }
 
+    /// Whether it finds spaces and nothing else.
+    pub(super) fn is_space(&self) -> bool {
+        match self {
+            Self::Text(text) => **text == *" ",
+            Self::Character(character) => *character == ' ',
+            Self::Pattern(_) | Self::Characters(_) => false,
+        }
+    }
+
     /// Append the matches in order. Those of a regular expression may be empty.
     ///
     /// # Errors

@@ -39,6 +39,7 @@ mod normalize;
 mod post_process;
 mod pre_tokenize;
 mod reshape;
+mod spaces;
 mod split;
 mod state;
 mod tokenizer;

@@ -13,7 +13,7 @@ use crate::error::{quoted, Error, Result};
 use crate::format::{byte_level, BpeModel};
 use crate::pretokenize::{Pretokenizer, TextCuts};
 use crate::threads;
-use crate::vocab::{CharacterModel, Vocab};
+use crate::vocab::{CharacterModel, Symbols, Vocab};
 
 /// Token strings, ids and merges.
 #[derive(Debug)]
@@ -108,26 +108,34 @@ impl Model {
         self.dropout.is_some()
     }
 
+    /// Buffers and caches for the vocabulary.
+    pub(super) fn pool(&self) -> &ScratchPool {
+        &self.pool
+    }
+
     /// Call `work` with buffers and caches for encoding.
     pub(super) fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
         self.pool.with(work)
     }
 
-    /// The ids of many texts, on several threads where that is faster; `encode` appends those of one.
+    /// The ids of many texts, on several threads where that is faster; `encode` appends those of one, with
+    /// buffers and caches of `pool`.
     pub(super) fn encode_texts(
-        &self,
+        pool: &ScratchPool,
         texts: &[&str],
         encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()> + Sync,
     ) -> Result<Rows> {
         // A long text is not shared between threads, because added tokens may lie across its cuts.
         let cuts = None::<&TextCuts<'_>>;
-        encode_texts(
-            &self.pool,
-            texts,
-            threads::available_threads(),
-            cuts,
-            encode,
-        )
+        encode_texts(pool, texts, threads::available_threads(), cuts, encode)
+    }
+
+    /// The symbols of the vocabulary for texts in which spaces stand for `mark`; `None` where such a text
+    /// may get other ids than one with the mark.
+    pub(super) fn symbols_with_space_as(&self, mark: char) -> Option<Symbols> {
+        let is_exact = !self.takes_bytes && !self.file.ignore_merges && self.dropout.is_none();
+        let symbols = self.vocab.symbols().filter(|_| is_exact)?;
+        symbols.with_space_as(mark)
     }
 
     /// Append the ids of `text`, cut by `pattern`; `false` where the vocabulary lacks bytes or is not
@@ -164,7 +172,8 @@ impl Model {
         }
         match (&self.known_bytes, self.takes_bytes) {
             (None, false) | (Some(KnownBytes::All), _) => {
-                encode_pieces(&self.vocab, text, pieces.iter().cloned(), scratch, ids)
+                let (vocab, pieces) = (&self.vocab, pieces.iter().cloned());
+                encode_pieces(vocab, vocab.symbols(), text, pieces, scratch, ids)
             }
             _ => pieces
                 .iter()

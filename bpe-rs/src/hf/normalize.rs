@@ -46,6 +46,26 @@ impl Normalizers {
         self.0.is_empty()
     }
 
+    /// The character that stands for a space afterwards, and whether one comes before the text; `None`
+    /// where anything else is changed, too.
+    pub(super) fn space_mark(&self) -> Option<(char, bool)> {
+        let one = |text: &str| {
+            let mut characters = text.chars();
+            characters.next().filter(|_| characters.next().is_none())
+        };
+        let (replaced, before) = match &self.0[..] {
+            [Step::Replace { matcher, content }] => ((matcher, content), None),
+            [Step::Prepend(before), Step::Replace { matcher, content }]
+            | [Step::Replace { matcher, content }, Step::Prepend(before)] => {
+                ((matcher, content), Some(before))
+            }
+            _ => return None,
+        };
+        let mark = one(replaced.1).filter(|_| replaced.0.is_space())?;
+        let is_mark = before.is_none_or(|before| one(before) == Some(mark));
+        is_mark.then_some((mark, before.is_some()))
+    }
+
     /// A quick test that implies that normalisation does not change `text`: no form changes ASCII,
     /// and most texts are in NFC as people write them.
     pub(super) fn surely_keeps(&self, text: &str) -> bool {

@@ -140,6 +140,20 @@ impl CompiledPreTokenizer {
         self.asks_for_starts && (is_normalized || self.steps[..last].iter().any(changes))
     }
 
+    /// Whether a text without spaces stays in one piece.
+    pub(super) fn only_cuts_at_spaces(&self) -> bool {
+        let is_space = |step: &Step| matches!(step, Step::Split(split) if split.matcher.is_space());
+        self.steps.iter().all(is_space)
+    }
+
+    /// The settings of `Metaspace`, where nothing else is done.
+    pub(super) fn sole_metaspace(&self) -> Option<&Metaspace> {
+        match &self.steps[..] {
+            [Step::Metaspace(settings)] => Some(settings),
+            _ => None,
+        }
+    }
+
     /// The pattern whose matches are exactly the pre-tokens, where there is one and these are bytes;
     /// then the encoder can cut the text itself.
     pub(super) fn sole_pattern(&self) -> Option<&Pretokenizer> {

@@ -11,7 +11,8 @@ use super::dropout::Streams;
 use super::model::Model;
 use super::normalize::Normalizers;
 use super::pre_tokenize::CompiledPreTokenizer;
-use crate::encode::Tag;
+use super::spaces::Spaces;
+use crate::encode::{ScratchPool, Tag};
 use crate::error::{quoted, Error, Result};
 use crate::format::components::{
     self, Component, Decoder, Normalizer, PostProcessor, PreTokenizer,
@@ -24,6 +25,8 @@ use crate::pretokenize::Pretokenizer;
 pub struct Tokenizer {
     pub(super) model: Arc<Model>,
     pub(super) pipeline: Arc<Pipeline>,
+    /// For texts in which spaces become marks and nothing else is changed.
+    pub(super) spaces: Option<Arc<Spaces>>,
     /// Whether control tokens in a text are encoded as plain text.
     plain_special: bool,
     /// Random numbers for dropout.
@@ -70,9 +73,11 @@ impl Tokenizer {
         let tokenizer = Self {
             model,
             pipeline: Arc::new(pipeline),
+            spaces: None,
             plain_special: false,
             streams: Arc::new(Streams::new(None)),
         };
+        let tokenizer = tokenizer.with_spaces();
         Ok(tokenizer.with_added_tokens(file.added_tokens)?.0)
     }
 
@@ -127,10 +132,12 @@ impl Tokenizer {
     /// # Errors
     /// `Invalid` where vocabulary and merges contradict each other.
     pub fn with_model(&self, model: BpeModel) -> Result<Self> {
-        Ok(Self {
-            model: Arc::new(Model::new(model, self.model.takes_bytes())?),
+        let model = Arc::new(Model::new(model, self.model.takes_bytes())?);
+        let tokenizer = Self {
+            model,
             ..self.clone()
-        })
+        };
+        Ok(tokenizer.with_spaces())
     }
 
     /// The model as files describe it.
@@ -148,7 +155,7 @@ impl Tokenizer {
         pipeline.normalizer = normalizer;
         // Added tokens match normalised text.
         pipeline.added.normalize(&pipeline.normalizers)?;
-        Ok(self.with_pipeline(pipeline))
+        Ok(self.with_pipeline(pipeline).with_spaces())
     }
 
     /// A tokenizer with another pre-tokenizer.
@@ -166,7 +173,7 @@ impl Tokenizer {
             compiled_pre_tokenizer: Arc::new(compiled),
             ..(*self.pipeline).clone()
         });
-        Ok(Self { model, ..tokenizer })
+        Ok(Self { model, ..tokenizer }.with_spaces())
     }
 
     /// A tokenizer with another post-processor.
@@ -232,6 +239,25 @@ impl Tokenizer {
         Self {
             pipeline: Arc::new(Pipeline { number, ..pipeline }),
             ..self.clone()
+        }
+    }
+
+    /// The tokenizer after a change of what its spaces depend on.
+    fn with_spaces(mut self) -> Self {
+        let Pipeline {
+            normalizers,
+            compiled_pre_tokenizer,
+            ..
+        } = &*self.pipeline;
+        self.spaces = Spaces::new(&self.model, normalizers, compiled_pre_tokenizer).map(Arc::new);
+        self
+    }
+
+    /// The buffers and caches of [`Tokenizer::encode_text`](Self::encode_text).
+    pub(super) fn pool(&self) -> &ScratchPool {
+        match &self.spaces {
+            Some(spaces) => spaces.pool(),
+            None => self.model.pool(),
         }
     }
 

@@ -269,9 +269,26 @@ impl Symbols {
         for &(left, right) in neighbours {
             self.neighbours.insert(left, right);
         }
+        self.set_ascii_cuts();
+    }
+
+    fn set_ascii_cuts(&mut self) {
         self.ascii = AsciiCuts::new(|before, after| {
             self.is_cut(self.ends_of(before).1, self.ends_of(after).0)
         });
+    }
+
+    /// The symbols of texts in which a space stands for `mark`; `None` where that has no token, or where
+    /// the symbol of a character depends on its place in the piece.
+    pub(crate) fn with_space_as(&self, mark: char) -> Option<Self> {
+        let [table] = &self.tables[..] else {
+            return None;
+        };
+        let number = table.get(mark);
+        let mut changed = self.clone();
+        changed.tables[0].insert(' ', number);
+        changed.set_ascii_cuts();
+        (number != NONE).then_some(changed)
     }
 
     /// The symbols of the first and the last byte of a character that is no symbol itself.
