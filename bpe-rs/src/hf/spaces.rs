@@ -4,6 +4,8 @@
 //! vocabulary that comes from there. Writing it takes time, and pieces with it are two bytes longer,
 //! so that fewer fit the caches. Here a space simply has the symbol of the mark.
 
+use memchr::memmem::Finder;
+
 use super::model::Model;
 use super::normalize::Normalizers;
 use super::pre_tokenize::CompiledPreTokenizer;
@@ -15,7 +17,8 @@ use crate::vocab::Symbols;
 /// What a pipeline does with spaces, and a vocabulary in which they are marks.
 #[derive(Debug)]
 pub(super) struct Spaces {
-    mark: char,
+    /// Finds the mark in a text.
+    mark: Finder<'static>,
     begin: Begin,
     /// Whether pieces begin at spaces; else a text is one piece.
     cuts: bool,
@@ -61,7 +64,7 @@ impl Spaces {
             _ => return None,
         };
         Some(Self {
-            mark,
+            mark: Finder::new(mark.encode_utf8(&mut [0; 4])).into_owned(),
             begin,
             cuts,
             symbols: model.symbols_with_space_as(mark).filter(|_| mark != ' ')?,
@@ -87,9 +90,7 @@ impl Spaces {
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<bool> {
-        let mut mark = [0; 4];
-        let mark = self.mark.encode_utf8(&mut mark).as_bytes();
-        if text.is_empty() || memchr::memmem::find(text.as_bytes(), mark).is_some() {
+        if text.is_empty() || self.mark.find(text.as_bytes()).is_some() {
             return Ok(false);
         }
         let begins_with_mark = match self.begin {

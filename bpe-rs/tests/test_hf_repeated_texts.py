@@ -1,0 +1,100 @@
+"""Whole texts are remembered: their ids stay those of Hugging Face's engine when the tokenizer changes.
+
+Each text is encoded several times, before and after changes of what its ids depend on.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import hf_families
+import pytest
+import tokenizers
+from bpe_rs.hf import Tokenizer
+from tokenizers import normalizers, pre_tokenizers
+
+FAMILIES = ("llama2", "mistral_v3", "gemma", "yi", "metaspace_always", "metaspace_never")
+TEXTS = [
+    "a",
+    " ",
+    "  two  spaces ",
+    "a mark▁in a text ▁ ",
+    "▁",
+    "<s> a <s>b</s> c",
+    "x<s>",
+    "naïve e\u0301\u0323 中文 한국 🎉",
+    "the same the same the same",
+    "new~~token ~~ here",
+    "\n a\n\n b",
+    *("word " * count for count in (1, 40, 400)),
+]
+
+
+def texts_of(seed: int) -> list[str]:
+    rng = random.Random(seed)
+    parts = [*TEXTS, *" ▁ab<\n", "<unk>", "~~", "the", " the"]
+    drawn = ["".join(rng.choices(parts, k=rng.randrange(1, 6))) for _ in range(40)]
+    return [*TEXTS, *drawn, *drawn[::2]]
+
+
+def check(ours: Tokenizer, theirs: Any, texts: list[str]) -> None:
+    for special in (True, False):
+        expected = [e.ids for e in theirs.encode_batch(texts, add_special_tokens=special)]
+        for _ in range(2):
+            got = ours.encode_batch(texts, add_special_tokens=special)
+            assert [each.ids for each in got] == expected
+            for text, ids in zip(texts, expected, strict=True):
+                assert ours.encode(text, add_special_tokens=special).ids == ids, text
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_changes_between_equal_texts(family: str) -> None:
+    file = hf_families.family(family)
+    ours, theirs = Tokenizer.from_str(file), tokenizers.Tokenizer.from_str(file)
+    texts = texts_of(FAMILIES.index(family))
+    check(ours, theirs, texts)
+    for tokenizer in (ours, theirs):
+        tokenizer.add_tokens(["~~"])
+    check(ours, theirs, texts)
+    for tokenizer in (ours, theirs):
+        tokenizer.encode_special_tokens = True
+    check(ours, theirs, texts)
+    # Spaces are spaces again, in the caches of pieces, too.
+    for tokenizer in (ours, theirs):
+        tokenizer.normalizer = None
+        tokenizer.pre_tokenizer = None
+    check(ours, theirs, texts)
+    steps: list[Any] = [
+        pre_tokenizers.Metaspace(prepend_scheme="always", split=True),
+        pre_tokenizers.Metaspace("a", prepend_scheme="first", split=False),
+        pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=True),
+        pre_tokenizers.Metaspace("中", prepend_scheme="never", split=True),
+    ]
+    for step in steps:
+        for tokenizer in (ours, theirs):
+            tokenizer.pre_tokenizer = step
+        check(ours, theirs, texts)
+    for tokenizer in (ours, theirs):
+        tokenizer.pre_tokenizer = None
+    changes: list[Any] = [
+        [normalizers.Replace(" ", "▁"), normalizers.Prepend("▁")],
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "a")],
+        [normalizers.NFC(), normalizers.Replace(" ", "▁")],
+        [normalizers.Replace(" ", "▁▁")],
+        [normalizers.Replace(" ", "")],
+    ]
+    for change in changes:
+        for tokenizer in (ours, theirs):
+            tokenizer.normalizer = normalizers.Sequence(change)
+        check(ours, theirs, texts)
+
+
+def test_special_tokens_of_normalised_text() -> None:
+    """Tokens that are looked for after normalising have marks in them."""
+    file = hf_families.family("llama2")
+    ours, theirs = Tokenizer.from_str(file), tokenizers.Tokenizer.from_str(file)
+    for tokenizer in (ours, theirs):
+        tokenizer.add_tokens([tokenizers.AddedToken("the same", normalized=True)])
+    texts = texts_of(9)
+    check(ours, theirs, texts)
