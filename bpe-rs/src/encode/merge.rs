@@ -9,10 +9,12 @@ use super::value::{Value, MAX_IDS};
 use super::BATCH;
 use crate::error::{Error, Result};
 use crate::simd::{prefetch, Lanes, Portable};
-use crate::vocab::{Merger, MissingByte, SmallMerge, Vocab, MAX_KEPT_PARTS};
+use crate::vocab::{Merger, MissingByte, SmallMerge, Vocab, MAX_KEPT_PARTS, MOST_PARTS};
 
 /// Merges side by side: as many as fit the registers.
 const ABREAST: usize = 8;
+/// Longer pieces start from bytes: their numbers would take four times the memory of the piece.
+const MOST_BYTES_FROM_CHARACTERS: usize = MAX_KEPT_PARTS;
 /// A larger buffer for ids is freed after use.
 const KEPT_IDS: usize = 1 << 16;
 
@@ -57,13 +59,35 @@ impl PieceEncoder {
             return Ok(());
         }
         self.numbers.clear();
-        self.merger.merge::<S>(vocab, piece, &mut self.numbers);
+        if self.start_from_characters(vocab, piece) {
+            self.merger
+                .merge_symbols::<S>(vocab, &self.symbols, &mut self.numbers);
+        } else {
+            self.merger.merge::<S>(vocab, piece, &mut self.numbers);
+        }
         self.merger.finished()?;
         let written = self.ids_of_numbers(vocab, ids);
         if self.numbers.capacity() > MAX_KEPT_PARTS {
             self.numbers = Vec::new();
         }
         written
+    }
+
+    /// Put what the characters of `piece` become alone into `self.symbols`; `false` where merging has to
+    /// start from bytes, or should because there is little to gain.
+    #[inline(always)]
+    fn start_from_characters(&mut self, vocab: &Vocab, piece: &[u8]) -> bool {
+        if piece.is_ascii() || piece.len() > MOST_BYTES_FROM_CHARACTERS {
+            return false;
+        }
+        let Some(starts) = vocab.char_starts() else {
+            return false;
+        };
+        self.symbols.clear();
+        self.symbols.resize(piece.len() + MOST_PARTS, 0);
+        let count = starts.write(vocab.pairs(), piece, &mut self.symbols);
+        self.symbols.truncate(count.unwrap_or(0));
+        count.is_some()
     }
 
     /// Append the ids of `self.numbers` to `ids`.
@@ -114,7 +138,8 @@ impl PieceEncoder {
 
 /// What the pieces of a vocabulary consist of before merging.
 pub(super) trait PieceStart: Copy {
-    /// Start merging a piece of up to `N` bytes, `text[start..start + len]`.
+    /// Start merging the piece `text[start..start + len]`; `None` if it has too many parts. One of up to
+    /// `N` bytes has not.
     ///
     /// # Errors
     /// `Invalid` for a text that the vocabulary cannot hold.
@@ -123,7 +148,7 @@ pub(super) trait PieceStart: Copy {
         text: &[u8],
         start: usize,
         len: usize,
-    ) -> Result<SmallMerge<S, N>>;
+    ) -> Result<Option<SmallMerge<S, N>>>;
 
     /// [`PieceEncoder::encode`] on the level `S`.
     ///
@@ -148,11 +173,28 @@ impl PieceStart for Bytes<'_> {
         text: &[u8],
         start: usize,
         len: usize,
-    ) -> Result<SmallMerge<S, N>> {
-        let byte_pairs = self.0.byte_pairs();
+    ) -> Result<Option<SmallMerge<S, N>>> {
+        let (vocab, piece) = (self.0, &text[start..start + len]);
+        if !piece.is_ascii() {
+            if let Some(starts) = vocab.char_starts() {
+                let pairs = vocab.pairs();
+                let mut numbers = [0; 32 + MOST_PARTS];
+                let room = &mut numbers[..N + MOST_PARTS];
+                if let Some(count) = starts.write(pairs, piece, room).filter(|&count| count <= N) {
+                    let mut first = [0; N];
+                    first.copy_from_slice(&numbers[..N]);
+                    let pair = |a, b| pairs.get::<S>(a, b);
+                    return Ok(Some(SmallMerge::new(first, count, pair)));
+                }
+            }
+        }
+        if len > N {
+            return Ok(None);
+        }
+        let byte_pairs = vocab.byte_pairs();
         let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
         let bytes = padded(text, start, len);
-        Ok(SmallMerge::new(bytes, len, byte_pair))
+        Ok(Some(SmallMerge::new(bytes, len, byte_pair)))
     }
 
     #[inline(always)]
@@ -166,7 +208,9 @@ impl PieceStart for Bytes<'_> {
     }
 }
 
-/// Merge `missing` pieces of up to `N` bytes, 16 or 32, that the tables lack, and insert them.
+/// Merge the pieces that the tables lack side by side and insert them: with `N` of 16 those of the
+/// first kind, with 32 the others. Those with more than `N` parts are left at the start of
+/// `batch.missing[2]`; returns how many they are.
 ///
 /// A merge is a chain of look-ups that each wait for memory. Several pieces are merged side by side,
 /// one in a lane, so that they wait together.
@@ -177,17 +221,30 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
     encoder: &mut PieceEncoder,
     (vocab, starts): (&Vocab, impl PieceStart),
     pieces: Pieces<'_>,
-    missing: usize,
-) -> Result<()> {
-    if missing == 0 {
-        return Ok(());
+    missing: [usize; 3],
+) -> Result<usize> {
+    // Two lists one after the other; the second is empty for `N` of 16.
+    let (kind, count, all) = match N {
+        32 => (1, missing[1], missing[1] + missing[2]),
+        _ => (0, missing[0], missing[0]),
+    };
+    let mut left = 0;
+    if all == 0 {
+        return Ok(left);
     }
-    let kind = usize::from(N == 32);
     let pairs = vocab.pairs();
     let mut merges = [SmallMerge::<S, N>::empty(); ABREAST];
+    let index = |batch: &Batch, q: usize| {
+        let place = if q < count {
+            batch.missing[kind][q]
+        } else {
+            batch.missing[2][q - count]
+        };
+        place as usize % BATCH
+    };
     // The neighbouring buckets, which `find` is about to read; the home buckets are there.
-    for q in 0..missing {
-        let j = batch.missing[kind][q] as usize % BATCH;
+    for q in 0..all {
+        let j = index(batch, q);
         let hash = batch.hashes[j];
         if N == 32 {
             prefetch(cache.long.bucket(cache.long.place(hash) ^ 1));
@@ -198,22 +255,33 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
     // The pieces in the lanes; a lane that is done gets the next piece.
     let (mut group, mut lanes, mut at) = ([0; ABREAST], 0, 0);
     loop {
-        while at < missing && lanes < ABREAST {
-            let j = batch.missing[kind][at] as usize % BATCH;
+        while at < all && lanes < ABREAST {
+            let j = index(batch, at);
             at += 1;
+            let (start, len) = pieces.place(j);
+            // Even whole characters would be too many, or the tables do not keep it.
+            if len > 4 * N {
+                batch.missing[2][left] = j as u32;
+                left += 1;
+                continue;
+            }
             // In another bucket, or inserted meanwhile: a new word often occurs twice in a batch.
-            match find(batch, cache, pieces, j) {
-                Some(value) => batch.values[j] = value,
-                None => {
-                    let (start, len) = pieces.place(j);
-                    merges[lanes] = starts.small(pieces.text, start, len)?;
-                    group[lanes] = j;
-                    lanes += 1;
-                }
+            if let Some(value) = find(batch, cache, pieces, j) {
+                batch.values[j] = value;
+                continue;
+            }
+            if let Some(merge) = starts.small(pieces.text, start, len)? {
+                merges[lanes] = merge;
+                group[lanes] = j;
+                lanes += 1;
+            } else {
+                // Before those of this list that are not read yet.
+                batch.missing[2][left] = j as u32;
+                left += 1;
             }
         }
         if lanes == 0 {
-            return Ok(());
+            return Ok(left);
         }
         // Without a branch for each lane, because when a piece is done cannot be predicted.
         let mut done = 0u32;
@@ -245,7 +313,7 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
     }
 }
 
-/// Merge `missing` pieces of more than 32 bytes that the tables lack, and insert those of up to
+/// Merge the first `missing` pieces of `batch.missing[2]` one by one and insert those of up to
 /// [`LONGEST`] bytes; the ids of the others stay in the arena until the batch is done.
 #[inline(always)]
 pub(super) fn merge_long<S: Lanes>(

@@ -99,8 +99,11 @@ impl PieceStart for Characters<'_> {
         text: &[u8],
         start: usize,
         len: usize,
-    ) -> Result<SmallMerge<S, N>> {
+    ) -> Result<Option<SmallMerge<S, N>>> {
         let Self(vocab, symbols) = self;
+        if len > N {
+            return Ok(None);
+        }
         let (mut numbers, mut count) = ([0; N], 0);
         // At most one symbol for each byte.
         symbols.each(as_text(&text[start..start + len])?, |number, _| {
@@ -108,10 +111,11 @@ impl PieceStart for Characters<'_> {
             count += 1;
         })?;
         if count == 0 {
-            return Ok(SmallMerge::empty());
+            return Ok(Some(SmallMerge::empty()));
         }
         let pairs = vocab.pairs();
-        Ok(SmallMerge::new(numbers, count, |a, b| pairs.get::<S>(a, b)))
+        let pair = |a, b| pairs.get::<S>(a, b);
+        Ok(Some(SmallMerge::new(numbers, count, pair)))
     }
 
     #[inline(always)]

@@ -241,9 +241,9 @@ fn look_up_with<S: Lanes>(
 ) -> Result<()> {
     let missing = probe::<S>(batch, cache, pieces);
     let from = (vocab, starts);
-    merge_short::<S, 16>(batch, cache, encoder, from, pieces, missing[0])?;
-    merge_short::<S, 32>(batch, cache, encoder, from, pieces, missing[1])?;
-    merge_long::<S>(batch, cache, encoder, starts, pieces, missing[2])?;
+    merge_short::<S, 16>(batch, cache, encoder, from, pieces, missing)?;
+    let left = merge_short::<S, 32>(batch, cache, encoder, from, pieces, missing)?;
+    merge_long::<S>(batch, cache, encoder, starts, pieces, left)?;
     let values = &batch.values[..pieces.count()];
     if is_mixed(values) {
         // Branch-free, because which values are in the arena cannot be predicted: for a packed one

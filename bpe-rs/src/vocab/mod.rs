@@ -11,6 +11,7 @@
 mod ascii_cuts;
 mod build;
 mod build_symbols;
+mod char_starts;
 mod merge;
 mod pairs;
 mod published;
@@ -23,6 +24,7 @@ mod vocabulary;
 
 pub use build::{MergeRule, MAX_MERGES};
 pub use build_symbols::CharacterModel;
+pub(crate) use char_starts::MOST_PARTS;
 pub(crate) use merge::{Merger, MAX_KEPT_PARTS};
 pub(crate) use small::SmallMerge;
 pub(crate) use symbols::Symbols;

@@ -218,3 +218,86 @@ fn training_gives_distinct_merges_of_earlier_tokens() {
     assert!(problem(b"ab", &[(0, 1), (0, 1)]).contains("(0, 1) twice"));
     assert!(problem(b"ab", &[(0, 2)]).contains("below 2, got (0, 2)"));
 }
+
+/// What merging `piece` gives that starts from characters, and whether these are fewer than its bytes;
+/// `None` where it has to start from bytes.
+fn from_characters(vocab: &Vocab, piece: &[u8]) -> Option<(Vec<u32>, bool)> {
+    let mut starts = vec![0; piece.len() + MOST_PARTS];
+    let count = vocab
+        .char_starts()?
+        .write(vocab.pairs(), piece, &mut starts)?;
+    let mut numbers = Vec::new();
+    Merger::default().merge_symbols::<Portable>(vocab, &starts[..count], &mut numbers);
+    let ids = numbers.iter().map(|&number| vocab.id(number).unwrap());
+    Some((ids.collect(), count < piece.len()))
+}
+
+#[test]
+fn starting_from_characters_changes_nothing() {
+    // Characters that share their first and last bytes, so that many merges join parts of them.
+    let alphabet = ["a", "é", "ñ", "ĩ", "你", "丠", "彩", "\u{fffd}", "😀", "🙀"];
+    let (mut random, mut fewer) = (Random(6), 0);
+    for round in 0..2 * ROUNDS {
+        let letters = &alphabet[round % 3..4 + round % 7];
+        let bytes: Vec<u8> = letters.concat().into_bytes();
+        let text = |random: &mut Random, len| random.picks::<_, String>(letters, len);
+        let mut tokens: HashMap<Vec<u8>, u32> =
+            (0..=255).map(|byte| (vec![byte], byte.into())).collect();
+        let mut merges: Vec<MergeRule> = Vec::new();
+        // As in training: each merge joins two neighbours of a text as it is merged so far. Some join
+        // any two tokens instead, and some make a token again.
+        let sample = text(&mut random, 12);
+        for _ in 0..random.below(40) {
+            let parts = by_merges(&tokens, &merges, sample.as_bytes());
+            let any = |random: &mut Random| {
+                let made = merges.len();
+                match random.below(3) {
+                    0 if made > 0 => 256 + random.below(made) as u32,
+                    _ => random.pick(&bytes).into(),
+                }
+            };
+            let pair = match random.below(4) {
+                0 => (any(&mut random), any(&mut random)),
+                _ if parts.len() < 2 => break,
+                _ => {
+                    let at = random.below(parts.len() - 1);
+                    (parts[at], parts[at + 1])
+                }
+            };
+            let bytes_of: HashMap<u32, &Vec<u8>> = tokens.iter().map(|(b, &id)| (id, b)).collect();
+            let (Some(left), Some(right)) = (bytes_of.get(&pair.0), bytes_of.get(&pair.1)) else {
+                continue;
+            };
+            let joined = [&left[..], &right[..]].concat();
+            if joined.len() > 16 || merges.contains(&pair) {
+                continue;
+            }
+            merges.push(pair);
+            let id = 255 + merges.len() as u32;
+            tokens.entry(joined).or_insert(id);
+        }
+        let named = tokens.iter().map(|(bytes, &id)| (bytes, id));
+        let merged = Vocab::from_merges(named.clone(), &merges, false).unwrap();
+        let ranked = Vocab::from_ranks(named).unwrap();
+        for at in 0..20 {
+            let len = 2 + random.below(12);
+            let mut piece = text(&mut random, len).into_bytes();
+            if at % 10 == 0 {
+                // Not whole characters.
+                piece.remove(random.below(piece.len()));
+            }
+            if let Some((ids, is_fewer)) = from_characters(&merged, &piece) {
+                assert_eq!(ids, by_merges(&tokens, &merges, &piece), "{piece:?}");
+                fewer += usize::from(is_fewer);
+            }
+            if ranked.whole_piece(&piece).is_none() && !tokens.contains_key(&piece) {
+                if let Some((ids, is_fewer)) = from_characters(&ranked, &piece) {
+                    assert_eq!(ids, by_ranks(&tokens, &piece), "{piece:?}");
+                    fewer += usize::from(is_fewer);
+                }
+            }
+        }
+    }
+    println!("fewer {fewer}");
+    assert!(fewer > 3 * ROUNDS, "{fewer}");
+}

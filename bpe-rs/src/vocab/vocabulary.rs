@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::char_starts::CharStarts;
 use super::pairs::{PairTable, NO_MERGE};
 #[cfg(feature = "vocabularies")]
 use super::published::packed;
@@ -39,6 +40,8 @@ pub struct Vocab {
     /// The part of `pairs` for two single bytes, as a dense table: the bytes of a new piece are
     /// looked up here.
     pub(super) byte_pairs: ForkOnce<Box<[u32]>>,
+    /// What characters become alone, where merging may start from that.
+    pub(super) char_starts: ForkOnce<Option<CharStarts>>,
     /// Tokens that merging never produces. They encode only where they are a whole piece.
     pub(super) unreachable: HashMap<Box<[u8]>, u32>,
     /// Whether a piece that is a token becomes that token whatever the merges say.
@@ -80,6 +83,7 @@ impl Vocab {
             ids: Vec::new(),
             pairs: ForkOnce::new(),
             byte_pairs: ForkOnce::new(),
+            char_starts: ForkOnce::new(),
             unreachable: HashMap::new(),
             whole_pieces: false,
             missing: MissingByte::Error,
@@ -199,6 +203,13 @@ impl Vocab {
             }
             table
         })
+    }
+
+    /// What characters become alone; `None` where merging has to start from bytes. Of a vocabulary of
+    /// bytes.
+    pub(crate) fn char_starts(&self) -> Option<&CharStarts> {
+        let make = || CharStarts::new(self.pairs());
+        self.char_starts.get_or_init(make).as_ref()
     }
 
     /// The id of a merge number that merging with this vocabulary produced; `None` for a byte

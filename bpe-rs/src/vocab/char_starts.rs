@@ -1,0 +1,301 @@
+//! Merging that starts from whole characters, where that gives the same as starting from bytes.
+//!
+//! A character of three bytes costs two merges before anything differs from text to text. What its
+//! bytes merge into by themselves is looked up here instead, so that only merges between characters
+//! are left. The rest of this header says why, and for which characters, the result is the same.
+//!
+//! Let `c` be a character of a text of UTF-8. Until some merge crosses an end of `c`, the bytes of `c`
+//! merge as they would alone. Let the first merge that crosses an end join `left` and `right`, and
+//! let `c` be at the right of that place (the other side is the mirror image).
+//!
+//! 1. If `right` is only a part of `c`, it is one that `c` alone has on its way, and the pair is in the
+//!    table: (`left`, `right`), where `left` ends with the byte before `c`. While `right` is there, the
+//!    next merge of `c` alone could be done as well. So (`left`, `right`) comes first only if it has a
+//!    smaller number than the merge by which `c` alone gets rid of `right`, or if that part stays.
+//! 2. A character for which 1 does not happen at either end is *closed* there: the first merge that
+//!    crosses an end of it takes all of it, as one part.
+//!
+//! So in a text every merge is either inside a character or joins parts none of which is a fraction
+//! of a closed character. Start now with what the closed characters become alone, and with the bytes
+//! of the others, and compare with starting from bytes. Merges inside different characters do not
+//! affect each other, so only the order of merges that cross ends could differ. After the same merges of
+//! that kind, each of them that is possible from bytes is possible from characters too. Conversely, take one
+//! that is possible from characters only. It uses a closed character `c` that is not finished when
+//! starting from bytes. Its number is larger than those of the merges that make `c`, because in the
+//! table every merge has a larger number than those that make its parts (a vocabulary of which that is
+//! not true has no `CharStarts`). So from bytes, the next merge of `c` comes before it, and before
+//! everything with a larger number. Both ways therefore choose the same merge at each step.
+//!
+//! Whether 1 can happen depends on the character and on the text beside it. The former is kept with
+//! the character, by its parts and the merge numbers; the latter is decided by one byte on either side
+//! of the place. A character that may not be closed starts from its bytes, which is always right.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::pairs::{PairTable, NO_MERGE};
+use crate::simd::Portable;
+
+/// Characters of up to three bytes in UTF-8 have an entry; longer ones start from bytes.
+const CHARACTERS: usize = 1 << 16;
+/// Bits of a merge number.
+const BITS: u32 = 20;
+const MASK: u64 = (1 << BITS) - 1;
+/// Where an entry has its number of parts, and whether a merge may take a fraction of the character at
+/// its left or right end.
+const COUNT: u32 = 3 * BITS;
+const OPEN_LEFT: u64 = 1 << 62;
+const OPEN_RIGHT: u64 = 1 << 63;
+
+/// The most numbers that one character may add.
+pub(crate) const MOST_PARTS: usize = 4;
+
+/// What the bytes of a part are, in a text of UTF-8.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Kind {
+    /// Anything else: whole characters, or more than a part of one.
+    #[default]
+    Other,
+    /// The first bytes of a character, of which so many are missing.
+    Head(u8),
+    /// So many bytes, none of which is a character's first one.
+    Tail(u8),
+}
+
+#[derive(Clone, Copy, Default)]
+struct Shape {
+    kind: Kind,
+    first: u8,
+    last: u8,
+}
+
+impl Shape {
+    fn of_byte(byte: u8) -> Self {
+        let kind = match byte {
+            0x80..0xC0 => Kind::Tail(1),
+            0xC0.. => Kind::Head(length(byte) as u8 - 1),
+            _ => Kind::Other,
+        };
+        Self {
+            kind,
+            first: byte,
+            last: byte,
+        }
+    }
+
+    fn joined(self, right: Self) -> Self {
+        let kind = match (self.kind, right.kind) {
+            (Kind::Head(missing), Kind::Tail(more)) if missing > more => Kind::Head(missing - more),
+            // Four of them are in no text.
+            (Kind::Tail(one), Kind::Tail(more)) if one + more < 4 => Kind::Tail(one + more),
+            _ => Kind::Other,
+        };
+        Self {
+            kind,
+            first: self.first,
+            last: right.last,
+        }
+    }
+}
+
+/// Bytes of the character that begins with `first`.
+#[inline(always)]
+fn length(first: u8) -> usize {
+    match first {
+        0..0x80 => 1,
+        0x80..0xE0 => 2,
+        0xE0..0xF0 => 3,
+        0xF0.. => 4,
+    }
+}
+
+/// Pairs of bytes, the first of which is one that no ASCII character has.
+#[derive(Debug)]
+struct BytePairs([[u64; 4]; 64]);
+
+impl BytePairs {
+    fn insert(&mut self, of_64: u8, other: u8) {
+        self.0[usize::from(of_64 & 63)][usize::from(other / 64)] |= 1 << (other % 64);
+    }
+
+    #[inline(always)]
+    fn has(&self, of_64: u8, other: u8) -> bool {
+        self.0[usize::from(of_64 & 63)][usize::from(other / 64)] >> (other % 64) & 1 != 0
+    }
+}
+
+/// The merges that take a part of a character and something beyond that character, by that part.
+#[derive(Debug)]
+struct Crossing {
+    /// The smallest number of a merge, by the part.
+    least: HashMap<u32, u32>,
+    /// The bytes beside the place, the part's first.
+    bytes: BytePairs,
+}
+
+impl Crossing {
+    fn new() -> Self {
+        Self {
+            least: HashMap::new(),
+            bytes: BytePairs([[0; 4]; 64]),
+        }
+    }
+
+    fn insert(&mut self, part: u32, merged: u32, inside: u8, beyond: u8) {
+        let least = self.least.entry(part).or_insert(merged);
+        *least = merged.min(*least);
+        self.bytes.insert(inside, beyond);
+    }
+
+    /// Whether a merge with a smaller number than `before` takes `part`.
+    fn may_take(&self, part: u32, before: u32) -> bool {
+        self.least.get(&part).is_some_and(|&least| least < before)
+    }
+}
+
+/// What characters become alone.
+#[derive(Debug)]
+pub(crate) struct CharStarts {
+    /// By character: up to three merge numbers, their count and [`OPEN_LEFT`], [`OPEN_RIGHT`];
+    /// without a count if the character starts from bytes; 0 if not known yet. An entry depends on
+    /// nothing but the vocabulary, so it does not matter which thread writes it, nor how often.
+    entries: Box<[AtomicU64]>,
+    /// Merges that take the head of a character and something before it.
+    heads: Crossing,
+    /// Merges that take the tail of a character and something after it.
+    tails: Crossing,
+}
+
+impl CharStarts {
+    /// `None` if some merge does not come after those that make its parts.
+    pub(super) fn new(pairs: &PairTable) -> Option<Self> {
+        let mut parts = Vec::new();
+        for (left, right, merged) in pairs.iter() {
+            if left.max(right) >= merged {
+                return None;
+            }
+            let at = merged as usize;
+            if at >= parts.len() {
+                parts.resize(at + 1, (NO_MERGE, NO_MERGE));
+            }
+            parts[at] = (left, right);
+        }
+        let mut shapes: Vec<Shape> = (0..=255).map(Shape::of_byte).collect();
+        shapes.resize(parts.len().max(256), Shape::default());
+        let (mut heads, mut tails) = (Crossing::new(), Crossing::new());
+        for (merged, &(left, right)) in parts.iter().enumerate().skip(256) {
+            if left == NO_MERGE {
+                continue;
+            }
+            let (before, after) = (shapes[left as usize], shapes[right as usize]);
+            shapes[merged] = before.joined(after);
+            if matches!(after.kind, Kind::Head(_)) {
+                heads.insert(right, merged as u32, after.first, before.last);
+            }
+            let is_end = !matches!(after.first, 0x80..0xC0);
+            if is_end && matches!(before.kind, Kind::Tail(_)) {
+                tails.insert(left, merged as u32, before.last, after.first);
+            }
+        }
+        Some(Self {
+            entries: (0..CHARACTERS).map(|_| AtomicU64::new(0)).collect(),
+            heads,
+            tails,
+        })
+    }
+
+    /// Merge the bytes of one character, two or three of them, to its entry.
+    #[cold]
+    fn entry(&self, pairs: &PairTable, bytes: &[u8]) -> u64 {
+        let mut parts: Vec<u32> = bytes.iter().map(|&byte| byte.into()).collect();
+        let (mut open_left, mut open_right) = (false, false);
+        loop {
+            let numbers = parts.windows(2).map(|w| pairs.get::<Portable>(w[0], w[1]));
+            let best = numbers.enumerate().map(|(at, number)| (number, at)).min();
+            let Some((number, at)) = best else {
+                break; // one part
+            };
+            // `NO_MERGE` is larger than any number: a part that stays can always be taken.
+            let last = parts.len() - 1;
+            let is_final = number == NO_MERGE;
+            if at == 0 || is_final {
+                open_left |= self.heads.may_take(parts[0], number);
+            }
+            if at + 1 == last || is_final {
+                open_right |= self.tails.may_take(parts[last], number);
+            }
+            if is_final {
+                break;
+            }
+            parts[at] = number;
+            parts.remove(at + 1);
+        }
+        let packed = (0..).zip(&parts);
+        let packed = packed.fold(0, |all, (at, &part)| all | u64::from(part) << (BITS * at));
+        let flag = |is_open: bool, flag: u64| if is_open { flag } else { 0 };
+        let open = flag(open_left, OPEN_LEFT) | flag(open_right, OPEN_RIGHT);
+        packed | (parts.len() as u64) << COUNT | open
+    }
+
+    /// Write to `numbers` the merge numbers with which `piece` starts and return how many they are; `None`
+    /// if there is not room for all and [`MOST_PARTS`] more, or if the piece is not UTF-8.
+    #[inline(always)]
+    pub(crate) fn write(
+        &self,
+        pairs: &PairTable,
+        piece: &[u8],
+        numbers: &mut [u32],
+    ) -> Option<usize> {
+        let (mut at, mut count) = (0, 0);
+        while let Some(&first) = piece.get(at) {
+            let room = numbers.get_mut(count..)?.first_chunk_mut::<MOST_PARTS>()?;
+            if first < 0x80 {
+                room[0] = first.into();
+                (at, count) = (at + 1, count + 1);
+                continue;
+            }
+            let len = length(first);
+            let bytes = piece.get(at..at + len)?;
+            let is_tail = |byte: u8| byte & 0xC0 == 0x80;
+            let six = |at: usize| usize::from(bytes[at] & 63);
+            let (is_valid, character) = match len {
+                2 => (is_tail(bytes[1]), usize::from(first & 31) << 6 | six(1)),
+                3 => (
+                    is_tail(bytes[1]) & is_tail(bytes[2]),
+                    usize::from(first & 15) << 12 | six(1) << 6 | six(2),
+                ),
+                _ => (bytes[1..].iter().all(|&byte| is_tail(byte)), 0),
+            };
+            // Two bytes for a character of one, or three for one of two, are not UTF-8.
+            let least = [0, 0, 0x80, 0x800, 0][len];
+            if !is_valid || character < least || first < 0xC0 {
+                return None;
+            }
+            let known = &self.entries[character & (CHARACTERS - 1)];
+            let mut entry = known.load(Ordering::Relaxed);
+            if len < 4 && entry == 0 {
+                entry = self.entry(pairs, bytes);
+                known.store(entry, Ordering::Relaxed);
+            }
+            let end = at + len;
+            let is_open = len == 4
+                || entry & OPEN_LEFT != 0 && at > 0 && self.heads.bytes.has(first, piece[at - 1])
+                || entry & OPEN_RIGHT != 0
+                    && end < piece.len()
+                    && self.tails.bytes.has(bytes[len - 1], piece[end]);
+            if is_open {
+                for (number, &byte) in room.iter_mut().zip(bytes) {
+                    *number = byte.into();
+                }
+                count += len;
+            } else {
+                for (number, bits) in room.iter_mut().zip([0, BITS, 2 * BITS]) {
+                    *number = (entry >> bits & MASK) as u32;
+                }
+                count += (entry >> COUNT & 3) as usize;
+            }
+            at = end;
+        }
+        Some(count)
+    }
+}
