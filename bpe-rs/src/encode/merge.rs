@@ -77,7 +77,7 @@ impl PieceEncoder {
     /// start from bytes, or should because there is little to gain.
     #[inline(always)]
     fn start_from_characters(&mut self, vocab: &Vocab, piece: &[u8]) -> bool {
-        if piece.is_ascii() || piece.len() > MOST_BYTES_FROM_CHARACTERS {
+        if !has_long_characters(piece) || piece.len() > MOST_BYTES_FROM_CHARACTERS {
             return false;
         }
         let Some(starts) = vocab.char_starts() else {
@@ -85,7 +85,7 @@ impl PieceEncoder {
         };
         self.symbols.clear();
         self.symbols.resize(piece.len() + MOST_PARTS, 0);
-        let count = starts.write(vocab.pairs(), piece, &mut self.symbols);
+        let count = starts.write(vocab.pairs(), (piece, 0..piece.len()), &mut self.symbols);
         self.symbols.truncate(count.unwrap_or(0));
         count.is_some()
     }
@@ -136,6 +136,27 @@ impl PieceEncoder {
     }
 }
 
+#[cfg(test)]
+impl PieceEncoder {
+    /// [`Self::encode`] that always starts from bytes: its reference for a vocabulary of bytes.
+    pub(super) fn encode_from_bytes(&mut self, vocab: &Vocab, piece: &[u8], ids: &mut Vec<u32>) {
+        if let Some(id) = vocab.whole_piece(piece) {
+            return ids.push(id);
+        }
+        self.numbers.clear();
+        self.merger
+            .merge::<Portable>(vocab, piece, &mut self.numbers);
+        self.ids_of_numbers(vocab, ids).unwrap();
+    }
+}
+
+/// Whether there is a character of three bytes or more. To the others, starting from characters saves
+/// one merge each at most, which looking them up costs as well.
+#[inline(always)]
+fn has_long_characters(piece: &[u8]) -> bool {
+    piece.iter().fold(0, |most, &byte| byte.max(most)) >= 0xE0
+}
+
 /// What the pieces of a vocabulary consist of before merging.
 pub(super) trait PieceStart: Copy {
     /// Start merging the piece `text[start..start + len]`; `None` if it has too many parts. One of up to
@@ -175,11 +196,12 @@ impl PieceStart for Bytes<'_> {
         len: usize,
     ) -> Result<Option<SmallMerge<S, N>>> {
         let (vocab, piece) = (self.0, &text[start..start + len]);
-        if !piece.is_ascii() {
+        if has_long_characters(piece) {
             if let Some(starts) = vocab.char_starts() {
                 let pairs = vocab.pairs();
                 let mut numbers = [0; 32 + MOST_PARTS];
                 let room = &mut numbers[..N + MOST_PARTS];
+                let piece = (text, start..start + len);
                 if let Some(count) = starts.write(pairs, piece, room).filter(|&count| count <= N) {
                     let mut first = [0; N];
                     first.copy_from_slice(&numbers[..N]);

@@ -14,7 +14,7 @@ fn reference(vocab: &Vocab, pattern: &Pretokenizer, text: &str) -> Vec<u32> {
     let (mut pieces, mut ids) = (PieceEncoder::default(), Vec::new());
     let mut each = |piece| {
         let piece = &text.as_bytes()[piece];
-        pieces.encode(vocab, piece, &mut ids).unwrap();
+        pieces.encode_from_bytes(vocab, piece, &mut ids);
     };
     if cfg!(miri) {
         // Where compiling the expression takes many minutes.
@@ -74,6 +74,36 @@ fn caches_change_nothing() {
         let (vocab, pattern) = (encoding.vocab(), encoding.pattern());
         let want = reference(vocab, pattern, &text);
         same_everywhere(vocab, pattern, &text, &want, name);
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "the published vocabularies are too large")]
+fn starting_from_characters_changes_nothing() {
+    for name in ["r50k_base", "cl100k_base", "o200k_base"] {
+        let encoding = get_encoding(name).unwrap();
+        let (vocab, pattern) = (encoding.vocab(), encoding.pattern());
+        assert!(vocab.char_starts().is_some());
+        // Tokens of all scripts side by side: many of their neighbours merge, some by their bytes.
+        let tokens = vocab.tokens().iter().map(|(_, bytes)| bytes);
+        let tokens = tokens.filter_map(|bytes| std::str::from_utf8(bytes).ok());
+        let tokens: Vec<&str> = tokens.filter(|token| !token.is_ascii()).collect();
+        let (mut random, mut text) = (Random(8), String::new());
+        for _ in 0..4000 {
+            for _ in 0..=random.below(9) {
+                text += random.pick(&tokens);
+            }
+            text += random.pick(&[" ", "\n", "a", "，", "\u{4e00}", "", "🙂", "\u{2c88}"]);
+        }
+        let want = reference(vocab, pattern, &text);
+        same_everywhere(vocab, pattern, &text, &want, name);
+        let (mut pieces, mut ids) = (PieceEncoder::default(), Vec::new());
+        let mut each = |piece| {
+            let piece = &text.as_bytes()[piece];
+            pieces.encode(vocab, piece, &mut ids).unwrap();
+        };
+        pattern.engine().pieces(&text, &mut each).unwrap();
+        assert!(ids == want, "{name}");
     }
 }
 

@@ -31,6 +31,7 @@
 //! of the place. A character that may not be closed starts from its bytes, which is always right.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::pairs::{PairTable, NO_MERGE};
@@ -46,6 +47,9 @@ const MASK: u64 = (1 << BITS) - 1;
 const COUNT: u32 = 3 * BITS;
 const OPEN_LEFT: u64 = 1 << 62;
 const OPEN_RIGHT: u64 = 1 << 63;
+
+/// In place of a byte outside the piece: it is in no UTF-8, and no merge is entered for it.
+const NO_BYTE: u8 = 0xFF;
 
 /// The most numbers that one character may add.
 pub(crate) const MOST_PARTS: usize = 4;
@@ -144,7 +148,10 @@ impl Crossing {
     fn insert(&mut self, part: u32, merged: u32, inside: u8, beyond: u8) {
         let least = self.least.entry(part).or_insert(merged);
         *least = merged.min(*least);
-        self.bytes.insert(inside, beyond);
+        // No text has it, and it stands for the ends of a piece.
+        if beyond != NO_BYTE {
+            self.bytes.insert(inside, beyond);
+        }
     }
 
     /// Whether a merge with a smaller number than `before` takes `part`.
@@ -237,65 +244,85 @@ impl CharStarts {
         packed | (parts.len() as u64) << COUNT | open
     }
 
-    /// Write to `numbers` the merge numbers with which `piece` starts and return how many they are; `None`
-    /// if there is not room for all and [`MOST_PARTS`] more, or if the piece is not UTF-8.
+    /// Write to `numbers` the merge numbers with which `text[piece]` starts and return how many they are;
+    /// `None` if there is not room for all and [`MOST_PARTS`] more, or if the piece is not UTF-8.
+    ///
+    /// Which characters are open cannot be predicted, so that is decided without a branch.
     #[inline(always)]
     pub(crate) fn write(
         &self,
         pairs: &PairTable,
-        piece: &[u8],
+        (text, piece): (&[u8], Range<usize>),
         numbers: &mut [u32],
     ) -> Option<usize> {
-        let (mut at, mut count) = (0, 0);
-        while let Some(&first) = piece.get(at) {
+        let text = &text[..text.len().min(piece.end + 4)];
+        let (mut at, mut count) = (piece.start, 0);
+        // The byte before the character; at the start of the piece one that no merge is about.
+        let mut before = NO_BYTE;
+        while at < piece.end {
             let room = numbers.get_mut(count..)?.first_chunk_mut::<MOST_PARTS>()?;
+            let word = four_bytes(text, at);
+            let first = (word >> 24) as u8;
             if first < 0x80 {
                 room[0] = first.into();
-                (at, count) = (at + 1, count + 1);
+                (at, count, before) = (at + 1, count + 1, first);
                 continue;
             }
             let len = length(first);
-            let bytes = piece.get(at..at + len)?;
-            let is_tail = |byte: u8| byte & 0xC0 == 0x80;
-            let six = |at: usize| usize::from(bytes[at] & 63);
-            let (is_valid, character) = match len {
-                2 => (is_tail(bytes[1]), usize::from(first & 31) << 6 | six(1)),
-                3 => (
-                    is_tail(bytes[1]) & is_tail(bytes[2]),
-                    usize::from(first & 15) << 12 | six(1) << 6 | six(2),
-                ),
-                _ => (bytes[1..].iter().all(|&byte| is_tail(byte)), 0),
-            };
-            // Two bytes for a character of one, or three for one of two, are not UTF-8.
-            let least = [0, 0, 0x80, 0x800, 0][len];
-            if !is_valid || character < least || first < 0xC0 {
+            let end = at + len;
+            let bytes = word >> (8 * (4 - len));
+            let are_tails =
+                bytes & (0x00C0_C0C0 >> (8 * (4 - len))) == 0x0080_8080 >> (8 * (4 - len));
+            if !are_tails || !matches!(first, 0xC0..0xF8) || end > piece.end {
                 return None;
             }
-            let known = &self.entries[character & (CHARACTERS - 1)];
-            let mut entry = known.load(Ordering::Relaxed);
-            if len < 4 && entry == 0 {
-                entry = self.entry(pairs, bytes);
-                known.store(entry, Ordering::Relaxed);
-            }
-            let end = at + len;
-            let is_open = len == 4
-                || entry & OPEN_LEFT != 0 && at > 0 && self.heads.bytes.has(first, piece[at - 1])
-                || entry & OPEN_RIGHT != 0
-                    && end < piece.len()
-                    && self.tails.bytes.has(bytes[len - 1], piece[end]);
-            if is_open {
-                for (number, &byte) in room.iter_mut().zip(bytes) {
+            if len == 4 {
+                for (number, byte) in room.iter_mut().zip(word.to_be_bytes()) {
                     *number = byte.into();
                 }
-                count += len;
-            } else {
-                for (number, bits) in room.iter_mut().zip([0, BITS, 2 * BITS]) {
-                    *number = (entry >> bits & MASK) as u32;
-                }
-                count += (entry >> COUNT & 3) as usize;
+                (at, count, before) = (end, count + len, word as u8);
+                continue;
             }
-            at = end;
+            let six = |shift: u32| (bytes >> shift & 63) as usize;
+            let character = (six(16) & 15) << 12 | six(8) << 6 | six(0);
+            // Two bytes for a character of one, or three for one of two, are not UTF-8.
+            if character < if len == 2 { 0x80 } else { 0x800 } {
+                return None;
+            }
+            let mut entry = self.entries[character].load(Ordering::Relaxed);
+            if entry == 0 {
+                entry = self.entry(pairs, &text[at..end]);
+                self.entries[character].store(entry, Ordering::Relaxed);
+            }
+            let last = bytes as u8;
+            let after = match end < piece.end {
+                true => (word << (8 * len) >> 24) as u8,
+                false => NO_BYTE,
+            };
+            let is_open = (entry & OPEN_LEFT != 0) & self.heads.bytes.has(first, before)
+                | (entry & OPEN_RIGHT != 0) & self.tails.bytes.has(last, after);
+            let byte = |shift: u32| u64::from(word >> shift & 0xFF);
+            let from_bytes =
+                byte(24) | byte(16) << BITS | byte(8) << (2 * BITS) | (len as u64) << COUNT;
+            let chosen = if is_open { from_bytes } else { entry };
+            room[0] = (chosen & MASK) as u32;
+            room[1] = (chosen >> BITS & MASK) as u32;
+            room[2] = (chosen >> (2 * BITS) & MASK) as u32;
+            (at, count, before) = (end, count + (chosen >> COUNT & 3) as usize, last);
         }
         Some(count)
+    }
+}
+
+/// The four bytes from `text[at]` on as a big-endian number, with zeros behind the text's end.
+#[inline(always)]
+fn four_bytes(text: &[u8], at: usize) -> u32 {
+    let rest = &text[at..];
+    match rest.first_chunk::<4>() {
+        Some(bytes) => u32::from_be_bytes(*bytes),
+        None => {
+            let byte = |at: usize| rest.get(at).copied().unwrap_or(0);
+            u32::from_be_bytes([byte(0), byte(1), byte(2), byte(3)])
+        }
     }
 }

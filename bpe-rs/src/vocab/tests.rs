@@ -225,7 +225,7 @@ fn from_characters(vocab: &Vocab, piece: &[u8]) -> Option<(Vec<u32>, bool)> {
     let mut starts = vec![0; piece.len() + MOST_PARTS];
     let count = vocab
         .char_starts()?
-        .write(vocab.pairs(), piece, &mut starts)?;
+        .write(vocab.pairs(), (piece, 0..piece.len()), &mut starts)?;
     let mut numbers = Vec::new();
     Merger::default().merge_symbols::<Portable>(vocab, &starts[..count], &mut numbers);
     let ids = numbers.iter().map(|&number| vocab.id(number).unwrap());
@@ -237,7 +237,7 @@ fn starting_from_characters_changes_nothing() {
     // Characters that share their first and last bytes, so that many merges join parts of them.
     let alphabet = ["a", "é", "ñ", "ĩ", "你", "丠", "彩", "\u{fffd}", "😀", "🙀"];
     let (mut random, mut fewer) = (Random(6), 0);
-    for round in 0..2 * ROUNDS {
+    for round in 0..ROUNDS {
         let letters = &alphabet[round % 3..4 + round % 7];
         let bytes: Vec<u8> = letters.concat().into_bytes();
         let text = |random: &mut Random, len| random.picks::<_, String>(letters, len);
@@ -284,7 +284,11 @@ fn starting_from_characters_changes_nothing() {
             let mut piece = text(&mut random, len).into_bytes();
             if at % 10 == 0 {
                 // Not whole characters.
-                piece.remove(random.below(piece.len()));
+                let at = random.below(piece.len());
+                match random.below(2) {
+                    0 => _ = piece.remove(at),
+                    _ => piece.insert(at, random.pick(&[0x80, 0xBD, 0xC1, 0xE4, 0xFF])),
+                }
             }
             if let Some((ids, is_fewer)) = from_characters(&merged, &piece) {
                 assert_eq!(ids, by_merges(&tokens, &merges, &piece), "{piece:?}");
@@ -298,6 +302,5 @@ fn starting_from_characters_changes_nothing() {
             }
         }
     }
-    println!("fewer {fewer}");
-    assert!(fewer > 3 * ROUNDS, "{fewer}");
+    assert!(fewer > 10 * ROUNDS, "{fewer}");
 }
