@@ -46,7 +46,8 @@ impl std::fmt::Debug for Scratch {
 }
 
 impl Scratch {
-    /// Empty caches that may grow to about `cache_limit` bytes.
+    /// Empty caches that may grow to about `cache_limit` bytes, and to an eighth of it more where whole
+    /// texts are remembered.
     pub fn new(cache_limit: usize) -> Self {
         Self {
             scanner: Scanner::new(),
