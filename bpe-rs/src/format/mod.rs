@@ -4,6 +4,7 @@
 //! back, and know nothing of encoding.
 
 pub mod byte_level;
+pub(crate) mod charsmap;
 pub mod components;
 pub mod convert;
 pub mod id_file;

@@ -79,6 +79,17 @@ impl<'a> AlignedText<'a> {
         }
     }
 
+    /// Append text that stands for what the bytes `range` of `other` do, or for what the byte at its
+    /// start does where it is empty.
+    pub(super) fn push_for(&mut self, text: &str, other: &AlignedText<'_>, range: Range<usize>) {
+        self.text.to_mut().push_str(text);
+        if let (Some(to), Some(from)) = (&mut self.originals, &other.originals) {
+            let last = range.end.max(range.start + 1) - 1;
+            let original = from[range.start].start..from[last].end;
+            to.extend(std::iter::repeat_n(original, text.len()));
+        }
+    }
+
     /// Append a range of another text with `content` in place of every byte `byte` of ASCII, which
     /// `content` stands for.
     pub(super) fn push_replaced(
@@ -115,7 +126,7 @@ impl<'a> AlignedText<'a> {
     /// Replace the text by the characters of `changes`, each with a number as Hugging Face's
     /// normalisation gives it: 1 for a character that is added to the one before, `-n` for one
     /// that replaces `n + 1` characters, 0 for one that replaces one.
-    fn replace(&mut self, changes: &[(char, isize)]) {
+    pub(super) fn replace(&mut self, changes: &[(char, isize)]) {
         let Some(before) = &self.originals else {
             self.text = changes.iter().map(|(character, _)| *character).collect();
             return;

@@ -6,8 +6,10 @@ use unicode_normalization_alignments::{is_nfc_quick, IsNormalized};
 
 use super::aligned::{AlignedText, UnicodeForm};
 use super::matcher::Matcher;
+use super::precompiled::{Precompiled, SentencePiece};
 use crate::error::Result;
 use crate::format::byte_level;
+use crate::format::charsmap::CharacterMap;
 use crate::format::components::Normalizer;
 
 /// The normalisers of a tokenizer, in the order in which they apply.
@@ -25,6 +27,8 @@ enum Step {
     Replace { matcher: Matcher, content: String },
     ByteLevel,
     SpacesAroundChinese,
+    Precompiled(Box<Precompiled>),
+    SentencePiece(Box<SentencePiece>),
 }
 
 impl Normalizers {
@@ -54,6 +58,7 @@ impl Normalizers {
             self.0.iter().all(|step| match step {
                 Step::Form(_) if is_ascii => true,
                 Step::Form(UnicodeForm::Nfc) => is_surely_nfc(text),
+                Step::Precompiled(precompiled) => precompiled.surely_keeps(text),
                 _ => false,
             })
         }
@@ -126,6 +131,8 @@ impl Step {
                 let bytes = c.encode_utf8(&mut utf8).bytes();
                 out.extend(bytes.map(|byte| byte_level::ALPHABET[usize::from(byte)]));
             }),
+            Self::Precompiled(precompiled) => precompiled.apply(text),
+            Self::SentencePiece(sentencepiece) => sentencepiece.apply(text),
             Self::SpacesAroundChinese => text.expand(|c, out| match is_chinese(c) {
                 true => out.extend([' ', c, ' ']),
                 false => out.push(c),
@@ -160,6 +167,21 @@ fn flatten(normalizer: &Normalizer, steps: &mut Vec<Step>) -> Result<()> {
             content: content.clone(),
         }),
         Normalizer::ByteLevel => steps.push(Step::ByteLevel),
+        Normalizer::Precompiled {
+            precompiled_charsmap,
+        } => {
+            let map = CharacterMap::from_base64(precompiled_charsmap)?;
+            steps.push(Step::Precompiled(Box::new(Precompiled::new(map))));
+        }
+        Normalizer::SentencePiece {
+            precompiled_charsmap,
+            add_dummy_prefix,
+            remove_extra_whitespaces,
+        } => steps.push(Step::SentencePiece(Box::new(SentencePiece {
+            map: CharacterMap::from_base64(precompiled_charsmap)?,
+            add_dummy_prefix: *add_dummy_prefix,
+            remove_extra_whitespaces: *remove_extra_whitespaces,
+        }))),
         Normalizer::BertNormalizer {
             clean_text,
             handle_chinese_chars,
