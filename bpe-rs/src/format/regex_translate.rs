@@ -332,7 +332,8 @@ impl<'a> Translation<'a> {
         let is_fixed = is_range(token) && !token.contains(',');
         let mut here = token.to_owned();
         let next = self.peek();
-        if self.flags().looks_behind && !(is_fixed && !matches!(next, "?" | "+")) {
+        let is_exact = is_fixed && next != "?" && next != "+";
+        if self.flags().looks_behind && !is_exact {
             return Err(format!("{token} in what looks behind"));
         }
         if is_range(token) {

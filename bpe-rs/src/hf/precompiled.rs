@@ -173,3 +173,69 @@ impl SentencePiece {
         *text = out;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{rounds, Random};
+
+    /// A map of one-byte keys without children: a root and, for each key, a node and its value.
+    fn map_of(rules: &[(u8, &str)]) -> CharacterMap {
+        // The node of `byte` stands at `0x100 ^ byte`, its value beyond all nodes.
+        let mut units = vec![1u32 << 31; 0x400];
+        units[0] = 0x100 << 10;
+        let mut replacements = String::new();
+        for &(byte, becomes) in rules {
+            let (node, value) = (0x100 ^ usize::from(byte), 0x200 | usize::from(byte) << 1);
+            units[node] = ((node ^ value) as u32) << 10 | 1 << 8 | u32::from(byte);
+            units[value] = replacements.len() as u32 | 1 << 31;
+            replacements += becomes;
+            replacements.push('\0');
+        }
+        let size = (units.len() * 4) as u32;
+        let numbers = std::iter::once(size).chain(units);
+        let mut bytes: Vec<u8> = numbers.flat_map(u32::to_le_bytes).collect();
+        bytes.extend(replacements.bytes());
+        CharacterMap::new(&bytes).unwrap()
+    }
+
+    #[test]
+    fn short_cuts_change_nothing() {
+        let precompiled = Precompiled::new(map_of(&[(b'x', "yy"), (b'\n', " "), (b'd', "")]));
+        let mut random = Random(11);
+        for _ in 0..rounds(20_000, 100) {
+            let len = random.below(9);
+            let text: String = random.picks(
+                &[
+                    'a', 'b', 'x', 'd', '\r', '\n', '\u{301}', 'é', '\u{600}', '\u{200d}', '🎉',
+                ],
+                len,
+            );
+            let (mut expected, mut is_changed) = (Vec::new(), false);
+            for cluster in text.graphemes(true) {
+                is_changed |= precompiled.push_cluster(cluster, &mut expected);
+            }
+            let expected = is_changed.then_some(expected);
+            assert_eq!(precompiled.changes(&text), expected, "{text:?}");
+            assert!(!precompiled.surely_keeps(&text) || !is_changed);
+        }
+    }
+
+    #[test]
+    fn damaged_maps_replace_nothing_or_are_refused() {
+        assert!(CharacterMap::new(&[1, 0, 0]).is_err());
+        assert!(CharacterMap::new(&[4, 0, 0, 0, 1]).is_err());
+        assert!(CharacterMap::new(&[0, 0, 0, 0, 0xff]).is_err());
+        assert_eq!(CharacterMap::new(&[0; 4]).unwrap().of_part("a"), None);
+        let mut random = Random(12);
+        for _ in 0..rounds(2000, 50) {
+            let mut bytes = vec![64, 0, 0, 0];
+            bytes.extend((0..64).map(|_| random.below(256) as u8));
+            bytes.extend(*b"a\0\xc3\xa9\0");
+            let map = CharacterMap::new(&bytes).unwrap();
+            for text in ["a", "é", "\0", "中"] {
+                let _ = (map.of_part(text), map.longest(text));
+            }
+        }
+    }
+}
