@@ -7,6 +7,7 @@ vocabulary that is trained here.
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -24,6 +25,7 @@ from hf_parts import (
     STRIP,
     added,
     build,
+    character_map,
     decoder_sequence,
     metaspace,
     normalizer_sequence,
@@ -292,6 +294,31 @@ def delimiters() -> dict[str, Any]:
     )
 
 
+def precompiled() -> dict[str, Any]:
+    """What a SentencePiece model with `nmt_nfkc` becomes: single characters, marks, deletions."""
+    rules = {"\n": " ", "\t": " ", "\r": " ", "\x01": "", "\u200b": "", "\u3000": " ", "▁": " "}
+    rules |= {chr(code): unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
+    rules |= {"e\u0301": "é", "a\u0300": "à", "e\u0323\u0301": "ẹ\u0301", "½": "1⁄2", "ß": "ss"}
+    rules |= {"ー": "", "가각": "x", "\r\n": "\n", "İ": "i\u0307", "🎉": "!", "d": "D", "don": ""}
+    steps = [{"type": "Precompiled", "precompiled_charsmap": character_map(rules)}]
+    steps += [{"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}]
+    return sentencepiece(
+        normalizer=normalizer_sequence(*steps),
+        pre_tokenizer=metaspace("always", True),
+        decoder=metaspace("always", True),
+    )
+
+
+def scripts() -> dict[str, Any]:
+    steps = pre_sequence({"type": "UnicodeScripts"}, {"type": "WhitespaceSplit"})
+    return build("mark", pre_tokenizer=steps, model={"unk_token": "<unk>"})
+
+
+def lines_of_marks() -> dict[str, Any]:
+    steps = pre_sequence(split(r"^▁+$"), split(r"^[A-Z]|\d$|\Z", "MergedWithNext"))
+    return llama2() | {"pre_tokenizer": steps}
+
+
 FAMILIES: dict[str, Callable[[], dict[str, Any]]] = {
     build.__name__: build
     for build in (
@@ -321,6 +348,9 @@ FAMILIES: dict[str, Callable[[], dict[str, Any]]] = {
         byte_level_normalizer,
         missing_bytes_with_unknown,
         delimiters,
+        precompiled,
+        scripts,
+        lines_of_marks,
     )
 }
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
 import json
+import struct
 from functools import cache
 from pydoc_data.topics import topics
 from typing import Any
@@ -137,6 +140,35 @@ def added(file: dict[str, Any], *tokens: str, **flags: bool) -> None:
         taken = [*vocab.values(), *(each["id"] for each in file["added_tokens"])]
         id = vocab.get(token, max(taken) + 1)
         file["added_tokens"].append({"id": id, "content": token, **plain, **flags})
+
+
+def character_map(rules: dict[str, str]) -> str:
+    """SentencePiece's format, in base64: the size of a trie, its units, the replacements."""
+    replacements, starts = b"", dict[bytes, int]()
+    for key, content in rules.items():
+        starts[key.encode()] = len(replacements)
+        replacements += content.encode() + b"\0"
+    units: dict[int, int] = {0: 0}
+
+    def place(at: int, keys: dict[bytes, int]) -> None:
+        """The node `at`, from which `keys` lead on; an empty one ends there."""
+        labels = sorted({key[0] if key else 0 for key in keys})
+        free = (base for base in itertools.count(1) if all(base ^ c not in units for c in labels))
+        base = next(free)
+        units[at] |= (at ^ base) << 10 | (b"" in keys) << 8
+        units.update({base ^ label: label for label in labels})
+        for label in labels:
+            below = {key[1:]: start for key, start in keys.items() if key[:1] == bytes([label])}
+            if below:
+                place(base ^ label, below)
+        if b"" in keys:
+            units[base] = keys[b""] | 1 << 31
+
+    place(0, starts)
+    # A unit that is not used has the label of none.
+    trie = [units.get(at, 1 << 31) for at in range(max(units) | 0xFF)]
+    packed = struct.pack(f"<{1 + len(trie)}I", 4 * len(trie), *trie)
+    return base64.b64encode(packed + replacements).decode()
 
 
 def roberta(

@@ -41,12 +41,14 @@ CASES: dict[str, Change] = {
     "dropout": replaced("model", "dropout", value=1.5),
     "continuing_subword_prefix": replaced("model", "continuing_subword_prefix", value="##"),
     "new_setting": replaced("model", "new_setting", value=1),
-    "Precompiled": replaced(
+    "precompiled_charsmap": replaced(
         "normalizer", value={"type": "Precompiled", "precompiled_charsmap": ""}
+    ),
+    "cut off": replaced(
+        "normalizer", value={"type": "Precompiled", "precompiled_charsmap": "/////w=="}
     ),
     "new_option": replaced("pre_tokenizer", "new_option", value=True),
     r"\\X": replaced("pre_tokenizer", value=split(r"\X+")),
-    "UnicodeScripts": replaced("pre_tokenizer", value={"type": "UnicodeScripts"}),
     "FixedLength": replaced("pre_tokenizer", value={"type": "FixedLength", "length": 0}),
     "add_prefix_space": replaced(
         "pre_tokenizer",
@@ -56,8 +58,8 @@ CASES: dict[str, Change] = {
     "byte_fallback with": lambda file: file["model"].update(
         byte_fallback=True, end_of_word_suffix="</w>"
     ),
-    "end of a line": replaced("pre_tokenizer", value=split("a$")),
-    "named": replaced("pre_tokenizer", value=split("(?<named>a)")),
+    "what looks behind": replaced("pre_tokenizer", value=split("(?<=a+)b")),
+    "regardless of case": replaced("pre_tokenizer", value=split("(?i)ß")),
     "unclosed": replaced("pre_tokenizer", value=split("(a")),
     "behavior": replaced(
         "pre_tokenizer",
@@ -106,10 +108,12 @@ def test_both_forms_of_merges() -> None:
 
 def test_a_component_that_is_set_later_is_checked() -> None:
     tokenizer = Tokenizer.from_str(hf_cases.family("gpt2"))
-    with pytest.raises(ValueError, match="Precompiled"):
+    with pytest.raises(ValueError, match="precompiled_charsmap"):
         tokenizer.normalizer = {"type": "Precompiled", "precompiled_charsmap": ""}
-    with pytest.raises(ValueError, match="UnicodeScripts"):
-        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.UnicodeScripts()
+    with pytest.raises(ValueError, match="read alike"):
+        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split(
+            tokenizers.Regex(r"\X"), "removed"
+        )
     with pytest.raises(ValueError, match="Sideways"):
         tokenizer.post_processor = {"type": "Sideways"}
     with pytest.raises(TypeError, match="decoder"):

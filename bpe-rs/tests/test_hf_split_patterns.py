@@ -1,6 +1,8 @@
 """Splits by patterns that match nothing, or regardless of case: as Hugging Face's engine cuts."""
 
+import itertools
 import json
+import os
 import random
 from pathlib import Path
 
@@ -25,6 +27,13 @@ MATCH_NOTHING = [
     r"(?<=\s)|\p{Lu}",
     r"\z|\A",
     r"\p{Lu}?(?=\p{Ll})",
+    r"^",
+    r"$",
+    r"\Z",
+    r"^a*$|b$",
+    r"(?x) ^ # a comment\n | \Z",
+    r"a{,2}",
+    r"a{2}?",
 ]
 OTHERS = [
     r"(?i:s|k)",
@@ -51,18 +60,40 @@ OTHERS = [
     r"[^a-z&&[^x]]",
     r"\d{1,3}+",
     r"(?:a|x){1,2}+|[ab]{2}+",
+    r"^▁+$",
+    r"^a|[^\n]$",
+    r"a$\n^b",
+    r"(?m:a.)|(?-m)b.",
+    r"a(?i)b|s",
+    r"((?i)b|(?-i)a)x",
+    r"(?#a comment)a(?#another)+",
+    r"(\w)\1+",
+    r"(?<letter>[ab])\k<letter>|(?'x'x)",
+    r"a++b|x?+x",
+    r"(?>a+|ab)x",
+    r"(?<=a|bx)\w",
+    r"(?i)[\w]x",
+    r"(?i)[ßa]x|(?i)[à-ÿ]",
+    r"(?i)[\p{Lu}]{2}",
+    r"\p{^L}|\N{2}",
+    r"[a~~b]|[\b]",
 ]
 REFUSED = [
     r"\X",
-    r"(?i)[\w]",
+    r"\K",
+    r"\G",
+    r"(?i)[\W]",
+    r"(?i)[a&&[^b]]",
     r"[[:sideways:]]",
     r"(?i)ß",
     r"(?i:st)",
-    r"(?i)[à-ÿ]",
-    r"a(?i)b|c",
-    r"a{2}?",
+    r"(?i)(a)\1",
+    r"(?<=a+)b",
+    r"^*a",
+    r"(?:a|b*){2}",
     r"\p{Word}",
     r"(?i:ᾳ)",
+    r"(?~ab)",
 ]
 
 
@@ -100,6 +131,86 @@ def test_every_behavior_cuts_alike(pattern: str, behavior: str) -> None:
             assert got.ids == want.ids, sample
             assert got.offsets == want.offsets, sample
             assert got.word_ids == want.word_ids, sample
+
+
+ATOMS = [
+    *["a", "b", "s", "K", "\n", r"\n", ".", "[ab]", "[^a]", r"\w", r"\W", r"[\w]", "ß", "[ß]", "é"],
+    *[r"\p{L}", r"[\p{Lu}]", "[a-k]", "[[:alpha:]]", "▁", r"\R", r"\N", "{", "[a~~b]", r"\p{^L}"],
+]
+ANCHORS = ["^", "$", r"\A", r"\z", r"\Z", r"\b", r"\B"]
+SETTINGS = ["(?i)", "(?m)", "(?x)", "(?-i)", "(?im)", "(?#x)", r"\1", r"\k<n>"]
+GROUPS = ["(", "(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!", "(?i:", "(?m:", "(?x:", "(?<n>"]
+REPEATS = [
+    "*",
+    "+",
+    "?",
+    "*?",
+    "+?",
+    "*+",
+    "++",
+    "{2}",
+    "{1,2}",
+    "{,2}",
+    "{1,2}?",
+    "{2}?",
+    "{1,2}+",
+]
+
+
+def random_pattern(dice: random.Random, depth: int = 0) -> str:
+    """Alternatives of one to three parts: characters, anchors, settings, groups, some repeated."""
+
+    def part() -> str:
+        kind = dice.random()
+        if 0.55 < kind < 0.75:
+            return dice.choice(ANCHORS)
+        if 0.75 < kind < 0.8:
+            return dice.choice(SETTINGS)
+        made = dice.choice(ATOMS)
+        if kind > 0.8 and depth < 2:
+            made = f"{dice.choice(GROUPS)}{random_pattern(dice, depth + 1)})"
+        return made + (dice.choice(REPEATS) if dice.random() < 0.35 else "")
+
+    def parts() -> str:
+        return "".join(part() for _ in range(dice.randrange(1, 4)))
+
+    return "|".join(parts() for _ in range(dice.choice([1, 1, 2])))
+
+
+def test_random_patterns_cut_alike_or_are_refused() -> None:
+    """On all texts of up to three of three characters, and some longer ones."""
+    dice = random.Random(7)
+    every = ["".join(t) for n in range(4) for t in itertools.product("aB\n", repeat=n)]
+    longer = ["".join(dice.choices("abKsSſß\n\n é▁1", k=dice.randrange(4, 9))) for _ in range(30)]
+    tokenizer = hf.Tokenizer.from_str(file({"String": "a"}, "Isolated", False))
+    compared = 0
+    for _ in range(int(os.environ.get("BPE_RS_PATTERNS", "600"))):
+        pattern = random_pattern(dice)
+        try:
+            theirs = tokenizers.pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
+            split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated"}
+            tokenizer.pre_tokenizer = split
+        except Exception:
+            continue
+        compared += 1
+        assert tokenizer.pre_tokenizer is not None
+        for text in every + longer:
+            want = theirs.pre_tokenize_str(text)
+            assert tokenizer.pre_tokenizer.pre_tokenize_str(text) == want, (pattern, text)
+    assert compared > 200
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"(?i)[\w]", r"(?i)[\p{Lu}]", r"(?i)[à-ÿ]", r"(?i)[^\p{Ll}\d]"]
+)
+def test_folded_classes_have_the_same_characters(pattern: str) -> None:
+    tokenizer = hf.Tokenizer.from_str(file({"Regex": pattern}, "Removed", False))
+    theirs = tokenizers.pre_tokenizers.Split(tokenizers.Regex(pattern), "removed")
+    letters = (chr(code) for code in range(0x20, 0x20000) if not 0xD800 <= code < 0xE000)
+    text = "\n".join(letters)
+    steps = tokenizer.pre_tokenizer
+    assert steps is not None
+    assert steps[0].pre_tokenize_str(text) == theirs.pre_tokenize_str(text)
 
 
 @pytest.mark.parametrize("string", ["", "a", "a.b", "<", "\\d", "-"])

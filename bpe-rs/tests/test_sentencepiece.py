@@ -24,6 +24,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "symbols": {**GEMMA, "user_defined_symbols": ["<x>", "ab", "<x><x>"]},
     "identity": IDENTITY,
     "unknown": {**IDENTITY, "character_coverage": 0.98, "remove_extra_whitespaces": False},
+    "nmt_nfkc": {},
+    "nfkc_cf": {**GEMMA, "normalization_rule_name": "nfkc_cf"},
+    "nfkc": {"normalization_rule_name": "nfkc", "remove_extra_whitespaces": False},
+    "nmt_nfkc_cf": {"normalization_rule_name": "nmt_nfkc_cf", "add_dummy_prefix": False},
     "spaces": {**LLAMA, "split_by_whitespace": False, "allow_whitespace_only_pieces": True},
 }
 
@@ -40,6 +44,7 @@ def trained(**options: Any) -> bytes:
 def texts() -> list[str]:
     rng = random.Random(5)
     alphabet = [*"ab  \u2581.-0\n\t", "the", "é", "中", "🎉", "<x>", "\u3000", "aaa", "===="]
+    alphabet += [*"\u0301\u0323\x00\u200bﬁÅ①㌀ｶﾞ각½ﷺẛ", "e\u0301"]
     made = ["".join(rng.choices(alphabet, k=rng.randint(0, 40))) for _ in range(400)]
     return [*LINES[:200], *hf_cases.TEXTS, *made]
 
@@ -51,10 +56,13 @@ def test_ids_and_texts(name: str, tmp_path: Path) -> None:
     theirs = spm.SentencePieceProcessor(model_file=str(path))
     ours = hf.Tokenizer.from_file(path)
     ours.encode_special_tokens = True
+    again = hf.Tokenizer.from_str(ours.to_str())
+    again.encode_special_tokens = True
     assert ours.get_vocab_size() == theirs.vocab_size()
     for text in texts():
         ids = theirs.encode(text)
         assert ours.encode(text).ids == ids, text
+        assert again.encode(text).ids == ids, text
         if theirs.unk_id() not in ids:
             assert ours.decode(ids) == theirs.decode(ids), text
     for id in range(theirs.vocab_size()):
@@ -67,7 +75,11 @@ def test_ids_and_texts(name: str, tmp_path: Path) -> None:
     [
         ({"model_type": "unigram"}, "UNIGRAM"),
         ({"model_type": "char", "vocab_size": 80}, "CHAR"),
-        ({}, "nmt_nfkc"),
+        (
+            {"add_dummy_prefix": False, "remove_extra_whitespaces": False}
+            | {"user_defined_symbols": ["<x>"]},
+            "character map",
+        ),
         ({**IDENTITY, "treat_whitespace_as_suffix": True}, "treat_whitespace_as_suffix"),
         ({**LLAMA, "user_defined_symbols": ["<x>"]}, "user-defined .* add_dummy_prefix"),
         ({**GEMMA, "user_defined_symbols": ["\u2581\u2581"]}, "user-defined symbols of spaces"),

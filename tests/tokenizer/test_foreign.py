@@ -184,7 +184,8 @@ def test_a_bpe_of_characters_runs_on_our_engine(name, tmp_path):
 
 def test_a_bpe_that_we_refuse_stays_on_theirs(tmp_path):
     about = json.loads(character_files()["llama"])
-    about["pre_tokenizer"] = {"type": "UnicodeScripts"}
+    about["pre_tokenizer"] = {"type": "Split", "pattern": {"Regex": r"\X"}, "behavior": "Isolated"}
+    about["pre_tokenizer"]["invert"] = False
     (tmp_path / "tokenizer.json").write_text(json.dumps(about))
     tokenizer: Any = open_tokenizer(tmp_path)
     assert type(tokenizer.inner).__module__.startswith("tokenizers")

@@ -4,6 +4,7 @@
 //! back, and know nothing of encoding.
 
 pub mod byte_level;
+pub(crate) mod charsmap;
 pub mod components;
 pub mod convert;
 pub mod id_file;
@@ -11,6 +12,9 @@ mod model;
 mod protobuf;
 pub(crate) mod regex;
 mod regex_classes;
+mod regex_fold;
+mod regex_tokens;
+mod regex_translate;
 pub mod sentencepiece;
 pub mod tekken;
 pub mod tiktoken;

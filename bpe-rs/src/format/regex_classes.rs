@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use super::regex_tokens::escape_end;
+
 /// `\w`, outside of classes: there, six characters of Latin-1 belong to it that have no letter's
 /// properties, and the joiners do not.
 const WORD: &str = r"[[\w\x{B2}\x{B3}\x{B9}\x{BC}\x{BD}\x{BE}]--[\x{200C}\x{200D}]]";
@@ -41,6 +43,8 @@ pub(super) fn escape_here(escape: &str) -> Option<String> {
         r"\h" => HEX.into(),
         r"\H" => NOT_HEX.into(),
         r"\R" => LINE_END.into(),
+        r"\N" => r"[^\n]".into(),
+        r"\0" => r"\x00".into(),
         r"\b" => format!("(?:(?<={WORD})(?!{WORD})|(?<!{WORD})(?={WORD}))"),
         r"\B" => format!("(?:(?<={WORD})(?={WORD})|(?<!{WORD})(?!{WORD}))"),
         _ => return None,
@@ -54,6 +58,7 @@ pub(super) fn class_escape_here(escape: &str) -> Option<&'static str> {
         r"\W" => CLASS_NOT_WORD,
         r"\h" => HEX,
         r"\H" => NOT_HEX,
+        r"\b" => r"\x08",
         _ => return None,
     })
 }
@@ -101,20 +106,4 @@ fn posix_at(class: &str, at: usize) -> Option<(&str, usize)> {
     let rest = class[at..].strip_prefix("[:")?;
     let len = rest.find(":]")?;
     Some((&rest[..len], at + 2 + len + 2))
-}
-
-/// End of `\x`, `\p{..}`, `\x{..}` or `\u{..}` at `at`.
-pub(super) fn escape_end(pattern: &str, at: usize) -> usize {
-    let mut characters = pattern[at + 1..].chars();
-    let Some(letter) = characters.next() else {
-        return pattern.len();
-    };
-    let end = at + 1 + letter.len_utf8();
-    let rest = &pattern[end..];
-    if matches!(letter, 'p' | 'P' | 'x' | 'u') && rest.starts_with('{') {
-        return rest.find('}').map_or(pattern.len(), |len| end + len + 1);
-    }
-    // `\xE9` has two digits at most.
-    let digits = rest.bytes().take(2).take_while(u8::is_ascii_hexdigit);
-    end + if letter == 'x' { digits.count() } else { 0 }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::charsmap::CharacterMap;
 use super::components::{Decoder, Normalizer, Pattern};
 use super::model::BpeModel;
 use super::protobuf::{fields, Value};
@@ -39,8 +40,7 @@ struct Specification {
     model_type: u64,
     byte_fallback: bool,
     whitespace_as_suffix: bool,
-    normalizer: String,
-    has_character_map: bool,
+    character_map: Vec<u8>,
     add_dummy_prefix: bool,
     remove_extra_whitespaces: bool,
     escape_whitespaces: bool,
@@ -52,8 +52,7 @@ impl Default for Specification {
             model_type: 1,
             byte_fallback: false,
             whitespace_as_suffix: false,
-            normalizer: String::new(),
-            has_character_map: false,
+            character_map: Vec::new(),
             add_dummy_prefix: true,
             remove_extra_whitespaces: true,
             escape_whitespaces: true,
@@ -70,6 +69,9 @@ pub fn parse(file: &[u8]) -> Result<TokenizerJson> {
     let (pieces, specification) = read(file)
         .map_err(|error| Error::invalid(format!("expected a SentencePiece model: {error}")))?;
     specification.check()?;
+    if !specification.character_map.is_empty() {
+        CharacterMap::new(&specification.character_map)?;
+    }
     for piece in &pieces {
         let problem = match piece.kind {
             Kind::Unused => "unused pieces",
@@ -78,6 +80,10 @@ pub fn parse(file: &[u8]) -> Result<TokenizerJson> {
             }
             Kind::UserDefined if specification.remove_extra_whitespaces => {
                 "user-defined symbols with remove_extra_whitespaces"
+            }
+            // A rule of the map may reach into a symbol that SentencePiece does not see then.
+            Kind::UserDefined if !specification.character_map.is_empty() => {
+                "user-defined symbols with a character map"
             }
             Kind::UserDefined if piece.text.contains(SPACE) => "user-defined symbols of spaces",
             _ => continue,
@@ -174,8 +180,7 @@ impl Specification {
     fn read_normalizer(&mut self, message: &[u8]) -> Result<()> {
         for field in fields(message)? {
             match field {
-                (1, Value::Bytes(name)) => self.normalizer = utf8(name)?,
-                (2, Value::Bytes(map)) => self.has_character_map = !map.is_empty(),
+                (2, Value::Bytes(map)) => self.character_map = map.to_vec(),
                 (3, Value::Varint(number)) => self.add_dummy_prefix = number != 0,
                 (4, Value::Varint(number)) => self.remove_extra_whitespaces = number != 0,
                 (5, Value::Varint(number)) => self.escape_whitespaces = number != 0,
@@ -199,12 +204,6 @@ impl Specification {
                  sentencepiece for this file"
             )));
         }
-        if self.has_character_map {
-            return Err(refuse(&format!(
-                "the character map of the normaliser {} (expected identity)",
-                quoted(&self.normalizer)
-            )));
-        }
         if self.whitespace_as_suffix {
             return Err(refuse("treat_whitespace_as_suffix"));
         }
@@ -215,6 +214,13 @@ impl Specification {
     }
 
     fn to_normalizer(&self) -> Normalizer {
+        if !self.character_map.is_empty() {
+            return Normalizer::SentencePiece {
+                precompiled_charsmap: CharacterMap::to_base64(&self.character_map),
+                add_dummy_prefix: self.add_dummy_prefix,
+                remove_extra_whitespaces: self.remove_extra_whitespaces,
+            };
+        }
         let replace = |pattern, content: &str| Normalizer::Replace {
             pattern,
             content: content.into(),

@@ -70,6 +70,17 @@ impl<'a> AlignedText<'a> {
         }
     }
 
+    /// Append text that stands for what the bytes `range` of `other` do, or for what the byte at its
+    /// start does where it is empty.
+    pub(super) fn push_for(&mut self, text: &str, other: &AlignedText<'_>, range: Range<usize>) {
+        self.text.to_mut().push_str(text);
+        if let (Some(to), Some(from)) = (&mut self.originals, &other.originals) {
+            let last = range.end.max(range.start + 1) - 1;
+            let original = from[range.start].start..from[last].end;
+            to.extend(std::iter::repeat_n(original, text.len()));
+        }
+    }
+
     /// Append a range of another text with `content` in place of every byte `byte` of ASCII, which
     /// `content` stands for.
     pub(super) fn push_replaced(
@@ -101,11 +112,12 @@ impl<'a> AlignedText<'a> {
         let mut done = 0;
         loop {
             out.push_range(self, done..change.start);
-            if !out.push_normalized(self, change.clone(), form) {
+            if !out.push_changed(self, change.clone(), |text, take| form.each(text, take)) {
                 // The numbers of the changes do not add up, and what follows is counted wrongly, as
                 // in Hugging Face's engine.
                 out = self.emptied(self.text.len());
-                out.push_normalized(self, 0..self.text.len(), form);
+                let whole = 0..self.text.len();
+                out.push_changed(self, whole, |text, take| form.each(text, take));
                 break;
             }
             done = change.end;
@@ -120,24 +132,34 @@ impl<'a> AlignedText<'a> {
         *self = out;
     }
 
-    /// Append a range of another text in a Unicode form; whether the changes account for each of its
+    /// Replace the text by the characters that `change` gives to its second argument, each with a number
+    /// as [`UnicodeForm::each`] gives it.
+    pub(super) fn change(&mut self, change: impl FnOnce(&str, &mut dyn FnMut(char, isize))) {
+        let mut out = self.emptied(self.text.len());
+        out.push_changed(self, 0..self.text.len(), change);
+        *self = out;
+    }
+
+    /// Append what `change` makes of a range of another text; whether the numbers account for each of its
     /// characters, where it is known what bytes stand for.
-    fn push_normalized(
+    fn push_changed(
         &mut self,
         other: &AlignedText<'_>,
         range: Range<usize>,
-        form: UnicodeForm,
+        change: impl FnOnce(&str, &mut dyn FnMut(char, isize)),
     ) -> bool {
         let text = self.text.to_mut();
+        let part = &other.text[range.clone()];
         let (Some(to), Some(from)) = (&mut self.originals, &other.originals) else {
-            form.each(&other.text[range], |character, _| text.push(character));
+            change(part, &mut |character, _| text.push(character));
             return true;
         };
-        let characters = other.text[range.clone()].char_indices();
-        let mut old = characters.map(|(at, _)| from[range.start + at].clone());
+        let mut old = part
+            .char_indices()
+            .map(|(at, _)| from[range.start + at].clone());
         let mut last: Range<u32> = self.start..self.start;
         let mut fits = true;
-        form.each(&other.text[range.clone()], |character, change| {
+        change(part, &mut |character, change| {
             let original = if change > 0 {
                 last.clone()
             } else {

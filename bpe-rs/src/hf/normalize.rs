@@ -5,9 +5,11 @@ use unicode_normalization_alignments::char::is_combining_mark;
 
 use super::aligned::AlignedText;
 use super::matcher::Matcher;
+use super::precompiled::{Precompiled, SentencePiece};
 use super::unicode_form::UnicodeForm;
 use crate::error::Result;
 use crate::format::byte_level;
+use crate::format::charsmap::CharacterMap;
 use crate::format::components::Normalizer;
 
 /// The normalisers of a tokenizer, in the order in which they apply.
@@ -25,6 +27,8 @@ enum Step {
     Replace { matcher: Matcher, content: String },
     ByteLevel,
     SpacesAroundChinese,
+    Precompiled(Box<Precompiled>),
+    SentencePiece(Box<SentencePiece>),
 }
 
 impl Normalizers {
@@ -73,6 +77,7 @@ impl Normalizers {
             let is_ascii = text.is_ascii();
             self.0.iter().all(|step| match step {
                 Step::Form(form) => is_ascii || form.next_change(text, 0).is_none(),
+                Step::Precompiled(precompiled) => precompiled.surely_keeps(text),
                 _ => false,
             })
         }
@@ -131,6 +136,8 @@ impl Step {
                 let bytes = c.encode_utf8(&mut utf8).bytes();
                 out.extend(bytes.map(|byte| byte_level::ALPHABET[usize::from(byte)]));
             }),
+            Self::Precompiled(precompiled) => precompiled.apply(text),
+            Self::SentencePiece(sentencepiece) => sentencepiece.apply(text),
             Self::SpacesAroundChinese => text.expand(|c, out| match is_chinese(c) {
                 true => out.extend([' ', c, ' ']),
                 false => out.push(c),
@@ -165,6 +172,21 @@ fn flatten(normalizer: &Normalizer, steps: &mut Vec<Step>) -> Result<()> {
             content: content.clone(),
         }),
         Normalizer::ByteLevel => steps.push(Step::ByteLevel),
+        Normalizer::Precompiled {
+            precompiled_charsmap,
+        } => {
+            let map = CharacterMap::from_base64(precompiled_charsmap)?;
+            steps.push(Step::Precompiled(Box::new(Precompiled::new(map))));
+        }
+        Normalizer::SentencePiece {
+            precompiled_charsmap,
+            add_dummy_prefix,
+            remove_extra_whitespaces,
+        } => steps.push(Step::SentencePiece(Box::new(SentencePiece {
+            map: CharacterMap::from_base64(precompiled_charsmap)?,
+            add_dummy_prefix: *add_dummy_prefix,
+            remove_extra_whitespaces: *remove_extra_whitespaces,
+        }))),
         Normalizer::BertNormalizer {
             clean_text,
             handle_chinese_chars,

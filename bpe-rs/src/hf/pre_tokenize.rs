@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::aligned::AlignedText;
 use super::matcher::{is_punctuation, Matcher};
+use super::scripts;
 use super::split::SplitStep;
 use crate::error::Result;
 use crate::format::byte_level;
@@ -34,6 +35,7 @@ enum Step {
     },
     Metaspace(Metaspace),
     FixedLength(usize),
+    Scripts,
 }
 
 /// A text and its pieces, in order.
@@ -121,6 +123,7 @@ impl CompiledPreTokenizer {
                 self.steps.push(Step::Metaspace(*settings));
             }
             PreTokenizer::FixedLength { length } => self.steps.push(Step::FixedLength(*length)),
+            PreTokenizer::UnicodeScripts => self.steps.push(Step::Scripts),
             PreTokenizer::Sequence { .. } => {}
         }
         Ok(())
@@ -134,7 +137,8 @@ impl CompiledPreTokenizer {
     /// Whether [`Self::pre_tokens`] needs to know what each byte of the text stands for: a step asks
     /// where a piece begins, and the text is not as it was or an earlier step changes it.
     pub(super) fn needs_alignment(&self, is_normalized: bool) -> bool {
-        let changes = |step: &Step| !matches!(step, Step::Split(_) | Step::FixedLength(_));
+        let changes =
+            |step: &Step| !matches!(step, Step::Split(_) | Step::FixedLength(_) | Step::Scripts);
         let asks = |step: &Step| matches!(step, Step::Metaspace(settings) if settings.prepend_scheme == PrependScheme::First);
         let last = self.steps.iter().rposition(asks).unwrap_or(0);
         self.asks_for_starts && (is_normalized || self.steps[..last].iter().any(changes))
@@ -207,6 +211,10 @@ impl CompiledPreTokenizer {
                         .step_by((*length).max(1));
                     let ends = starts.clone().skip(1).chain([text.len()]);
                     found.extend(starts.zip(ends).map(|(start, end)| start..end));
+                    Ok(())
+                })?,
+                Step::Scripts => cut.split(|text, found| {
+                    scripts::cut(text, found);
                     Ok(())
                 })?,
                 Step::Metaspace(settings) => cut.metaspace(settings)?,

@@ -97,13 +97,13 @@ impl UnicodeForm {
     /// The characters of `text` in this form, each with a number as Hugging Face's normalisation gives
     /// it: 1 for one that is added to the one before, `-n` for one that replaces `n + 1` characters, 0
     /// for one that replaces one.
-    pub(super) fn each(self, text: &str, mut take: impl FnMut(char, isize)) {
-        let mut take = |(c, change)| take(c, change);
+    pub(super) fn each(self, text: &str, take: &mut dyn FnMut(char, isize)) {
+        let take = |(c, change)| take(c, change);
         match self {
-            Self::Nfc => text.nfc().for_each(&mut take),
-            Self::Nfd => text.nfd().for_each(&mut take),
-            Self::Nfkc => text.nfkc().for_each(&mut take),
-            Self::Nfkd => text.nfkd().for_each(&mut take),
+            Self::Nfc => text.nfc().for_each(take),
+            Self::Nfd => text.nfd().for_each(take),
+            Self::Nfkc => text.nfkc().for_each(take),
+            Self::Nfkd => text.nfkd().for_each(take),
         }
     }
 }
@@ -130,7 +130,7 @@ mod tests {
 
     fn whole(form: UnicodeForm, text: &str) -> String {
         let mut out = String::new();
-        form.each(text, |c, _| out.push(c));
+        form.each(text, &mut |c, _| out.push(c));
         out
     }
 

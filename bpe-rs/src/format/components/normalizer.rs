@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Component, Pattern};
+use crate::format::charsmap::CharacterMap;
 
 /// Changes the text before it is cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +48,21 @@ pub enum Normalizer {
     },
     /// Bytes as characters of the byte-level alphabet.
     ByteLevel,
+    /// A character map of SentencePiece, looked up by grapheme clusters and characters.
+    Precompiled {
+        /// The map in base64.
+        precompiled_charsmap: String,
+    },
+    /// What SentencePiece itself does with a character map, which no other component does. Only this
+    /// crate reads it.
+    SentencePiece {
+        /// The map in base64.
+        precompiled_charsmap: String,
+        /// Put a space before the text.
+        add_dummy_prefix: bool,
+        /// Leave out spaces at the ends and repeated ones.
+        remove_extra_whitespaces: bool,
+    },
     /// What BERT does.
     BertNormalizer {
         /// Drop control characters, make all white space spaces.
@@ -65,4 +81,21 @@ pub enum Normalizer {
     },
 }
 
-impl Component for Normalizer {}
+impl Component for Normalizer {
+    fn check(&self) -> std::result::Result<(), String> {
+        match self {
+            Self::Precompiled {
+                precompiled_charsmap: map,
+            }
+            | Self::SentencePiece {
+                precompiled_charsmap: map,
+                ..
+            } => match CharacterMap::from_base64(map) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            },
+            Self::Sequence { normalizers } => normalizers.iter().try_for_each(Self::check),
+            _ => Ok(()),
+        }
+    }
+}

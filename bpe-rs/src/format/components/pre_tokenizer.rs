@@ -66,6 +66,8 @@ pub enum PreTokenizer {
         #[serde(default)]
         individual_digits: bool,
     },
+    /// Where the script changes; Chinese and Japanese are one, spaces belong to any.
+    UnicodeScripts,
     /// One after the other, each on the pieces of the one before.
     Sequence {
         /// The pre-tokenizers in order.
