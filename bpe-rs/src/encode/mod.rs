@@ -9,6 +9,7 @@ mod cache;
 mod merge;
 mod parallel;
 mod scratch;
+mod stages;
 #[cfg(test)]
 mod symbol_tests;
 mod symbols;

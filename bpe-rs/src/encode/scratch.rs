@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use super::batch::Batch;
 use super::cache::{Cache, DEFAULT_CACHE_BYTES};
 use super::merge::PieceEncoder;
+use super::stages::StageBuffers;
 use crate::pretokenize::Scanner;
 use crate::threads::{lock, try_lock};
 
@@ -21,6 +22,8 @@ pub struct Scratch {
     pub(super) caches: Caches,
     /// Ends of pieces, for vocabularies that cut text themselves.
     pub(super) bounds: Vec<u32>,
+    /// For vocabularies that merge in two stages.
+    pub(super) stages: StageBuffers,
     /// Memory for ids that are copied elsewhere.
     pub(super) ids: Vec<u32>,
     /// The number of the thread that had it last.
@@ -53,6 +56,7 @@ impl Scratch {
                 encoder: PieceEncoder::default(),
             },
             bounds: Vec::new(),
+            stages: StageBuffers::default(),
             ids: Vec::new(),
             thread: 0,
             cache_limit,

@@ -6,6 +6,7 @@ use super::batch::{probe, Batch, Pieces};
 use super::cache::Cache;
 use super::merge::{merge_long, merge_short, Bytes, PieceEncoder, PieceStart};
 use super::scratch::{Caches, Scratch};
+use super::stages::encode_in_stages;
 use super::symbols::Characters;
 use super::value::{count_ids, is_mixed, write, Value};
 use super::BATCH;
@@ -31,10 +32,16 @@ pub fn encode_into(
     ids: &mut Vec<u32>,
 ) -> Result<()> {
     let Scratch {
-        scanner, caches, ..
+        scanner,
+        caches,
+        stages: buffers,
+        ..
     } = scratch;
     each_stretch(pattern, scanner, text, |base, bounds| {
         let text = &text.as_bytes()[base..];
+        if let Some(stages) = vocab.stages() {
+            return encode_in_stages((caches, buffers), (vocab, stages), text, bounds, ids);
+        }
         each_batch(caches, vocab, text, bounds, |values, arena| {
             write(values, arena, ids);
         })
@@ -104,14 +111,23 @@ pub fn count(
     scratch: &mut Scratch,
 ) -> Result<Option<usize>> {
     let Scratch {
-        scanner, caches, ..
+        scanner,
+        caches,
+        stages: buffers,
+        ..
     } = scratch;
-    let mut total = 0;
+    let (mut total, mut ids) = (0, Vec::new());
     let counted = each_stretch(pattern, scanner, text, |base, bounds| {
         let text = &text.as_bytes()[base..];
-        each_batch(caches, vocab, text, bounds, |values, _| {
-            total += count_ids(values);
-        })?;
+        if let Some(stages) = vocab.stages() {
+            ids.clear();
+            encode_in_stages((caches, buffers), (vocab, stages), text, bounds, &mut ids)?;
+            total += ids.len();
+        } else {
+            each_batch(caches, vocab, text, bounds, |values, _| {
+                total += count_ids(values);
+            })?;
+        }
         // An error is the way to stop early.
         if total > limit {
             return Err(Error::interrupted());
@@ -159,7 +175,7 @@ fn each_stretch(
 /// Call `take(values, arena)` with the values of the pieces `bounds[i]..bounds[i + 1]` of `text`, up
 /// to [`BATCH`] at a time. Values that are not packed are ranges of `arena`.
 #[inline(always)]
-fn each_batch(
+pub(super) fn each_batch(
     caches: &mut Caches,
     vocab: &Vocab,
     text: &[u8],

@@ -15,6 +15,7 @@ mod merge;
 mod pairs;
 mod published;
 mod small;
+mod stages;
 mod symbols;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use build::{MergeRule, MAX_MERGES};
 pub use build_symbols::CharacterModel;
 pub(crate) use merge::{Merger, MAX_KEPT_PARTS};
 pub(crate) use small::SmallMerge;
+pub(crate) use stages::Stages;
 pub(crate) use symbols::Symbols;
 pub use tokens::TokenBytes;
 pub use vocabulary::{MissingByte, Vocab};

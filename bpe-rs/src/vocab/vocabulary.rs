@@ -9,6 +9,7 @@ use super::pairs::{PairTable, NO_MERGE};
 #[cfg(feature = "vocabularies")]
 use super::published::packed;
 use super::published::Packed;
+use super::stages::Stages;
 use super::symbols::Symbols;
 use super::tokens::TokenBytes;
 use crate::threads::ForkOnce;
@@ -47,6 +48,7 @@ pub struct Vocab {
     /// What texts consist of before merging, where that is not bytes.
     pub(super) symbols: Option<Box<Symbols>>,
     pub(super) by_bytes: ForkOnce<HashMap<Box<[u8]>, u32>>,
+    pub(super) stages: ForkOnce<Option<Box<Stages>>>,
 }
 
 impl std::fmt::Debug for Vocab {
@@ -85,6 +87,7 @@ impl Vocab {
             missing: MissingByte::Error,
             symbols: None,
             by_bytes: ForkOnce::new(),
+            stages: ForkOnce::new(),
         }
     }
 
@@ -179,6 +182,13 @@ impl Vocab {
     #[inline(always)]
     pub(crate) fn symbols(&self) -> Option<&Symbols> {
         self.symbols.as_deref()
+    }
+
+    /// The two stages of a vocabulary with tokens of several words; `None` for any other.
+    #[inline(always)]
+    pub(crate) fn stages(&self) -> Option<&Stages> {
+        let stages = self.stages.get_or_init(|| Stages::new(self).map(Box::new));
+        stages.as_deref()
     }
 
     /// The pair table, on merge numbers.
