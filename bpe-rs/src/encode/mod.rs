@@ -9,6 +9,8 @@ mod cache;
 mod merge;
 mod parallel;
 mod scratch;
+#[cfg(test)]
+mod stage_tests;
 mod stages;
 #[cfg(test)]
 mod symbol_tests;

@@ -120,17 +120,26 @@ fn is_joined(stages: &Stages, left: u32, right: u32) -> bool {
 
 /// Append the runs of two and more symbols that may merge.
 fn find_runs(stages: &Stages, symbols: &[u32], runs: &mut Vec<(usize, usize)>) {
-    let mut start = 0;
-    for (at, two) in symbols.windows(2).enumerate() {
-        if !is_joined(stages, two[0], two[1]) {
-            if at > start {
-                runs.push((start, at + 1 - start));
-            }
-            start = at + 1;
+    /// Symbols that are looked at without a branch.
+    const BLOCK: usize = 64;
+    // The start of a run that goes on. The last symbol has none behind it, so it ends there.
+    let mut open = None;
+    for (block, from) in (0..symbols.len()).step_by(BLOCK).enumerate() {
+        let end = symbols.len().min(from + BLOCK + 1);
+        let mut joined = 0u64;
+        for (at, two) in symbols[from..end].windows(2).enumerate() {
+            joined |= u64::from(is_joined(stages, two[0], two[1])) << at;
         }
-    }
-    if start + 1 < symbols.len() {
-        runs.push((start, symbols.len() - start));
+        // A bit for each first and for each last symbol of a run.
+        let mut changes = joined ^ (joined << 1 | u64::from(open.is_some()));
+        while changes != 0 {
+            let at = BLOCK * block + changes.trailing_zeros() as usize;
+            changes &= changes - 1;
+            match open.take() {
+                None => open = Some(at),
+                Some(start) => runs.push((start, at + 1 - start)),
+            }
+        }
     }
 }
 

@@ -329,9 +329,9 @@ fn o200k_word(text: &[u8], at: usize) -> Option<usize> {
 fn superwords(text: &[u8], at: usize) -> usize {
     let (first, len) = class_at(text, at);
     if !is_cut_out(text, at) {
-        let mut end = at + len;
+        let mut end = words_end(text, at + len);
         while end < text.len() && !is_cut_out(text, end) {
-            end += class_at(text, end).1;
+            end = words_end(text, end + class_at(text, end).1);
         }
         return end;
     }
@@ -346,6 +346,33 @@ fn superwords(text: &[u8], at: usize) -> usize {
     let end = at + spaces;
     let is_before_word = end < text.len() && class_at(text, end).0 & SPACE == 0;
     end - usize::from(is_before_word)
+}
+
+/// The end, from `at` on, of ASCII letters and of single ' ' before them.
+#[inline(always)]
+fn words_end(text: &[u8], mut at: usize) -> usize {
+    /// Bytes that are looked at without a branch.
+    const BLOCK: usize = 16;
+    let is_letter = |byte: u8| (byte | 0x20).wrapping_sub(b'a') < 26;
+    while let Some(block) = text
+        .get(at..)
+        .and_then(|rest| rest.first_chunk::<{ BLOCK + 1 }>())
+    {
+        let letters: [bool; BLOCK + 1] = std::array::from_fn(|i| is_letter(block[i]));
+        let in_words = (0..BLOCK).fold(true, |all, i| {
+            all & (letters[i] | (block[i] == b' ') & letters[i + 1])
+        });
+        if !in_words {
+            break;
+        }
+        at += BLOCK;
+    }
+    while at + 1 < text.len()
+        && (is_letter(text[at]) || text[at] == b' ' && is_letter(text[at + 1]))
+    {
+        at += 1;
+    }
+    at
 }
 
 /// Whether `\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)` matches at `at`.

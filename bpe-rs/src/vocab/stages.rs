@@ -47,7 +47,7 @@ impl Stages {
         let is_closed = merges.iter().all(|&(l, r, number)| l.max(r) < number);
         merges.sort_unstable_by_key(|merge| merge.2);
         let (first, rest) = merges.split_at(merges.partition_point(|merge| merge.2 < second));
-        if !is_closed || first.len().min(rest.len()) < merges.len() / LEAST_SHARE {
+        if !is_closed || first.len().min(rest.len()) <= merges.len() / LEAST_SHARE {
             return None;
         }
         let mut pairs = PairTable::with_capacity(first.len());
