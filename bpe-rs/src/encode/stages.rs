@@ -29,8 +29,8 @@ const GONE: u32 = u32::MAX;
 pub(super) struct StageBuffers {
     /// Ends of words.
     words: Vec<u32>,
-    /// The words that pieces begin with.
-    first_words: Vec<usize>,
+    /// [`FIRST`] for each word that begins a piece, else 0.
+    marks: Vec<u32>,
     /// Symbols, which are merge numbers.
     symbols: Vec<u32>,
     /// The first symbol and the number of symbols of each run.
@@ -50,7 +50,7 @@ pub(super) fn encode_in_stages(
 ) -> Result<()> {
     let StageBuffers {
         words,
-        first_words,
+        marks,
         symbols,
         runs,
     } = buffers;
@@ -63,28 +63,23 @@ pub(super) fn encode_in_stages(
     while at < end {
         words.clear();
         words.push(at as u32);
-        first_words.clear();
+        marks.clear();
         while at < end && words.len() <= WORDS {
-            if at == bounds[piece] as usize {
-                first_words.push(words.len() - 1);
-            }
-            let piece_end = bounds[piece + 1] as usize;
+            let (piece_start, piece_end) = (bounds[piece] as usize, bounds[piece + 1] as usize);
+            marks.push(if at == piece_start { FIRST } else { 0 });
             at = stages.cut(text, at..piece_end, WORDS, words);
+            marks.resize(words.len() - 1, 0);
             piece += usize::from(at == piece_end);
         }
         // Symbols of the last run so far, which has no end inside.
         let open = symbols.len();
-        let (mut word, mut first) = (0, 0);
+        let mut marks = marks.iter();
         each_batch(caches, stages.words(), text, words, |values, arena| {
             let mut place = symbols.len();
             write(values, arena, symbols);
-            for value in values {
-                if first_words.get(first) == Some(&word) {
-                    symbols[place] |= FIRST;
-                    first += 1;
-                }
+            for (value, mark) in values.iter().zip(&mut marks) {
+                symbols[place] |= mark;
                 place += value.count();
-                word += 1;
             }
         })?;
         // What the last run becomes may depend on what follows.
@@ -99,8 +94,14 @@ pub(super) fn encode_in_stages(
         merge_runs(vocab, &mut caches.encoder, symbols, runs)?;
         let encoder = &mut caches.encoder;
         encoder.numbers.clear();
-        let kept = symbols[..whole].iter().filter(|&&symbol| symbol != GONE);
-        encoder.numbers.extend(kept.map(|symbol| symbol & !FIRST));
+        // Without a branch, because what is gone cannot be predicted.
+        encoder.numbers.resize(whole, 0);
+        let mut kept = 0;
+        for &symbol in &symbols[..whole] {
+            encoder.numbers[kept] = symbol & !FIRST;
+            kept += usize::from(symbol != GONE);
+        }
+        encoder.numbers.truncate(kept);
         encoder.ids_of_numbers(vocab, ids)?;
         symbols.drain(..whole);
         if at - checked >= BYTES_PER_CHECK {
