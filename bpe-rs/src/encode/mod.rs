@@ -6,6 +6,7 @@
 
 mod batch;
 mod cache;
+mod lookup;
 mod merge;
 mod parallel;
 mod scratch;

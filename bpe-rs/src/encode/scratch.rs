@@ -8,7 +8,6 @@ use std::sync::{Mutex, MutexGuard};
 use super::batch::Batch;
 use super::cache::{Cache, DEFAULT_CACHE_BYTES};
 use super::merge::PieceEncoder;
-use super::stages::StageBuffers;
 use crate::pretokenize::Scanner;
 use crate::threads::{lock, try_lock};
 
@@ -37,6 +36,19 @@ pub(super) struct Caches {
     pub(super) batch: Box<Batch>,
     pub(super) cache: Cache,
     pub(super) encoder: PieceEncoder,
+}
+
+/// Buffers for vocabularies that merge in two stages.
+#[derive(Default)]
+pub(super) struct StageBuffers {
+    /// Ends of words.
+    pub(super) words: Vec<u32>,
+    /// A mark for each word that begins a piece, else 0.
+    pub(super) marks: Vec<u32>,
+    /// Symbols, which are merge numbers.
+    pub(super) symbols: Vec<u32>,
+    /// The first symbol and the number of symbols of each run.
+    pub(super) runs: Vec<(usize, usize)>,
 }
 
 impl std::fmt::Debug for Scratch {

@@ -3,9 +3,9 @@
 //!
 //! Few runs occur again, so they have no cache. They are short, because their symbols are tokens.
 
+use super::lookup::{each_batch, BYTES_PER_CHECK};
 use super::merge::PieceEncoder;
-use super::scratch::Caches;
-use super::text::{each_batch, BYTES_PER_CHECK};
+use super::scratch::{Caches, StageBuffers};
 use super::value::write;
 use super::BATCH;
 use crate::error::Result;
@@ -24,26 +24,13 @@ const FIRST: u32 = 1 << 31;
 /// In place of a symbol that the one before it has absorbed.
 const GONE: u32 = u32::MAX;
 
-/// Reusable buffers.
-#[derive(Default)]
-pub(super) struct StageBuffers {
-    /// Ends of words.
-    words: Vec<u32>,
-    /// [`FIRST`] for each word that begins a piece, else 0.
-    marks: Vec<u32>,
-    /// Symbols, which are merge numbers.
-    symbols: Vec<u32>,
-    /// The first symbol and the number of symbols of each run.
-    runs: Vec<(usize, usize)>,
-}
-
 /// Append the ids of the pieces `bounds[i]..bounds[i + 1]` of `text`.
 ///
 /// # Errors
 /// As [`super::encode_into`].
 pub(super) fn encode_in_stages(
     (caches, buffers): (&mut Caches, &mut StageBuffers),
-    (vocab, stages): (&Vocab, &Stages),
+    (vocab, stages): (&Vocab, &Stages<Vocab>),
     text: &[u8],
     bounds: &[u32],
     ids: &mut Vec<u32>,
@@ -115,12 +102,12 @@ pub(super) fn encode_in_stages(
 
 /// Whether a merge of the second stage may cross the place between two neighbours.
 #[inline(always)]
-fn is_joined(stages: &Stages, left: u32, right: u32) -> bool {
+fn is_joined(stages: &Stages<Vocab>, left: u32, right: u32) -> bool {
     right & FIRST == 0 && stages.may_join(left & !FIRST, right)
 }
 
 /// Append the runs of two and more symbols that may merge.
-fn find_runs(stages: &Stages, symbols: &[u32], runs: &mut Vec<(usize, usize)>) {
+fn find_runs(stages: &Stages<Vocab>, symbols: &[u32], runs: &mut Vec<(usize, usize)>) {
     /// Symbols that are looked at without a branch.
     const BLOCK: usize = 64;
     // The start of a run that goes on. The last symbol has none behind it, so it ends there.

@@ -10,6 +10,7 @@
 
 mod ascii_cuts;
 mod build;
+mod build_stages;
 mod build_symbols;
 mod merge;
 mod pairs;

@@ -48,7 +48,7 @@ pub struct Vocab {
     /// What texts consist of before merging, where that is not bytes.
     pub(super) symbols: Option<Box<Symbols>>,
     pub(super) by_bytes: ForkOnce<HashMap<Box<[u8]>, u32>>,
-    pub(super) stages: ForkOnce<Option<Box<Stages>>>,
+    pub(super) stages: ForkOnce<Option<Box<Stages<Vocab>>>>,
 }
 
 impl std::fmt::Debug for Vocab {
@@ -182,13 +182,6 @@ impl Vocab {
     #[inline(always)]
     pub(crate) fn symbols(&self) -> Option<&Symbols> {
         self.symbols.as_deref()
-    }
-
-    /// The two stages of a vocabulary with tokens of several words; `None` for any other.
-    #[inline(always)]
-    pub(crate) fn stages(&self) -> Option<&Stages> {
-        let stages = self.stages.get_or_init(|| Stages::new(self).map(Box::new));
-        stages.as_deref()
     }
 
     /// The pair table, on merge numbers.
