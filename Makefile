@@ -109,7 +109,7 @@ test-hf-matrix: setup ## hf.Tokenizer against Hugging Face's engine: 2,000 texts
 
 # Sources of tokenizers and transformers, unpacked; without HF_SOURCES their distributions are fetched.
 HF_SOURCES ?= target/hf-sources
-HF_SUITE_PACKAGES := target/hf-suite-packages
+HF_SUITE_PACKAGES := $(abspath target/hf-suite-packages)
 .PHONY: test-hf-suites
 test-hf-suites: setup ## Hugging Face's own tests of tokenizers and fast tokenizers on hf.Tokenizer (SUITE_ARGS=--write: the record)
 	@$(UV) pip install --quiet --target $(HF_SUITE_PACKAGES) parameterized

@@ -4,9 +4,12 @@
 
 A row is a call on texts of one corpus and size with one vocabulary. Every engine runs in a process
 of its own (`hf_worker.py`), one for each vocabulary and number of threads; the calls of all engines
-alternate, round by round. Each round has texts that no call has had before ("new"), which are then
-encoded again ("again"). An engine whose ids or masks differ from those of `tokenizers` is named and
-not timed. Two threads are for calls with a batch only: the others take one text at a time.
+alternate, round by round, on the same texts. Each round has texts that no call of the process has
+had before ("new"), which are then encoded again ("again"). The sizes begin at different places of
+a corpus. Only English is long enough for all of them: where another corpus comes to its end, it
+begins again with other cuts. There a "new" text has not been seen as a whole, but its words have,
+above all in Chinese (0.7 MB). An engine whose ids or masks differ from those of `tokenizers` is
+named and not timed. Two threads are for calls with a batch only: others take one text at a time.
 
 What a peer's objects lack is no reason to leave it out: gigatoken's shim is no tokenizer of
 `transformers` (dicts without `encodings`, arrays of uint32); the `Encoding` of fastokens has no
@@ -127,18 +130,27 @@ class Worker:
 
 
 class Case:
-    """Texts of one corpus and size, a part of them for each round of each call."""
+    """Texts of one corpus and size, a part of them for each round of each call.
 
-    def __init__(self, text: str, size: int, total: int, parts: int) -> None:
+    Of `cases` that share the corpus this is `number`; each begins at a place of its own. At the end
+    the texts go on from the corpus's beginning; once around, they have other cuts.
+    """
+
+    def __init__(
+        self, text: str, size: int, total: int, parts: int, number: int = 0, cases: int = 1
+    ) -> None:
         length = max(1, round(size * len(text) / len(text.encode())))
-        count = max(1, total // size)
-        starts = range(0, len(text) - length + 1, length)
-        # A short corpus begins again.
-        self.texts = [
-            text[start : start + length]
-            for start in (starts[at % len(starts)] for at in range(parts * count))
-        ]
-        self.count = count
+        self.count = max(1, total // size)
+        needed = parts * self.count
+        # Texts from one end of the corpus to the other, and the cuts that this takes.
+        around = max(1, len(text) // length - 1)
+        rounds = -(-needed // around)
+        begin = len(text) * number // cases
+        self.texts = []
+        for at in range(needed):
+            turn, place = divmod(at, around)
+            start = begin + place * length + turn * length // rounds
+            self.texts.append(taken(text, start % len(text), length))
 
     def part(self, at: int) -> dict[str, int]:
         return {"from": at * self.count, "to": (at + 1) * self.count}
@@ -146,6 +158,12 @@ class Case:
     def megabytes(self, at: int) -> float:
         part = self.part(at)
         return sum(len(text.encode()) for text in self.texts[part["from"] : part["to"]]) / 1e6
+
+
+def taken(text: str, start: int, length: int) -> str:
+    """`length` characters from `start` on, the corpus being a ring."""
+    part = text[start : start + length]
+    return part + text[: length - len(part)]
 
 
 def measured(
@@ -191,7 +209,7 @@ def measured(
 
 def rows(options: argparse.Namespace, there: dict[str, str], notes: list[str]) -> Iterator[Row]:
     """All rows; what peers cannot do is added to `notes`."""
-    corpora = texts(quick=True)
+    corpora = texts(quick=False)
     folder = REPOSITORY / "target" / "bench-hf"
     for name in SHAPES:
         wanted = [
@@ -236,7 +254,12 @@ def case_rows(
     calls = [call for call in calls if options.call in call or call in OWN]
     parts = options.rounds + 1
     case = Case(
-        text.replace("<|", "< |"), SIZES[place[2]], options.kilobytes * 1000, len(calls) * parts
+        text.replace("<|", "< |"),
+        SIZES[place[2]],
+        options.kilobytes * 1000,
+        len(calls) * parts,
+        list(SIZES).index(place[2]),
+        len(SIZES),
     )
     with tempfile.TemporaryDirectory() as folder:
         sample = Path(folder) / "texts.json"

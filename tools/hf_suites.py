@@ -4,9 +4,11 @@ python tools/hf_suites.py FOLDER            # unpacked sources; print the table
 python tools/hf_suites.py FOLDER --write    # benches/records/hf-suites.md
 python tools/hf_suites.py FOLDER --fetch    # fill FOLDER with the sources of the installed versions
 
-FOLDER holds source distributions or check-outs: `tokenizers*` (with `bindings/python/tests` or
-`tests`) and `transformers*` (with `tests/test_tokenization_common.py`); what is missing is skipped.
-The tests are copied to a temporary folder and run there, offline.
+FOLDER holds source distributions of the installed versions, or one other folder of each name, such
+as a check-out: `tokenizers*` (with `bindings/python/tests` or `tests`) and `transformers*` (with
+`tests/test_tokenization_common.py`); what is missing is skipped. Tests of another version are
+counted under their folder's name and not recorded, because versions differ in their tests. The
+tests are copied to a temporary folder and run there, offline.
 """
 
 from __future__ import annotations
@@ -67,7 +69,14 @@ def run_once(folder: Path, targets: Sequence[str], *, control: bool) -> dict[str
         "TRANSFORMERS_VERBOSITY": "error",
     }
     options = ["-q", "-p", "hf_door", "-p", "no:cacheprovider", "--tb", "no", "--no-header"]
-    options += ["-r", "N", "--disable-warnings", "--continue-on-collection-errors"]
+    options += [
+        "-p",
+        "no:benchmark",
+        "-r",
+        "N",
+        "--disable-warnings",
+        "--continue-on-collection-errors",
+    ]
     options += ["-n", "auto", "--maxprocesses", "4", "--dist", "loadscope"]
     command = [sys.executable, "-m", "pytest", *options, "-c", os.devnull, "--rootdir", str(folder)]
     done = subprocess.run([*command, *targets], cwd=folder, env=environment, check=False)
@@ -121,13 +130,32 @@ def fetch(folder: Path) -> None:
             shutil.unpack_archive(archive, folder)
 
 
+def source_of(name: str, folder: Path) -> Path | None:
+    """The sources of the installed version, else the only other ones; `None` without any."""
+    installed = folder / f"{name}-{version(name)}"
+    if installed.is_dir():
+        return installed
+    others = sorted(path for path in folder.glob(f"{name}*") if path.is_dir())
+    if len(others) > 1:
+        listed = ", ".join(path.name for path in others)
+        raise SystemExit(f"expected {installed.name} or one folder {name}* in {folder}: {listed}")
+    return others[0] if others else None
+
+
+def is_installed(name: str, source: Path) -> bool:
+    """Whether `source` is a source distribution of the installed version."""
+    about = source / "PKG-INFO"
+    lines = about.read_text(encoding="utf-8").splitlines() if about.is_file() else []
+    return f"Version: {version(name)}" in lines
+
+
 def table(found: dict[str, Outcomes]) -> str:
     """The tables of suites, of refusals and of failures, in Markdown."""
     lines = [f"| tests of | {' | '.join(COLUMNS)} |", f"|---|{'---|' * len(COLUMNS)}"]
     for name, outcomes in found.items():
         counts = Counter(each["outcome"] for each in outcomes)
         numbers = " | ".join(str(counts[column]) for column in COLUMNS)
-        lines.append(f"| `{name}` {version(name)} | {numbers} |")
+        lines.append(f"| {name} | {numbers} |")
     for column in ("refused by name", "differs on purpose", "skipped by the test", "failed"):
         reasons: Counter[str] = Counter()
         for each in (each for outcomes in found.values() for each in outcomes):
@@ -151,17 +179,23 @@ def main() -> None:
     if args.fetch:
         return fetch(args.sources)
     found: dict[str, Outcomes] = {}
+    missing: list[str] = []
     with tempfile.TemporaryDirectory() as work:
         for name, suite in SUITES.items():
-            sources = sorted(p for p in args.sources.glob(f"{name}*") if p.is_dir())
-            if args.only not in (None, name):
+            title = f"`{name}` {version(name)}"
+            source = source_of(name, args.sources) if args.only in (None, name) else None
+            if source is None or not is_installed(name, source):
+                missing.append(title)
+            if source is None:
+                print(f"skipped: {name}")
                 continue
-            if not sources:
-                print(f"skipped: no {name}* in {args.sources}")
-                continue
-            found[name] = suite(sources[-1], Path(work))
+            if title in missing:
+                title += f", tests of {source.name}"
+            found[title] = suite(source, Path(work))
     text = table(found)
-    if args.write:
+    if args.write and missing:
+        print(f"not recorded: no tests of {', '.join(missing)}")
+    elif args.write:
         today = datetime.date.today().isoformat()
         RECORD.write_text(
             "# Hugging Face's own tests on `bpe_rs.hf`\n\n"

@@ -8,8 +8,8 @@ from collections import Counter
 import bpe_rs
 import pytest
 
-CUT_OUT = re.compile(r"[0-9]{1,3}| ?[^\sa-zA-Z0-9]{2,}[\r\n/]*| +(?!\S)")
-"""The authors' pattern, for ASCII."""
+CUT_OUT = re.compile(r"[0-9]{1,3}| ?(?:[^\w\s]|_){2,}[\r\n/]*| +(?!\S)")
+"""The authors' pattern, for letters of any script and digits of ASCII."""
 
 
 def pieces_of(text: str) -> list[str]:
@@ -90,6 +90,60 @@ def test_superwords_shorten_a_text_and_keep_ids(tmp_path):
     theirs = pytest.importorskip("tokenizers").Tokenizer.from_file(str(tmp_path / "a.json"))
     for piece in (text, "the way 1234 of: the ...\n\n", "  a  b"):
         assert theirs.encode(piece).ids == encoding.encode(piece)
+
+
+def merged(piece: str, ranks: dict[bytes, int]) -> list[int]:
+    """The ids of a piece: the pair of the lowest rank again and again, the leftmost of equals."""
+    parts = [bytes([byte]) for byte in piece.encode()]
+    while True:
+        pairs = [
+            (ranks.get(a + b, len(ranks)), at)
+            for at, (a, b) in enumerate(itertools.pairwise(parts))
+        ]
+        rank, at = min(pairs, default=(len(ranks), 0))
+        if rank == len(ranks):
+            return [ranks[part] for part in parts]
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("pattern", ["superwords", r"[\s\S]+"])
+def test_ids_are_those_of_merging_whole_pieces(seed, pattern, tmp_path):
+    """Words through a cache, then merged across, give the ids of merging whole pieces."""
+    choose = random.Random(seed)
+    words = ["by", "the", "they", "way", "note:", "on", "é", "a", "of.", "is,", "is, it", "'s"]
+    texts = [" ".join(choose.choices(words, k=60)) for _ in range(8)]
+    base = bpe_rs.train(texts, vocab_size=280, pattern="o200k")
+    encoding = bpe_rs.train_superwords(
+        texts, base=base, vocab_size=base.n_vocab + 12 * (1 + seed), pattern=pattern
+    )
+    encoding.save(tmp_path / "a.json")
+    loaded = bpe_rs.Encoding.from_file(tmp_path / "a.json")
+    parts = [
+        *words,
+        " ",
+        "  ",
+        "\n",
+        " a",
+        "by  the",
+        "12",
+        " the",
+        "th",
+        "e",
+        "1 2345",
+        "--",
+        "你",
+    ]
+    new = "".join(choose.choices(parts, k=400))
+    joined = " ".join(choose.choices(words, k=300))
+    for text in (*texts, new, joined, "by the way " * 100, "a" * 50 + " of the" * 50):
+        pieces = [text] if pattern != "superwords" else pieces_of(text)
+        expected = [id for piece in pieces for id in merged(piece, encoding.mergeable_ranks)]
+        for ours in (encoding, loaded):
+            for _ in range(2):  # new, then from the caches
+                assert ours.encode_ordinary(text) == expected
+            assert ours.count(text, disallowed_special=()) == len(expected)
+            assert ours.encode_ordinary_batch([text, text]) == [expected] * 2
 
 
 def test_wrong_arguments():

@@ -75,7 +75,7 @@ class Encoding(_core.Encoding):
 
     `Encoding(name, *, pat_str, mergeable_ranks, special_tokens, explicit_n_vocab=None)`, as in
     tiktoken; `pat_str` is a regular expression or a named pattern ("gpt2", "cl100k", "o200k",
-    "llama3", "qwen2"). Published encodings come from `get_encoding`.
+    "llama3", "qwen2", "superwords"). Published encodings come from `get_encoding`.
     """
 
     @cached_property

@@ -10,17 +10,13 @@ from bpe_rs._progress import Report
 from bpe_rs._sources import Text
 from bpe_rs._training import Source, TieBreak, train
 
-_CUT_OUT = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)"
-SUPERWORDS = rf"{_CUT_OUT}|(?:(?!{_CUT_OUT})[\s\S])+"
-"""Cuts out groups of digits, runs of punctuation and of spaces; what is between is one piece."""
-
 
 def train_superwords(
     source: Source,
     *,
     base: Encoding,
     vocab_size: int,
-    pattern: str = SUPERWORDS,
+    pattern: str = "superwords",
     max_token_words: int = 4,
     special_tokens: Sequence[Text] = (),
     min_frequency: int = 0,
@@ -35,8 +31,9 @@ def train_superwords(
 
     `base`, of the first stage, was trained by `train` within words. Its tokens and special tokens
     keep their ids, and the merges go on in pieces that `pattern` cuts, which may be whole
-    paragraphs; it becomes the pattern of the result. A new token has at most `max_token_words`
-    words and no colon before a space. The other arguments are those of `train`.
+    paragraphs; it becomes the pattern of the result. The usual one cuts out groups of digits, runs
+    of punctuation and of spaces; what is between is one piece. A new token has at most
+    `max_token_words` words and no colon before a space. The other arguments are those of `train`.
     The authors keep 80 % of the vocabulary for the first stage and more. Raises as `train` does.
 
     Source: Liu et al., SuperBPE: Space Travel for Language Models, 2025, arXiv 2503.13423, and the

@@ -6,10 +6,14 @@
 
 mod batch;
 mod cache;
+mod lookup;
 mod memo;
 mod merge;
 mod parallel;
 mod scratch;
+#[cfg(test)]
+mod stage_tests;
+mod stages;
 #[cfg(test)]
 mod symbol_tests;
 mod symbols;

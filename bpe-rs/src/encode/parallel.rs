@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
+use super::lookup::BYTES_PER_CHECK;
 use super::scratch::{Lease, Scratch, ScratchPool};
-use super::text::BYTES_PER_CHECK;
 use crate::error::{Error, Result};
 use crate::io::Cuts;
 use crate::pretokenize::check_length;

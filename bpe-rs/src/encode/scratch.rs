@@ -24,6 +24,8 @@ pub struct Scratch {
     pub memo: TextMemo,
     /// Ends of pieces, for vocabularies that cut text themselves.
     pub(super) bounds: Vec<u32>,
+    /// For vocabularies that merge in two stages.
+    pub(super) stages: StageBuffers,
     /// Memory for ids that are copied elsewhere.
     pub(super) ids: Vec<u32>,
     /// The number of the thread that had it last.
@@ -37,6 +39,19 @@ pub(super) struct Caches {
     pub(super) batch: Box<Batch>,
     pub(super) cache: Cache,
     pub(super) encoder: PieceEncoder,
+}
+
+/// Buffers for vocabularies that merge in two stages.
+#[derive(Default)]
+pub(super) struct StageBuffers {
+    /// Ends of words.
+    pub(super) words: Vec<u32>,
+    /// A mark for each word that begins a piece, else 0.
+    pub(super) marks: Vec<u32>,
+    /// Symbols, which are merge numbers.
+    pub(super) symbols: Vec<u32>,
+    /// The first symbol and the number of symbols of each run.
+    pub(super) runs: Vec<(usize, usize)>,
 }
 
 impl std::fmt::Debug for Scratch {
@@ -58,6 +73,7 @@ impl Scratch {
             },
             memo: TextMemo::new(cache_limit / 8),
             bounds: Vec::new(),
+            stages: StageBuffers::default(),
             ids: Vec::new(),
             thread: 0,
             cache_limit,

@@ -10,7 +10,7 @@ use crate::testing::{rounds, Random};
 use crate::vocab::Vocab;
 
 /// The ids of `text`: pieces by the regex engine, each merged by itself.
-fn reference(vocab: &Vocab, pattern: &Pretokenizer, text: &str) -> Vec<u32> {
+pub(super) fn reference(vocab: &Vocab, pattern: &Pretokenizer, text: &str) -> Vec<u32> {
     let (mut pieces, mut ids) = (PieceEncoder::default(), Vec::new());
     let mut each = |piece| {
         let piece = &text.as_bytes()[piece];
@@ -32,7 +32,13 @@ fn encode(vocab: &Vocab, pattern: &Pretokenizer, text: &str, scratch: &mut Scrat
 }
 
 /// Check that every level and every limit of the caches, empty or filled, gives `want`.
-fn same_everywhere(vocab: &Vocab, pattern: &Pretokenizer, text: &str, want: &[u32], what: &str) {
+pub(super) fn same_everywhere(
+    vocab: &Vocab,
+    pattern: &Pretokenizer,
+    text: &str,
+    want: &[u32],
+    what: &str,
+) {
     const LIMITS: [usize; 7] = [1, 0, 1 << 10, 1 << 16, 64 << 20, 1 << 63, usize::MAX];
     Level::for_each(|level| {
         for limit in &LIMITS[..rounds(LIMITS.len(), 1)] {

@@ -25,6 +25,9 @@ pub(crate) enum Rules {
     /// o200k: as cl100k without the whole tail, but words split at changes of case, and
     /// contractions belong to the word before them.
     O200k,
+    /// SuperBPE's second stage: groups of numbers, two and more of punctuation and runs of ' ' are cut
+    /// out, what is between is one piece. There is the scalar form only: pieces are long.
+    Superwords,
 }
 
 /// A published pattern: its name, its rules and the regular expressions known to mean it.
@@ -43,7 +46,7 @@ pub struct NamedPattern {
 }
 
 /// Every pattern that has a hand-written scanner.
-pub static NAMED: [NamedPattern; 5] = [
+pub static NAMED: [NamedPattern; 6] = [
     NamedPattern {
         name: "gpt2",
         aliases: &["r50k_base", "p50k_base", "p50k_edit", "r50k", "p50k"],
@@ -94,6 +97,13 @@ pub static NAMED: [NamedPattern; 5] = [
         regex: r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
         spellings: &[],
     },
+    NamedPattern {
+        name: "superwords",
+        aliases: &[],
+        rules: Rules::Superwords,
+        regex: r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)|(?:(?!\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S))[\s\S])+",
+        spellings: &[],
+    },
 ];
 
 /// The named pattern that `pattern` is: by name, alias or regular expression.
@@ -113,6 +123,7 @@ pub(super) fn piece_end(rules: Rules, text: &[u8], at: usize) -> usize {
         Rules::Gpt2 => gpt2(text, at),
         Rules::Cl100k { digits, whole_tail } => cl100k(text, at, digits, whole_tail),
         Rules::O200k => o200k(text, at),
+        Rules::Superwords => superwords(text, at),
     }
 }
 
@@ -313,4 +324,72 @@ fn o200k_word(text: &[u8], at: usize) -> Option<usize> {
         return Some(end + contraction(text, end, true));
     }
     Some(end)
+}
+
+fn superwords(text: &[u8], at: usize) -> usize {
+    let (first, len) = class_at(text, at);
+    if !is_cut_out(text, at) {
+        let mut end = words_end(text, at + len);
+        while end < text.len() && !is_cut_out(text, end) {
+            end = words_end(text, end + class_at(text, end).1);
+        }
+        return end;
+    }
+    if first & NUMBER != 0 {
+        return number(text, at, 3);
+    }
+    if let Some(end) = other(text, at, first, |b| is_newline(b) || b == b'/') {
+        return end;
+    }
+    // ` +(?!\S)`: the last ' ' goes with the word that follows.
+    let spaces = text[at..].iter().take_while(|&&b| b == b' ').count();
+    let end = at + spaces;
+    let is_before_word = end < text.len() && class_at(text, end).0 & SPACE == 0;
+    end - usize::from(is_before_word)
+}
+
+/// The end, from `at` on, of ASCII letters and of single ' ' before them.
+#[inline(always)]
+fn words_end(text: &[u8], mut at: usize) -> usize {
+    /// Bytes that are looked at without a branch.
+    const BLOCK: usize = 16;
+    let is_letter = |byte: u8| (byte | 0x20).wrapping_sub(b'a') < 26;
+    while let Some(block) = text
+        .get(at..)
+        .and_then(|rest| rest.first_chunk::<{ BLOCK + 1 }>())
+    {
+        let letters: [bool; BLOCK + 1] = std::array::from_fn(|i| is_letter(block[i]));
+        let in_words = (0..BLOCK).fold(true, |all, i| {
+            all & (letters[i] | (block[i] == b' ') & letters[i + 1])
+        });
+        if !in_words {
+            break;
+        }
+        at += BLOCK;
+    }
+    while at + 1 < text.len()
+        && (is_letter(text[at]) || text[at] == b' ' && is_letter(text[at + 1]))
+    {
+        at += 1;
+    }
+    at
+}
+
+/// Whether `\p{N}{1,3}| ?[^\s\p{L}\p{N}]{2,}[\r\n/]*| +(?!\S)` matches at `at`.
+#[inline]
+fn is_cut_out(text: &[u8], at: usize) -> bool {
+    if text[at].is_ascii_alphabetic() {
+        return false;
+    }
+    let class_at = |at: usize| (at < text.len()).then(|| class_at(text, at));
+    let is_other_at = |at: usize| class_at(at).is_some_and(|(class, _)| is_other(class));
+    let two_others = |at: usize| {
+        class_at(at).is_some_and(|(class, len)| is_other(class) && is_other_at(at + len))
+    };
+    if text[at] == b' ' {
+        let is_last = class_at(at + 1).is_none_or(|(class, _)| class & SPACE != 0);
+        return is_last || two_others(at + 1);
+    }
+    let is_number = class_at(at).is_some_and(|(class, _)| class & NUMBER != 0);
+    is_number || two_others(at)
 }

@@ -152,6 +152,9 @@ impl Pretokenizer {
             }
             let class = class_at(text, at).0;
             let before = class_before(at).unwrap_or(0);
+            if rules == Rules::Superwords {
+                return is_cut_of_superwords(text, from, at);
+            }
             // A piece ends between a number and something else, and likewise between a letter and
             // something else, and it ends there too if the text does. But o200k's words continue
             // with marks and contractions.
@@ -170,6 +173,25 @@ impl Pretokenizer {
                 && class_before(at - 1).is_some_and(|class| class & SPACE == 0)
         })
     }
+}
+
+/// [`Pretokenizer::safe_cut`] at `at` for [`Rules::Superwords`].
+fn is_cut_of_superwords(text: &[u8], from: usize, at: usize) -> bool {
+    let first_before = |at: usize| (from..at).rev().find(|&i| text[i] & 0xC0 != 0x80);
+    let Some(last) = first_before(at) else {
+        return false;
+    };
+    let (before, class) = (class_at(text, last).0, class_at(text, at).0);
+    let is_other = |class: u8| class & (LETTER | NUMBER | SPACE) == 0;
+    if (before | class) & NUMBER != 0 {
+        // A number begins and ends pieces, but a run of ' ' gives its last one to what follows.
+        return before & class & NUMBER == 0 && text[last] != b' ';
+    }
+    // Behind two of punctuation and more a piece ends. A '/' may belong to those before it.
+    is_other(before)
+        && !is_other(class)
+        && !matches!(text[at], b'\r' | b'\n')
+        && first_before(last).is_some_and(|i| is_other(class_at(text, i).0) && text[i] != b'/')
 }
 
 /// Where a text may be cut into parts that are handled independently: the pieces of the parts are

@@ -60,6 +60,9 @@ impl Scanner {
     #[inline]
     pub(crate) fn next(&mut self, rules: Rules, text: &str, from: usize) -> usize {
         let text = text.as_bytes();
+        if rules == Rules::Superwords {
+            self.scalar_until = text.len();
+        }
         if from < self.scalar_until {
             return self.scalar(rules, text, from);
         }
@@ -220,6 +223,7 @@ fn scan_window<S: Bytes64>(
             let uncovered = window.mark_words::<true>(starts, 3, false);
             [uncovered, wide_number].into_iter().flatten().min()
         }
+        Rules::Superwords => Some(from),
     };
     starts[0] |= 1;
     uncovered

@@ -10,12 +10,14 @@
 
 mod ascii_cuts;
 mod build;
+mod build_stages;
 mod build_symbols;
 mod char_starts;
 mod merge;
 mod pairs;
 mod published;
 mod small;
+mod stages;
 mod symbols;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ pub use build_symbols::CharacterModel;
 pub(crate) use char_starts::MOST_PARTS;
 pub(crate) use merge::{Merger, MAX_KEPT_PARTS};
 pub(crate) use small::SmallMerge;
+pub(crate) use stages::Stages;
 pub(crate) use symbols::Symbols;
 pub use tokens::TokenBytes;
 pub use vocabulary::{MissingByte, Vocab};

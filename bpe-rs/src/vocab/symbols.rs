@@ -89,14 +89,14 @@ impl Neighbours {
         (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
     }
 
-    fn insert(&mut self, left: u32, right: u32) {
+    pub(super) fn insert(&mut self, left: u32, right: u32) {
         let place = self.place(left, right);
         self.bits[place / 64] |= 1 << (place % 64);
     }
 
     /// False if `left` is certainly not before `right` in any token.
     #[inline(always)]
-    fn may_have(&self, left: u32, right: u32) -> bool {
+    pub(super) fn may_have(&self, left: u32, right: u32) -> bool {
         let place = self.place(left, right);
         self.bits[place / 64] >> (place % 64) & 1 != 0
     }

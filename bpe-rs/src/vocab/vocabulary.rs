@@ -10,6 +10,7 @@ use super::pairs::{PairTable, NO_MERGE};
 #[cfg(feature = "vocabularies")]
 use super::published::packed;
 use super::published::Packed;
+use super::stages::Stages;
 use super::symbols::Symbols;
 use super::tokens::TokenBytes;
 use crate::threads::ForkOnce;
@@ -50,6 +51,7 @@ pub struct Vocab {
     /// What texts consist of before merging, where that is not bytes.
     pub(super) symbols: Option<Box<Symbols>>,
     pub(super) by_bytes: ForkOnce<HashMap<Box<[u8]>, u32>>,
+    pub(super) stages: ForkOnce<Option<Box<Stages<Vocab>>>>,
 }
 
 impl std::fmt::Debug for Vocab {
@@ -89,6 +91,7 @@ impl Vocab {
             missing: MissingByte::Error,
             symbols: None,
             by_bytes: ForkOnce::new(),
+            stages: ForkOnce::new(),
         }
     }
 
