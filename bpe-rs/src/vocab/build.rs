@@ -236,14 +236,17 @@ fn build(
         .filter(|(id, bytes)| !bytes.is_empty() && !reachable.contains(id))
         .map(|&(id, bytes)| (bytes.into(), id))
         .collect();
-    Ok(Vocab {
+    let vocab = Vocab {
         tokens: all.into(),
         ids,
         pairs: pairs.into(),
         unreachable,
         whole_pieces,
         ..Vocab::empty()
-    })
+    };
+    // Now, because it takes longer than encoding a first short text would.
+    vocab.char_starts();
+    Ok(vocab)
 }
 
 dispatch! { S =>

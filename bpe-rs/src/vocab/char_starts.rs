@@ -1,38 +1,46 @@
 //! Merging that starts from whole characters, where that gives the same as starting from bytes.
 //!
 //! A character of three bytes costs two merges before anything differs from text to text. What its
-//! bytes merge into by themselves is looked up here instead, so that only merges between characters
-//! are left. The rest of this header says why, and for which characters, the result is the same.
+//! bytes become alone is looked up here instead, so that only merges between characters are left.
+//! This is exact, for the following reasons.
 //!
-//! Let `c` be a character of a text of UTF-8. Until some merge crosses an end of `c`, the bytes of `c`
-//! merge as they would alone. Let the first merge that crosses an end join `left` and `right`, and
-//! let `c` be at the right of that place (the other side is the mirror image).
+//! Let `c` be a character of a text of UTF-8. Until some merge crosses an end of `c`, its bytes merge
+//! as they would alone. Consider the first merge that crosses an end, say the left one: it joins
+//! `left`, which ends before `c`, and `right`, which begins with `c`. The right end is the mirror image.
 //!
-//! 1. If `right` is only a part of `c`, it is one that `c` alone has on its way, and the pair is in the
-//!    table: (`left`, `right`), where `left` ends with the byte before `c`. While `right` is there, the
-//!    next merge of `c` alone could be done as well. So (`left`, `right`) comes first only if it has a
-//!    smaller number than the merge by which `c` alone gets rid of `right`, or if that part stays.
-//! 2. A character for which 1 does not happen at either end is *closed* there: the first merge that
-//!    crosses an end of it takes all of it, as one part.
+//! 1. If `right` is only the head of `c`, it is a part that `c` alone has at some time, and the table
+//!    has the pair (`left`, `right`). That pair can come first only if its number is smaller than that
+//!    of the merge in which `c` alone uses `right` up, or if `c` alone never does.
+//! 2. If no such pair fits the text, `c` is *closed* at its left end: no merge ever joins a head of it
+//!    to something before it. What crosses that end takes all of `c`, as one part.
 //!
-//! So in a text every merge is either inside a character or joins parts none of which is a fraction
-//! of a closed character. Start now with what the closed characters become alone, and with the bytes
-//! of the others, and compare with starting from bytes. Merges inside different characters do not
-//! affect each other, so only the order of merges that cross ends could differ. After the same merges of
-//! that kind, each of them that is possible from bytes is possible from characters too. Conversely, take one
-//! that is possible from characters only. It uses a closed character `c` that is not finished when
-//! starting from bytes. Its number is larger than those of the merges that make `c`, because in the
-//! table every merge has a larger number than those that make its parts (a vocabulary of which that is
-//! not true has no `CharStarts`). So from bytes, the next merge of `c` comes before it, and before
-//! everything with a larger number. Both ways therefore choose the same merge at each step.
+//! Step 1 needs that every merge has a larger number than those that make its parts, so that the
+//! numbers of the merges of `c` alone ascend. This is so in trained vocabularies; one of which it is
+//! not true has no [`CharStarts`].
 //!
-//! Whether 1 can happen depends on the character and on the text beside it. The former is kept with
-//! the character, by its parts and the merge numbers; the latter is decided by one byte on either side
-//! of the place. A character that may not be closed starts from its bytes, which is always right.
+//! Now compare starting from bytes with starting from what the characters closed at both ends become
+//! alone and the bytes of the others. What differs is only when the merges inside closed characters
+//! happen. The other merges happen in the same order: suppose that both ways have done the same ones
+//! so far.
+//!
+//! * One that is possible from bytes has no fraction of a closed character as a part, so it is possible
+//!   from characters as well.
+//! * One that is possible from characters has no fraction of a closed character as a part either: of
+//!   what a character becomes alone, a fraction that could go on to merge is a case of 1. If it is possible
+//!   from characters only, it uses a closed character as one part that the bytes have not become
+//!   yet. The merges still missing inside that character have smaller numbers, and one of
+//!   them is possible. So from bytes neither this merge nor one with a larger number is next.
+//!
+//! Therefore both ways choose the same merge each time.
+//!
+//! Whether a character is closed depends on itself and on the text beside it. The former, parts and
+//! numbers, is worked out once for each character. Of the latter one byte on either side is looked at:
+//! a character that may not be closed starts from its bytes, which is always right.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::pairs::{PairTable, NO_MERGE};
 use crate::simd::Portable;
@@ -214,16 +222,21 @@ impl CharStarts {
     /// Merge the bytes of one character, two or three of them, to its entry.
     #[cold]
     fn entry(&self, pairs: &PairTable, bytes: &[u8]) -> u64 {
-        let mut parts: Vec<u32> = bytes.iter().map(|&byte| byte.into()).collect();
+        let (mut parts, mut count) = ([0; 3], bytes.len());
+        for (part, &byte) in parts.iter_mut().zip(bytes) {
+            *part = byte.into();
+        }
         let (mut open_left, mut open_right) = (false, false);
         loop {
-            let numbers = parts.windows(2).map(|w| pairs.get::<Portable>(w[0], w[1]));
+            let numbers = parts[..count]
+                .windows(2)
+                .map(|w| pairs.get::<Portable>(w[0], w[1]));
             let best = numbers.enumerate().map(|(at, number)| (number, at)).min();
             let Some((number, at)) = best else {
                 break; // one part
             };
             // `NO_MERGE` is larger than any number: a part that stays can always be taken.
-            let last = parts.len() - 1;
+            let last = count - 1;
             let is_final = number == NO_MERGE;
             if at == 0 || is_final {
                 open_left |= self.heads.may_take(parts[0], number);
@@ -235,13 +248,14 @@ impl CharStarts {
                 break;
             }
             parts[at] = number;
-            parts.remove(at + 1);
+            parts.copy_within(at + 2..count, at + 1);
+            count = last;
         }
-        let packed = (0..).zip(&parts);
+        let packed = (0..).zip(&parts[..count]);
         let packed = packed.fold(0, |all, (at, &part)| all | u64::from(part) << (BITS * at));
         let flag = |is_open: bool, flag: u64| if is_open { flag } else { 0 };
         let open = flag(open_left, OPEN_LEFT) | flag(open_right, OPEN_RIGHT);
-        packed | (parts.len() as u64) << COUNT | open
+        packed | (count as u64) << COUNT | open
     }
 
     /// Write to `numbers` the merge numbers with which `text[piece]` starts and return how many they are;
