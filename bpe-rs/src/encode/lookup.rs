@@ -47,6 +47,7 @@ pub(super) fn each_batch(
     Ok(())
 }
 
+// Fill `batch.values` for all pieces: probe the caches, merge what they lack, prefetch ids.
 dispatch! { S =>
     fn look_up(
         batch: &mut Batch,
@@ -56,8 +57,15 @@ dispatch! { S =>
         text: &[u8],
         bounds: &[u32],
     ) -> Result<()> {
-        let starts = (vocab, Bytes(vocab));
-        look_up_with::<S>(batch, cache, encoder, starts, Pieces { text, bounds })
+        let pieces = Pieces { text, bounds };
+        let missing = probe::<S>(batch, cache, pieces);
+        // Most batches of a text that goes on lack nothing.
+        let new = match missing {
+            [0, 0, 0] => &[],
+            _ => &text[bounds[0] as usize..bounds[bounds.len() - 1] as usize],
+        };
+        let starts = (vocab, Bytes::new(vocab, new));
+        merge_missing::<S>(batch, cache, encoder, starts, pieces, missing)
     }
 }
 
@@ -72,21 +80,23 @@ dispatch! { S =>
         text: &[u8],
         bounds: &[u32],
     ) -> Result<()> {
+        let pieces = Pieces { text, bounds };
+        let missing = probe::<S>(batch, cache, pieces);
         let starts = (vocab, Characters(vocab, symbols));
-        look_up_with::<S>(batch, cache, encoder, starts, Pieces { text, bounds })
+        merge_missing::<S>(batch, cache, encoder, starts, pieces, missing)
     }
 }
 
-/// Fill `batch.values` for all pieces: probe the caches, merge what they lack, prefetch ids.
+/// Merge the pieces that the caches lack, and prefetch the ids of all.
 #[inline(always)]
-fn look_up_with<S: Lanes>(
+fn merge_missing<S: Lanes>(
     batch: &mut Batch,
     cache: &mut Cache,
     encoder: &mut PieceEncoder,
     (vocab, starts): (&Vocab, impl PieceStart),
     pieces: Pieces<'_>,
+    missing: [usize; 3],
 ) -> Result<()> {
-    let missing = probe::<S>(batch, cache, pieces);
     let from = (vocab, starts);
     merge_short::<S, 16>(batch, cache, encoder, from, pieces, missing)?;
     let left = merge_short::<S, 32>(batch, cache, encoder, from, pieces, missing)?;

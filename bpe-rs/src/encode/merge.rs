@@ -185,7 +185,22 @@ pub(super) trait PieceStart: Copy {
 
 /// Pieces of a vocabulary of bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Bytes<'a>(pub(super) &'a Vocab);
+pub(super) struct Bytes<'a> {
+    vocab: &'a Vocab,
+    /// Whether any of the pieces has a character of three bytes or more.
+    has_long_characters: bool,
+}
+
+impl<'a> Bytes<'a> {
+    /// For the pieces of a batch, which lie in `text`.
+    #[inline(always)]
+    pub(super) fn new(vocab: &'a Vocab, text: &[u8]) -> Self {
+        Self {
+            vocab,
+            has_long_characters: has_long_characters(text),
+        }
+    }
+}
 
 impl PieceStart for Bytes<'_> {
     #[inline(always)]
@@ -195,8 +210,8 @@ impl PieceStart for Bytes<'_> {
         start: usize,
         len: usize,
     ) -> Result<Option<SmallMerge<S, N>>> {
-        let (vocab, piece) = (self.0, &text[start..start + len]);
-        if has_long_characters(piece) {
+        let (vocab, piece) = (self.vocab, &text[start..start + len]);
+        if self.has_long_characters && has_long_characters(piece) {
             if let Some(starts) = vocab.char_starts() {
                 let pairs = vocab.pairs();
                 let mut numbers = [0; 32 + MOST_PARTS];
@@ -226,7 +241,7 @@ impl PieceStart for Bytes<'_> {
         piece: &[u8],
         ids: &mut Vec<u32>,
     ) -> Result<()> {
-        encoder.encode_with::<S>(self.0, piece, ids)
+        encoder.encode_with::<S>(self.vocab, piece, ids)
     }
 }
 
