@@ -189,7 +189,7 @@ def test_random_patterns_cut_alike_or_are_refused() -> None:
         pattern = random_pattern(dice)
         try:
             theirs = tokenizers.pre_tokenizers.Split(tokenizers.Regex(pattern), "isolated")
-            split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated"}
+            split: Any = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated"}
             tokenizer.pre_tokenizer = split
         except Exception:
             continue
@@ -206,7 +206,7 @@ def test_random_patterns_cut_alike_or_are_refused() -> None:
 def test_folded_classes_have_the_same_characters(pattern: str) -> None:
     tokenizer: Any = hf.Tokenizer.from_str(file({"String": "a"}, "Removed", False))
     theirs = tokenizers.pre_tokenizers.Split(tokenizers.Regex(pattern), "removed")
-    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Removed"}
+    split: Any = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Removed"}
     tokenizer.pre_tokenizer = split
     letters = (chr(code) for code in range(0x20, 0x20000) if not 0xD800 <= code < 0xE000)
     text = "\n".join(letters)
