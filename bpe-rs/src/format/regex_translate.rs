@@ -1,15 +1,14 @@
 //! A regular expression in Oniguruma's syntax, token by token, for this crate's engine.
 
-use std::borrow::Cow;
-
-use super::regex_classes::{class_escape_here, class_here, escape_here};
+use super::regex_classes::{class_here, escape_here};
 use super::regex_fold::{folded_class, FoldedLetters};
-use super::regex_tokens::{escapes, is_range, tokens};
+use super::regex_tokens::{is_range, tokens};
 use crate::error::{Error, Result};
-use crate::pretokenize::RegexEngine;
 
-/// Letters of the escapes that both engines read alike.
-const ESCAPES: &str = "aAdDefnpPrsStuvxz";
+mod escapes;
+mod repeat;
+
+use escapes::check_class;
 
 /// The beginnings of groups that are written alike and change no setting.
 const GROUPS: [&str; 7] = ["(", "(?:", "(?=", "(?!", "(?>", "(?<=", "(?<!"];
@@ -322,145 +321,6 @@ impl<'a> Translation<'a> {
         self.out.push(')');
         Ok(())
     }
-
-    /// A quantifier with the sign behind it that makes it lazy or possessive.
-    fn quantifier(&mut self, token: &str) -> Step {
-        if is_range(token) && self.flags().fold && self.folded.may_pair() {
-            return Err(token.into());
-        }
-        self.folded.clear();
-        let is_fixed = is_range(token) && !token.contains(',');
-        let mut here = token.to_owned();
-        let next = self.peek();
-        let is_exact = is_fixed && next != "?" && next != "+";
-        if self.flags().looks_behind && !is_exact {
-            return Err(format!("{token} in what looks behind"));
-        }
-        if is_range(token) {
-            let (least, most) = token[1..token.len() - 1]
-                .split_once(',')
-                .unwrap_or(("1", ""));
-            let number = |text: &str| text.parse::<u32>().map_err(|_| token.to_owned());
-            if !is_fixed && !most.is_empty() && !least.is_empty() && number(least)? > number(most)?
-            {
-                return Err(format!("{token}, whose bounds are not in order"));
-            }
-            if token.starts_with("{,") {
-                here = format!("{{0,{most}}}");
-            }
-            if next == "?" && is_fixed {
-                // There, once or not at all.
-                self.repeat(&here)?;
-                self.at += 1;
-                let next = self.peek();
-                if matches!(next, "*" | "+" | "?") || is_range(next) {
-                    return Err(format!("{token}?{next}"));
-                }
-                return self.repeat("?");
-            }
-            // There, a plus repeats the whole.
-            if next == "?" {
-                self.at += 1;
-                here.push('?');
-            }
-            return self.repeat(&here);
-        }
-        if next == "?" || next == "+" {
-            self.at += 1;
-            here.push_str(next);
-        }
-        self.repeat(&here)
-    }
-
-    /// Whether what is written from `start` on may match nothing.
-    fn may_be_nothing(&self, start: usize) -> bool {
-        let written = &self.out[start..];
-        written.starts_with('(') | matches!(self.last, Last::Repeated(_))
-            && !matches!(RegexEngine::may_match_nothing(written), Ok(false))
-    }
-
-    fn repeat(&mut self, quantifier: &str) -> Step {
-        // How often a loop goes round that matches nothing is not the same.
-        let is_loose = match self.last {
-            Last::Atom(start) => quantifier.len() > 1 && self.may_be_nothing(start),
-            Last::Repeated(start) => self.may_be_nothing(start),
-            Last::Nothing => false,
-        };
-        if is_loose {
-            return Err(format!("{quantifier} behind what may match nothing"));
-        }
-        let start = match self.last {
-            Last::Nothing => return Err(format!("{quantifier} behind nothing that it can repeat")),
-            Last::Atom(start) => start,
-            Last::Repeated(start) => {
-                self.out.insert_str(start, "(?:");
-                self.out.push(')');
-                start
-            }
-        };
-        self.out.push_str(quantifier);
-        self.last = Last::Repeated(start);
-        Ok(())
-    }
-
-    fn escape(&mut self, escape: &'a str) -> Step {
-        let fold = self.flags().fold;
-        let bytes = escape.as_bytes();
-        let mut here = Cow::Borrowed(escape);
-        match bytes.get(1) {
-            Some(b'0') if self.peek().starts_with(|c: char| c.is_ascii_digit()) => {
-                return Err(format!("{escape} with more digits"));
-            }
-            Some(b'R') if self.flags().looks_behind => {
-                return Err(format!("{escape} in what looks behind"));
-            }
-            Some(b'1'..=b'9' | b'k') => self.check_back_reference(escape)?,
-            Some(b'p' | b'P') if escape.contains("{^") => {
-                let other = if bytes[1] == b'p' { "\\P{" } else { "\\p{" };
-                here = escape[2..].replacen("{^", other, 1).into();
-                check_escape(&here)?;
-            }
-            _ => match escape_here(escape) {
-                Some(known) => here = known.into(),
-                None => check_escape(escape)?,
-            },
-        }
-        match bytes.get(1) {
-            Some(b'x' | b'u') if fold => return Err(format!("{escape} regardless of case")),
-            // Classes keep their case there.
-            Some(b'p' | b'P' | b'w' | b'W' | b'h' | b'H') if fold => {
-                here = format!("(?-i:{here})").into();
-            }
-            _ => {}
-        }
-        self.write_atom(&here);
-        Ok(())
-    }
-
-    /// Check a reference to what a group matched.
-    fn check_back_reference(&self, escape: &str) -> Step {
-        if self.flags().fold {
-            return Err(format!("the reference {escape} regardless of case"));
-        }
-        let named = escape.strip_prefix("\\k<");
-        let name = named.map_or(&escape[1..], |name| name.trim_end_matches('>'));
-        let is_digit = |token: &str| token.starts_with(|c: char| c.is_ascii_digit());
-        let is_known = match named {
-            Some(_) => self.tokens[..self.at]
-                .iter()
-                .any(|token| group_name(token) == Some(name)),
-            None => {
-                let number: Option<usize> = name.parse().ok();
-                let is_one = number.is_some_and(|number| number <= self.opened());
-                is_one && self.names.is_empty() && !is_digit(self.peek())
-            }
-        };
-        // The group must have ended, too.
-        match is_known && self.groups.iter().all(|group| group.name != name) {
-            true => Ok(()),
-            false => Err(format!("the reference {escape}")),
-        }
-    }
 }
 
 /// The name of `(?<name>` or `(?'name'`.
@@ -483,34 +343,4 @@ fn changed(mut flags: Flags, token: &str) -> Option<Flags> {
         }
     }
     (!letters.is_empty() && token.ends_with([':', ')'])).then_some(flags)
-}
-
-/// Check a class `[...]`.
-fn check_class(class: &str) -> Step {
-    if class.contains("--") {
-        return Err("-- in a class".into());
-    }
-    let mut others = escapes(&class[1..]).filter(|escape| class_escape_here(escape).is_none());
-    others.try_for_each(check_escape)
-}
-
-/// Check an escape.
-fn check_escape(escape: &str) -> Step {
-    let letter = escape.chars().nth(1);
-    let is_alike = match letter {
-        None => false,
-        Some('p' | 'P') => {
-            let name: String = escape[2..]
-                .chars()
-                .filter(char::is_ascii_alphanumeric)
-                .collect();
-            escape[2..].starts_with('{')
-                && !escape.contains('^')
-                && !["graph", "print", "word"].contains(&name.to_lowercase().as_str())
-        }
-        // Two digits are a byte there and a character here.
-        Some('x') => !escape[2..].starts_with(|digit: char| digit > '7' && digit != '{'),
-        Some(letter) => !letter.is_ascii_alphanumeric() || ESCAPES.contains(letter),
-    };
-    is_alike.then_some(()).ok_or_else(|| escape.to_string())
 }
