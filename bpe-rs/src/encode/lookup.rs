@@ -2,8 +2,10 @@
 
 use super::batch::{probe, Batch, Pieces};
 use super::cache::Cache;
-use super::merge::{merge_long, merge_short, Bytes, PieceEncoder, PieceStart};
+use super::merge::{merge_long, merge_short};
+use super::piece::PieceEncoder;
 use super::scratch::Caches;
+use super::starts::{Bytes, PieceStart};
 use super::symbols::Characters;
 use super::value::{is_mixed, Value};
 use super::BATCH;

@@ -10,10 +10,12 @@ mod lookup;
 mod memo;
 mod merge;
 mod parallel;
+mod piece;
 mod scratch;
 #[cfg(test)]
 mod stage_tests;
 mod stages;
+mod starts;
 #[cfg(test)]
 mod symbol_tests;
 mod symbols;
@@ -24,8 +26,8 @@ mod text;
 mod value;
 
 pub use memo::Tag;
-pub use merge::PieceEncoder;
 pub use parallel::{encode_texts, Rows};
+pub use piece::PieceEncoder;
 pub use scratch::{Lease, Scratch, ScratchPool};
 pub use text::{count, encode_into, encode_pieces};
 

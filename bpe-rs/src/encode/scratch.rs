@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 use super::batch::Batch;
 use super::cache::{Cache, DEFAULT_CACHE_BYTES};
 use super::memo::TextMemo;
-use super::merge::PieceEncoder;
+use super::piece::PieceEncoder;
 use crate::pretokenize::Scanner;
 use crate::threads::{lock, try_lock};
 

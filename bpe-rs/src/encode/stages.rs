@@ -4,7 +4,7 @@
 //! Few runs occur again, so they have no cache. They are short, because their symbols are tokens.
 
 use super::lookup::{each_batch, BYTES_PER_CHECK};
-use super::merge::PieceEncoder;
+use super::piece::PieceEncoder;
 use super::scratch::{Caches, StageBuffers};
 use super::value::write;
 use super::BATCH;

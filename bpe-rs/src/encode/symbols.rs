@@ -2,7 +2,8 @@
 
 use std::mem::take;
 
-use super::merge::{PieceEncoder, PieceStart};
+use super::piece::PieceEncoder;
+use super::starts::PieceStart;
 use crate::error::{Error, Result};
 use crate::simd::Lanes;
 use crate::vocab::{SmallMerge, Symbols, Vocab, MAX_KEPT_PARTS};

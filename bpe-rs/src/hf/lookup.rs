@@ -10,7 +10,13 @@ impl EncodedInput {
         if token >= self.len() {
             return None;
         }
-        (0..self.n_sequences()).find(|&at| self.sequence_range(at).contains(&token))
+        let sequences = self.sequences();
+        if sequences.is_empty() {
+            return Some(0);
+        }
+        // Those that overlap may be in any order in Hugging Face's engine.
+        let of = sequences.iter().filter(|(_, range)| range.contains(&token));
+        of.map(|(sequence, _)| *sequence).min()
     }
 
     /// The token that stands for a character of an input sequence.

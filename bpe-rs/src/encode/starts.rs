@@ -1,0 +1,107 @@
+//! What pieces consist of before they are merged side by side.
+
+use super::piece::{has_long_characters, PieceEncoder};
+use crate::error::Result;
+use crate::simd::Lanes;
+use crate::vocab::{SmallMerge, Vocab, MOST_PARTS};
+
+/// What the pieces of a vocabulary consist of before merging.
+pub(super) trait PieceStart: Copy {
+    /// Start merging the piece `text[start..start + len]`; `None` if it has too many parts. One of up to
+    /// `N` bytes has not.
+    ///
+    /// # Errors
+    /// `Invalid` for a text that the vocabulary cannot hold.
+    fn small<S: Lanes, const N: usize>(
+        self,
+        text: &[u8],
+        start: usize,
+        len: usize,
+    ) -> Result<Option<SmallMerge<S, N>>>;
+
+    /// [`PieceEncoder::encode`] on the level `S`.
+    ///
+    /// # Errors
+    /// As there.
+    fn encode<S: Lanes>(
+        self,
+        encoder: &mut PieceEncoder,
+        piece: &[u8],
+        ids: &mut Vec<u32>,
+    ) -> Result<()>;
+}
+
+/// Pieces of a vocabulary of bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Bytes<'a> {
+    vocab: &'a Vocab,
+    /// Whether any of the pieces has a character of three bytes or more.
+    has_long_characters: bool,
+}
+
+impl<'a> Bytes<'a> {
+    /// For the pieces of a batch, which lie in `text`.
+    #[inline(always)]
+    pub(super) fn new(vocab: &'a Vocab, text: &[u8]) -> Self {
+        Self {
+            vocab,
+            has_long_characters: has_long_characters(text),
+        }
+    }
+}
+
+impl PieceStart for Bytes<'_> {
+    #[inline(always)]
+    fn small<S: Lanes, const N: usize>(
+        self,
+        text: &[u8],
+        start: usize,
+        len: usize,
+    ) -> Result<Option<SmallMerge<S, N>>> {
+        let (vocab, piece) = (self.vocab, &text[start..start + len]);
+        if self.has_long_characters && has_long_characters(piece) {
+            if let Some(starts) = vocab.char_starts() {
+                let pairs = vocab.pairs();
+                let mut numbers = [0; 32 + MOST_PARTS];
+                let room = &mut numbers[..N + MOST_PARTS];
+                let piece = (text, start..start + len);
+                if let Some(count) = starts.write(pairs, piece, room).filter(|&count| count <= N) {
+                    let mut first = [0; N];
+                    first.copy_from_slice(&numbers[..N]);
+                    let pair = |a, b| pairs.get::<S>(a, b);
+                    return Ok(Some(SmallMerge::new(first, count, pair)));
+                }
+            }
+        }
+        if len > N {
+            return Ok(None);
+        }
+        let byte_pairs = vocab.byte_pairs();
+        let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
+        let bytes = padded(text, start, len);
+        Ok(Some(SmallMerge::new(bytes, len, byte_pair)))
+    }
+
+    #[inline(always)]
+    fn encode<S: Lanes>(
+        self,
+        encoder: &mut PieceEncoder,
+        piece: &[u8],
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        encoder.encode_with::<S>(self.vocab, piece, ids)
+    }
+}
+
+/// `N` bytes from `text[start]` on. The first `len` are the piece; the others may be anything.
+#[inline(always)]
+fn padded<const N: usize>(text: &[u8], start: usize, len: usize) -> [u8; N] {
+    match text[start..].first_chunk::<N>() {
+        Some(bytes) => *bytes,
+        None => {
+            let mut bytes = [0; N];
+            bytes[..len].copy_from_slice(&text[start..start + len]);
+            bytes
+        }
+    }
+}
