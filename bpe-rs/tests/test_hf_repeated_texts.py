@@ -1,4 +1,4 @@
-"""Whole texts are remembered: their ids stay those of Hugging Face's engine when the tokenizer changes.
+"""Whole texts are remembered: ids stay those of Hugging Face's engine when a tokenizer changes.
 
 Each text is encoded several times, before and after changes of what its ids depend on.
 """
