@@ -41,7 +41,7 @@ from typing import Any
 
 from corpora import REPOSITORY, texts
 from hf_shapes import SHAPES, shape
-from hf_table import Row, csv_lines, summary
+from hf_table import SHARES, Row, compared_with, csv_lines, summary
 from machine import processor
 
 WORKER = Path(__file__).with_name("hf_worker.py")
@@ -207,6 +207,23 @@ def measured(
     }
 
 
+def share(case: Case, call: str, at: int, ours: Worker) -> float | None:
+    """The speed of our call divided by that of `bpe_rs.Encoding`'s, the same texts in turn."""
+    own = compared_with(call)
+    if own not in ours.calls:
+        return None
+    ratios = []
+    for _ in range(5):
+        times = {}
+        for each in (own, call):
+            got = ours.ask(call=each, times=3, **case.part(at))
+            if "error" in got:
+                return None
+            times[each] = got["seconds"][-1]
+        ratios.append(times[own] / times[call])
+    return median(ratios)
+
+
 def rows(options: argparse.Namespace, there: dict[str, str], notes: list[str]) -> Iterator[Row]:
     """All rows; what peers cannot do is added to `notes`."""
     corpora = texts(quick=False)
@@ -269,7 +286,10 @@ def case_rows(
                 worker.ask(texts=str(sample))
     for number, call in enumerate(calls):
         able = {engine: worker for engine, worker in workers.items() if call in worker.calls}
-        yield Row(place, call, measured(case, call, number * parts, able, options.rounds, problems))
+        at = number * parts
+        speeds = measured(case, call, at, able, options.rounds, problems)
+        is_bounded = place[3] == 1 and place[2] in SHARES.get(call, {})
+        yield Row(place, call, speeds, share(case, call, at, able["ours"]) if is_bounded else None)
 
 
 def main() -> None:

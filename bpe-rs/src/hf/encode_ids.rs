@@ -123,8 +123,14 @@ impl Tokenizer {
                 return Ok(());
             }
             let part = &text[range.clone()];
-            if self.model.has_dropout() {
-                return self.encode_part(part, range.start, scratch, random, ids);
+            let is_kept = normalizers.surely_keeps(part);
+            let encode = |scratch: &mut Scratch, ids: &mut Vec<u32>, random: &mut Random| {
+                self.encode_part(part, range.start, is_kept, scratch, random, ids)
+            };
+            // A text that only a pattern cuts takes little longer than its copy.
+            let is_quick = is_kept && pre_tokenizer.sole_pattern().is_some();
+            if is_quick || self.model.has_dropout() {
+                return encode(scratch, ids, random);
             }
             let tag = self.tag(range.start == 0);
             let key = scratch.memo.key(tag, part);
@@ -133,17 +139,19 @@ impl Tokenizer {
                 return Ok(());
             }
             let done = ids.len();
-            self.encode_part(part, range.start, scratch, random, ids)?;
+            encode(scratch, ids, random)?;
             scratch.memo.insert(key, tag, part, &ids[done..]);
             Ok(())
         })
     }
 
-    /// Append the ids of `part`, which lies between added tokens of a text from its byte `start` on.
+    /// Append the ids of `part`, which lies between added tokens of a text from its byte `start` on;
+    /// `is_kept`: normalisation surely does not change it.
     fn encode_part(
         &self,
         part: &str,
         start: usize,
+        is_kept: bool,
         scratch: &mut Scratch,
         random: &mut Random,
         ids: &mut Vec<u32>,
@@ -156,8 +164,6 @@ impl Tokenizer {
                 return Ok(());
             }
         }
-        let normalizers = &self.pipeline.normalizers;
-        let is_kept = normalizers.surely_keeps(part);
         let needs_alignment = self
             .pipeline
             .compiled_pre_tokenizer
@@ -167,7 +173,7 @@ impl Tokenizer {
             false => AlignedText::unaligned(part, start),
         };
         if !is_kept {
-            normalizers.normalize(&mut part)?;
+            self.pipeline.normalizers.normalize(&mut part)?;
         }
         self.split_normalized(&part.text, |TextSegment { range, added }| match added {
             Some(id) => {
