@@ -3,7 +3,7 @@
 //! Most of a text is in its form already. A normalisation takes many times as long as a look at each
 //! character, so only the stretches that it may change go through it.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::LazyLock;
 
 use unicode_normalization_alignments::char::canonical_combining_class;
@@ -27,6 +27,9 @@ type Class = u8;
 const PLAIN: Class = 0;
 /// May become something else or join what is before it. No combining class has this number.
 const UNSURE: Class = 255;
+
+/// The first bytes of the characters from U+4000 to U+9FFF, all plain in every form.
+const IDEOGRAPHS: RangeInclusive<u8> = 0xE4..=0xE9;
 
 /// The classes of the characters below U+10000, by form.
 static CLASSES: [LazyLock<Box<[Class]>>; 4] = [
@@ -67,29 +70,26 @@ impl UnicodeForm {
             Some(class) => *class,
             None => self.class(c),
         };
+        // Where the last plain character begins, and the class of the mark before.
         let (mut start, mut last) = (from, PLAIN);
         let mut at = from;
-        while at < text.len() {
-            let ascii = leading_ascii(&text.as_bytes()[at..]);
-            if ascii > 0 {
-                at += ascii;
-                (start, last) = (at - 1, PLAIN);
+        while let Some(byte) = text.as_bytes().get(at) {
+            if byte.is_ascii() || IDEOGRAPHS.contains(byte) {
+                (start, at) = skip_plain(text.as_bytes(), at);
+                last = PLAIN;
+                continue;
             }
-            for c in text[at..].chars() {
-                if c.is_ascii() {
-                    break;
+            let c = text[at..].chars().next()?;
+            match class(c) {
+                PLAIN => (start, last) = (at, PLAIN),
+                mark if mark != UNSURE && mark >= last => last = mark,
+                _ => {
+                    let mut rest = text[at..].char_indices().skip(1);
+                    let next = rest.find(|&(_, c)| class(c) == PLAIN);
+                    return Some(start..next.map_or(text.len(), |(len, _)| at + len));
                 }
-                match class(c) {
-                    PLAIN => (start, last) = (at, PLAIN),
-                    mark if mark != UNSURE && mark >= last => last = mark,
-                    _ => {
-                        let mut rest = text[at..].char_indices().skip(1);
-                        let next = rest.find(|&(_, c)| c.is_ascii() || class(c) == PLAIN);
-                        return Some(start..next.map_or(text.len(), |(len, _)| at + len));
-                    }
-                }
-                at += c.len_utf8();
             }
+            at += c.len_utf8();
         }
         None
     }
@@ -106,6 +106,23 @@ impl UnicodeForm {
             Self::Nfkd => text.nfkd().for_each(take),
         }
     }
+}
+
+/// Pass over ASCII and ideographs from byte `at` on, at least one of them, which are plain in every form:
+/// where the last of them begins, and where it ends.
+fn skip_plain(bytes: &[u8], mut at: usize) -> (usize, usize) {
+    let mut start = at;
+    while let Some(byte) = bytes.get(at) {
+        if byte.is_ascii() {
+            at += leading_ascii(&bytes[at..]);
+            start = at - 1;
+        } else if IDEOGRAPHS.contains(byte) {
+            (start, at) = (at, at + 3);
+        } else {
+            break;
+        }
+    }
+    (start, at)
 }
 
 /// The number of bytes of ASCII at the beginning of `bytes`.
@@ -153,6 +170,9 @@ mod tests {
                 if form.class(c) != UNSURE {
                     assert_eq!(alone, c.to_string(), "{form:?}");
                 }
+                if c.is_ascii() || IDEOGRAPHS.contains(&c.to_string().as_bytes()[0]) {
+                    assert_eq!(form.class(c), PLAIN, "{c:?}");
+                }
                 // What is composed of others ends in a character that is not plain.
                 let parts = whole(UnicodeForm::Nfd, &c.to_string());
                 if parts.chars().count() > 1 && form == UnicodeForm::Nfc && alone == c.to_string() {
@@ -167,7 +187,7 @@ mod tests {
     fn stretches_give_what_the_whole_text_does() {
         // Marks of several classes, letters with and without them, Korean letters and syllables,
         // characters that have other forms, of one to four bytes.
-        let tricky = "aeoAé\u{300}\u{301}\u{315}\u{327}\u{323}\u{345}\u{5b0}\u{5b4}\u{94d}\u{9be}\u{9c7}\u{1100}\u{1161}\u{11a7}\u{11a8}가각\u{212b}\u{340}\u{344}\u{3099}か中\u{f900}\u{1d15e}\u{1d165}\u{1d16e}\u{110ba}\u{1109a}\u{110a5}\u{fb1d}ק’ﬁ①\u{2f800}\u{a0}\u{115b9}\u{115af}";
+        let tricky = "aeoAé䀀鿿\u{300}\u{301}\u{315}\u{327}\u{323}\u{345}\u{5b0}\u{5b4}\u{94d}\u{9be}\u{9c7}\u{1100}\u{1161}\u{11a7}\u{11a8}가각\u{212b}\u{340}\u{344}\u{3099}か中\u{f900}\u{1d15e}\u{1d165}\u{1d16e}\u{110ba}\u{1109a}\u{110a5}\u{fb1d}ק’ﬁ①\u{2f800}\u{a0}\u{115b9}\u{115af}";
         let letters: Vec<char> = tricky.chars().collect();
         let mut random = Random(5);
         let mut kept = [0; 4];
