@@ -60,7 +60,7 @@ impl PieceStart for Bytes<'_> {
     ) -> Result<Option<SmallMerge<S, N>>> {
         let (vocab, piece) = (self.vocab, &text[start..start + len]);
         if self.has_long_characters && has_long_characters(piece) {
-            if let Some(starts) = vocab.char_starts() {
+            if let Some(starts) = vocab.char_starts_if_worth() {
                 let pairs = vocab.pairs();
                 let mut numbers = [0; 32 + MOST_PARTS];
                 let room = &mut numbers[..N + MOST_PARTS];

@@ -4,6 +4,7 @@
 //! bytes are built at first use, so that a process pays only for what it does.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::char_starts::CharStarts;
 use super::pairs::{PairTable, NO_MERGE};
@@ -43,6 +44,8 @@ pub struct Vocab {
     pub(super) byte_pairs: ForkOnce<Box<[u32]>>,
     /// What characters become alone, where merging may start from that.
     pub(super) char_starts: ForkOnce<Option<CharStarts>>,
+    /// How often that was wanted before it was there.
+    pub(super) char_starts_wanted: AtomicU32,
     /// Tokens that merging never produces. They encode only where they are a whole piece.
     pub(super) unreachable: HashMap<Box<[u8]>, u32>,
     /// Whether a piece that is a token becomes that token whatever the merges say.
@@ -86,6 +89,7 @@ impl Vocab {
             pairs: ForkOnce::new(),
             byte_pairs: ForkOnce::new(),
             char_starts: ForkOnce::new(),
+            char_starts_wanted: AtomicU32::new(0),
             unreachable: HashMap::new(),
             whole_pieces: false,
             missing: MissingByte::Error,
@@ -213,6 +217,18 @@ impl Vocab {
     pub(crate) fn char_starts(&self) -> Option<&CharStarts> {
         let make = || CharStarts::new(self.pairs());
         self.char_starts.get_or_init(make).as_ref()
+    }
+
+    /// [`Self::char_starts`] once it has been wanted so often that making it pays: that takes as long as
+    /// merging some hundred pieces from bytes. Both ways to start give the same ids.
+    #[inline]
+    pub(crate) fn char_starts_if_worth(&self) -> Option<&CharStarts> {
+        const WORTH: u32 = 512;
+        match self.char_starts.get() {
+            Some(starts) => starts.as_ref(),
+            None if self.char_starts_wanted.fetch_add(1, Ordering::Relaxed) < WORTH => None,
+            None => self.char_starts(),
+        }
     }
 
     /// The id of a merge number that merging with this vocabulary produced; `None` for a byte
