@@ -61,7 +61,7 @@ dispatch! { S =>
     ) -> Result<()> {
         let pieces = Pieces { text, bounds };
         let missing = probe::<S>(batch, cache, pieces);
-        // Most batches of a text that goes on lack nothing.
+        // Later in a text most batches lack nothing, and need not be looked through.
         let new = match missing {
             [0, 0, 0] => &[],
             _ => &text[bounds[0] as usize..bounds[bounds.len() - 1] as usize],

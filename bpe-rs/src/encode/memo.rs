@@ -14,7 +14,7 @@ use foldhash::{HashMap, HashMapExt};
 /// ids.
 pub type Tag = u64;
 
-/// A text in the memory, or one to be put there.
+/// The hash of a text and its tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(u64);
 

@@ -1,5 +1,6 @@
 //! Merging a batch of pieces that the caches lack: side by side, or one by one.
 
+use super::abreast::Abreast;
 use super::batch::{Batch, Pieces};
 use super::cache::{Cache, LONGEST, MEDIUM};
 use super::piece::PieceEncoder;
@@ -11,8 +12,6 @@ use crate::error::Result;
 use crate::simd::{prefetch, Lanes};
 use crate::vocab::{SmallMerge, Vocab};
 
-/// Merges side by side: as many as fit the registers.
-const ABREAST: usize = 8;
 /// Merge the pieces that the tables lack side by side and insert them: with `N` of 16 those of the
 /// first kind, with 32 the others. Those with more than `N` parts are left at the start of
 /// `batch.missing[2]`; returns how many they are.
@@ -38,7 +37,6 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
         return Ok(left);
     }
     let pairs = vocab.pairs();
-    let mut merges = [SmallMerge::<S, N>::empty(); ABREAST];
     let index = |batch: &Batch, q: usize| {
         let place = if q < count {
             batch.missing[kind][q]
@@ -57,10 +55,10 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
             prefetch(cache.medium.bucket(cache.medium.place(hash) ^ 1));
         }
     }
-    // The pieces in the lanes; a lane that is done gets the next piece.
-    let (mut group, mut lanes, mut at) = ([0; ABREAST], 0, 0);
+    // A piece that is merged makes room for the next one.
+    let (mut merges, mut at) = (Abreast::<S, N, usize>::new(), 0);
     loop {
-        while at < all && lanes < ABREAST {
+        while at < all && !merges.is_full() {
             let j = index(batch, at);
             at += 1;
             let (start, len) = pieces.place(j);
@@ -76,32 +74,21 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
                 continue;
             }
             if let Some(merge) = starts.small(pieces.text, start, len)? {
-                merges[lanes] = merge;
-                group[lanes] = j;
-                lanes += 1;
+                merges.push(merge, j);
             } else {
                 // Before those of this list that are not read yet.
                 batch.missing[2][left] = j as u32;
                 left += 1;
             }
         }
-        if lanes == 0 {
+        if merges.is_empty() {
             return Ok(left);
         }
-        // Without a branch for each lane, because when a piece is done cannot be predicted.
-        let mut done = 0u32;
-        for (lane, merge) in merges[..lanes].iter_mut().enumerate() {
-            done |= u32::from(!merge.step(pairs)) << lane;
-        }
-        while done != 0 {
-            // The last one first: the lane that moves to its place is not done.
-            let lane = done.ilog2() as usize % ABREAST;
-            done ^= 1 << lane;
-            let (merge, j) = (&merges[lane], group[lane]);
+        merges.step(pairs, |merge, j| {
             let piece = pieces.get(j);
             let value = value_of_merge(encoder, vocab, piece, merge, &mut cache.arena)?;
             batch.values[j] = value;
-            // It is in the table already if the same piece was in another lane.
+            // It is in the table already if the same piece was merged beside it.
             if find(batch, cache, pieces, j).is_none() {
                 match (piece.len(), batch.keys[j]) {
                     (_, key) if key != 0 && N == 16 => {
@@ -111,10 +98,8 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
                     _ => cache.insert_long(batch.hashes[j], piece, value),
                 }
             }
-            lanes -= 1;
-            merges[lane] = merges[lanes];
-            group[lane] = group[lanes];
-        }
+            Ok(())
+        })?;
     }
 }
 

@@ -4,6 +4,7 @@
 //! merged. Pieces are taken 256 at a time, in one loop for each step: while the steps of one batch
 //! run, the memory that the next steps need is prefetched.
 
+mod abreast;
 mod batch;
 mod cache;
 mod lookup;

@@ -3,6 +3,7 @@
 //!
 //! Few runs occur again, so they have no cache. They are short, because their symbols are tokens.
 
+use super::abreast::Abreast;
 use super::lookup::{each_batch, BYTES_PER_CHECK};
 use super::piece::PieceEncoder;
 use super::scratch::{Caches, StageBuffers};
@@ -15,8 +16,6 @@ use crate::vocab::{SmallMerge, Stages, Vocab, MAX_KEPT_PARTS};
 
 /// Words between two second stages: their symbols stay in the first-level cache.
 const WORDS: usize = 4 * BATCH;
-/// Runs side by side: as many as fit the registers.
-const ABREAST: usize = 8;
 /// Most symbols of a run that merges beside others.
 const SHORT_RUN: usize = 16;
 /// Set in the first symbol of a piece.
@@ -157,10 +156,9 @@ fn merge_runs_with<S: Lanes>(
     runs: &[(usize, usize)],
 ) -> Result<()> {
     let pairs = vocab.pairs();
-    let mut merges = [SmallMerge::<S, SHORT_RUN>::empty(); ABREAST];
-    let (mut lanes, mut group, mut next) = (0, [(0, 0); ABREAST], 0);
+    let (mut merges, mut next) = (Abreast::<S, SHORT_RUN, (usize, usize)>::new(), 0);
     loop {
-        while lanes < ABREAST && next < runs.len() {
+        while !merges.is_full() && next < runs.len() {
             let (start, len) = runs[next];
             next += 1;
             symbols[start] &= !FIRST;
@@ -175,27 +173,16 @@ fn merge_runs_with<S: Lanes>(
                 replace(&mut symbols[start..start + len], parts);
                 continue;
             }
-            merges[lanes] = SmallMerge::of(run, |a, b| pairs.get::<S>(a, b));
-            group[lanes] = (start, len);
-            lanes += 1;
+            let merge = SmallMerge::of(run, |a, b| pairs.get::<S>(a, b));
+            merges.push(merge, (start, len));
         }
-        if lanes == 0 {
+        if merges.is_empty() {
             return Ok(());
         }
-        let mut done = 0u32;
-        for (lane, merge) in merges[..lanes].iter_mut().enumerate() {
-            done |= u32::from(!merge.step(pairs)) << lane;
-        }
-        while done != 0 {
-            // The last one first: the lane that moves to its place is not done.
-            let lane = done.ilog2() as usize % ABREAST;
-            done ^= 1 << lane;
-            let (start, len) = group[lane];
-            replace(&mut symbols[start..start + len], merges[lane].parts());
-            lanes -= 1;
-            merges[lane] = merges[lanes];
-            group[lane] = group[lanes];
-        }
+        merges.step(pairs, |merge, (start, len)| {
+            replace(&mut symbols[start..start + len], merge.parts());
+            Ok(())
+        })?;
     }
 }
 

@@ -28,6 +28,7 @@ pub use build::{MergeRule, MAX_MERGES};
 pub use build_symbols::CharacterModel;
 pub(crate) use char_starts::MOST_PARTS;
 pub(crate) use merge::{Merger, MAX_KEPT_PARTS};
+pub(crate) use pairs::PairTable;
 pub(crate) use small::SmallMerge;
 pub(crate) use stages::Stages;
 pub(crate) use symbols::Symbols;
