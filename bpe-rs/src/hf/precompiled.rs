@@ -79,7 +79,7 @@ impl Precompiled {
     fn push_cluster(&self, cluster: &str, changes: &mut Vec<(char, isize)>) -> bool {
         if cluster.len() < LONG_CLUSTER {
             if let Some(replacement) = self.map.of_part(cluster) {
-                push_replaced(cluster, replacement, changes);
+                push_replacement(cluster, replacement, changes);
                 return true;
             }
         }
@@ -88,7 +88,7 @@ impl Precompiled {
             let part = &cluster[at..at + character.len_utf8()];
             match self.map.of_part(part) {
                 Some(replacement) => {
-                    push_replaced(part, replacement, changes);
+                    push_replacement(part, replacement, changes);
                     is_changed = true;
                 }
                 None => changes.push((character, 0)),
@@ -100,7 +100,7 @@ impl Precompiled {
 
 /// Append `to`, which takes the place of `from`: characters that are too many count as added, those
 /// that are too few are taken by the last character that is there.
-fn push_replaced(from: &str, to: &str, changes: &mut Vec<(char, isize)>) {
+fn push_replacement(from: &str, to: &str, changes: &mut Vec<(char, isize)>) {
     let (before, after) = (from.chars().count(), to.chars().count());
     changes.extend(to.chars().map(|character| (character, 0)));
     let added = after.saturating_sub(before);

@@ -219,7 +219,7 @@ impl Vocab {
         self.char_starts.get_or_init(make).as_ref()
     }
 
-    /// [`Self::char_starts`] once it has been wanted so often that making it pays: that takes as long as
+    /// [`Self::char_starts`] once it has been wanted so often that it pays: making it takes as long as
     /// merging some hundred pieces from bytes. Both ways to start give the same ids.
     #[inline]
     pub(crate) fn char_starts_if_worth(&self) -> Option<&CharStarts> {
