@@ -8,6 +8,7 @@
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 
+use super::ids::Ids;
 use super::merge::Merger;
 use super::pairs::{PairTable, NO_MERGE};
 use super::tokens::TokenBytes;
@@ -140,7 +141,7 @@ impl Vocab {
         }
         Ok(Self {
             tokens: tokens.into(),
-            ids,
+            ids: Ids::new(ids, 256),
             pairs: pairs.into(),
             whole_pieces: true,
             ..Self::empty()
@@ -238,7 +239,7 @@ fn build(
         .collect();
     let vocab = Vocab {
         tokens: all.into(),
-        ids,
+        ids: Ids::new(ids, 256),
         pairs: pairs.into(),
         unreachable,
         whole_pieces,

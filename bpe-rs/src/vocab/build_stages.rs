@@ -1,5 +1,6 @@
 //! Whether a vocabulary merges in two stages, and which they are.
 
+use super::ids::Ids;
 use super::pairs::PairTable;
 use super::stages::Stages;
 use super::symbols::Neighbours;
@@ -26,6 +27,11 @@ fn stages_of(vocab: &Vocab) -> Option<Stages<Vocab>> {
     }
     let bytes_of = |number| vocab.id(number).and_then(|id| vocab.tokens().get(id));
     let crosses = |number| bytes_of(number).is_some_and(has_end_of_word);
+    // The tokens in their order in memory, which takes a fifth of the time of the merges in theirs:
+    // most vocabularies have no such token, and every one is asked before its first text.
+    if !(0..vocab.ids.len() as u32).any(crosses) {
+        return None;
+    }
     let second = vocab.pairs().iter().map(|(_, _, number)| number);
     let second = second.filter(|&number| crosses(number)).min()?;
     let mut merges: Vec<_> = vocab.pairs().iter().collect();
@@ -53,7 +59,7 @@ fn stages_of(vocab: &Vocab) -> Option<Stages<Vocab>> {
         ends[number as usize] = (left.0, right.1);
     }
     let words = Vocab {
-        ids: (0..second).map(Some).collect(),
+        ids: Ids::following(Vec::new(), second as usize, u32::MAX),
         pairs: pairs.into(),
         ..Vocab::empty()
     };

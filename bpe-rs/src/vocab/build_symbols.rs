@@ -9,6 +9,7 @@ use foldhash::{HashMap, HashMapExt, HashSet};
 
 use super::ascii_cuts::AsciiCuts;
 use super::build::{check_count, sorted, MergeRule};
+use super::ids::Ids;
 use super::merge::Merger;
 use super::pairs::{PairTable, NO_MERGE};
 use super::symbols::{place, CharTable, Neighbours, Symbols, Unknown};
@@ -99,7 +100,7 @@ impl Vocab {
         }
         let mut vocab = Vocab {
             tokens: all.into(),
-            ids,
+            ids: Ids::new(ids, first_merge as usize),
             pairs: pairs.into(),
             whole_pieces: model.whole_pieces,
             ..Vocab::empty()

@@ -5,6 +5,7 @@
 //! The tokens' bytes follow from the merges. Planes compress well inside a wheel, and a process uses
 //! them as they are. `cargo run --example pack_ranks` writes the files.
 
+use super::ids::Ids;
 use super::pairs::PairTable;
 use super::tokens::TokenBytes;
 
@@ -78,6 +79,12 @@ impl Packed {
     #[inline]
     pub(super) fn id(&self, number: u32) -> u32 {
         number + u32::from(number >= self.gap_at)
+    }
+
+    /// The ids of merge numbers; `bytes` are those of the bytes.
+    #[cfg(feature = "vocabularies")]
+    pub(super) fn ids(&self, bytes: Vec<Option<u32>>) -> Ids {
+        Ids::following(bytes, self.merges(), self.gap_at)
     }
 
     /// The bytes in the order of their ranks.
