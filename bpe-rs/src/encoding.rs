@@ -3,7 +3,9 @@
 use sha2::{Digest, Sha256};
 
 use crate::decode::{decode_into, ShortTokens};
-use crate::encode::{count, encode_into, encode_texts, Lease, Rows, Scratch, ScratchPool};
+use crate::encode::{
+    count, encode_into, encode_texts, EncodeText, Lease, Rows, Scratch, ScratchPool,
+};
 use crate::error::{quoted, Error, Result};
 use crate::pretokenize::{Pretokenizer, TextCuts};
 use crate::special::{Finder, SpecialTokens};
@@ -202,9 +204,11 @@ impl Encoding {
     ) -> Result<Rows> {
         let cuts = TextCuts::new(&self.pattern, []);
         let cuts = Some(&cuts).filter(|_| allowed.is_none());
-        encode_texts(&self.pool, texts, threads, cuts, |scratch, text, ids| {
-            self.encode_text(scratch, text, allowed, ids)
-        })
+        let encoder = BatchEncoder {
+            encoding: self,
+            allowed,
+        };
+        encode_texts(&self.pool, texts, threads, cuts, &encoder)
     }
 
     /// Limit the caches of each thread to about `bytes`, and empty them.
@@ -336,5 +340,26 @@ impl FingerprintHash {
     fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u32);
         self.0.update(bytes);
+    }
+}
+/// Encodes the texts of a batch, with the special tokens that `allowed` finds.
+struct BatchEncoder<'a> {
+    encoding: &'a Encoding,
+    allowed: Option<&'a Finder>,
+}
+
+impl EncodeText for BatchEncoder<'_> {
+    fn encode(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        self.encoding.encode_text(scratch, text, self.allowed, ids)
+    }
+
+    fn by_pattern(&self, text: &str) -> Option<(&Vocab, &Pretokenizer)> {
+        let special = &self.encoding.special;
+        let found = self
+            .allowed
+            .and_then(|allowed| special.find(allowed, text, 0));
+        found
+            .is_none()
+            .then_some((&self.encoding.vocab, &self.encoding.pattern))
     }
 }

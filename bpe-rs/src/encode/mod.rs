@@ -7,6 +7,7 @@
 mod abreast;
 mod batch;
 mod cache;
+mod joined;
 mod lookup;
 mod memo;
 mod merge;
@@ -26,6 +27,7 @@ mod tests;
 mod text;
 mod value;
 
+pub use joined::EncodeText;
 pub use memo::Tag;
 pub use parallel::{encode_texts, Rows};
 pub use piece::PieceEncoder;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
-use super::lookup::BYTES_PER_CHECK;
+use super::joined::{encode_each, EncodeText};
 use super::scratch::{Lease, Scratch, ScratchPool};
 use crate::error::{Error, Result};
 use crate::io::Cuts;
@@ -47,21 +47,21 @@ impl Rows {
     }
 }
 
-/// Encode `texts` on up to `threads` threads; `encode` appends the ids of a text. Long texts are
+/// Encode `texts` on up to `threads` threads. Long texts are
 /// shared between threads at `cuts`, which do not change their ids; without `cuts` they are not.
 ///
 /// # Errors
-/// `Invalid` for a text of 4 GiB or more, whether it is cut or not; that of `encode` for the first
+/// `Invalid` for a text of 4 GiB or more, whether it is cut or not; that of `encoder` for the first
 /// text for which it fails.
 ///
 /// # Panics
-/// When `encode` panics, after all threads are done.
+/// When `encoder` panics, after all threads are done.
 pub fn encode_texts(
     pool: &ScratchPool,
     texts: &[&str],
     threads: usize,
     cuts: Option<&impl Cuts>,
-    encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()> + Sync,
+    encoder: &impl EncodeText,
 ) -> Result<Rows> {
     texts.iter().try_for_each(|text| check_length(text))?;
     let total: usize = texts.iter().map(|text| text.len()).sum();
@@ -72,16 +72,8 @@ pub fn encode_texts(
     let threads = threads.min(total / BYTES_A_THREAD).max(1);
     if threads == 1 {
         return pool.with(|scratch| {
-            let mut unchecked = 0;
-            for text in texts {
-                encode(scratch, text, &mut rows.ids)?;
-                rows.ends.push(rows.ids.len());
-                unchecked += text.len();
-                if unchecked >= BYTES_PER_CHECK {
-                    threads::check_interrupt()?;
-                    unchecked = 0;
-                }
-            }
+            let Rows { ids, ends } = &mut rows;
+            encode_each(encoder, scratch, texts, ids, |_, end| ends.push(end))?;
             Ok(rows)
         });
     }
@@ -97,8 +89,8 @@ pub fn encode_texts(
             left: AtomicU64::new((parts.len() as u64) << 32),
             outputs: Mutex::new(outputs),
         };
-        let work = || round.run_worker(&encode);
-        let lead = || round.run_caller(&mut own, &mut rows.ids, &encode);
+        let work = || round.run_worker(encoder);
+        let lead = || round.run_caller(&mut own, &mut rows.ids, encoder);
         let wake = total >= BYTES_A_WOKEN_THREAD * threads;
         threads::run(threads - 1, wake, &work, lead)?;
         outputs = round.collect(&mut rows.ids)?;
@@ -120,6 +112,12 @@ struct Section<'a> {
     ends_text: bool,
     /// The number of its ids, once it is encoded.
     count: AtomicUsize,
+}
+
+impl AsRef<str> for Section<'_> {
+    fn as_ref(&self) -> &str {
+        self.text
+    }
 }
 
 /// All texts, long ones in sections of about `size` bytes.
@@ -206,16 +204,14 @@ impl<'p> Round<'_, 'p> {
         part: usize,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
-        encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()>,
+        encoder: &impl EncodeText,
     ) -> Result<()> {
-        self.sections[self.parts[part].clone()]
-            .iter()
-            .try_for_each(|section| {
-                let had = ids.len();
-                encode(scratch, section.text, ids)?;
-                section.count.store(ids.len() - had, Ordering::Relaxed);
-                Ok(())
-            })
+        let sections = &self.sections[self.parts[part].clone()];
+        let mut had = ids.len();
+        encode_each(encoder, scratch, sections, ids, |section, end| {
+            section.count.store(end - had, Ordering::Relaxed);
+            had = end;
+        })
     }
 
     /// Take parts from the front until none is left.
@@ -223,11 +219,11 @@ impl<'p> Round<'_, 'p> {
         &self,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
-        encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()>,
+        encoder: &impl EncodeText,
     ) -> Result<()> {
         while let Some(part) = self.next(false) {
             let encoded = self
-                .encode_part(part, scratch, ids, &encode)
+                .encode_part(part, scratch, ids, encoder)
                 .and_then(|()| threads::check_interrupt());
             if encoded.is_err() {
                 // Nothing that is left, or that a worker has, comes before this part.
@@ -239,7 +235,7 @@ impl<'p> Round<'_, 'p> {
     }
 
     /// Take parts from the back until none is left.
-    fn run_worker(&self, encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()>) {
+    fn run_worker(&self, encoder: &impl EncodeText) {
         let Some(mut part) = self.next(true) else {
             return;
         };
@@ -255,7 +251,7 @@ impl<'p> Round<'_, 'p> {
             ids.clear();
         }
         loop {
-            if let Err(error) = self.encode_part(part, &mut output.scratch, &mut ids, &encode) {
+            if let Err(error) = self.encode_part(part, &mut output.scratch, &mut ids, encoder) {
                 // The others go on: a part before this one may fail too, and its error counts.
                 output.error = Some((part, error));
                 break;
@@ -303,6 +299,8 @@ impl<'p> Round<'_, 'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pretokenize::Pretokenizer;
+    use crate::vocab::Vocab;
 
     /// An id for each byte; an error with the text from a `!` on, a panic at a `?`.
     fn encode(_: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
@@ -323,10 +321,26 @@ mod tests {
         }
     }
 
+    /// [`encode`], or what each text does to the ids.
+    struct By<F>(F);
+
+    impl<F> EncodeText for By<F>
+    where
+        F: Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()> + Sync,
+    {
+        fn encode(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+            self.0(scratch, text, ids)
+        }
+
+        fn by_pattern(&self, _: &str) -> Option<(&Vocab, &Pretokenizer)> {
+            None
+        }
+    }
+
     fn encode_all(texts: &[String], threads: usize) -> Result<Rows> {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let pool = ScratchPool::default();
-        encode_texts(&pool, &texts, threads, Some(&Anywhere), encode)
+        encode_texts(&pool, &texts, threads, Some(&Anywhere), &By(encode))
     }
 
     /// Texts of these lengths, which begin with "a" or another odd byte if they are even.
@@ -383,7 +397,7 @@ mod tests {
         broken[59] += "!";
         for texts in [&broken, &clean, &broken, &clean] {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let rows = encode_texts(&pool, &texts, 2, None::<&Anywhere>, encode);
+            let rows = encode_texts(&pool, &texts, 2, None::<&Anywhere>, &By(encode));
             let count = rows.ok().map(|rows| rows.ids.len());
             assert_eq!(count, (!texts[59].contains('!')).then_some(60 * 5000));
         }

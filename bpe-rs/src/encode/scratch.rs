@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::batch::Batch;
 use super::cache::{Cache, DEFAULT_CACHE_BYTES};
+use super::joined::Joined;
 use super::memo::TextMemo;
 use super::piece::PieceEncoder;
 use crate::pretokenize::Scanner;
@@ -26,6 +27,8 @@ pub struct Scratch {
     pub(super) bounds: Vec<u32>,
     /// For vocabularies that merge in two stages.
     pub(super) stages: StageBuffers,
+    /// Short texts that are encoded together.
+    pub(super) joined: Joined,
     /// Memory for ids that are copied elsewhere.
     pub(super) ids: Vec<u32>,
     /// The number of the thread that had it last.
@@ -74,6 +77,7 @@ impl Scratch {
             memo: TextMemo::new(cache_limit / 8),
             bounds: Vec::new(),
             stages: StageBuffers::default(),
+            joined: Joined::new(),
             ids: Vec::new(),
             thread: 0,
             cache_limit,

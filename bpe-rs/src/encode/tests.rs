@@ -56,7 +56,7 @@ pub(super) fn same_everywhere(
 }
 
 /// Pieces of every length, of several scripts, new and repeated ones.
-fn sample(words: usize) -> String {
+pub(super) fn sample(words: usize) -> String {
     let parts = [
         "the", " in", "ter", "ña", "tion", "你好", "мир", "\n", " ", "1234", "!", "\0", "x", "🙂",
         "é",
@@ -159,7 +159,7 @@ fn long_pieces_take_time_in_proportion() {
 }
 
 /// The 256 bytes and `longer` tokens; token `i` has the id `id(i)`, which increases.
-fn vocab_of(longer: &[&str], id: impl Fn(u32) -> u32) -> Vocab {
+pub(super) fn vocab_of(longer: &[&str], id: impl Fn(u32) -> u32) -> Vocab {
     let bytes = (0..=255u8).map(|byte| vec![byte]);
     let longer = longer.iter().map(|token| token.as_bytes().to_vec());
     Vocab::from_ranks(bytes.chain(longer).zip((0..).map(id))).unwrap()

@@ -9,8 +9,20 @@ use super::layout::{Layout, Part};
 use super::model::Model;
 use super::pre_tokenize::PreTokenized;
 use super::tokenizer::Tokenizer;
-use crate::encode::{Rows, Scratch};
+use crate::encode::{encode_into, EncodeText, Rows, Scratch};
 use crate::error::Result;
+use crate::pretokenize::Pretokenizer;
+use crate::vocab::Vocab;
+
+impl EncodeText for Tokenizer {
+    fn encode(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        self.encode_text_with(scratch, text, &mut Random::default(), ids)
+    }
+
+    fn by_pattern(&self, text: &str) -> Option<(&Vocab, &Pretokenizer)> {
+        self.sole_pattern_of(text)
+    }
+}
 
 impl Tokenizer {
     /// Append the ids of a text. `random` decides about dropout.
@@ -91,9 +103,21 @@ impl Tokenizer {
     /// As [`Tokenizer::encode_text`], for the first text that fails; `Invalid` for one of 4 GiB or
     /// more.
     pub(super) fn encode_texts(&self, texts: &[&str]) -> Result<Rows> {
-        Model::encode_texts(self.pool(), texts, |scratch, text, ids| {
-            self.encode_text_with(scratch, text, &mut Random::default(), ids)
-        })
+        Model::encode_texts(self.pool(), texts, self)
+    }
+
+    /// The vocabulary and the pattern of `text` if that is one part, which stays as it is and which a
+    /// pattern cuts; `None` where this takes more than a quick look.
+    #[inline]
+    fn sole_pattern_of(&self, text: &str) -> Option<(&Vocab, &Pretokenizer)> {
+        let pattern = self.pipeline.compiled_pre_tokenizer.sole_pattern()?;
+        let added = &self.pipeline.added;
+        let is_one_part = !added.raw.may_match(text) && !added.normalized.may_match(text);
+        let is_kept = is_one_part && self.pipeline.normalizers.surely_keeps(text);
+        Some((
+            self.model.vocab_of_all_bytes().filter(|_| is_kept)?,
+            pattern,
+        ))
     }
 
     fn encode_text_with(
@@ -105,17 +129,9 @@ impl Tokenizer {
     ) -> Result<()> {
         let normalizers = &self.pipeline.normalizers;
         let pre_tokenizer = &self.pipeline.compiled_pre_tokenizer;
-        // Most texts are one part, which stays as it is and which a pattern cuts; a short one notices
-        // what is done to find that out.
-        let added = &self.pipeline.added;
-        if let Some(pattern) = pre_tokenizer.sole_pattern() {
-            let is_one_part = !added.raw.may_match(text) && !added.normalized.may_match(text);
-            if is_one_part
-                && normalizers.surely_keeps(text)
-                && self.model.encode_pattern(pattern, text, scratch, ids)?
-            {
-                return Ok(());
-            }
+        // Most texts; a short one notices what is done to find that out.
+        if let Some((vocab, pattern)) = self.sole_pattern_of(text) {
+            return encode_into(vocab, pattern, text, scratch, ids);
         }
         self.split_raw(text, |TextSegment { range, added }| {
             if let Some(id) = added {

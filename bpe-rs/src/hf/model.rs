@@ -8,7 +8,9 @@ use std::ops::Range;
 use foldhash::{HashMap, HashMapExt};
 
 use super::dropout::{Dropout, Random};
-use crate::encode::{encode_into, encode_pieces, encode_texts, Rows, Scratch, ScratchPool};
+use crate::encode::{
+    encode_into, encode_pieces, encode_texts, EncodeText, Rows, Scratch, ScratchPool,
+};
 use crate::error::{quoted, Error, Result};
 use crate::format::{byte_level, BpeModel};
 use crate::pretokenize::{Pretokenizer, TextCuts};
@@ -118,16 +120,20 @@ impl Model {
         self.pool.with(work)
     }
 
-    /// The ids of many texts, on several threads where that is faster; `encode` appends those of one, with
-    /// buffers and caches of `pool`.
+    /// The ids of many texts, on several threads where that is faster, with buffers and caches of `pool`.
     pub(super) fn encode_texts(
         pool: &ScratchPool,
         texts: &[&str],
-        encode: impl Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()> + Sync,
+        encoder: &impl EncodeText,
     ) -> Result<Rows> {
         // A long text is not shared between threads, because added tokens may lie across its cuts.
         let cuts = None::<&TextCuts<'_>>;
-        encode_texts(pool, texts, threads::available_threads(), cuts, encode)
+        encode_texts(pool, texts, threads::available_threads(), cuts, encoder)
+    }
+
+    /// The vocabulary, if it is one of bytes and has them all.
+    pub(super) fn vocab_of_all_bytes(&self) -> Option<&Vocab> {
+        Some(&self.vocab).filter(|_| self.has_all_bytes())
     }
 
     /// The symbols of the vocabulary for texts in which spaces stand for `mark`; `None` where such a text

@@ -14,6 +14,7 @@ mod tests;
 mod window;
 mod word_starts;
 
+pub(crate) use patterns::Rules;
 pub use patterns::NAMED;
 pub use pretokenizer::Pretokenizer;
 pub(crate) use pretokenizer::{check_length, TextCuts};

@@ -1,0 +1,277 @@
+//! The texts of a batch to ids, short ones together.
+//!
+//! A short text has one or two new words, and a merge is a chain of look-ups that each wait for memory.
+//! So the pieces of several texts go through the caches at once, and their new words are merged side by
+//! side.
+
+use super::lookup::{each_batch, BYTES_PER_CHECK};
+use super::scratch::{Caches, Scratch};
+use super::value::write;
+use crate::error::Result;
+use crate::pretokenize::{Pretokenizer, Rules, Scanner};
+use crate::threads::check_interrupt;
+use crate::vocab::Vocab;
+
+/// A longer text has pieces enough of its own.
+const MOST_BYTES: usize = 1 << 10;
+/// From so many bytes on the texts are encoded: about a thousand pieces.
+const FULL: usize = 4 << 10;
+
+/// Encodes the texts of a batch.
+pub trait EncodeText: Sync {
+    /// Append the ids of `text`.
+    ///
+    /// # Errors
+    /// Any.
+    fn encode(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()>;
+
+    /// The vocabulary and the pattern with which [`encode_into`](super::encode_into) gives the ids of
+    /// `text`, too. The vocabulary is the same for all texts; `None` where there is more to do.
+    fn by_pattern(&self, text: &str) -> Option<(&Vocab, &Pretokenizer)>;
+}
+
+/// Append the ids of `texts` and call `done` with each and where its ids end.
+///
+/// # Errors
+/// That of the first text that fails; `Interrupted` when the caller wants to stop.
+pub(super) fn encode_each<T: AsRef<str>>(
+    encoder: &impl EncodeText,
+    scratch: &mut Scratch,
+    texts: &[T],
+    ids: &mut Vec<u32>,
+    mut done: impl FnMut(&T, usize),
+) -> Result<()> {
+    scratch.joined.clear();
+    let mut unchecked = 0;
+    // The first of the texts that are joined and not encoded yet, and their vocabulary.
+    let (mut first, mut vocab) = (0, None);
+    for (at, text) in texts.iter().enumerate() {
+        let bytes = text.as_ref();
+        unchecked += bytes.len();
+        if unchecked >= BYTES_PER_CHECK {
+            check_interrupt()?;
+            unchecked = 0;
+        }
+        let is_joined = texts.len() > 1 && bytes.len() <= MOST_BYTES && {
+            let by_pattern = encoder.by_pattern(bytes);
+            vocab = vocab.or(by_pattern.map(|by| by.0));
+            by_pattern.is_some_and(|by| scratch.join(by, bytes))
+        };
+        if is_joined && scratch.joined.bytes.len() < FULL && at + 1 < texts.len() {
+            continue;
+        }
+        let waiting = &texts[first..at + usize::from(is_joined)];
+        first = at + 1;
+        if let Some(vocab) = vocab.filter(|_| !waiting.is_empty()) {
+            let had = ids.len();
+            if scratch.encode_joined(vocab, ids).is_ok() {
+                let ends = &scratch.joined.ends;
+                waiting.iter().zip(ends).for_each(|(t, &end)| done(t, end));
+            } else {
+                // One by one, for the error of the first that fails.
+                ids.truncate(had);
+                for text in waiting {
+                    encoder.encode(scratch, text.as_ref(), ids)?;
+                    done(text, ids.len());
+                }
+            }
+            scratch.joined.clear();
+        }
+        if !is_joined {
+            encoder.encode(scratch, bytes, ids)?;
+            done(text, ids.len());
+        }
+    }
+    Ok(())
+}
+
+/// Texts one behind the other, and their pieces.
+pub(super) struct Joined {
+    bytes: Vec<u8>,
+    /// Piece `i` is `bytes[bounds[i]..bounds[i + 1]]`.
+    bounds: Vec<u32>,
+    /// The number of pieces up to the end of each text.
+    pieces: Vec<usize>,
+    /// Where the ids of each text end.
+    ends: Vec<usize>,
+}
+
+impl Joined {
+    pub(super) fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            bounds: vec![0],
+            pieces: Vec::new(),
+            ends: Vec::new(),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.bounds.truncate(1);
+        self.pieces.clear();
+        self.ends.clear();
+    }
+
+    fn add(&mut self, scanner: &mut Scanner, rules: Rules, text: &str) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(text.as_bytes());
+        scanner.reset();
+        let mut at = 0;
+        while at < text.len() {
+            let end = scanner.next(rules, text, at);
+            let base = (start + at) as u32;
+            let ends = &scanner.bounds()[1..];
+            self.bounds.extend(ends.iter().map(|end| base + end));
+            at = end;
+        }
+        self.pieces.push(self.bounds.len() - 1);
+    }
+
+    /// Append the ids of all texts to `ids`, and fill `self.ends`.
+    ///
+    /// # Errors
+    /// `Invalid` for a byte without a token, not always the first one.
+    fn encode(&mut self, vocab: &Vocab, caches: &mut Caches, ids: &mut Vec<u32>) -> Result<()> {
+        let (pieces, ends) = (&self.pieces, &mut self.ends);
+        let mut batch = 0;
+        let bytes = (&self.bytes, &self.bounds);
+        each_batch(caches, (vocab, None), bytes.0, bytes.1, |values, arena| {
+            let mut from = 0;
+            while let Some(to) = pieces.get(ends.len()).map(|end| end - batch) {
+                if to > values.len() {
+                    break;
+                }
+                write(&values[from..to], arena, ids);
+                ends.push(ids.len());
+                from = to;
+            }
+            write(&values[from..], arena, ids);
+            batch += values.len();
+        })?;
+        // Empty texts without any piece before them.
+        ends.resize(pieces.len(), ids.len());
+        Ok(())
+    }
+}
+
+impl Scratch {
+    /// Add a text to those that are encoded together; `false` where it cannot be.
+    fn join(&mut self, (vocab, pattern): (&Vocab, &Pretokenizer), text: &str) -> bool {
+        let Some(rules) = pattern.rules() else {
+            return false;
+        };
+        if vocab.symbols().is_some() || vocab.stages().is_some() {
+            return false;
+        }
+        self.joined.add(&mut self.scanner, rules, text);
+        true
+    }
+
+    /// Append the ids of the texts that are joined.
+    fn encode_joined(&mut self, vocab: &Vocab, ids: &mut Vec<u32>) -> Result<()> {
+        self.joined.encode(vocab, &mut self.caches, ids)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode_into;
+    use super::*;
+    use crate::encode::tests::{sample, vocab_of};
+    use crate::simd::Level;
+    use crate::testing::{rounds, Random};
+
+    /// Texts without a "~" are joined.
+    struct Encoder {
+        vocab: Vocab,
+        pattern: Pretokenizer,
+    }
+
+    impl EncodeText for Encoder {
+        fn encode(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+            encode_into(&self.vocab, &self.pattern, text, scratch, ids)
+        }
+
+        fn by_pattern(&self, text: &str) -> Option<(&Vocab, &Pretokenizer)> {
+            let is_plain = !text.contains('~');
+            is_plain.then_some((&self.vocab, &self.pattern))
+        }
+    }
+
+    /// The ids of all texts, and where those of each end; the error if there is one.
+    fn together(encoder: &Encoder, texts: &[&str]) -> (Vec<u32>, Vec<usize>, Option<String>) {
+        let (mut ids, mut ends, mut scratch) = (vec![7], Vec::new(), Scratch::new(1 << 16));
+        let done = |text: &&str, end| {
+            assert_eq!(*text, texts[ends.len()]);
+            ends.push(end);
+        };
+        let error = encode_each(encoder, &mut scratch, texts, &mut ids, done).err();
+        (ids, ends, error.map(|error| error.to_string()))
+    }
+
+    /// [`together`], one text after the other.
+    fn each(encoder: &Encoder, texts: &[&str]) -> (Vec<u32>, Vec<usize>, Option<String>) {
+        let (mut ids, mut ends, mut scratch) = (vec![7], Vec::new(), Scratch::new(1 << 16));
+        for text in texts {
+            if let Err(error) = encoder.encode(&mut scratch, text, &mut ids) {
+                return (ids, ends, Some(error.to_string()));
+            }
+            ends.push(ids.len());
+        }
+        (ids, ends, None)
+    }
+
+    #[test]
+    fn texts_together_have_the_ids_of_each() {
+        let all = sample(rounds(8000, 400)).replace('x', "~");
+        let cuts: Vec<usize> = all.char_indices().map(|(at, _)| at).collect();
+        let tokens = ["ab", "abab", "the", " the", "12", "é", "你好"];
+        for name in ["gpt2", "cl100k", "o200k"] {
+            let encoder = Encoder {
+                vocab: vocab_of(&tokens, |i| i),
+                pattern: Pretokenizer::new(name).unwrap(),
+            };
+            let mut random = Random(4);
+            for longest in [1, 30, 300, 3000].into_iter().take(rounds(4, 2)) {
+                // Empty ones, too.
+                let texts: Vec<&str> = (0..rounds(400, 30))
+                    .map(|_| {
+                        let from = random.below(cuts.len());
+                        let to = (from + random.below(longest + 1)).min(cuts.len() - 1);
+                        &all[cuts[from]..cuts[to.max(from)]]
+                    })
+                    .collect();
+                let want = each(&encoder, &texts);
+                Level::for_each(|_| assert!(together(&encoder, &texts) == want, "{longest}"));
+            }
+        }
+        for texts in [&[][..], &[""], &["", ""], &["", "a", ""]] {
+            let encoder = Encoder {
+                vocab: vocab_of(&tokens, |i| i),
+                pattern: Pretokenizer::new("gpt2").unwrap(),
+            };
+            assert_eq!(together(&encoder, texts), each(&encoder, texts));
+        }
+    }
+
+    #[test]
+    fn the_first_text_that_fails_counts() {
+        let letters = (b' '..b'z').map(|byte| (vec![byte], u32::from(byte)));
+        let encoder = Encoder {
+            vocab: Vocab::from_ranks(letters).unwrap(),
+            pattern: Pretokenizer::new("gpt2").unwrap(),
+        };
+        // Long pieces are merged after short ones, so the error of "{" would come first.
+        let long = "abc".repeat(30) + "}";
+        let texts = ["one", "two", "", &long, "three {", "~", "four"];
+        for skip in 0..texts.len() {
+            let (had, want) = (
+                together(&encoder, &texts[skip..]),
+                each(&encoder, &texts[skip..]),
+            );
+            assert_eq!((had.1, had.2), (want.1, want.2), "{skip}");
+        }
+        assert!(each(&encoder, &texts).2.unwrap().contains("0x7d"));
+    }
+}
