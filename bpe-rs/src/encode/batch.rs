@@ -1,4 +1,4 @@
-//! A batch of up to 256 pieces, and probing the caches with it.
+//! A batch of up to 512 pieces, and probing the caches with it.
 //!
 //! First the keys of all pieces are made and the cache lines of their entries prefetched, then the
 //! tables are read one after the other. By the time a line is read, it has arrived from memory.

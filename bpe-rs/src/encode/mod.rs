@@ -1,7 +1,7 @@
 //! Pieces to ids.
 //!
 //! Most pieces of a text have been seen before, so their ids come from a cache; only the others are
-//! merged. Pieces are taken 256 at a time, in one loop for each step: while the steps of one batch
+//! merged. Pieces are taken 512 at a time, in one loop for each step: while the steps of one batch
 //! run, the memory that the next steps need is prefetched.
 
 mod abreast;
@@ -37,7 +37,7 @@ pub use text::{count, encode_into, encode_pieces};
 use crate::error::{Error, Result};
 
 /// Pieces in a batch.
-const BATCH: usize = 256;
+const BATCH: usize = 512;
 /// Most ids of a row that is padded: many times the longest context of any model.
 pub const MAX_ROW_LENGTH: usize = 1 << 24;
 

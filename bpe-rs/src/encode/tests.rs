@@ -207,7 +207,7 @@ fn pieces_that_are_nearly_alike_are_kept_apart() {
     let vocab = vocab_of(&RUNS, |i| i);
     let pattern = Pretokenizer::new(r"[^|]+|\|").unwrap();
     // Around the ends of batches and of blocks of flags.
-    for count in [1, 31, 32, 33, 127, 128, 129, 256, 257, 1000] {
+    for count in [1, 31, 32, 33, 127, 128, 129, 256, 257, 511, 512, 513, 2000] {
         let all: Vec<_> = pieces.iter().cycle().take(count).cloned().collect();
         // Nothing behind the last piece, a little, and enough to read eight bytes.
         for end in ["", "|", "|a|a|a|a|a"] {
