@@ -7,7 +7,7 @@ use crate::encode::{
     count, encode_into, encode_texts, EncodeText, Lease, Rows, Scratch, ScratchPool,
 };
 use crate::error::{quoted, Error, Result};
-use crate::pretokenize::{Pretokenizer, TextCuts};
+use crate::pretokenize::Pretokenizer;
 use crate::special::{Finder, SpecialTokens};
 use crate::threads::ForkOnce;
 use crate::vocab::Vocab;
@@ -191,7 +191,7 @@ impl Encoding {
     }
 
     /// The ids of many texts, on up to `threads` threads; the special tokens that `allowed` finds
-    /// become their ids. Without `allowed`, a long text is shared between threads.
+    /// become their ids. A long text without any of them is shared between threads.
     ///
     /// # Errors
     ///
@@ -202,13 +202,11 @@ impl Encoding {
         allowed: Option<&Finder>,
         threads: usize,
     ) -> Result<Rows> {
-        let cuts = TextCuts::new(&self.pattern, []);
-        let cuts = Some(&cuts).filter(|_| allowed.is_none());
         let encoder = BatchEncoder {
             encoding: self,
             allowed,
         };
-        encode_texts(&self.pool, texts, threads, cuts, &encoder)
+        encode_texts(&self.pool, texts, threads, &encoder)
     }
 
     /// Limit the caches of each thread to about `bytes`, and empty them.

@@ -1,6 +1,7 @@
-"""Whole texts are remembered: ids stay those of Hugging Face's engine when a tokenizer changes.
+"""Batches: ids stay those of Hugging Face's engine, text by text.
 
-Each text is encoded several times, before and after changes of what its ids depend on.
+Whole texts are remembered, so each is encoded several times, before and after changes of what its ids
+depend on. Short texts are encoded together, long ones in parts by several threads.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import hf_cases
 import hf_families
 import pytest
 import tokenizers
@@ -98,3 +100,21 @@ def test_special_tokens_of_normalised_text() -> None:
         tokenizer.add_tokens([tokenizers.AddedToken("the same", normalized=True)])
     texts = texts_of(9)
     check(ours, theirs, texts)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama3", "qwen2", "deepseek_v3", "missing_bytes"])
+def test_short_texts_together_and_long_ones_in_parts(family: str) -> None:
+    file = hf_cases.family(family)
+    ours, theirs = Tokenizer.from_str(file), tokenizers.Tokenizer.from_str(file)
+    rng = random.Random(family)
+    added = [token.content for token in theirs.get_added_tokens_decoder().values()][:3]
+    parts = [*hf_cases.TEXTS, *TEXTS, *added, "", "", "e\u0301", "\u0301", "12345", "'s", "\n\n"]
+    short = ["".join(rng.choices(parts, k=rng.randrange(4))) for _ in range(150)]
+    plain = "".join(rng.choices([text for text in parts if text not in added], k=2000))
+    words = " the same words, 1234 of them\n  again" * 4000
+    long = [words, words[:70_000] + "e\u0301" + words[70_001:], *(words + each for each in added)]
+    for texts in (short, [*short, *long, *short, plain], long[:1]):
+        expected = [each.ids for each in theirs.encode_batch(texts)]
+        assert [each.ids for each in ours.encode_batch(texts)] == expected
+    one = Tokenizer.from_str(file)
+    assert [one.encode(text).ids for text in short] == [e.ids for e in theirs.encode_batch(short)]

@@ -12,7 +12,7 @@ use super::joined::{encode_each, EncodeText};
 use super::scratch::{Lease, Scratch, ScratchPool};
 use crate::error::{Error, Result};
 use crate::io::Cuts;
-use crate::pretokenize::check_length;
+use crate::pretokenize::{check_length, TextCuts};
 use crate::threads::{self, into_inner, lock};
 
 /// Bytes of text for each thread from which on another thread gains time, if a worker is spinning.
@@ -47,8 +47,8 @@ impl Rows {
     }
 }
 
-/// Encode `texts` on up to `threads` threads. Long texts are
-/// shared between threads at `cuts`, which do not change their ids; without `cuts` they are not.
+/// Encode `texts` on up to `threads` threads. A long text that `encoder` encodes by a pattern alone is
+/// shared between threads.
 ///
 /// # Errors
 /// `Invalid` for a text of 4 GiB or more, whether it is cut or not; that of `encoder` for the first
@@ -60,7 +60,6 @@ pub fn encode_texts(
     pool: &ScratchPool,
     texts: &[&str],
     threads: usize,
-    cuts: Option<&impl Cuts>,
     encoder: &impl EncodeText,
 ) -> Result<Rows> {
     texts.iter().try_for_each(|text| check_length(text))?;
@@ -78,7 +77,7 @@ pub fn encode_texts(
         });
     }
     let part_size = (total / (PARTS * threads)).clamp(LEAST_PART, ROUND / PARTS);
-    let sections = sections(texts, part_size, cuts);
+    let sections = sections(texts, part_size, encoder);
     let mut own = pool.lease();
     let mut outputs = Vec::new();
     for parts in rounds(&sections, part_size, ROUND * threads) {
@@ -121,7 +120,7 @@ impl AsRef<str> for Section<'_> {
 }
 
 /// All texts, long ones in sections of about `size` bytes.
-fn sections<'a>(texts: &[&'a str], size: usize, cuts: Option<&impl Cuts>) -> Vec<Section<'a>> {
+fn sections<'a>(texts: &[&'a str], size: usize, encoder: &impl EncodeText) -> Vec<Section<'a>> {
     let section = |text, ends_text| Section {
         text,
         ends_text,
@@ -129,10 +128,12 @@ fn sections<'a>(texts: &[&'a str], size: usize, cuts: Option<&impl Cuts>) -> Vec
     };
     let mut sections = Vec::with_capacity(texts.len());
     for whole in texts {
-        match cuts.filter(|_| whole.len() > 2 * size) {
+        let is_long = whole.len() > 2 * size;
+        match is_long.then(|| encoder.by_pattern(whole)).flatten() {
             None => sections.push(section(whole, true)),
-            Some(cuts) => sections.extend(
-                cuts.parts(whole, size)
+            Some((_, pattern)) => sections.extend(
+                TextCuts::new(pattern, [])
+                    .parts(whole, size)
                     .map(|(offset, text)| section(text, offset + text.len() == whole.len())),
             ),
         }
@@ -312,40 +313,39 @@ mod tests {
         broken.map_or(Ok(()), |mark: String| Err(Error::invalid(mark)))
     }
 
-    /// Cuts anywhere in texts of even length.
-    struct Anywhere;
+    /// [`encode`]; by a pattern, too, where a text begins with an odd byte and nothing goes wrong.
+    struct Bytes(Vocab, Pretokenizer);
 
-    impl Cuts for Anywhere {
-        fn last_cut(&self, text: &[u8], _: usize) -> Option<usize> {
-            (text[0] % 2 == 1).then_some(text.len())
+    impl EncodeText for Bytes {
+        fn encode(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+            encode(scratch, text, ids)
+        }
+
+        fn by_pattern(&self, text: &str) -> Option<(&Vocab, &Pretokenizer)> {
+            let is_odd = text.bytes().next().is_none_or(|byte| byte % 2 == 1);
+            let is_plain = is_odd && !text.contains(['!', '?']);
+            is_plain.then_some((&self.0, &self.1))
         }
     }
 
-    /// [`encode`], or what each text does to the ids.
-    struct By<F>(F);
-
-    impl<F> EncodeText for By<F>
-    where
-        F: Fn(&mut Scratch, &str, &mut Vec<u32>) -> Result<()> + Sync,
-    {
-        fn encode(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
-            self.0(scratch, text, ids)
-        }
-
-        fn by_pattern(&self, _: &str) -> Option<(&Vocab, &Pretokenizer)> {
-            None
-        }
+    fn encode_with(pool: &ScratchPool, texts: &[String], threads: usize) -> Result<Rows> {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let bytes = (0..=255u8).map(|byte| (vec![byte], u32::from(byte)));
+        let pattern = Pretokenizer::new("gpt2")?;
+        let encoder = Bytes(Vocab::from_ranks(bytes)?, pattern);
+        encode_texts(pool, &texts, threads, &encoder)
     }
 
     fn encode_all(texts: &[String], threads: usize) -> Result<Rows> {
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let pool = ScratchPool::default();
-        encode_texts(&pool, &texts, threads, Some(&Anywhere), &By(encode))
+        encode_with(&ScratchPool::default(), texts, threads)
     }
 
     /// Texts of these lengths, which begin with "a" or another odd byte if they are even.
     fn texts(lengths: impl IntoIterator<Item = usize>) -> Vec<String> {
-        let letter = |i, len| char::from(b'a' + ((i ^ len) % 26) as u8);
+        let letter = |i, len| match i % 50 {
+            49 => ' ',
+            _ => char::from(b'a' + ((i ^ len) % 26) as u8),
+        };
         let text = |len| (0..len).map(|i| letter(i, len)).collect();
         lengths.into_iter().map(text).collect()
     }
@@ -396,8 +396,7 @@ mod tests {
         let mut broken = clean.clone();
         broken[59] += "!";
         for texts in [&broken, &clean, &broken, &clean] {
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let rows = encode_texts(&pool, &texts, 2, None::<&Anywhere>, &By(encode));
+            let rows = encode_with(&pool, texts, 2);
             let count = rows.ok().map(|rows| rows.ids.len());
             assert_eq!(count, (!texts[59].contains('!')).then_some(60 * 5000));
         }

@@ -6,12 +6,12 @@ use super::added_tokens::TextSegment;
 use super::aligned::AlignedText;
 use super::dropout::Random;
 use super::layout::{Layout, Part};
-use super::model::Model;
 use super::pre_tokenize::PreTokenized;
 use super::tokenizer::Tokenizer;
-use crate::encode::{encode_into, EncodeText, Rows, Scratch};
+use crate::encode::{encode_into, encode_texts, EncodeText, Rows, Scratch};
 use crate::error::Result;
 use crate::pretokenize::Pretokenizer;
+use crate::threads;
 use crate::vocab::Vocab;
 
 impl EncodeText for Tokenizer {
@@ -103,7 +103,7 @@ impl Tokenizer {
     /// As [`Tokenizer::encode_text`], for the first text that fails; `Invalid` for one of 4 GiB or
     /// more.
     pub(super) fn encode_texts(&self, texts: &[&str]) -> Result<Rows> {
-        Model::encode_texts(self.pool(), texts, self)
+        encode_texts(self.pool(), texts, threads::available_threads(), self)
     }
 
     /// The vocabulary and the pattern of `text` if that is one part, which stays as it is and which a

@@ -8,13 +8,10 @@ use std::ops::Range;
 use foldhash::{HashMap, HashMapExt};
 
 use super::dropout::{Dropout, Random};
-use crate::encode::{
-    encode_into, encode_pieces, encode_texts, EncodeText, Rows, Scratch, ScratchPool,
-};
+use crate::encode::{encode_into, encode_pieces, Scratch, ScratchPool};
 use crate::error::{quoted, Error, Result};
 use crate::format::{byte_level, BpeModel};
-use crate::pretokenize::{Pretokenizer, TextCuts};
-use crate::threads;
+use crate::pretokenize::Pretokenizer;
 use crate::vocab::{CharacterModel, Symbols, Vocab};
 
 /// Token strings, ids and merges.
@@ -118,17 +115,6 @@ impl Model {
     /// Call `work` with buffers and caches for encoding.
     pub(super) fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
         self.pool.with(work)
-    }
-
-    /// The ids of many texts, on several threads where that is faster, with buffers and caches of `pool`.
-    pub(super) fn encode_texts(
-        pool: &ScratchPool,
-        texts: &[&str],
-        encoder: &impl EncodeText,
-    ) -> Result<Rows> {
-        // A long text is not shared between threads, because added tokens may lie across its cuts.
-        let cuts = None::<&TextCuts<'_>>;
-        encode_texts(pool, texts, threads::available_threads(), cuts, encoder)
     }
 
     /// The vocabulary, if it is one of bytes and has them all.
