@@ -1,7 +1,7 @@
 """Batches: ids stay those of Hugging Face's engine, text by text.
 
-Whole texts are remembered, so each is encoded several times, before and after changes of what its ids
-depend on. Short texts are encoded together, long ones in parts by several threads.
+Whole texts are remembered, so each is encoded several times, before and after changes of what its
+ids depend on. Short texts are encoded together, long ones in parts by several threads.
 """
 
 from __future__ import annotations
