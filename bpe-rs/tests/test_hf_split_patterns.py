@@ -77,6 +77,11 @@ OTHERS = [
     r"(?i)[ßa]x|(?i)[à-ÿ]",
     r"(?i)[\p{Lu}]{2}",
     r"\p{^L}|\N{2}",
+    r"\p{Word}+",
+    r"\P{word}|\p{^Word}x",
+    r"[\p{Graph}&&[^a]]x|(?i)\p{Word}b",
+    r"[^\p{Word}\p{XDigit}]+",
+    r"\P{Print}|\p{xdigit}+",
     r"[a~~b]|[\b]",
 ]
 REFUSED = [
@@ -92,7 +97,8 @@ REFUSED = [
     r"(?<=a+)b",
     r"^*a",
     r"(?:a|b*){2}",
-    r"\p{Word}",
+    r"(?i)[\P{Word}]",
+    r"\p{Wo_rd}",
     r"(?i:ᾳ)",
     r"(?~ab)",
 ]

@@ -88,7 +88,7 @@ mod tests {
             r"(?i)(s)(t)",
             r"(?i)s{2}",
             r"(?i:ΐ)",
-            r"\p{Word}",
+            r"\p{Gr_aph}",
             r"\xE9",
             r"\pL",
             r"(?i)(a)\1",

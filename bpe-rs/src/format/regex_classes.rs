@@ -47,20 +47,45 @@ pub(super) fn escape_here(escape: &str) -> Option<String> {
         r"\0" => r"\x00".into(),
         r"\b" => format!("(?:(?<={WORD})(?!{WORD})|(?<!{WORD})(?={WORD}))"),
         r"\B" => format!("(?:(?<={WORD})(?={WORD})|(?<!{WORD})(?!{WORD}))"),
-        _ => return None,
+        _ => match property(escape)? {
+            ("word", false) => WORD.into(),
+            ("word", true) => NOT_WORD.into(),
+            (name, is_not) => posix_here(name, is_not)?,
+        },
     })
 }
 
 /// The same for an escape in a class.
-pub(super) fn class_escape_here(escape: &str) -> Option<&'static str> {
-    Some(match escape {
+pub(super) fn class_escape_here(escape: &str) -> Option<Cow<'static, str>> {
+    Some(Cow::from(match escape {
         r"\w" => CLASS_WORD,
         r"\W" => CLASS_NOT_WORD,
         r"\h" => HEX,
         r"\H" => NOT_HEX,
         r"\b" => r"\x08",
-        _ => return None,
-    })
+        _ => {
+            let (name, is_not) = property(escape)?;
+            return posix_here(name, is_not).map(Cow::from);
+        }
+    }))
+}
+
+/// A property that this engine does not have, in lower case, and whether `escape` is what lacks it.
+fn property(escape: &str) -> Option<(&'static str, bool)> {
+    let (is_not, braced) = match escape.strip_prefix(r"\p") {
+        Some(braced) => (false, braced),
+        None => (true, escape.strip_prefix(r"\P")?),
+    };
+    let name = braced.strip_prefix('{')?.strip_suffix('}')?;
+    let mut names = ["word", "graph", "print", "xdigit"].into_iter();
+    let found = names.find(|known| known.eq_ignore_ascii_case(name));
+    found.map(|name| (name, is_not))
+}
+
+/// A POSIX class as a class.
+fn posix_here(name: &str, is_not: bool) -> Option<String> {
+    let (_, inside) = POSIX.iter().find(|(known, _)| *known == name)?;
+    Some(format!("[{}{inside}]", if is_not { "^" } else { "" }))
 }
 
 /// A class for this engine.
@@ -73,17 +98,10 @@ pub(super) fn class_here(class: &str) -> Result<Cow<'_, str>, String> {
         let rest = &class[at..];
         let (here, end) = if rest.starts_with('\\') {
             let end = escape_end(class, at);
-            (class_escape_here(&class[at..end]).map(String::from), end)
+            (class_escape_here(&class[at..end]).map(Cow::into_owned), end)
         } else if let Some((name, end)) = posix_at(class, at) {
-            let is_not = name.starts_with('^');
-            let known = POSIX
-                .iter()
-                .find(|(known, _)| *known == name.trim_start_matches('^'));
-            let (_, inside) = known.ok_or_else(|| format!("[:{name}:]"))?;
-            (
-                Some(format!("[{}{inside}]", if is_not { "^" } else { "" })),
-                end,
-            )
+            let known = posix_here(name.trim_start_matches('^'), name.starts_with('^'));
+            (Some(known.ok_or_else(|| format!("[:{name}:]"))?), end)
         } else {
             (None, at + rest.chars().next().map_or(1, char::len_utf8))
         };

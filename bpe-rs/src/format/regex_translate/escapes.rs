@@ -24,8 +24,11 @@ impl<'a> Translation<'a> {
             Some(b'1'..=b'9' | b'k') => self.check_back_reference(escape)?,
             Some(b'p' | b'P') if escape.contains("{^") => {
                 let other = if bytes[1] == b'p' { "\\P{" } else { "\\p{" };
-                here = escape[2..].replacen("{^", other, 1).into();
-                check_escape(&here)?;
+                let other = escape[2..].replacen("{^", other, 1);
+                here = match escape_here(&other) {
+                    Some(known) => known.into(),
+                    None => check_escape(&other).map(|()| other.into())?,
+                };
             }
             _ => match escape_here(escape) {
                 Some(known) => here = known.into(),
