@@ -52,7 +52,7 @@ test: setup ## run all tests: Rust, Python, doctests, the README's examples
 # What the unsafe code does on the portable path, watched access by access; needs a nightly
 # toolchain with the component miri. Vector instructions are compared with that path instead.
 # The second line takes many minutes.
-MIRI_TESTS := simd:: decode:: special:: memory:: threads:: encode::value encode::scratch \
+MIRI_TESTS := simd:: decode:: special:: memory:: threads:: encode::value encode::scratch encode::each_text \
   encode::tests::ids encode::tests::own train::queue
 MIRI_TESTS += vocab::tests train::tests::random_corpora hf::aligned
 .PHONY: test-miri

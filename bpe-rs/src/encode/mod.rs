@@ -7,7 +7,8 @@
 mod abreast;
 mod batch;
 mod cache;
-mod joined;
+mod each_text;
+mod joined_texts;
 mod lookup;
 mod memo;
 mod merge;
@@ -27,7 +28,7 @@ mod tests;
 mod text;
 mod value;
 
-pub use joined::EncodeText;
+pub use each_text::EncodeText;
 pub use memo::Tag;
 pub use parallel::{encode_texts, Rows};
 pub use piece::PieceEncoder;

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
-use super::joined::{encode_each, EncodeText};
+use super::each_text::{encode_each, EncodeText};
 use super::scratch::{Lease, Scratch, ScratchPool};
 use crate::error::{Error, Result};
 use crate::io::Cuts;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::batch::Batch;
 use super::cache::{Cache, DEFAULT_CACHE_BYTES};
-use super::joined::Joined;
+use super::joined_texts::JoinedTexts;
 use super::memo::TextMemo;
 use super::piece::PieceEncoder;
 use crate::pretokenize::Scanner;
@@ -28,7 +28,7 @@ pub struct Scratch {
     /// For vocabularies that merge in two stages.
     pub(super) stages: StageBuffers,
     /// Short texts that are encoded together.
-    pub(super) joined: Joined,
+    pub(super) joined: JoinedTexts,
     /// Memory for ids that are copied elsewhere.
     pub(super) ids: Vec<u32>,
     /// The number of the thread that had it last.
@@ -77,7 +77,7 @@ impl Scratch {
             memo: TextMemo::new(cache_limit / 8),
             bounds: Vec::new(),
             stages: StageBuffers::default(),
-            joined: Joined::new(),
+            joined: JoinedTexts::new(),
             ids: Vec::new(),
             thread: 0,
             cache_limit,

@@ -4,18 +4,17 @@
 //! So the pieces of several texts go through the caches at once, and their new words are merged side by
 //! side.
 
+use super::joined_texts::JoinedTexts;
 use super::lookup::{each_batch, BYTES_PER_CHECK};
-use super::scratch::{Caches, Scratch};
+use super::scratch::Scratch;
 use super::value::write;
 use crate::error::Result;
-use crate::pretokenize::{Pretokenizer, Rules, Scanner};
+use crate::pretokenize::Pretokenizer;
 use crate::threads::check_interrupt;
 use crate::vocab::Vocab;
 
 /// A longer text has pieces enough of its own.
 const MOST_BYTES: usize = 1 << 10;
-/// From so many bytes on the texts are encoded: about a thousand pieces.
-const FULL: usize = 4 << 10;
 
 /// Encodes the texts of a batch.
 pub trait EncodeText: Sync {
@@ -45,133 +44,91 @@ pub(super) fn encode_each<T: AsRef<str>>(
     let mut unchecked = 0;
     // The first of the texts that are joined and not encoded yet, and their vocabulary.
     let (mut first, mut vocab) = (0, None);
-    for (at, text) in texts.iter().enumerate() {
-        let bytes = text.as_ref();
-        unchecked += bytes.len();
+    for (at, item) in texts.iter().enumerate() {
+        let text = item.as_ref();
+        unchecked += text.len();
         if unchecked >= BYTES_PER_CHECK {
             check_interrupt()?;
             unchecked = 0;
         }
-        let is_joined = texts.len() > 1 && bytes.len() <= MOST_BYTES && {
-            let by_pattern = encoder.by_pattern(bytes);
-            vocab = vocab.or(by_pattern.map(|by| by.0));
-            by_pattern.is_some_and(|by| scratch.join(by, bytes))
-        };
-        if is_joined && scratch.joined.bytes.len() < FULL && at + 1 < texts.len() {
+        let is_short = texts.len() > 1 && text.len() <= MOST_BYTES;
+        let by_pattern = is_short.then(|| encoder.by_pattern(text)).flatten();
+        vocab = vocab.or(by_pattern.map(|(vocab, _)| vocab));
+        let is_joined =
+            by_pattern.is_some_and(|(vocab, pattern)| join(scratch, vocab, pattern, text));
+        if is_joined && !scratch.joined.is_full() && at + 1 < texts.len() {
             continue;
         }
         let waiting = &texts[first..at + usize::from(is_joined)];
         first = at + 1;
         if let Some(vocab) = vocab.filter(|_| !waiting.is_empty()) {
             let had = ids.len();
-            if scratch.encode_joined(vocab, ids).is_ok() {
+            if encode_joined(scratch, vocab, ids).is_ok() {
                 let ends = &scratch.joined.ends;
-                waiting.iter().zip(ends).for_each(|(t, &end)| done(t, end));
+                waiting
+                    .iter()
+                    .zip(ends)
+                    .for_each(|(item, &end)| done(item, end));
             } else {
                 // One by one, for the error of the first that fails.
                 ids.truncate(had);
-                for text in waiting {
-                    encoder.encode(scratch, text.as_ref(), ids)?;
-                    done(text, ids.len());
+                for item in waiting {
+                    encoder.encode(scratch, item.as_ref(), ids)?;
+                    done(item, ids.len());
                 }
             }
             scratch.joined.clear();
         }
         if !is_joined {
-            encoder.encode(scratch, bytes, ids)?;
-            done(text, ids.len());
+            encoder.encode(scratch, text, ids)?;
+            done(item, ids.len());
         }
     }
     Ok(())
 }
 
-/// Texts one behind the other, and their pieces.
-pub(super) struct Joined {
-    bytes: Vec<u8>,
-    /// Piece `i` is `bytes[bounds[i]..bounds[i + 1]]`.
-    bounds: Vec<u32>,
-    /// The number of pieces up to the end of each text.
-    pieces: Vec<usize>,
-    /// Where the ids of each text end.
-    ends: Vec<usize>,
-}
-
-impl Joined {
-    pub(super) fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            bounds: vec![0],
-            pieces: Vec::new(),
-            ends: Vec::new(),
-        }
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.bounds.truncate(1);
-        self.pieces.clear();
-        self.ends.clear();
-    }
-
-    fn add(&mut self, scanner: &mut Scanner, rules: Rules, text: &str) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(text.as_bytes());
-        scanner.reset();
-        let mut at = 0;
-        while at < text.len() {
-            let end = scanner.next(rules, text, at);
-            let base = (start + at) as u32;
-            let ends = &scanner.bounds()[1..];
-            self.bounds.extend(ends.iter().map(|end| base + end));
-            at = end;
-        }
-        self.pieces.push(self.bounds.len() - 1);
-    }
-
-    /// Append the ids of all texts to `ids`, and fill `self.ends`.
-    ///
-    /// # Errors
-    /// `Invalid` for a byte without a token, not always the first one.
-    fn encode(&mut self, vocab: &Vocab, caches: &mut Caches, ids: &mut Vec<u32>) -> Result<()> {
-        let (pieces, ends) = (&self.pieces, &mut self.ends);
-        let mut batch = 0;
-        let bytes = (&self.bytes, &self.bounds);
-        each_batch(caches, (vocab, None), bytes.0, bytes.1, |values, arena| {
-            let mut from = 0;
-            while let Some(to) = pieces.get(ends.len()).map(|end| end - batch) {
-                if to > values.len() {
-                    break;
-                }
-                write(&values[from..to], arena, ids);
-                ends.push(ids.len());
-                from = to;
+/// Append the ids of the texts that are joined to `ids`, and fill their `ends`.
+///
+/// # Errors
+/// `Invalid` for a byte without a token, not always the first one.
+fn encode_joined(scratch: &mut Scratch, vocab: &Vocab, ids: &mut Vec<u32>) -> Result<()> {
+    let Scratch { caches, joined, .. } = scratch;
+    let JoinedTexts {
+        bytes,
+        bounds,
+        pieces,
+        ends,
+    } = joined;
+    // The number of pieces in earlier batches.
+    let mut before = 0;
+    each_batch(caches, (vocab, None), bytes, bounds, |values, arena| {
+        let mut from = 0;
+        while let Some(to) = pieces.get(ends.len()).map(|end| end - before) {
+            if to > values.len() {
+                break;
             }
-            write(&values[from..], arena, ids);
-            batch += values.len();
-        })?;
-        // Empty texts without any piece before them.
-        ends.resize(pieces.len(), ids.len());
-        Ok(())
-    }
+            write(&values[from..to], arena, ids);
+            ends.push(ids.len());
+            from = to;
+        }
+        write(&values[from..], arena, ids);
+        before += values.len();
+    })?;
+    // Where all texts are empty there is no batch.
+    ends.resize(pieces.len(), ids.len());
+    Ok(())
 }
 
-impl Scratch {
-    /// Add a text to those that are encoded together; `false` where it cannot be.
-    fn join(&mut self, (vocab, pattern): (&Vocab, &Pretokenizer), text: &str) -> bool {
-        let Some(rules) = pattern.rules() else {
-            return false;
-        };
-        if vocab.symbols().is_some() || vocab.stages().is_some() {
-            return false;
-        }
-        self.joined.add(&mut self.scanner, rules, text);
-        true
+/// Add a text to those that are encoded together; `false` where it cannot be.
+fn join(scratch: &mut Scratch, vocab: &Vocab, pattern: &Pretokenizer, text: &str) -> bool {
+    let Some(rules) = pattern.rules() else {
+        return false;
+    };
+    if vocab.symbols().is_some() || vocab.stages().is_some() {
+        return false;
     }
-
-    /// Append the ids of the texts that are joined.
-    fn encode_joined(&mut self, vocab: &Vocab, ids: &mut Vec<u32>) -> Result<()> {
-        self.joined.encode(vocab, &mut self.caches, ids)
-    }
+    scratch.joined.add(&mut scratch.scanner, rules, text);
+    true
 }
 
 #[cfg(test)]
@@ -246,7 +203,7 @@ mod tests {
                 Level::for_each(|_| assert!(together(&encoder, &texts) == want, "{longest}"));
             }
         }
-        for texts in [&[][..], &[""], &["", ""], &["", "a", ""]] {
+        for texts in [&[][..], &[""], &["", ""], &["", "a", ""], &[""; 3000]] {
             let encoder = Encoder {
                 vocab: vocab_of(&tokens, |i| i),
                 pattern: Pretokenizer::new("gpt2").unwrap(),
