@@ -181,10 +181,10 @@ mod tests {
 
     #[test]
     fn texts_together_have_the_ids_of_each() {
-        let all = sample(rounds(8000, 400)).replace('x', "~");
+        let all = sample(rounds(8000, 60)).replace('x', "~");
         let cuts: Vec<usize> = all.char_indices().map(|(at, _)| at).collect();
         let tokens = ["ab", "abab", "the", " the", "12", "é", "你好"];
-        for name in ["gpt2", "cl100k", "o200k"] {
+        for name in &["gpt2", "cl100k", "o200k"][..rounds(3, 1)] {
             let encoder = Encoder {
                 vocab: vocab_of(&tokens, |i| i),
                 pattern: Pretokenizer::new(name).unwrap(),
@@ -192,7 +192,7 @@ mod tests {
             let mut random = Random(4);
             for longest in [1, 30, 300, 3000].into_iter().take(rounds(4, 2)) {
                 // Empty ones, too.
-                let texts: Vec<&str> = (0..rounds(400, 30))
+                let texts: Vec<&str> = (0..rounds(400, 8))
                     .map(|_| {
                         let from = random.below(cuts.len());
                         let to = (from + random.below(longest + 1)).min(cuts.len() - 1);
