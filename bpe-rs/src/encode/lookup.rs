@@ -100,9 +100,11 @@ fn merge_missing<S: Lanes>(
     missing: [usize; 3],
 ) -> Result<()> {
     let from = (vocab, starts);
-    merge_short::<S, 16>(batch, cache, encoder, from, pieces, missing)?;
-    let left = merge_short::<S, 32>(batch, cache, encoder, from, pieces, missing)?;
-    merge_long::<S>(batch, cache, encoder, starts, pieces, left)?;
+    // All together where the parts of long pieces may be few.
+    let kinds = 0..if starts.may_shorten() { 3 } else { 1 };
+    let left = merge_short::<S, 16>(batch, cache, encoder, from, pieces, (kinds, missing))?;
+    let left = merge_short::<S, 32>(batch, cache, encoder, from, pieces, (1..3, left))?;
+    merge_long::<S>(batch, cache, encoder, starts, pieces, left[2])?;
     let values = &batch.values[..pieces.count()];
     if is_mixed(values) {
         // Branch-free, because which values are in the arena cannot be predicted: for a packed one

@@ -11,7 +11,7 @@ use unicode_normalization_alignments::{
     is_nfc_quick, is_nfd_quick, is_nfkc_quick, is_nfkd_quick, IsNormalized, UnicodeNormalization,
 };
 
-use crate::simd::{dispatch, Bytes64};
+use crate::simd::{dispatch, Bytes64, Level};
 
 /// Unicode normalisation forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +103,8 @@ fn next_change_with<S: Bytes64>(
     // Where the last plain character ends, where the last one that had to be looked up does, and the
     // class of the mark before.
     let (mut plain, mut seen, mut last) = (from, from, PLAIN);
+    // Without vectors so many questions take longer than the few characters.
+    let asks_more = form == UnicodeForm::Nfc && Level::current() != Level::Portable;
     let mut block = from;
     while block < text.len() {
         let rest = &text.as_bytes()[block..];
@@ -113,7 +115,7 @@ fn next_change_with<S: Bytes64>(
                 None => S::load_few(rest),
             }
         };
-        let mut unclear = unclear(form, v);
+        let mut unclear = unclear(v, asks_more);
         while unclear != 0 {
             let at = block + unclear.trailing_zeros() as usize;
             unclear &= unclear - 1;
@@ -139,17 +141,17 @@ fn next_change_with<S: Bytes64>(
     None
 }
 
-/// The first bytes of the characters of a block that may be other than plain: all that are, and few
-/// others where people write as they do most.
+/// The first bytes of the characters of a block that may be other than plain: all that are so in some
+/// form, with `is_nfc` in NFC, where few others remain in most texts.
 #[inline(always)]
-fn unclear<S: Bytes64>(form: UnicodeForm, block: S) -> u64 {
+fn unclear<S: Bytes64>(block: S, is_nfc: bool) -> u64 {
     if block.high() == 0 {
         return 0;
     }
     // From U+4000 to U+9FFF.
     let ideographs = block.range(0xE4, 0xE9);
     let unclear = block.range(0xC2, 0xF4) & !ideographs;
-    if unclear == 0 || form != UnicodeForm::Nfc {
+    if unclear == 0 || !is_nfc {
         return unclear;
     }
     // The second and the third byte of a character, at the place of its first. Those behind the block
@@ -176,7 +178,6 @@ fn unclear<S: Bytes64>(form: UnicodeForm, block: S) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simd::Level;
     use crate::testing::{rounds, Random};
 
     const FORMS: [UnicodeForm; 4] = [

@@ -140,7 +140,7 @@ impl Vocab {
         }
         Ok(Self {
             tokens: tokens.into(),
-            ids,
+            ids: ids.into(),
             pairs: pairs.into(),
             whole_pieces: true,
             ..Self::empty()
@@ -238,7 +238,7 @@ fn build(
         .collect();
     let vocab = Vocab {
         tokens: all.into(),
-        ids,
+        ids: ids.into(),
         pairs: pairs.into(),
         unreachable,
         whole_pieces,

@@ -53,7 +53,7 @@ fn stages_of(vocab: &Vocab) -> Option<Stages<Vocab>> {
         ends[number as usize] = (left.0, right.1);
     }
     let words = Vocab {
-        ids: (0..second).map(Some).collect(),
+        ids: (0..second).map(Some).collect::<Vec<_>>().into(),
         pairs: pairs.into(),
         ..Vocab::empty()
     };

@@ -99,7 +99,7 @@ impl Vocab {
         }
         let mut vocab = Vocab {
             tokens: all.into(),
-            ids,
+            ids: ids.into(),
             pairs: pairs.into(),
             whole_pieces: model.whole_pieces,
             ..Vocab::empty()

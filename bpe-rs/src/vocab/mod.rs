@@ -13,6 +13,7 @@ mod build;
 mod build_stages;
 mod build_symbols;
 mod char_starts;
+mod ids;
 mod merge;
 mod pairs;
 mod published;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::char_starts::CharStarts;
+use super::ids::Ids;
 use super::pairs::{PairTable, NO_MERGE};
 #[cfg(feature = "vocabularies")]
 use super::published::packed;
@@ -35,9 +36,9 @@ pub enum MissingByte {
 pub struct Vocab {
     pub(super) packed: Option<&'static Packed>,
     pub(super) tokens: ForkOnce<TokenBytes>,
-    /// The id of each merge number, `None` for a byte without a token. A published vocabulary has
-    /// entries for the bytes only: the ids of its other tokens follow from their numbers.
-    pub(super) ids: Vec<Option<u32>>,
+    /// The ids of all merge numbers. A published vocabulary has entries for the bytes only: the ids of
+    /// its other tokens follow from their numbers.
+    pub(super) ids: Ids,
     pub(super) pairs: ForkOnce<PairTable>,
     /// The part of `pairs` for two single bytes, as a dense table: the bytes of a new piece are
     /// looked up here.
@@ -75,7 +76,7 @@ impl Vocab {
         }
         Some(Self {
             packed: Some(packed),
-            ids,
+            ids: ids.into(),
             whole_pieces: true,
             ..Self::empty()
         })
@@ -85,7 +86,7 @@ impl Vocab {
         Self {
             packed: None,
             tokens: ForkOnce::new(),
-            ids: Vec::new(),
+            ids: Ids::default(),
             pairs: ForkOnce::new(),
             byte_pairs: ForkOnce::new(),
             char_starts: ForkOnce::new(),
@@ -231,13 +232,19 @@ impl Vocab {
         }
     }
 
+    /// [`Self::char_starts`] if they have been made.
+    #[inline]
+    pub(crate) fn char_starts_there(&self) -> Option<&CharStarts> {
+        self.char_starts.get()?.as_ref()
+    }
+
     /// The id of a merge number that merging with this vocabulary produced; `None` for a byte
     /// without a token.
     #[inline]
     pub(crate) fn id(&self, number: u32) -> Option<u32> {
         match self.packed {
             Some(packed) if number >= 256 => Some(packed.id(number)),
-            _ => self.ids[number as usize],
+            _ => self.ids.get(number),
         }
     }
 }
