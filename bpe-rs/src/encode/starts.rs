@@ -1,5 +1,6 @@
 //! What pieces consist of before they are merged side by side.
 
+use super::batch::Pieces;
 use super::piece::{has_long_characters, PieceEncoder};
 use crate::error::Result;
 use crate::simd::Lanes;
@@ -46,12 +47,12 @@ pub(super) struct Bytes<'a> {
 }
 
 impl<'a> Bytes<'a> {
-    /// For the pieces of a batch, which lie in `text`.
+    /// For the pieces of a batch.
     #[inline(always)]
-    pub(super) fn new(vocab: &'a Vocab, text: &[u8]) -> Self {
+    pub(super) fn new(vocab: &'a Vocab, pieces: Pieces<'_>) -> Self {
         Self {
             vocab,
-            has_long_characters: has_long_characters(text),
+            has_long_characters: has_long_characters(pieces.all()),
         }
     }
 }
