@@ -26,6 +26,12 @@ impl<'a> Pieces<'a> {
         (self.bounds.len() - 1).min(BATCH)
     }
 
+    /// What they consist of together.
+    #[inline(always)]
+    pub(super) fn all(self) -> &'a [u8] {
+        &self.text[self.bounds[0] as usize..self.bounds[self.count()] as usize]
+    }
+
     /// Where piece `j` starts, and its length.
     #[inline(always)]
     pub(super) fn place(self, j: usize) -> (usize, usize) {

@@ -35,11 +35,17 @@ pub(super) fn each_batch(
     let mut from = 0;
     while from + 1 < bounds.len() {
         let to = (from + BATCH).min(bounds.len() - 1);
-        let bounds = &bounds[from..=to];
-        match symbols {
-            None => look_up(batch, cache, encoder, vocab, text, bounds)?,
-            Some(symbols) => {
-                look_up_symbols(batch, cache, encoder, vocab, symbols, text, bounds)?;
+        let pieces = Pieces {
+            text,
+            bounds: &bounds[from..=to],
+        };
+        let missing = look_up(batch, cache, pieces);
+        // Later in a text most batches lack nothing.
+        if missing != [0; 3] {
+            let state = (&mut **batch, &mut *cache, &mut *encoder);
+            match symbols {
+                None => merge_bytes(state, vocab, pieces, missing)?,
+                Some(symbols) => merge_symbols(state, (vocab, symbols), pieces, missing)?,
             }
         }
         take(&batch.values[..to - from], &cache.arena);
@@ -49,61 +55,70 @@ pub(super) fn each_batch(
     Ok(())
 }
 
-// Fill `batch.values` for all pieces: probe the caches, merge what they lack, prefetch ids.
+// Fill `batch.values` for the pieces that the caches have; returns how many they lack. In a function of
+// its own, which takes little of the stack.
 dispatch! { S =>
-    fn look_up(
-        batch: &mut Batch,
-        cache: &mut Cache,
-        encoder: &mut PieceEncoder,
-        vocab: &Vocab,
-        text: &[u8],
-        bounds: &[u32],
-    ) -> Result<()> {
-        let pieces = Pieces { text, bounds };
+    fn look_up(batch: &mut Batch, cache: &mut Cache, pieces: Pieces<'_>) -> [usize; 3] {
         let missing = probe::<S>(batch, cache, pieces);
-        // Later in a text most batches lack nothing, and need not be looked through.
-        let new = match missing {
-            [0, 0, 0] => &[],
-            _ => &text[bounds[0] as usize..bounds[bounds.len() - 1] as usize],
-        };
-        let starts = (vocab, Bytes::new(vocab, new));
-        merge_missing::<S>(batch, cache, encoder, starts, pieces, missing)
+        if missing == [0; 3] {
+            prefetch_ids(batch, cache, pieces.count());
+        }
+        missing
     }
 }
 
-// [`look_up`] for a vocabulary whose texts are not bytes before merging.
+/// What merging writes to.
+type State<'a> = (&'a mut Batch, &'a mut Cache, &'a mut PieceEncoder);
+
+// Merge the pieces that the caches lack.
 dispatch! { S =>
-    fn look_up_symbols(
-        batch: &mut Batch,
-        cache: &mut Cache,
-        encoder: &mut PieceEncoder,
+    fn merge_bytes(
+        state: State<'_>,
         vocab: &Vocab,
-        symbols: &Symbols,
-        text: &[u8],
-        bounds: &[u32],
+        pieces: Pieces<'_>,
+        missing: [usize; 3],
     ) -> Result<()> {
-        let pieces = Pieces { text, bounds };
-        let missing = probe::<S>(batch, cache, pieces);
-        let starts = (vocab, Characters(vocab, symbols));
-        merge_missing::<S>(batch, cache, encoder, starts, pieces, missing)
+        let starts = Bytes::new(vocab, pieces);
+        merge_missing::<S>(state, (vocab, starts), pieces, missing)
+    }
+}
+
+// [`merge_bytes`] for a vocabulary whose texts are not bytes before merging.
+dispatch! { S =>
+    fn merge_symbols(
+        state: State<'_>,
+        of: (&Vocab, &Symbols),
+        pieces: Pieces<'_>,
+        missing: [usize; 3],
+    ) -> Result<()> {
+        let starts = Characters(of.0, of.1);
+        merge_missing::<S>(state, (of.0, starts), pieces, missing)
     }
 }
 
 /// Merge the pieces that the caches lack, and prefetch the ids of all.
 #[inline(always)]
 fn merge_missing<S: Lanes>(
-    batch: &mut Batch,
-    cache: &mut Cache,
-    encoder: &mut PieceEncoder,
+    (batch, cache, encoder): State<'_>,
     (vocab, starts): (&Vocab, impl PieceStart),
     pieces: Pieces<'_>,
     missing: [usize; 3],
 ) -> Result<()> {
     let from = (vocab, starts);
-    merge_short::<S, 16>(batch, cache, encoder, from, pieces, missing)?;
-    let left = merge_short::<S, 32>(batch, cache, encoder, from, pieces, missing)?;
-    merge_long::<S>(batch, cache, encoder, starts, pieces, left)?;
-    let values = &batch.values[..pieces.count()];
+    // All together where the parts of long pieces may be few.
+    let kinds = 0..if starts.may_shorten() { 3 } else { 1 };
+    let left = merge_short::<S, 16>(batch, cache, encoder, from, pieces, (kinds, missing))?;
+    let left = merge_short::<S, 32>(batch, cache, encoder, from, pieces, (1..3, left))?;
+    debug_assert_eq!(left[1], 0, "up to 32 bytes have no more parts");
+    merge_long::<S>(batch, cache, encoder, starts, pieces, left[2])?;
+    prefetch_ids(batch, cache, pieces.count());
+    Ok(())
+}
+
+/// Fetch the ids of the values of a batch of `count` pieces.
+#[inline(always)]
+fn prefetch_ids(batch: &Batch, cache: &Cache, count: usize) {
+    let values = &batch.values[..count];
     if is_mixed(values) {
         // Branch-free, because which values are in the arena cannot be predicted: for a packed one
         // the prefetch is of the value itself, which is in the cache.
@@ -113,5 +128,4 @@ fn merge_missing<S: Lanes>(
             prefetch_at(if value.is_in_arena() { in_arena } else { here });
         }
     }
-    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Merging a batch of pieces that the caches lack: side by side, or one by one.
 
+use std::ops::Range;
+
 use super::abreast::Abreast;
 use super::batch::{Batch, Pieces};
 use super::cache::{Cache, LONGEST, MEDIUM};
@@ -12,9 +14,9 @@ use crate::error::Result;
 use crate::simd::{prefetch, Lanes};
 use crate::vocab::{SmallMerge, Vocab};
 
-/// Merge the pieces that the tables lack side by side and insert them: with `N` of 16 those of the
-/// first kind, with 32 the others. Those with more than `N` parts are left at the start of
-/// `batch.missing[2]`; returns how many they are.
+/// Merge the pieces that the tables lack side by side and insert them: of `batch.missing` the lists
+/// `kinds`, which have `missing` pieces. Those with more than `N` parts are left at the start of their
+/// list; returns how many they are.
 ///
 /// A merge is a chain of look-ups that each wait for memory. Several pieces are merged side by side,
 /// one in a lane, so that they wait together.
@@ -25,47 +27,45 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
     encoder: &mut PieceEncoder,
     (vocab, starts): (&Vocab, impl PieceStart),
     pieces: Pieces<'_>,
-    missing: [usize; 3],
-) -> Result<usize> {
-    // Two lists one after the other; the second is empty for `N` of 16.
-    let (kind, count, all) = match N {
-        32 => (1, missing[1], missing[1] + missing[2]),
-        _ => (0, missing[0], missing[0]),
-    };
-    let mut left = 0;
-    if all == 0 {
+    (kinds, missing): (Range<usize>, [usize; 3]),
+) -> Result<[usize; 3]> {
+    let mut left = missing;
+    left[kinds.clone()].fill(0);
+    if missing[kinds.clone()].iter().all(|&count| count == 0) {
         return Ok(left);
     }
     let pairs = vocab.pairs();
-    let index = |batch: &Batch, q: usize| {
-        let place = if q < count {
-            batch.missing[kind][q]
-        } else {
-            batch.missing[2][q - count]
-        };
-        place as usize % BATCH
-    };
     // The neighbouring buckets, which `find` is about to read; the home buckets are there.
-    for q in 0..all {
-        let j = index(batch, q);
-        let hash = batch.hashes[j];
-        if N == 32 {
-            prefetch(cache.long.bucket(cache.long.place(hash) ^ 1));
-        } else if batch.keys[j] == 0 {
-            prefetch(cache.medium.bucket(cache.medium.place(hash) ^ 1));
+    for kind in kinds.clone() {
+        for q in 0..missing[kind] {
+            let j = batch.missing[kind][q] as usize % BATCH;
+            let hash = batch.hashes[j];
+            if kind > 0 {
+                prefetch(cache.long.bucket(cache.long.place(hash) ^ 1));
+            } else if batch.keys[j] == 0 {
+                prefetch(cache.medium.bucket(cache.medium.place(hash) ^ 1));
+            }
+            if starts.may_shorten() {
+                starts.prefetch(pieces.get(j));
+            }
         }
     }
     // A piece that is merged makes room for the next one.
-    let (mut merges, mut at) = (Abreast::<S, N, usize>::new(), 0);
+    let mut merges = Abreast::<S, N, usize>::new();
+    let (mut kind, mut at) = (kinds.start, 0);
     loop {
-        while at < all && !merges.is_full() {
-            let j = index(batch, at);
+        while kind < kinds.end && !merges.is_full() {
+            if at == missing[kind] {
+                (kind, at) = (kind + 1, 0);
+                continue;
+            }
+            let j = batch.missing[kind][at] as usize % BATCH;
             at += 1;
             let (start, len) = pieces.place(j);
             // Even whole characters would be too many, or the tables do not keep it.
-            if len > 4 * N {
-                batch.missing[2][left] = j as u32;
-                left += 1;
+            if len > 3 * N {
+                batch.missing[kind][left[kind]] = j as u32;
+                left[kind] += 1;
                 continue;
             }
             // In another bucket, or inserted meanwhile: a new word often occurs twice in a batch.
@@ -77,8 +77,8 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
                 merges.push(merge, j);
             } else {
                 // Before those of this list that are not read yet.
-                batch.missing[2][left] = j as u32;
-                left += 1;
+                batch.missing[kind][left[kind]] = j as u32;
+                left[kind] += 1;
             }
         }
         if merges.is_empty() {

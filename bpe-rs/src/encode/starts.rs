@@ -1,5 +1,6 @@
 //! What pieces consist of before they are merged side by side.
 
+use super::batch::Pieces;
 use super::piece::{has_long_characters, PieceEncoder};
 use crate::error::Result;
 use crate::simd::Lanes;
@@ -18,6 +19,12 @@ pub(super) trait PieceStart: Copy {
         start: usize,
         len: usize,
     ) -> Result<Option<SmallMerge<S, N>>>;
+
+    /// Whether [`Self::small`] may take pieces of more than `N` bytes.
+    fn may_shorten(self) -> bool;
+
+    /// Fetch what [`Self::small`] reads for `piece`.
+    fn prefetch(self, piece: &[u8]);
 
     /// [`PieceEncoder::encode`] on the level `S`.
     ///
@@ -40,12 +47,12 @@ pub(super) struct Bytes<'a> {
 }
 
 impl<'a> Bytes<'a> {
-    /// For the pieces of a batch, which lie in `text`.
+    /// For the pieces of a batch.
     #[inline(always)]
-    pub(super) fn new(vocab: &'a Vocab, text: &[u8]) -> Self {
+    pub(super) fn new(vocab: &'a Vocab, pieces: Pieces<'_>) -> Self {
         Self {
             vocab,
-            has_long_characters: has_long_characters(text),
+            has_long_characters: has_long_characters(pieces.all()),
         }
     }
 }
@@ -68,8 +75,7 @@ impl PieceStart for Bytes<'_> {
                 if let Some(count) = starts.write(pairs, piece, room).filter(|&count| count <= N) {
                     let mut first = [0; N];
                     first.copy_from_slice(&numbers[..N]);
-                    let pair = |a, b| pairs.get::<S>(a, b);
-                    return Ok(Some(SmallMerge::new(first, count, pair)));
+                    return Ok(Some(SmallMerge::waiting(first, count)));
                 }
             }
         }
@@ -80,6 +86,18 @@ impl PieceStart for Bytes<'_> {
         let byte_pair = |a, b| byte_pairs[usize::from(a) << 8 | usize::from(b)];
         let bytes = padded(text, start, len);
         Ok(Some(SmallMerge::new(bytes, len, byte_pair)))
+    }
+
+    #[inline(always)]
+    fn may_shorten(self) -> bool {
+        self.has_long_characters
+    }
+
+    #[inline(always)]
+    fn prefetch(self, piece: &[u8]) {
+        if let Some(starts) = self.vocab.char_starts_there() {
+            starts.prefetch(piece);
+        }
     }
 
     #[inline(always)]

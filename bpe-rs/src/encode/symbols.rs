@@ -120,6 +120,14 @@ impl PieceStart for Characters<'_> {
     }
 
     #[inline(always)]
+    fn may_shorten(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn prefetch(self, _: &[u8]) {}
+
+    #[inline(always)]
     fn encode<S: Lanes>(
         self,
         encoder: &mut PieceEncoder,

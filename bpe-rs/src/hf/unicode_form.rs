@@ -3,13 +3,15 @@
 //! Most of a text is in its form already. A normalisation takes many times as long as a look at each
 //! character, so only the stretches that it may change go through it.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use unicode_normalization_alignments::char::canonical_combining_class;
 use unicode_normalization_alignments::{
     is_nfc_quick, is_nfd_quick, is_nfkc_quick, is_nfkd_quick, IsNormalized, UnicodeNormalization,
 };
+
+use crate::simd::{dispatch, Bytes64, Level};
 
 /// Unicode normalisation forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +29,6 @@ type Class = u8;
 const PLAIN: Class = 0;
 /// May become something else or join what is before it. No combining class has this number.
 const UNSURE: Class = 255;
-
-/// The first bytes of the characters from U+4000 to U+9FFF, all plain in every form.
-const IDEOGRAPHS: RangeInclusive<u8> = 0xE4..=0xE9;
 
 /// The classes of the characters below U+10000, by form.
 static CLASSES: [LazyLock<Box<[Class]>>; 4] = [
@@ -61,37 +60,18 @@ impl UnicodeForm {
         }
     }
 
+    fn class_of(self, c: char) -> Class {
+        match CLASSES[self as usize].get(c as usize) {
+            Some(class) => *class,
+            None => self.class(c),
+        }
+    }
+
     /// The first stretch of `text` from byte `from` on that the form may change; `from` must be 0 or
     /// the end of the stretch before. What is outside of all stretches stays as it is, and each is
     /// normalised as if it stood alone.
     pub(super) fn next_change(self, text: &str, from: usize) -> Option<Range<usize>> {
-        let classes: &[Class] = &CLASSES[self as usize];
-        let class = |c: char| match classes.get(c as usize) {
-            Some(class) => *class,
-            None => self.class(c),
-        };
-        // Where the last plain character begins, and the class of the mark before.
-        let (mut start, mut last) = (from, PLAIN);
-        let mut at = from;
-        while let Some(byte) = text.as_bytes().get(at) {
-            if byte.is_ascii() || IDEOGRAPHS.contains(byte) {
-                (start, at) = skip_plain(text.as_bytes(), at);
-                last = PLAIN;
-                continue;
-            }
-            let c = text[at..].chars().next()?;
-            match class(c) {
-                PLAIN => (start, last) = (at, PLAIN),
-                mark if mark != UNSURE && mark >= last => last = mark,
-                _ => {
-                    let mut rest = text[at..].char_indices().skip(1);
-                    let next = rest.find(|&(_, c)| class(c) == PLAIN);
-                    return Some(start..next.map_or(text.len(), |(len, _)| at + len));
-                }
-            }
-            at += c.len_utf8();
-        }
-        None
+        next_change(self, text, from)
     }
 
     /// The characters of `text` in this form, each with a number as Hugging Face's normalisation gives
@@ -108,29 +88,91 @@ impl UnicodeForm {
     }
 }
 
-/// Pass over ASCII and ideographs from byte `at` on, at least one of them, which are plain in every form:
-/// where the last of them begins, and where it ends.
-fn skip_plain(bytes: &[u8], mut at: usize) -> (usize, usize) {
-    let mut start = at;
-    while let Some(byte) = bytes.get(at) {
-        if byte.is_ascii() {
-            at += leading_ascii(&bytes[at..]);
-            start = at - 1;
-        } else if IDEOGRAPHS.contains(byte) {
-            (start, at) = (at, at + 3);
-        } else {
-            break;
-        }
+dispatch! { S =>
+    fn next_change(form: UnicodeForm, text: &str, from: usize) -> Option<Range<usize>> {
+        next_change_with::<S>(form, text, from)
     }
-    (start, at)
 }
 
-/// The number of bytes of ASCII at the beginning of `bytes`.
-fn leading_ascii(bytes: &[u8]) -> usize {
-    let (words, _) = bytes.as_chunks::<16>();
-    let whole = words.iter().take_while(|word| word.is_ascii()).count();
-    let rest = &bytes[16 * whole..];
-    16 * whole + rest.iter().take_while(|byte| byte.is_ascii()).count()
+#[inline(always)]
+fn next_change_with<S: Bytes64>(
+    form: UnicodeForm,
+    text: &str,
+    from: usize,
+) -> Option<Range<usize>> {
+    // Where the last plain character ends, where the last one that had to be looked up does, and the
+    // class of the mark before.
+    let (mut plain, mut seen, mut last) = (from, from, PLAIN);
+    // Without vectors so many questions take longer than the few characters.
+    let asks_more = form == UnicodeForm::Nfc && Level::current() != Level::Portable;
+    let mut block = from;
+    while block < text.len() {
+        let rest = &text.as_bytes()[block..];
+        // SAFETY: `S` comes from `dispatch!`.
+        let v = unsafe {
+            match rest.first_chunk() {
+                Some(bytes) => S::load(bytes),
+                None => S::load_few(rest),
+            }
+        };
+        let mut unclear = unclear(v, asks_more);
+        while unclear != 0 {
+            let at = block + unclear.trailing_zeros() as usize;
+            unclear &= unclear - 1;
+            if at > seen {
+                (plain, last) = (at, PLAIN);
+            }
+            let c = text[at..].chars().next()?;
+            seen = at + c.len_utf8();
+            match form.class_of(c) {
+                PLAIN => (plain, last) = (seen, PLAIN),
+                mark if mark != UNSURE && mark >= last => last = mark,
+                _ => {
+                    let before = text[from..plain].chars().next_back();
+                    let start = plain - before.map_or(0, char::len_utf8);
+                    let mut rest = text[seen..].char_indices();
+                    let next = rest.find(|&(_, c)| form.class_of(c) == PLAIN);
+                    return Some(start..next.map_or(text.len(), |(len, _)| seen + len));
+                }
+            }
+        }
+        block += 64;
+    }
+    None
+}
+
+/// The first bytes of the characters of a block that may be other than plain: all that are so in some
+/// form, with `is_nfc` in NFC, where few others remain in most texts.
+#[inline(always)]
+fn unclear<S: Bytes64>(block: S, is_nfc: bool) -> u64 {
+    if block.high() == 0 {
+        return 0;
+    }
+    // From U+4000 to U+9FFF.
+    let ideographs = block.range(0xE4, 0xE9);
+    let unclear = block.range(0xC2, 0xF4) & !ideographs;
+    if unclear == 0 || !is_nfc {
+        return unclear;
+    }
+    // The second and the third byte of a character, at the place of its first. Those behind the block
+    // are not seen: characters that it cuts stay unclear.
+    let second = |low, high| block.range(low, high) >> 1;
+    let third = |low, high| block.range(low, high) >> 2;
+    // To U+02FF, U+03C0 to U+047F, U+AC00 to U+D7FF: Latin, Greek, Cyrillic, Korean.
+    let letters = block.range(0xC2, 0xCB)
+        | block.range(0xCF, 0xD1)
+        | block.range(0xEB, 0xED)
+        | block.eq(0xEA) & second(0xB0, 0xBF);
+    // From U+3000 on: punctuation of Chinese, kana.
+    let japanese = second(0x80, 0x80) & third(0x80, 0xA9)
+        | second(0x82, 0x82) & third(0x9B, 0xBF)
+        | second(0x81, 0x81)
+        | second(0x83, 0xBF);
+    // General punctuation from U+2002 on, fullwidth forms, emoji.
+    let others = block.eq(0xE2) & second(0x80, 0x80) & third(0x82, 0xBF)
+        | block.eq(0xEF) & second(0xBC, 0xBF)
+        | block.eq(0xF0) & second(0x9F, 0x9F);
+    unclear & !(letters | block.eq(0xE3) & japanese | others)
 }
 
 #[cfg(test)]
@@ -170,9 +212,6 @@ mod tests {
                 if form.class(c) != UNSURE {
                     assert_eq!(alone, c.to_string(), "{form:?}");
                 }
-                if c.is_ascii() || IDEOGRAPHS.contains(&c.to_string().as_bytes()[0]) {
-                    assert_eq!(form.class(c), PLAIN, "{c:?}");
-                }
                 // What is composed of others ends in a character that is not plain.
                 let parts = whole(UnicodeForm::Nfd, &c.to_string());
                 if parts.chars().count() > 1 && form == UnicodeForm::Nfc && alone == c.to_string() {
@@ -181,6 +220,65 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The reference of `next_change`: one character after the other.
+    fn change_by_characters(form: UnicodeForm, text: &str) -> Option<Range<usize>> {
+        let (mut start, mut last, mut change) = (0, PLAIN, None);
+        for (at, c) in text.char_indices() {
+            match (form.class(c), change) {
+                (PLAIN, Some(change)) => return Some(change..at),
+                (PLAIN, None) => (start, last) = (at, PLAIN),
+                (UNSURE, None) => change = Some(start),
+                (mark, None) if mark < last => change = Some(start),
+                (mark, _) => last = mark,
+            }
+        }
+        change.map(|change| change..text.len())
+    }
+
+    #[test]
+    fn every_character_is_seen_wherever_it_stands() {
+        Level::for_each(|level| {
+            for form in FORMS {
+                // Behind them there are only variation selectors and private characters.
+                for c in '\u{80}'..'\u{40000}' {
+                    // Of the marks few have a higher class than the one before.
+                    let text = format!("a\u{345}{c}\u{301}b");
+                    let wanted = change_by_characters(form, &text);
+                    assert_eq!(
+                        form.next_change(&text, 0),
+                        wanted,
+                        "{c:?}, {form:?}, {level:?}"
+                    );
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn changes_are_found_at_the_ends_of_blocks() {
+        let letters: Vec<char> = "a\u{300}\u{327}\u{345}中。、\u{302a}か\u{3099}가가\u{11a8}é‘\u{2000}，\u{f900}😀\u{1d15e}и"
+            .chars()
+            .collect();
+        let mut random = Random(8);
+        let mut changed = 0;
+        Level::for_each(|level| {
+            for round in 0..rounds(20_000, 200) {
+                let part: String = random.picks(&letters, 1 + round % 5);
+                let plain = ["x", "中", "é", "。", "😀"][random.below(5)];
+                let before = plain.repeat(random.below(140) / plain.len());
+                let after = plain.repeat(random.below(90) / plain.len());
+                let text = "x".repeat(random.below(4)) + &before + &part + &after;
+                for form in FORMS {
+                    let wanted = change_by_characters(form, &text);
+                    let found = form.next_change(&text, 0);
+                    assert_eq!(found, wanted, "{text:?}, {form:?}, {level:?}");
+                    changed += usize::from(found.is_some_and(|found| found.start > 64));
+                }
+            }
+        });
+        assert!(changed > 0);
     }
 
     #[test]

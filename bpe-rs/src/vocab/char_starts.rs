@@ -43,7 +43,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use foldhash::{HashMap, HashMapExt};
 
 use super::pairs::{PairTable, NO_MERGE};
-use crate::simd::Portable;
+use crate::simd::{prefetch, Portable};
 
 /// Characters of up to three bytes in UTF-8 have an entry; longer ones start from bytes.
 const CHARACTERS: usize = 1 << 16;
@@ -258,10 +258,24 @@ impl CharStarts {
         packed | (count as u64) << COUNT | open
     }
 
+    /// Fetch the entries of the characters of `piece`, which is UTF-8 or nearly.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, piece: &[u8]) {
+        let mut at = 0;
+        while let Some(&[first, second, third]) = piece.get(at..at + 3) {
+            let six = |byte: u8| usize::from(byte & 63);
+            // Of another length it is some other entry: a hint all the same.
+            let character = usize::from(first & 15) << 12 | six(second) << 6 | six(third);
+            prefetch(&self.entries[character]);
+            at += length(first);
+        }
+    }
+
     /// Write to `numbers` the merge numbers with which `text[piece]` starts and return how many they are;
     /// `None` if there is not room for all and [`MOST_PARTS`] more, or if the piece is not UTF-8.
     ///
-    /// Which characters are open cannot be predicted, so that is decided without a branch.
+    /// Which characters are open cannot be predicted, so that is decided without a branch. The memory in
+    /// which pairs of numbers of different characters are looked up is fetched.
     #[inline(always)]
     pub(crate) fn write(
         &self,
@@ -273,12 +287,16 @@ impl CharStarts {
         let (mut at, mut count) = (piece.start, 0);
         // The byte before the character; at the start of the piece one that no merge is about.
         let mut before = NO_BYTE;
+        // The number before the character.
+        let mut number = 0;
         while at < piece.end {
             let room = numbers.get_mut(count..)?.first_chunk_mut::<MOST_PARTS>()?;
             let word = four_bytes(text, at);
             let first = (word >> 24) as u8;
             if first < 0x80 {
                 room[0] = first.into();
+                pairs.prefetch(number, room[0]);
+                number = room[0];
                 (at, count, before) = (at + 1, count + 1, first);
                 continue;
             }
@@ -294,6 +312,8 @@ impl CharStarts {
                 for (number, byte) in room.iter_mut().zip(word.to_be_bytes()) {
                     *number = byte.into();
                 }
+                pairs.prefetch(number, room[0]);
+                number = room[3];
                 (at, count, before) = (end, count + len, word as u8);
                 continue;
             }
@@ -322,7 +342,11 @@ impl CharStarts {
             room[0] = (chosen & MASK) as u32;
             room[1] = (chosen >> BITS & MASK) as u32;
             room[2] = (chosen >> (2 * BITS) & MASK) as u32;
-            (at, count, before) = (end, count + (chosen >> COUNT & 3) as usize, last);
+            let added = (chosen >> COUNT & 3) as usize;
+            pairs.prefetch(number, room[0]);
+            // An entry has one number at least.
+            number = room[(added + 2) % 3];
+            (at, count, before) = (end, count + added, last);
         }
         Some(count)
     }

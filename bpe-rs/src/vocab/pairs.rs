@@ -3,6 +3,7 @@
 //! A hash table of buckets of eight entries. A bucket is one cache line, so a look-up costs one
 //! memory access; key and value share one 64-bit word.
 
+use crate::memory::{LargeVec, Zeroable};
 use crate::simd::{prefetch_at, Lanes};
 
 /// The value for "these two do not merge"; no token has this number.
@@ -21,11 +22,13 @@ const WAYS: usize = 8;
 #[repr(C, align(64))]
 struct Bucket([u64; WAYS]);
 
+// SAFETY: numbers only; buckets of 64 bytes.
+unsafe impl Zeroable for Bucket {}
+
 /// Maps `(left, right)` to the merge number of the merged token. Open addressing by whole
 /// buckets: a full bucket spills into the next one.
-#[derive(Clone)]
 pub(crate) struct PairTable {
-    buckets: Box<[Bucket]>,
+    buckets: LargeVec<Bucket>,
     shift: u32,
     len: usize,
 }
@@ -35,7 +38,7 @@ impl PairTable {
     pub(super) fn with_capacity(pairs: usize) -> Self {
         let buckets = (pairs / (WAYS / 2) + 1).next_power_of_two();
         Self {
-            buckets: vec![Bucket([EMPTY; WAYS]); buckets].into_boxed_slice(),
+            buckets: LargeVec::filled(buckets, Bucket([EMPTY; WAYS])),
             // A table of one bucket would shift by 64, which is an overflow.
             shift: (64 - buckets.trailing_zeros()).min(63),
             len: 0,

@@ -18,6 +18,8 @@ pub(crate) struct SmallMerge<S: Lanes, const N: usize> {
     keys: [S::Keys; 2],
     /// Bit `i` is set if a part begins at position `i`.
     live: u32,
+    /// Whether no pair of parts has been looked up yet.
+    waits: bool,
     last: LastMerge,
 }
 
@@ -78,6 +80,7 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
             // SAFETY: `S` comes from `dispatch!` or is `Portable`.
             keys: [unsafe { S::Keys::load(&[u32::MAX; 16]) }; 2],
             live: 0,
+            waits: false,
             last: LastMerge::default(),
         }
     }
@@ -94,8 +97,26 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
             // SAFETY: `S` comes from `dispatch!` or is `Portable`.
             keys: unsafe { [S::Keys::load(&keys[0]), S::Keys::load(&keys[1])] },
             live: ((1u64 << len.min(N)) - 1) as u32,
+            waits: false,
             last: LastMerge::default(),
         }
+    }
+
+    /// Start with the first `len` of `parts`, at least one, whose pairs the first step looks up: until
+    /// then the memory for which the caller has asked is fetched.
+    #[inline(always)]
+    pub(crate) fn waiting(parts: [u32; N], len: usize) -> Self {
+        Self {
+            waits: true,
+            ..Self::new(parts, len, |_, _| NO_MERGE)
+        }
+    }
+
+    /// Look up the pairs of a merge that waits.
+    #[inline(always)]
+    fn begin(&mut self, pairs: &PairTable) {
+        let pair = |a, b| pairs.get::<S>(a, b);
+        *self = Self::new(self.parts, self.count(), pair);
     }
 
     /// Start with what `piece` consists of, one to `N` of them.
@@ -107,7 +128,7 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
     }
 
     /// Look up the new pairs of the last merge, then merge the pair with the smallest key; returns
-    /// whether there was one.
+    /// whether there was one, or whether the piece waited.
     ///
     /// The pairs that this makes are looked up by the next step: until then, while other pieces take
     /// their steps, the memory is fetched.
@@ -116,6 +137,10 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
     /// mispredicted. If no pair is left, the masks below are zero and nothing changes.
     #[inline(always)]
     pub(crate) fn step(&mut self, pairs: &PairTable) -> bool {
+        if self.waits {
+            self.begin(pairs);
+            return true;
+        }
         let last = self.last;
         let right = pairs.get::<S>(last.number, last.after);
         let left = pairs.get::<S>(last.before, last.number);
