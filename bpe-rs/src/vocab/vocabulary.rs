@@ -232,12 +232,6 @@ impl Vocab {
         }
     }
 
-    /// [`Self::char_starts`] if they have been made.
-    #[inline]
-    pub(crate) fn char_starts_there(&self) -> Option<&CharStarts> {
-        self.char_starts.get()?.as_ref()
-    }
-
     /// The id of a merge number that merging with this vocabulary produced; `None` for a byte
     /// without a token.
     #[inline]
