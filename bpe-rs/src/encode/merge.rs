@@ -45,9 +45,6 @@ pub(super) fn merge_short<S: Lanes, const N: usize>(
             } else if batch.keys[j] == 0 {
                 prefetch(cache.medium.bucket(cache.medium.place(hash) ^ 1));
             }
-            if starts.may_shorten() {
-                starts.prefetch(pieces.get(j));
-            }
         }
     }
     // A piece that is merged makes room for the next one.

@@ -23,9 +23,6 @@ pub(super) trait PieceStart: Copy {
     /// Whether [`Self::small`] may take pieces of more than `N` bytes.
     fn may_shorten(self) -> bool;
 
-    /// Fetch what [`Self::small`] reads for `piece`.
-    fn prefetch(self, piece: &[u8]);
-
     /// [`PieceEncoder::encode`] on the level `S`.
     ///
     /// # Errors
@@ -91,13 +88,6 @@ impl PieceStart for Bytes<'_> {
     #[inline(always)]
     fn may_shorten(self) -> bool {
         self.has_long_characters
-    }
-
-    #[inline(always)]
-    fn prefetch(self, piece: &[u8]) {
-        if let Some(starts) = self.vocab.char_starts_there() {
-            starts.prefetch(piece);
-        }
     }
 
     #[inline(always)]

@@ -125,9 +125,6 @@ impl PieceStart for Characters<'_> {
     }
 
     #[inline(always)]
-    fn prefetch(self, _: &[u8]) {}
-
-    #[inline(always)]
     fn encode<S: Lanes>(
         self,
         encoder: &mut PieceEncoder,

@@ -43,7 +43,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use foldhash::{HashMap, HashMapExt};
 
 use super::pairs::{PairTable, NO_MERGE};
-use crate::simd::{prefetch, Portable};
+use crate::simd::Portable;
 
 /// Characters of up to three bytes in UTF-8 have an entry; longer ones start from bytes.
 const CHARACTERS: usize = 1 << 16;
@@ -258,19 +258,6 @@ impl CharStarts {
         packed | (count as u64) << COUNT | open
     }
 
-    /// Fetch the entries of the characters of `piece`, which is UTF-8 or nearly.
-    #[inline(always)]
-    pub(crate) fn prefetch(&self, piece: &[u8]) {
-        let mut at = 0;
-        while let Some(&[first, second, third]) = piece.get(at..at + 3) {
-            let six = |byte: u8| usize::from(byte & 63);
-            // Of another length it is some other entry: a hint all the same.
-            let character = usize::from(first & 15) << 12 | six(second) << 6 | six(third);
-            prefetch(&self.entries[character]);
-            at += length(first);
-        }
-    }
-
     /// Write to `numbers` the merge numbers with which `text[piece]` starts and return how many they are;
     /// `None` if there is not room for all and [`MOST_PARTS`] more, or if the piece is not UTF-8.
     ///
@@ -309,8 +296,8 @@ impl CharStarts {
                 return None;
             }
             if len == 4 {
-                for (number, byte) in room.iter_mut().zip(word.to_be_bytes()) {
-                    *number = byte.into();
+                for (part, byte) in room.iter_mut().zip(word.to_be_bytes()) {
+                    *part = byte.into();
                 }
                 pairs.prefetch(number, room[0]);
                 number = room[3];
