@@ -192,12 +192,6 @@ impl Vocab {
         self.symbols.as_deref()
     }
 
-    /// [`Self::char_starts`] if they have been made.
-    #[inline]
-    pub(crate) fn char_starts_there(&self) -> Option<&CharStarts> {
-        self.char_starts.get()?.as_ref()
-    }
-
     /// The pair table, on merge numbers.
     pub(crate) fn pairs(&self) -> &PairTable {
         self.pairs.get_or_init(|| match self.packed {
