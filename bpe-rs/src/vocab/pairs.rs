@@ -36,11 +36,12 @@ pub(crate) struct PairTable {
 impl PairTable {
     /// An empty table that `pairs` entries fill to at most a half.
     pub(super) fn with_capacity(pairs: usize) -> Self {
-        let buckets = (pairs / (WAYS / 2) + 1).next_power_of_two();
+        let mut buckets = LargeVec::table((pairs / (WAYS / 2) + 1).next_power_of_two());
+        buckets.fill(Bucket([EMPTY; WAYS]));
         Self {
-            buckets: LargeVec::filled(buckets, Bucket([EMPTY; WAYS])),
             // A table of one bucket would shift by 64, which is an overflow.
-            shift: (64 - buckets.trailing_zeros()).min(63),
+            shift: (64 - buckets.len().trailing_zeros()).min(63),
+            buckets,
             len: 0,
         }
     }
