@@ -9,6 +9,8 @@ as a check-out: `tokenizers*` (with `bindings/python/tests` or `tests`) and `tra
 `tests/test_tokenization_common.py`); what is missing is skipped. Tests of another version are
 counted under their folder's name and not recorded, because versions differ in their tests. The
 tests are copied to a temporary folder and run there, offline.
+
+The tests of single models, which that distribution leaves out: `hf_model_suites.py`.
 """
 
 from __future__ import annotations
@@ -42,21 +44,23 @@ COLUMNS = (
 Outcomes = list[dict[str, str]]
 
 
-def run(folder: Path, targets: Sequence[str]) -> Outcomes:
-    """What became of each test of `targets`, run in `folder`.
+def run(folder: Path, targets: Sequence[str], extra: dict[str, str] | None = None) -> Outcomes:
+    """What became of each test of `targets`, run in `folder` with `extra` in the environment.
 
     Those that fail run once more with Hugging Face's engine.
     """
-    found = run_once(folder, targets, control=False)
+    found = run_once(folder, targets, extra or {}, control=False)
     failed = [name for name, each in found.items() if each["outcome"] == "failed"]
     if failed:
-        for name, control in run_once(folder, failed, control=True).items():
+        for name, control in run_once(folder, failed, extra or {}, control=True).items():
             if control["outcome"] == "failed":
                 found[name]["outcome"] = "fails on theirs, too"
     return list(found.values())
 
 
-def run_once(folder: Path, targets: Sequence[str], *, control: bool) -> dict[str, dict[str, str]]:
+def run_once(
+    folder: Path, targets: Sequence[str], extra: dict[str, str], *, control: bool
+) -> dict[str, dict[str, str]]:
     """The outcomes by test."""
     outcomes = folder / f"outcomes-{control}.jsonl"
     paths = [str(PLUGIN), str(folder), os.environ.get("PYTHONPATH", "")]
@@ -67,6 +71,7 @@ def run_once(folder: Path, targets: Sequence[str], *, control: bool) -> dict[str
         "HF_SUITE_CONTROL": str(int(control)),
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_VERBOSITY": "error",
+        **extra,
     }
     options = ["-q", "-p", "hf_door", "-p", "no:cacheprovider", "--tb", "no", "--no-header"]
     options += [
@@ -156,7 +161,8 @@ def table(found: dict[str, Outcomes]) -> str:
         counts = Counter(each["outcome"] for each in outcomes)
         numbers = " | ".join(str(counts[column]) for column in COLUMNS)
         lines.append(f"| {name} | {numbers} |")
-    for column in ("refused by name", "differs on purpose", "skipped by the test", "failed"):
+    listed = ("refused by name", "differs on purpose", "skipped by the test", "left out", "failed")
+    for column in listed:
         reasons: Counter[str] = Counter()
         for each in (each for outcomes in found.values() for each in outcomes):
             if each["outcome"] == column:
