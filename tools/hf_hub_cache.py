@@ -18,7 +18,7 @@ import transformers
 from hf_published import Merges, Vocabulary
 
 sys.path.append(str(Path(__file__).parents[1] / "bpe-rs/tests/suites"))
-from small_vocabularies import saved, trained  # noqa: E402
+from small_vocabularies import saved, trained
 
 T: Any = transformers
 REVISION = "0" * 40
@@ -61,7 +61,7 @@ REPOSITORIES = {
 }
 # Their constructors take a tokenizer, not a vocabulary: that of another class.
 WRAPPERS = {"TokenizersBackend": "GPT2Tokenizer", "ParakeetTokenizer": "LlamaTokenizer"}
-TAGS = "a abbr b body br code div em h1 h2 head html i li ol p span table td th title tr ul".split()
+TAGS = ("a", "body", "div", "html", "li", "p", "span", "title", "ul")
 
 
 def arguments_of(name: str) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def codegen(vocabulary: Vocabulary, merges: Merges) -> Any:
 
 
 def whisper(vocabulary: Vocabulary, merges: Merges) -> Any:
-    """Whisper's tokens, then its control tokens and the marks of time, 0 to 30 s in steps of 0.02."""
+    """Whisper's tokens, then its control tokens and the marks of time: 0 to 30 s by 0.02 s."""
     from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
     end = "<|endoftext|>"

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import os
 import re
 import shutil
@@ -28,6 +29,8 @@ import hf_published
 from hf_suites import ROOT, Outcomes, run, table
 
 RECORD = ROOT / "benches/records/hf-model-suites.md"
+Rows = dict[str, Outcomes]
+"""Outcomes of tests that load BPE vocabularies, and of others."""
 # What the tests of tokenizers import and read.
 NEEDED = (
     "tests/*.py",
@@ -42,9 +45,7 @@ NEEDED = (
 )
 
 
-def run_models(
-    checkout: Path, published: Path | None, only: list[str]
-) -> tuple[Outcomes, list[str]]:
+def run_models(checkout: Path, published: Path | None, only: list[str]) -> tuple[Rows, list[str]]:
     """What became of each test, and the repositories with published vocabularies.
 
     Of the models named in `only`, or of all.
@@ -63,8 +64,15 @@ def run_models(
             targets = [path for path in targets if path.parent.name in only]
         hub = Path(work) / "hub"
         real = hf_hub_cache.fill(hub, published)
-        extra = {"HF_HUB_CACHE": str(hub), "HF_SUITE_MODELS": "1", "RUN_SLOW": "1"}
-        return run(folder, [str(path) for path in targets], extra), real
+        extra = {"HF_HUB_CACHE": str(hub), "HF_SUITE_MODELS": "1"}
+        extra |= {"RUN_SLOW": "1", "RUN_TOKENIZER_INTEGRATION": "1"}
+        outcomes = run(folder, [str(path) for path in targets], extra)
+        rows: Rows = {"BPE vocabularies": [], "other models": []}
+        for each in outcomes:
+            text = (folder / each["test"].split("::")[0]).read_text(encoding="utf-8")
+            is_bpe = any(f'"{name}"' in text for name in hf_hub_cache.REPOSITORIES)
+            rows["BPE vocabularies" if is_bpe else "other models"].append(each)
+        return {title: each for title, each in rows.items() if each}, real
 
 
 def version_of(checkout: Path) -> str:
@@ -87,9 +95,9 @@ def main() -> None:
         return hf_published.fetch(args.fetch)
     if args.checkout is None or not (args.checkout / "tests/models").is_dir():
         parser.error("expected a check-out of transformers with tests/models")
-    outcomes, real = run_models(args.checkout, args.published, args.only)
+    rows, real = run_models(args.checkout, args.published, args.only)
     tests, installed = version_of(args.checkout), version("transformers")
-    text = table({f"models, `transformers` {tests} on {installed}": outcomes})
+    text = table({f"{title}, {tests} on {installed}": each for title, each in rows.items()})
     if args.write and args.only:
         print("not recorded: only some models")
     elif args.write:
@@ -97,16 +105,17 @@ def main() -> None:
         RECORD.write_text(
             "# The tests of `transformers` for single models, on `bpe_rs.hf`\n\n"
             f"Written by `make test-hf-models MODELS_ARGS=--write`, {datetime.date.today()}: "
-            f"`tests/models/*/test_tokenization_*.py`, `tests/tokenization` and "
+            "`tests/models/*/test_tokenization_*.py`, `tests/tokenization` and "
             f"`tests/utils/test_tokenization_utils.py` of a check-out of version {tests}, run with "
             f"`transformers` {installed} and `tokenizers` {version('tokenizers')}, offline, slow "
-            "tests included, `bpe_rs.hf.Tokenizer` under the name `tokenizers.Tokenizer`. "
-            f"Published vocabularies, compared with published ids: {names}. Of the other BPE models "
-            "the repositories hold small tokenizers; tests that expect published ids then fail on "
-            f"Hugging Face's engine, too.\n\n{text}",
+            "tests included, `bpe_rs.hf.Tokenizer` under the name `tokenizers.Tokenizer`.\n\n"
+            f"Repositories with published vocabularies: {names}. Those of other BPE models hold "
+            "small tokenizers; tests that expect published ids then fail on Hugging Face's engine, "
+            f"too.\n\n{text}",
             encoding="utf-8",
         )
     print(text)
+    outcomes = itertools.chain.from_iterable(rows.values())
     sys.exit(any(each["outcome"] == "failed" for each in outcomes))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gzip
+import itertools
 import struct
 import subprocess
 import sys
@@ -73,7 +74,9 @@ def gguf(path: Path) -> dict[str, Any]:
 
     if take("4s") != b"GGUF":
         raise ValueError(f"expected a GGUF file: {path}")
-    take("I"), take("Q")
+    # The version and the number of tensors.
+    take("I")
+    take("Q")
     return {text(): value(take("I")) for _ in range(take("Q"))}
 
 
@@ -97,7 +100,7 @@ def byte_level(folder: Path, name: str) -> tuple[Vocabulary, Merges]:
 
 
 def llama(folder: Path) -> tuple[Vocabulary, Merges]:
-    """Llama 2's pieces. SentencePiece merges two pieces where they make one, highest score first."""
+    """Llama 2's pieces. SentencePiece joins two where they make a piece, highest score first."""
     found = of_llama_cpp(folder, "llama-spm")
     vocabulary = {token: id for id, token in enumerate(found["tokens"])}
     pairs = [
@@ -116,9 +119,7 @@ def letters() -> list[str]:
     """The character that a byte-level vocabulary writes for each byte."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
-    return [
-        chr(256 + others.index(byte)) if byte in others else chr(byte) for byte in range(256)
-    ]
+    return [chr(256 + others.index(byte)) if byte in others else chr(byte) for byte in range(256)]
 
 
 def clip(folder: Path) -> tuple[Vocabulary, Merges]:
@@ -155,7 +156,7 @@ def whisper(folder: Path) -> tuple[Vocabulary, Merges]:
 def parts(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
     found = [bytes([byte]) for byte in token]
     while len(found) > 2:
-        joined = [ranks.get(a + b, 1 << 60) for a, b in zip(found, found[1:], strict=False)]
+        joined = [ranks.get(a + b, 1 << 60) for a, b in itertools.pairwise(found)]
         at = joined.index(min(joined))
         found[at : at + 2] = [found[at] + found[at + 1]]
     return found[0], found[1]

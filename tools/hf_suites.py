@@ -41,6 +41,15 @@ COLUMNS = (
     "fails on theirs, too",
     "failed",
 )
+# Outcomes whose reasons are listed below the table.
+LISTED = (
+    "refused by name",
+    "differs on purpose",
+    "skipped by the test",
+    "left out",
+    "fails on theirs, too",
+    "failed",
+)
 Outcomes = list[dict[str, str]]
 
 
@@ -54,7 +63,9 @@ def run(folder: Path, targets: Sequence[str], extra: dict[str, str] | None = Non
     if failed:
         for name, control in run_once(folder, failed, extra or {}, control=True).items():
             if control["outcome"] == "failed":
+                ours, theirs = found[name]["reason"], control["reason"]
                 found[name]["outcome"] = "fails on theirs, too"
+                found[name]["reason"] = "" if ours == theirs else f"{ours}; theirs: {theirs}"
     return list(found.values())
 
 
@@ -161,15 +172,18 @@ def table(found: dict[str, Outcomes]) -> str:
         counts = Counter(each["outcome"] for each in outcomes)
         numbers = " | ".join(str(counts[column]) for column in COLUMNS)
         lines.append(f"| {name} | {numbers} |")
-    listed = ("refused by name", "differs on purpose", "skipped by the test", "left out", "failed")
-    for column in listed:
+    titles = {column: column for column in LISTED}
+    titles["fails on theirs, too"] += ", with another message"
+    for column, title in titles.items():
         reasons: Counter[str] = Counter()
-        for each in (each for outcomes in found.values() for each in outcomes):
-            if each["outcome"] == column:
-                test = each["test"].split("/")[-1]
-                reasons[f"{test}: {each['reason']}" if column == "failed" else each["reason"]] += 1
+        for each in itertools.chain.from_iterable(found.values()):
+            if each["outcome"] == column and each["reason"]:
+                reason = " ".join(each["reason"].split())
+                if column in ("failed", "fails on theirs, too"):
+                    reason = f"{each['test'].split('/')[-1]}: {reason}"
+                reasons[reason] += 1
         if reasons:
-            lines += ["", f"{column.capitalize()}:", ""]
+            lines += ["", f"{title.capitalize()}:", ""]
             lines += [f"- {count} x {reason}" for reason, count in sorted(reasons.items())]
     return "\n".join(lines) + "\n"
 
