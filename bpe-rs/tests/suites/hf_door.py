@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tokenizers
-import transformers
 from bpe_rs import hf
 
 # Tests that need these count alike whether they are installed or not. Those with `datasets` load a
@@ -59,14 +59,30 @@ def lend_decorators() -> None:
             setattr(helpers, name, lambda test: test)
 
 
-if IS_OF_MODELS:
-    lend_decorators()
+def expect_engine() -> None:
+    """Make and load a tokenizer of `transformers`; an error unless its engine is the one tested."""
+    import transformers
+
+    with tempfile.TemporaryDirectory() as folder:
+        merges: Any = [("a", "b")]
+        made = transformers.GPT2Tokenizer(vocab={"a": 0, "b": 1, "ab": 2}, merges=merges)
+        made.save_pretrained(folder)
+        for each in (made, transformers.AutoTokenizer.from_pretrained(folder)):
+            if (type(each._tokenizer) is hf.Tokenizer) == IS_CONTROL:
+                raise AssertionError("expected our tokenizer unless this is the control run")
+
+
 if not IS_CONTROL:
     take_the_place_of_tokenizers()
+if IS_OF_MODELS:
+    lend_decorators()
+    expect_engine()
 
 
 def has_engine(item: pytest.Item) -> bool:
     """Whether the class of a test, where it names a tokenizer's, names one with an engine."""
+    import transformers
+
     named = getattr(getattr(item, "cls", None), "tokenizer_class", None)
     return named is None or issubclass(named, transformers.PreTrainedTokenizerFast)
 
