@@ -116,6 +116,17 @@ test-hf-suites: setup ## Hugging Face's own tests of tokenizers and fast tokeniz
 	@test -d $(HF_SOURCES) || $(RUN) --with pip python tools/hf_suites.py $(HF_SOURCES) --fetch
 	PYTHONPATH=$(HF_SUITE_PACKAGES) $(RUN) python tools/hf_suites.py $(HF_SOURCES) $(SUITE_ARGS)
 
+# Source distributions leave these tests out: HF_MODELS is a check-out of transformers, and the
+# version that runs them is one near it.
+HF_MODELS_WITH := --with transformers==5.0.0 --with pandas --with parameterized --with protobuf \
+  --with sentencepiece --with tiktoken
+HF_PUBLISHED := target/hf-published
+.PHONY: test-hf-models
+test-hf-models: setup ## transformers' tests of single models on hf.Tokenizer (HF_MODELS=a check-out; MODELS_ARGS=--write: the record)
+	@test -n "$(HF_MODELS)" || { echo "error: HF_MODELS=FOLDER names a check-out of transformers"; exit 1; }
+	@test -d $(HF_PUBLISHED) || $(RUN) --with pip python tools/hf_model_suites.py --fetch $(HF_PUBLISHED)
+	$(RUN) $(HF_MODELS_WITH) python tools/hf_model_suites.py $(HF_MODELS) --published $(HF_PUBLISHED) $(MODELS_ARGS)
+
 .PHONY: lint
 lint: setup ## formatting, lints and types of Python and Rust
 	$(RUN) ruff format --check $(SOURCES)

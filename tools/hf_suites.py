@@ -9,6 +9,8 @@ as a check-out: `tokenizers*` (with `bindings/python/tests` or `tests`) and `tra
 `tests/test_tokenization_common.py`); what is missing is skipped. Tests of another version are
 counted under their folder's name and not recorded, because versions differ in their tests. The
 tests are copied to a temporary folder and run there, offline.
+
+The tests of single models, which that distribution leaves out: `hf_model_suites.py`.
 """
 
 from __future__ import annotations
@@ -39,24 +41,37 @@ COLUMNS = (
     "fails on theirs, too",
     "failed",
 )
+# Outcomes whose reasons are listed below the table.
+LISTED = (
+    "refused by name",
+    "differs on purpose",
+    "skipped by the test",
+    "left out",
+    "fails on theirs, too",
+    "failed",
+)
 Outcomes = list[dict[str, str]]
 
 
-def run(folder: Path, targets: Sequence[str]) -> Outcomes:
-    """What became of each test of `targets`, run in `folder`.
+def run(folder: Path, targets: Sequence[str], extra: dict[str, str] | None = None) -> Outcomes:
+    """What became of each test of `targets`, run in `folder` with `extra` in the environment.
 
     Those that fail run once more with Hugging Face's engine.
     """
-    found = run_once(folder, targets, control=False)
+    found = run_once(folder, targets, extra or {}, control=False)
     failed = [name for name, each in found.items() if each["outcome"] == "failed"]
     if failed:
-        for name, control in run_once(folder, failed, control=True).items():
+        for name, control in run_once(folder, failed, extra or {}, control=True).items():
             if control["outcome"] == "failed":
+                ours, theirs = found[name]["reason"], control["reason"]
                 found[name]["outcome"] = "fails on theirs, too"
+                found[name]["reason"] = "" if ours == theirs else f"{ours}; theirs: {theirs}"
     return list(found.values())
 
 
-def run_once(folder: Path, targets: Sequence[str], *, control: bool) -> dict[str, dict[str, str]]:
+def run_once(
+    folder: Path, targets: Sequence[str], extra: dict[str, str], *, control: bool
+) -> dict[str, dict[str, str]]:
     """The outcomes by test."""
     outcomes = folder / f"outcomes-{control}.jsonl"
     paths = [str(PLUGIN), str(folder), os.environ.get("PYTHONPATH", "")]
@@ -67,6 +82,7 @@ def run_once(folder: Path, targets: Sequence[str], *, control: bool) -> dict[str
         "HF_SUITE_CONTROL": str(int(control)),
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_VERBOSITY": "error",
+        **extra,
     }
     options = ["-q", "-p", "hf_door", "-p", "no:cacheprovider", "--tb", "no", "--no-header"]
     options += [
@@ -156,14 +172,18 @@ def table(found: dict[str, Outcomes]) -> str:
         counts = Counter(each["outcome"] for each in outcomes)
         numbers = " | ".join(str(counts[column]) for column in COLUMNS)
         lines.append(f"| {name} | {numbers} |")
-    for column in ("refused by name", "differs on purpose", "skipped by the test", "failed"):
+    titles = {column: column for column in LISTED}
+    titles["fails on theirs, too"] += ", with another message"
+    for column, title in titles.items():
         reasons: Counter[str] = Counter()
-        for each in (each for outcomes in found.values() for each in outcomes):
-            if each["outcome"] == column:
-                test = each["test"].split("/")[-1]
-                reasons[f"{test}: {each['reason']}" if column == "failed" else each["reason"]] += 1
+        for each in itertools.chain.from_iterable(found.values()):
+            if each["outcome"] == column and each["reason"]:
+                reason = " ".join(each["reason"].split())
+                if column in ("failed", "fails on theirs, too"):
+                    reason = f"{each['test'].split('/')[-1]}: {reason}"
+                reasons[reason] += 1
         if reasons:
-            lines += ["", f"{column.capitalize()}:", ""]
+            lines += ["", f"{title.capitalize()}:", ""]
             lines += [f"- {count} x {reason}" for reason, count in sorted(reasons.items())]
     return "\n".join(lines) + "\n"
 

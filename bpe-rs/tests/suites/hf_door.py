@@ -2,7 +2,8 @@
 
 `tools/hf_suites.py` runs Hugging Face's own tests with it. The outcomes are appended as lines of
 JSON to the file that `HF_SUITE_OUTCOMES` names. With `HF_SUITE_CONTROL=1` nothing is replaced: what
-fails then, too, says nothing of this package.
+fails then, too, says nothing of this package. With `HF_SUITE_MODELS=1` classes that test tokenizers
+written in Python are left out.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from bpe_rs import hf
 LEFT_OUT = ("datasets", "pytest_benchmark")
 sys.modules.update(dict.fromkeys(LEFT_OUT))  # type: ignore[arg-type]
 IS_CONTROL = os.environ.get("HF_SUITE_CONTROL") == "1"
+IS_OF_MODELS = os.environ.get("HF_SUITE_MODELS") == "1"
 REFUSED = (
     "bpe_rs reads only what it reproduces exactly",
     "this one read alike",
@@ -47,8 +50,49 @@ def take_the_place_of_tokenizers() -> None:
     setattr(tokenizers.decoders, "DecodeStream", hf.DecodeStream)  # noqa: B010
 
 
+def lend_decorators() -> None:
+    """Decorators that only check-outs of `transformers` have, of tests that need the hub."""
+    import transformers.testing_utils as helpers
+
+    for name in ("require_read_token",):
+        if not hasattr(helpers, name):
+            setattr(helpers, name, lambda test: test)
+
+
+def expect_engine() -> None:
+    """Make and load a tokenizer of `transformers`; an error unless its engine is the one tested."""
+    import transformers
+
+    with tempfile.TemporaryDirectory() as folder:
+        merges: Any = [("a", "b")]
+        made = transformers.GPT2Tokenizer(vocab={"a": 0, "b": 1, "ab": 2}, merges=merges)
+        made.save_pretrained(folder)
+        for each in (made, transformers.AutoTokenizer.from_pretrained(folder)):
+            if (type(each._tokenizer) is hf.Tokenizer) == IS_CONTROL:
+                raise AssertionError("expected our tokenizer unless this is the control run")
+
+
 if not IS_CONTROL:
     take_the_place_of_tokenizers()
+if IS_OF_MODELS:
+    lend_decorators()
+    expect_engine()
+
+
+def has_engine(item: pytest.Item) -> bool:
+    """Whether the class of a test, where it names a tokenizer's, names one with an engine."""
+    import transformers
+
+    named = getattr(getattr(item, "cls", None), "tokenizer_class", None)
+    return named is None or issubclass(named, transformers.PreTrainedTokenizerFast)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if IS_OF_MODELS:
+        for item in items:
+            if not has_engine(item):
+                write(item.nodeid, "left out", "tests a tokenizer written in Python")
+        items[:] = [item for item in items if has_engine(item)]
 
 
 def causes(error: BaseException | None) -> list[BaseException]:

@@ -1,22 +1,20 @@
 """The tests of `transformers` for fast tokenizers, on small tokenizers of every BPE class it has.
 
-The mixins are in the source distribution of `transformers`; this module adds the classes and makes
-their vocabularies offline. Each class is tested twice: with `bpe_rs.hf.Tokenizer` where its code
-makes a `tokenizers.Tokenizer`, and as `from_pretrained_fast` returns it.
+The mixins are in the source distribution of `transformers`; this module adds the classes. Each is
+tested twice: with `bpe_rs.hf.Tokenizer` where its code makes a `tokenizers.Tokenizer`, and as
+`from_pretrained_fast` returns it.
 """
 
 from __future__ import annotations
 
-import tempfile
 import unittest
-from functools import cache
-from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
 import transformers
 from bpe_rs import hf
 from hf_door import IS_CONTROL
+from small_vocabularies import CLASSES, saved
 from tests.test_tokenization_common import (  # pyright: ignore[reportMissingImports]
     TokenizerTesterMixin,
 )
@@ -28,42 +26,6 @@ T: Any = transformers
 # Its constructor puts `tokenizer.normalizer` into a `normalizers.Sequence`, whose Rust code takes
 # the classes of `tokenizers` alone, and these cannot be subclassed.
 OWN_COMPONENTS = "Siglip2Tokenizer"
-BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
-# Classes with a BPE model, and what their tests need to know.
-CLASSES: dict[str, dict[str, Any]] = {
-    "BlenderbotTokenizer": {},
-    "CLIPTokenizer": {},
-    "CodeGenTokenizer": {},
-    "CodeLlamaTokenizer": {"bytes": True},
-    "CohereTokenizer": {},
-    "DebertaTokenizer": {},
-    "GPT2Tokenizer": {},
-    "GPTNeoXTokenizer": {},
-    "GemmaTokenizer": {"bytes": True},
-    "HerbertTokenizer": {},
-    "LlamaTokenizer": {"bytes": True},
-    "LukeTokenizer": {},
-    "NllbTokenizer": {"bytes": True},
-    "NougatTokenizer": {},
-    "OpenAIGPTTokenizer": {},
-    "Qwen2Tokenizer": {},
-    "ReformerTokenizer": {},
-    "RobertaTokenizer": {},
-    "SeamlessM4TTokenizer": {},
-    "WhisperTokenizer": {},
-}
-
-
-@cache
-def saved(name: str) -> str:
-    """The folder of a small tokenizer of a class, as `save_pretrained` writes it."""
-    tokenizer = getattr(T, name)()
-    texts = [*list(topics.values())[:8], "This is a test. Wonderful no inspiration example with"]
-    special = BYTES if CLASSES[name].get("bytes") else None
-    made = tokenizer.train_new_from_iterator(texts, 1200, new_special_tokens=special)
-    folder = tempfile.mkdtemp(prefix=f"{name}-")
-    made.save_pretrained(folder)
-    return folder
 
 
 def prepare(cls: Any, base: Any) -> None:
