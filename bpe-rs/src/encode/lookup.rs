@@ -78,7 +78,7 @@ dispatch! { S =>
         pieces: Pieces<'_>,
         missing: [usize; 3],
     ) -> Result<()> {
-        let starts = Bytes::new(vocab, pieces);
+        let starts = Bytes::new(vocab, state.0, pieces, missing);
         merge_missing::<S>(state, (vocab, starts), pieces, missing)
     }
 }

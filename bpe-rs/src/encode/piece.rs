@@ -74,7 +74,7 @@ impl PieceEncoder {
         if !has_long_characters(piece) || piece.len() > MOST_BYTES_FROM_CHARACTERS {
             return false;
         }
-        let Some(starts) = vocab.char_starts_if_worth() else {
+        let Some(starts) = vocab.char_starts_if_worth(|| 1) else {
             return false;
         };
         self.symbols.clear();

@@ -1,10 +1,10 @@
 //! What pieces consist of before they are merged side by side.
 
-use super::batch::Pieces;
+use super::batch::{Batch, Pieces};
 use super::piece::{has_long_characters, PieceEncoder};
 use crate::error::Result;
 use crate::simd::Lanes;
-use crate::vocab::{SmallMerge, Vocab, MOST_PARTS};
+use crate::vocab::{CharStarts, SmallMerge, Vocab, MOST_PARTS};
 
 /// What the pieces of a vocabulary consist of before merging.
 pub(super) trait PieceStart: Copy {
@@ -39,17 +39,30 @@ pub(super) trait PieceStart: Copy {
 #[derive(Clone, Copy)]
 pub(super) struct Bytes<'a> {
     vocab: &'a Vocab,
-    /// Whether any of the pieces has a character of three bytes or more.
-    has_long_characters: bool,
+    /// What characters become alone, where some piece has one of three bytes or more and it pays.
+    char_starts: Option<&'a CharStarts>,
 }
 
 impl<'a> Bytes<'a> {
-    /// For the pieces of a batch.
+    /// For the pieces of a batch that are missing, so many of each kind.
     #[inline(always)]
-    pub(super) fn new(vocab: &'a Vocab, pieces: Pieces<'_>) -> Self {
+    pub(super) fn new(
+        vocab: &'a Vocab,
+        batch: &Batch,
+        pieces: Pieces<'_>,
+        missing: [usize; 3],
+    ) -> Self {
+        let wanted = || {
+            let lists = batch.missing.iter().zip(missing);
+            let all = lists.flat_map(|(list, count)| &list[..count]);
+            all.filter(|&&j| has_long_characters(pieces.get(j as usize)))
+                .count()
+        };
+        let may_pay = has_long_characters(pieces.all());
+        let char_starts = may_pay.then(|| vocab.char_starts_if_worth(wanted));
         Self {
             vocab,
-            has_long_characters: has_long_characters(pieces.all()),
+            char_starts: char_starts.flatten(),
         }
     }
 }
@@ -63,17 +76,15 @@ impl PieceStart for Bytes<'_> {
         len: usize,
     ) -> Result<Option<SmallMerge<S, N>>> {
         let (vocab, piece) = (self.vocab, &text[start..start + len]);
-        if self.has_long_characters && has_long_characters(piece) {
-            if let Some(starts) = vocab.char_starts_if_worth() {
-                let pairs = vocab.pairs();
-                let mut numbers = [0; 32 + MOST_PARTS];
-                let room = &mut numbers[..N + MOST_PARTS];
-                let piece = (text, start..start + len);
-                if let Some(count) = starts.write(pairs, piece, room).filter(|&count| count <= N) {
-                    let mut first = [0; N];
-                    first.copy_from_slice(&numbers[..N]);
-                    return Ok(Some(SmallMerge::waiting(first, count)));
-                }
+        if let Some(starts) = self.char_starts.filter(|_| has_long_characters(piece)) {
+            let pairs = vocab.pairs();
+            let mut numbers = [0; 32 + MOST_PARTS];
+            let room = &mut numbers[..N + MOST_PARTS];
+            let piece = (text, start..start + len);
+            if let Some(count) = starts.write(pairs, piece, room).filter(|&count| count <= N) {
+                let mut first = [0; N];
+                first.copy_from_slice(&numbers[..N]);
+                return Ok(Some(SmallMerge::waiting(first, count)));
             }
         }
         if len > N {
@@ -87,7 +98,7 @@ impl PieceStart for Bytes<'_> {
 
     #[inline(always)]
     fn may_shorten(self) -> bool {
-        self.has_long_characters
+        self.char_starts.is_some()
     }
 
     #[inline(always)]

@@ -27,7 +27,7 @@ mod vocabulary;
 
 pub use build::{MergeRule, MAX_MERGES};
 pub use build_symbols::CharacterModel;
-pub(crate) use char_starts::MOST_PARTS;
+pub(crate) use char_starts::{CharStarts, MOST_PARTS};
 pub(crate) use merge::{Merger, MAX_KEPT_PARTS};
 pub(crate) use pairs::PairTable;
 pub(crate) use small::SmallMerge;

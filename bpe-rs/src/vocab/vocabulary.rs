@@ -219,16 +219,25 @@ impl Vocab {
         self.char_starts.get_or_init(make).as_ref()
     }
 
-    /// [`Self::char_starts`] once it has been wanted so often that it pays: making it takes as long as
-    /// merging some hundred pieces from bytes. Both ways to start give the same ids.
+    /// [`Self::char_starts`] once it has been wanted for so many pieces that it pays: making it takes as
+    /// long as merging some hundred pieces from bytes. Both ways to start give the same ids. `pieces` tells
+    /// for how many it is wanted now, of which about half are equal to others.
     #[inline]
-    pub(crate) fn char_starts_if_worth(&self) -> Option<&CharStarts> {
-        const WORTH: u32 = 512;
-        match self.char_starts.get() {
-            Some(starts) => starts.as_ref(),
-            None if self.char_starts_wanted.fetch_add(1, Ordering::Relaxed) < WORTH => None,
-            None => self.char_starts(),
+    pub(crate) fn char_starts_if_worth(
+        &self,
+        pieces: impl FnOnce() -> usize,
+    ) -> Option<&CharStarts> {
+        const WORTH: u32 = 1024;
+        if let Some(starts) = self.char_starts.get() {
+            return starts.as_ref();
         }
+        let before = self
+            .char_starts_wanted
+            .fetch_add(pieces() as u32, Ordering::Relaxed);
+        if before < WORTH {
+            return None;
+        }
+        self.char_starts()
     }
 
     /// The id of a merge number that merging with this vocabulary produced; `None` for a byte
