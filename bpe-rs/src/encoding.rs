@@ -347,7 +347,7 @@ struct BatchEncoder<'a> {
 }
 
 impl EncodeText for BatchEncoder<'_> {
-    fn encode(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+    fn append_ids(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
         self.encoding.encode_text(scratch, text, self.allowed, ids)
     }
 

@@ -2,48 +2,32 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
-import hf_published
 import pytest
 import tokenizers
 
-
-def text(value: str) -> bytes:
-    data = value.encode("utf-8", "surrogateescape")
-    return struct.pack("<Q", len(data)) + data
-
-
-def gguf(path: Path) -> None:
-    """A file with a number, a string and arrays; the second token is no UTF-8."""
-    tokens = ["a", "\udcff", "<|endoftext|>"]
-    fields = [
-        text("general.alignment") + struct.pack("<IQ", 10, 32),
-        text("tokenizer.ggml.model") + struct.pack("<I", 8) + text("gpt2"),
-        text("tokenizer.ggml.tokens")
-        + struct.pack("<IIQ", 9, 8, len(tokens))
-        + b"".join(map(text, tokens)),
-        text("tokenizer.ggml.token_type") + struct.pack("<IIQ3i", 9, 5, 3, 1, 1, 3),
-        text("tokenizer.ggml.merges") + struct.pack("<IIQ", 9, 8, 1) + text("a b"),
-    ]
-    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(fields)) + b"".join(fields))
+gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
+pytest.importorskip("transformers", reason="transformers is not installed")
+import hf_published  # noqa: E402
 
 
 def test_gguf_file(tmp_path: Path) -> None:
-    gguf(tmp_path / "ggml-vocab-gpt-2.gguf")
+    """The second token is no UTF-8."""
+    writer = gguf.GGUFWriter(tmp_path / "ggml-vocab-gpt-2.gguf", "gpt2")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list([b"a", b"\xff", b"<|endoftext|>"])
+    writer.add_token_types([1, 1, 3])
+    writer.add_token_merges(["a b"])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
     found = hf_published.of_llama_cpp(tmp_path, "gpt-2")
     assert set(found) == {"model", "tokens", "token_type", "merges"}
     assert found["token_type"] == [1, 1, 3]
     vocabulary, merges = hf_published.byte_level(tmp_path, "gpt-2")
     assert vocabulary == {"a": 0, "\udcff": 1, "<|endoftext|>": 2}
     assert merges == [("a", "b")]
-
-
-def test_other_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "other").write_bytes(b"GGML" + bytes(20))
-    with pytest.raises(ValueError, match="expected a GGUF file"):
-        hf_published.gguf(tmp_path / "other")
 
 
 def test_letters_are_those_of_byte_level() -> None:

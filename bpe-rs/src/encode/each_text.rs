@@ -21,11 +21,11 @@ pub trait EncodeText: Sync {
     /// Append the ids of `text`.
     ///
     /// # Errors
-    /// Any.
-    fn encode(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()>;
+    /// Where `text` cannot be encoded.
+    fn append_ids(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()>;
 
     /// The vocabulary and the pattern with which [`encode_into`](super::encode_into) gives the ids of
-    /// `text`, too. The vocabulary is the same for all texts; `None` where there is more to do.
+    /// `text`, too; `None` where it does not. The vocabulary is the same for all texts.
     fn by_pattern(&self, text: &str) -> Option<(&Vocab, &Pretokenizer)>;
 }
 
@@ -73,14 +73,14 @@ pub(super) fn encode_each<T: AsRef<str>>(
                 // One by one, for the error of the first that fails.
                 ids.truncate(had);
                 for item in waiting {
-                    encoder.encode(scratch, item.as_ref(), ids)?;
+                    encoder.append_ids(scratch, item.as_ref(), ids)?;
                     done(item, ids.len());
                 }
             }
             scratch.joined.clear();
         }
         if !is_joined {
-            encoder.encode(scratch, text, ids)?;
+            encoder.append_ids(scratch, text, ids)?;
             done(item, ids.len());
         }
     }
@@ -146,7 +146,7 @@ mod tests {
     }
 
     impl EncodeText for Encoder {
-        fn encode(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        fn append_ids(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
             encode_into(&self.vocab, &self.pattern, text, scratch, ids)
         }
 
@@ -171,7 +171,7 @@ mod tests {
     fn each(encoder: &Encoder, texts: &[&str]) -> (Vec<u32>, Vec<usize>, Option<String>) {
         let (mut ids, mut ends, mut scratch) = (vec![7], Vec::new(), Scratch::new(1 << 16));
         for text in texts {
-            if let Err(error) = encoder.encode(&mut scratch, text, &mut ids) {
+            if let Err(error) = encoder.append_ids(&mut scratch, text, &mut ids) {
                 return (ids, ends, Some(error.to_string()));
             }
             ends.push(ids.len());

@@ -317,7 +317,7 @@ mod tests {
     struct Bytes(Vocab, Pretokenizer);
 
     impl EncodeText for Bytes {
-        fn encode(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+        fn append_ids(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
             encode(scratch, text, ids)
         }
 

@@ -44,7 +44,7 @@ pub(super) struct Bytes<'a> {
 }
 
 impl<'a> Bytes<'a> {
-    /// For the pieces of a batch that are missing, so many of each kind.
+    /// For merging the pieces of a batch that the caches lack; `missing`: how many of each kind.
     #[inline(always)]
     pub(super) fn new(
         vocab: &'a Vocab,

@@ -15,7 +15,7 @@ use crate::threads;
 use crate::vocab::Vocab;
 
 impl EncodeText for Tokenizer {
-    fn encode(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
+    fn append_ids(&self, scratch: &mut Scratch, text: &str, ids: &mut Vec<u32>) -> Result<()> {
         self.encode_text_with(scratch, text, &mut Random::default(), ids)
     }
 
@@ -111,13 +111,11 @@ impl Tokenizer {
     #[inline]
     fn sole_pattern_of(&self, text: &str) -> Option<(&Vocab, &Pretokenizer)> {
         let pattern = self.pipeline.compiled_pre_tokenizer.sole_pattern()?;
+        let vocab = self.model.vocab_of_all_bytes()?;
         let added = &self.pipeline.added;
         let is_one_part = !added.raw.may_match(text) && !added.normalized.may_match(text);
         let is_kept = is_one_part && self.pipeline.normalizers.surely_keeps(text);
-        Some((
-            self.model.vocab_of_all_bytes().filter(|_| is_kept)?,
-            pattern,
-        ))
+        is_kept.then_some((vocab, pattern))
     }
 
     fn encode_text_with(
@@ -129,7 +127,7 @@ impl Tokenizer {
     ) -> Result<()> {
         let normalizers = &self.pipeline.normalizers;
         let pre_tokenizer = &self.pipeline.compiled_pre_tokenizer;
-        // Most texts; a short one notices what is done to find that out.
+        // So it is with most texts. Of a short one even this look takes a good part of the time.
         if let Some((vocab, pattern)) = self.sole_pattern_of(text) {
             return encode_into(vocab, pattern, text, scratch, ids);
         }
@@ -143,7 +141,7 @@ impl Tokenizer {
             let encode = |scratch: &mut Scratch, ids: &mut Vec<u32>, random: &mut Random| {
                 self.encode_part(part, range.start, is_kept, scratch, random, ids)
             };
-            // A text that only a pattern cuts takes little longer than its copy.
+            // To encode what only a pattern cuts takes little longer than to remember it.
             let is_quick = is_kept && pre_tokenizer.sole_pattern().is_some();
             if is_quick || self.model.has_dropout() {
                 return encode(scratch, ids, random);
@@ -209,10 +207,10 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
     ) -> Result<()> {
         let (model, pre_tokenizer) = (&self.model, &self.pipeline.compiled_pre_tokenizer);
-        if let Some(pattern) = pre_tokenizer.sole_pattern() {
-            if model.encode_pattern(pattern, &text.text, scratch, ids)? {
-                return Ok(());
-            }
+        if let (Some(pattern), Some(vocab)) =
+            (pre_tokenizer.sole_pattern(), model.vocab_of_all_bytes())
+        {
+            return encode_into(vocab, pattern, &text.text, scratch, ids);
         }
         let PreTokenized { text, pieces } = pre_tokenizer.pre_tokens(text)?;
         model.encode_pieces(&text.text, &pieces, scratch, random, ids)

@@ -8,10 +8,9 @@ use std::ops::Range;
 use foldhash::{HashMap, HashMapExt};
 
 use super::dropout::{Dropout, Random};
-use crate::encode::{encode_into, encode_pieces, Scratch, ScratchPool};
+use crate::encode::{encode_pieces, Scratch, ScratchPool};
 use crate::error::{quoted, Error, Result};
 use crate::format::{byte_level, BpeModel};
-use crate::pretokenize::Pretokenizer;
 use crate::vocab::{CharacterModel, Symbols, Vocab};
 
 /// Token strings, ids and merges.
@@ -128,22 +127,6 @@ impl Model {
         let is_exact = !self.takes_bytes && !self.file.ignore_merges && self.dropout.is_none();
         let symbols = self.vocab.symbols().filter(|_| is_exact)?;
         symbols.with_space_as(mark)
-    }
-
-    /// Append the ids of `text`, cut by `pattern`; `false` where the vocabulary lacks bytes or is not
-    /// one of bytes, so that nothing is done.
-    pub(super) fn encode_pattern(
-        &self,
-        pattern: &Pretokenizer,
-        text: &str,
-        scratch: &mut Scratch,
-        ids: &mut Vec<u32>,
-    ) -> Result<bool> {
-        if !self.has_all_bytes() {
-            return Ok(false);
-        }
-        encode_into(&self.vocab, pattern, text, scratch, ids)?;
-        Ok(true)
     }
 
     /// Append the ids of `pieces`, which are ranges of `text` in order.

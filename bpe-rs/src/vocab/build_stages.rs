@@ -27,8 +27,8 @@ fn stages_of(vocab: &Vocab) -> Option<Stages<Vocab>> {
     }
     let bytes_of = |number| vocab.id(number).and_then(|id| vocab.tokens().get(id));
     let crosses = |number| bytes_of(number).is_some_and(has_end_of_word);
-    // The tokens in their order in memory, which takes a fifth of the time of the merges in theirs:
-    // most vocabularies have no such token, and every one is asked before its first text.
+    // Most vocabularies have no such token. That is seen faster by going through the tokens, which lie
+    // one after the other in memory, than through the merges.
     if !(0..vocab.ids.len() as u32).any(crosses) {
         return None;
     }

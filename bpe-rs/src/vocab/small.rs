@@ -102,8 +102,8 @@ impl<S: Lanes, const N: usize> SmallMerge<S, N> {
         }
     }
 
-    /// Start with the first `len` of `parts`, at least one, whose pairs the first step looks up: until
-    /// then the memory for which the caller has asked is fetched.
+    /// Start with the first `len` of `parts`, at least one. Their pairs are looked up by the first step, so
+    /// that what the caller has prefetched has time to arrive from memory.
     #[inline(always)]
     pub(crate) fn waiting(parts: [u32; N], len: usize) -> Self {
         Self {
